@@ -1,0 +1,3 @@
+//! A program.
+
+fn main() {}

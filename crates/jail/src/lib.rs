@@ -1,0 +1,5 @@
+//! Linux mechanisms.
+
+mod spec;
+
+pub use spec::*;

@@ -1,0 +1,140 @@
+//! Which host a sandbox may reach: `HOST[:PORT][/PATH][,METHOD]`.
+
+use serde::{Deserialize, Serialize};
+
+/// One allowed target. The host is canonical: lower case, no trailing dot, ASCII (punycode for other scripts).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct EgressRule {
+    /// An exact host name. No wildcard: a suffix rule is how allow-lists are got round.
+    pub host: String,
+    /// The port; 443 when none was written.
+    pub port: u16,
+    /// A path prefix, which needs inspection; `None` allows every path.
+    pub path: Option<String>,
+    /// A method, which needs inspection; `None` allows every method.
+    pub method: Option<String>,
+}
+
+/// Why a text is not a rule.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is not HOST[:PORT][/PATH][,METHOD]: {why}")]
+pub struct EgressRuleError {
+    /// What was given, escaped and cut to 64 characters.
+    pub text: String,
+    /// What is wrong with it.
+    pub why: &'static str,
+}
+
+/// The longest host name of RFC 1035.
+const HOST_BYTES_MAX: usize = 253;
+/// The longest label of RFC 1035.
+const LABEL_BYTES_MAX: usize = 63;
+
+/// The canonical form of a host name, or why it has none. The only parser of host names in the project.
+///
+/// # Errors
+/// A reason for people, when `host` is not a plain ASCII name.
+pub fn canonical_host(host: &str) -> Result<String, &'static str> {
+    let host = host.strip_suffix('.').unwrap_or(host);
+    if host.is_empty() {
+        return Err("the host is empty");
+    }
+    if host.len() > HOST_BYTES_MAX {
+        return Err("the host is longer than 253 bytes");
+    }
+    for label in host.split('.') {
+        if label.is_empty() || label.len() > LABEL_BYTES_MAX {
+            return Err("a label of the host is empty or longer than 63 bytes");
+        }
+        if !label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') {
+            return Err("the host has a character that is not a letter, digit, hyphen or dot (write other scripts in punycode)");
+        }
+        if label.starts_with('-') || label.ends_with('-') {
+            return Err("a label of the host begins or ends with a hyphen");
+        }
+    }
+    // A last label of digits (also hexadecimal) is an IPv4 address in one of its odd spellings.
+    let last = host.rsplit('.').next().unwrap_or("");
+    let numeric = last.bytes().all(|b| b.is_ascii_digit())
+        || (last.len() > 1 && last[..2].eq_ignore_ascii_case("0x") && last[2..].bytes().all(|b| b.is_ascii_hexdigit()));
+    if numeric && host.parse::<std::net::Ipv4Addr>().is_err() {
+        return Err("the host is an address in a form that programs read differently");
+    }
+    Ok(host.to_ascii_lowercase())
+}
+
+impl std::str::FromStr for EgressRule {
+    type Err = EgressRuleError;
+    fn from_str(text: &str) -> Result<Self, EgressRuleError> {
+        let bad = |why| EgressRuleError { text: text.escape_debug().take(64).collect(), why };
+        let (target, method) = match text.rsplit_once(',') {
+            Some((target, method)) => (target, Some(method)),
+            None => (text, None),
+        };
+        if method.is_some_and(|m| m.is_empty() || m.len() > 16 || !m.bytes().all(|b| b.is_ascii_uppercase())) {
+            return Err(bad("a method is written in capitals, like GET"));
+        }
+        let (authority, path) = match target.find('/') {
+            Some(at) => (&target[..at], Some(&target[at..])),
+            None => (target, None),
+        };
+        if path.is_some_and(|p| !p.bytes().all(|b| b.is_ascii_graphic()) || p.contains("..")) {
+            return Err(bad("a path is plain ASCII without `..`"));
+        }
+        let (host, port) = match authority.rsplit_once(':') {
+            Some((host, port)) => {
+                let digits = !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
+                let port = port.parse::<u16>().ok().filter(|p| digits && *p != 0);
+                (host, port.ok_or_else(|| bad("the port is not a number from 1 to 65535"))?)
+            }
+            None => (authority, 443),
+        };
+        let host = canonical_host(host).map_err(bad)?;
+        Ok(Self { host, port, path: path.map(str::to_owned), method: method.map(str::to_owned) })
+    }
+}
+
+impl TryFrom<String> for EgressRule {
+    type Error = EgressRuleError;
+    fn try_from(text: String) -> Result<Self, EgressRuleError> {
+        text.parse()
+    }
+}
+
+impl From<EgressRule> for String {
+    fn from(rule: EgressRule) -> String {
+        rule.to_string()
+    }
+}
+
+impl std::fmt::Display for EgressRule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}{}", self.host, self.port, self.path.as_deref().unwrap_or(""))?;
+        match &self.method {
+            Some(method) => write!(f, ",{method}"),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_canonical_form() {
+        let check = |text: &str, expect: Option<&str>| {
+            assert_eq!(text.parse::<EgressRule>().ok().map(|r| r.to_string()).as_deref(), expect, "{text:?}");
+        };
+        check("Example.COM.", Some("example.com:443"));
+        check("example.com:8080/api,GET", Some("example.com:8080/api,GET"));
+        check("127.0.0.1:9", Some("127.0.0.1:9"));
+        for bad in [
+            "", ".", "a..b", "*.example.com", "exa mple.com", "evil\0.example.com", "user@example.com", "[::1]:80", "example.com:0",
+            "example.com:99999", "example.com:+80", "2130706433", "0x7f000001", "127.1", "0177.0.0.1", "bücher.de", "-a.com", "a.com/../b", "a.com,get",
+        ] {
+            check(bad, None);
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! The nouns of Lazaret and their rules.
+//!
+//! Everything here is a value: identities, states, limits, events, money, error codes. Nothing does I/O, nothing is
+//! async and nothing reads a clock; callers pass [`Timestamp`]s in. Every other crate may depend on this one and it
+//! depends on none of them.
+//!
+//! Start at [`Event`] (what is logged and shown), [`Limits`] (what a sandbox may use) and [`Code`] (how things fail).
+
+mod code;
+mod egress;
+mod event;
+mod id;
+mod limits;
+mod money;
+mod outcome;
+mod time;
+mod turn;
+
+pub use code::{Code, Failure, chain};
+pub use egress::{EgressRule, EgressRuleError, canonical_host};
+pub use event::{Event, EventKind, PROMPT_BYTES_MAX, ResultEvent};
+pub use id::{IdError, SandboxId, SessionId, TurnId};
+pub use limits::{Level, LevelLine, Limits, Want, parse_bytes, parse_duration};
+pub use money::{Money, MoneyError, Usage};
+pub use outcome::Outcome;
+pub use time::Timestamp;
+pub use turn::{Refused, TurnEvent, TurnState};
