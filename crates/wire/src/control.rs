@@ -199,7 +199,8 @@ messages! {
         Launch = 1 raw(Vec<u8>),
         /// Start a command under this stream.
         Exec = 2 json(Exec),
-        /// Input for a command.
+        /// Input for a command. The host keeps at most [`crate::STDIN_WINDOW_BYTES`] sent and not yet reported by
+        /// [`FromGuest::StdinTaken`]; a guest closes a channel that sends more.
         Stdin = 3 raw(Vec<u8>),
         /// No more input for a command.
         StdinEnd = 4 none,
@@ -243,7 +244,8 @@ messages! {
         Exited = 68 json(Exit),
         /// A piece of a tar stream.
         Data = 69 raw(Vec<u8>),
-        /// The tar stream is complete, or the one that was sent has been unpacked.
+        /// The tar stream is complete, or the one that was sent has been unpacked. The frame's number is the count of
+        /// entries that were left out because they are no file, directory or link.
         End = 70 none,
         /// The request of this stream failed. For a command that never started, the last of its stream.
         Trouble = 71 json(Trouble),
@@ -251,6 +253,9 @@ messages! {
         Pong = 72 none,
         /// From the launcher: the sandbox's first process, with its pidfd; host numbering.
         Launched = 73 json(i32),
+        /// All bytes of input that the command has taken since it started, or that were dropped because it no longer
+        /// reads. Also sent after an [`Attach`]. Not spooled.
+        StdinTaken = 74 json(u64),
     }
 }
 

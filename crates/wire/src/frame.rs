@@ -9,6 +9,9 @@ pub const HEADER_BYTES: usize = 17;
 /// The largest payload. A reader never reserves more than this for one frame.
 pub const FRAME_BYTES_MAX: usize = 1 << 20;
 
+/// How much input of one command may be on its way: sent by the host and not yet taken by the command.
+pub const STDIN_WINDOW_BYTES: usize = 256 << 10;
+
 /// One frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {

@@ -14,7 +14,7 @@ mod frame;
 
 pub use control::{Attach, Boot, Exec, Exit, FromGuest, Get, Launch, Put, Ready, Relay, Size, Started, Stdio, ToGuest, Trouble};
 pub use door::{DOOR_LINE_BYTES_MAX, Door, DoorError};
-pub use frame::{Decoder, FRAME_BYTES_MAX, Frame, FrameError, HEADER_BYTES};
+pub use frame::{Decoder, FRAME_BYTES_MAX, Frame, FrameError, HEADER_BYTES, STDIN_WINDOW_BYTES};
 
 /// The version of both forms. Host and guest are built together; a daemon that was upgraded refuses to adopt a guest
 /// of another version and replaces its sandbox instead.
