@@ -1,0 +1,52 @@
+//! Who asks. Made by the host from the door that the caller stands at, never from the request.
+
+use std::sync::Arc;
+
+use model::{Money, SandboxId, SessionId, TurnId};
+
+use crate::tape;
+
+/// Whoever is behind one door.
+#[derive(Clone)]
+pub struct Identity {
+    /// The sandbox that the door belongs to.
+    pub sandbox: SandboxId,
+    /// The session that runs in it.
+    pub session: SessionId,
+    /// The turn that the calls are counted to.
+    pub turn: TurnId,
+    /// The provider that answers: a name of the configuration, or `rehearsal`.
+    pub provider: String,
+    /// The model that is put in where a request names `default` or none.
+    pub model: Option<String>,
+    /// The only models that may be called, compared in canonical form; empty allows every model.
+    pub models: Vec<String>,
+    /// The budgets that each call draws from. All of them must cover it.
+    pub budgets: Vec<Budget>,
+    /// Whether calls are recorded, or answered from a tape.
+    pub tape: Option<TapeMode>,
+    /// Whether the script answers instead of the provider, over the same wire.
+    pub rehearsal: bool,
+}
+
+/// The name of a budget in the ledger, for example `session:ses_...` or `day:2026-11-21`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BudgetKey(pub String);
+
+/// One budget and its limit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Budget {
+    /// Its name in the ledger.
+    pub key: BudgetKey,
+    /// The most that may ever be drawn from it.
+    pub limit: Money,
+}
+
+/// What a tape is used for.
+#[derive(Clone)]
+pub enum TapeMode {
+    /// Every exchange is written to it.
+    Record(Arc<tape::Writer>),
+    /// Every request is answered from it, without a network.
+    Replay(Arc<tape::Reader>),
+}

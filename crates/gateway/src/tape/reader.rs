@@ -1,0 +1,3 @@
+//! Reading a tape.
+/// Answers requests from a tape.
+pub struct Reader {}

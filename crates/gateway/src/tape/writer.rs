@@ -1,0 +1,3 @@
+//! Writing a tape.
+/// Appends exchanges to a tape.
+pub struct Writer {}
