@@ -1,0 +1,145 @@
+//! Gemini CLI: a Node program; the prompt on standard input; JSON lines.
+
+use model::{EventKind, Failure, Usage};
+use serde_json::{Value, json};
+
+use crate::classify;
+use crate::engine::base_launch;
+use crate::parse::{Tally, clip, flatten, str_at, text_event, tool_call, tool_result, u64_at};
+use crate::{Carried, End, Engine, Exit, Launch, MESSAGE_BYTES_MAX, PLACEHOLDER_KEY, Parsed, Parser, Plan, Recipe, Wire};
+
+/// The longest prompt, in bytes; the program cuts its standard input at 8 MiB without failing.
+const PROMPT_BYTES_MAX: usize = 8 << 20;
+/// How often a model call is tried, the first time included: ends within a minute.
+const ATTEMPTS: u32 = 4;
+
+pub(crate) struct Gemini;
+
+impl Engine for Gemini {
+    fn name(&self) -> &str {
+        "gemini"
+    }
+
+    fn wires(&self) -> &[Wire] {
+        &[Wire::Gemini]
+    }
+
+    fn plan(&self, plan: &Plan<'_>) -> Result<Launch, Failure> {
+        plan.check(self, PROMPT_BYTES_MAX)?;
+        let settings = format!("{}/.lazaret/gemini.json", plan.home);
+        let model = plan.model.or_else(|| self.default_model(plan.wire)).unwrap_or("default");
+        let mut launch = base_launch(plan)
+            .env([
+                ("GEMINI_API_KEY", PLACEHOLDER_KEY.to_owned()),
+                ("GOOGLE_GEMINI_BASE_URL", plan.gateway("")),
+                ("GEMINI_CLI_TRUST_WORKSPACE", "true".to_owned()),
+                ("GEMINI_CLI_NO_RELAUNCH", "true".to_owned()),
+                // Settings of the system count more than those of the home and of the workspace.
+                ("GEMINI_CLI_SYSTEM_SETTINGS_PATH", settings.clone()),
+            ])
+            .file(settings, config(model).to_string())
+            .instructions(format!("{}/.gemini/GEMINI.md", plan.home), plan.instructions);
+        let heap = launch.env.iter().find(|(key, _)| key == "NODE_OPTIONS").map(|(_, value)| value.clone());
+        launch.argv = plan.program.argv(&heap.into_iter().collect::<Vec<_>>());
+        launch.argv.extend(["--output-format", "stream-json", "--approval-mode", "yolo", "-m"].map(str::to_owned));
+        launch.argv.push(model.to_owned());
+        if let Some(session) = plan.resume {
+            launch.argv.extend(["--resume".to_owned(), session.to_owned()]);
+        }
+        launch.stdin = Some(plan.prompt.as_bytes().to_vec());
+        Ok(launch)
+    }
+
+    fn parser(&self, carried: Carried) -> Box<dyn Parser> {
+        Box::new(Lines { tally: Tally::new(carried), text: String::new() })
+    }
+
+    fn recipe(&self) -> Option<Recipe> {
+        Recipe::parse(include_str!("../../../share/engines/locks/gemini.toml")).ok()
+    }
+
+    fn default_model(&self, wire: Wire) -> Option<&'static str> {
+        crate::default_model(wire)
+    }
+}
+
+fn config(model: &str) -> Value {
+    json!({
+        "security": { "auth": { "selectedType": "gemini-api-key" }, "folderTrust": { "enabled": false } },
+        // A pinned model; otherwise the program first asks another one which to use.
+        "model": { "name": model },
+        "general": { "enableAutoUpdate": false, "disableAutoUpdate": true, "disableUpdateNag": true, "maxAttempts": ATTEMPTS },
+        "privacy": { "usageStatisticsEnabled": false },
+        "telemetry": { "enabled": false },
+        "tools": { "sandbox": false },
+        "ide": { "enabled": false },
+    })
+}
+
+struct Lines {
+    tally: Tally,
+    /// The text of the model's present message, which comes in pieces.
+    text: String,
+}
+
+impl Parser for Lines {
+    fn line(&mut self, line: &str) -> Vec<Parsed> {
+        let mut out = Vec::new();
+        let Ok(value) = serde_json::from_str::<Value>(line) else { return out };
+        match str_at(&value, "/type") {
+            "init" => self.tally.session(value.get("session_id").and_then(Value::as_str), &mut out),
+            "message" if str_at(&value, "/role") == "assistant" => {
+                let text = str_at(&value, "/content");
+                text_event(text, &mut out);
+                let room = crate::TEXT_BYTES_MAX.saturating_sub(self.text.len());
+                self.text.push_str(&clip(text, room));
+            }
+            "tool_use" => {
+                self.text.clear();
+                let input = value.get("parameters").unwrap_or(&Value::Null);
+                tool_call(str_at(&value, "/tool_id"), str_at(&value, "/tool_name"), input, &mut out);
+            }
+            "tool_result" => {
+                let is_error = str_at(&value, "/status") == "error";
+                let output = value.get("output").or_else(|| value.pointer("/error/message")).unwrap_or(&Value::Null);
+                tool_result(str_at(&value, "/tool_id"), &flatten(output), is_error, &mut out);
+            }
+            "error" => warn(&value, &mut out),
+            "result" => self.result(&value, &mut out),
+            _ => (),
+        }
+        out
+    }
+
+    fn finish(&mut self, exit: Exit, stderr_tail: &str) -> End {
+        self.tally.end(exit, stderr_tail)
+    }
+}
+
+impl Lines {
+    fn result(&mut self, value: &Value, out: &mut Vec<Parsed>) {
+        self.tally.done = true;
+        let text = std::mem::take(&mut self.text);
+        self.tally.set_text(&text);
+        let cached = u64_at(value, "/stats/cached");
+        self.tally.usage = Usage {
+            input_tokens: u64_at(value, "/stats/input_tokens").saturating_sub(cached),
+            output_tokens: u64_at(value, "/stats/output_tokens"),
+            cache_read_tokens: cached,
+            cache_write_tokens: 0,
+        };
+        if str_at(value, "/status") != "success" {
+            let said = [str_at(value, "/error/message"), str_at(value, "/error/type")];
+            let message = said.into_iter().find(|t| !t.is_empty()).unwrap_or("the engine reports an error");
+            self.tally.error(None, message, out);
+        }
+    }
+}
+
+/// An error line is a warning, or told again by the result.
+fn warn(value: &Value, out: &mut Vec<Parsed>) {
+    let message = str_at(value, "/message");
+    let code = classify::code_of(None, message);
+    let message = clip(message, MESSAGE_BYTES_MAX);
+    out.push(Parsed::Event(EventKind::Error { code, message, retriable: true }));
+}

@@ -1,0 +1,112 @@
+//! Mini, the engine of the guest program itself: it is always there and needs nothing installed.
+//!
+//! Its lines are JSON objects with a field `type`:
+//! `session {id, model}`, `text {text}`, `thinking {text}`, `tool_call {id, name, input}`,
+//! `tool_result {id, output, is_error}`, `notice {text}`, `retry {status, message, attempt, wait_ms}`,
+//! `error {status, message}` and at the end `result {text, turns, usage}`. An `error` ends the turn.
+
+use model::{EventKind, Failure, Usage};
+use serde_json::Value;
+
+use crate::classify;
+use crate::engine::base_launch;
+use crate::parse::{Tally, clip, notice, str_at, text_event, thinking_event, tool_call, tool_result, u64_at};
+use crate::{Carried, End, Engine, Exit, Launch, MESSAGE_BYTES_MAX, Parsed, Parser, Plan, Wire};
+
+/// The longest prompt, in bytes.
+const PROMPT_BYTES_MAX: usize = 32 << 20;
+
+pub(crate) struct Mini;
+
+impl Engine for Mini {
+    fn name(&self) -> &str {
+        "mini"
+    }
+
+    fn wires(&self) -> &[Wire] {
+        &[Wire::Anthropic, Wire::OpenAiChat]
+    }
+
+    fn plan(&self, plan: &Plan<'_>) -> Result<Launch, Failure> {
+        plan.check(self, PROMPT_BYTES_MAX)?;
+        let state = format!("{}/.lazaret/mini", plan.home);
+        let instructions = format!("{state}/AGENTS.md");
+        let mut launch = base_launch(plan).instructions(instructions.clone(), plan.instructions);
+        launch.argv = plan.program.argv(&[]);
+        let wire = if plan.wire == Wire::OpenAiChat { "openai" } else { "anthropic" };
+        let base = plan.gateway("");
+        let model = plan.model.or_else(|| self.default_model(plan.wire)).unwrap_or("default");
+        for (flag, value) in [("--wire", wire), ("--base-url", &base), ("--model", model), ("--state", &state)] {
+            launch.argv.extend([flag.to_owned(), value.to_owned()]);
+        }
+        if let Some(session) = plan.resume {
+            launch.argv.extend(["--resume".to_owned(), session.to_owned()]);
+        }
+        if plan.instructions.is_some() {
+            launch.argv.extend(["--instructions".to_owned(), instructions]);
+        }
+        launch.stdin = Some(plan.prompt.as_bytes().to_vec());
+        Ok(launch)
+    }
+
+    fn parser(&self, carried: Carried) -> Box<dyn Parser> {
+        Box::new(Lines { tally: Tally::new(carried) })
+    }
+
+    fn default_model(&self, wire: Wire) -> Option<&'static str> {
+        crate::default_model(wire)
+    }
+}
+
+struct Lines {
+    tally: Tally,
+}
+
+impl Parser for Lines {
+    fn line(&mut self, line: &str) -> Vec<Parsed> {
+        let mut out = Vec::new();
+        let Ok(value) = serde_json::from_str::<Value>(line) else { return out };
+        let status = u16::try_from(u64_at(&value, "/status")).ok().filter(|s| *s > 0);
+        let id = str_at(&value, "/id");
+        match str_at(&value, "/type") {
+            "session" => self.tally.session(Some(id), &mut out),
+            "text" => text_event(str_at(&value, "/text"), &mut out),
+            "thinking" => thinking_event(str_at(&value, "/text"), &mut out),
+            "tool_call" => {
+                tool_call(id, str_at(&value, "/name"), value.get("input").unwrap_or(&Value::Null), &mut out);
+            }
+            "tool_result" => {
+                let is_error = value.get("is_error").and_then(Value::as_bool).unwrap_or(false);
+                tool_result(id, str_at(&value, "/output"), is_error, &mut out);
+            }
+            "notice" => notice(str_at(&value, "/text"), &mut out),
+            "retry" => {
+                let message = str_at(&value, "/message");
+                let code = classify::code_of(status, message);
+                let message = clip(message, MESSAGE_BYTES_MAX);
+                out.push(Parsed::Event(EventKind::Error { code, message, retriable: true }));
+            }
+            "error" => self.tally.error(status, str_at(&value, "/message"), &mut out),
+            "result" => {
+                self.tally.done = true;
+                self.tally.set_text(str_at(&value, "/text"));
+                self.tally.usage = usage(&value);
+            }
+            _ => (),
+        }
+        out
+    }
+
+    fn finish(&mut self, exit: Exit, stderr_tail: &str) -> End {
+        self.tally.end(exit, stderr_tail)
+    }
+}
+
+fn usage(value: &Value) -> Usage {
+    Usage {
+        input_tokens: u64_at(value, "/usage/input_tokens"),
+        output_tokens: u64_at(value, "/usage/output_tokens"),
+        cache_read_tokens: u64_at(value, "/usage/cache_read_tokens"),
+        cache_write_tokens: u64_at(value, "/usage/cache_write_tokens"),
+    }
+}

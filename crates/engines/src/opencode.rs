@@ -1,0 +1,139 @@
+//! OpenCode: one native program; the prompt on standard input; JSON lines of parts.
+
+use model::{Failure, Usage};
+use serde_json::{Value, json};
+
+use crate::engine::base_launch;
+use crate::parse::{Tally, flatten, str_at, text_event, thinking_event, tool_call, tool_result, u64_at};
+use crate::{Carried, End, Engine, Exit, Launch, PLACEHOLDER_KEY, Parsed, Parser, Plan, Recipe, Wire};
+
+/// The longest prompt, in bytes; tried with this much.
+const PROMPT_BYTES_MAX: usize = 8 << 20;
+/// The provider's name in the configuration that we write.
+const PROVIDER: &str = "lazaret";
+/// What would talk to the network besides the model.
+const QUIET: &[&str] = &[
+    "OPENCODE_DISABLE_AUTOUPDATE", "OPENCODE_DISABLE_MODELS_FETCH", "OPENCODE_DISABLE_LSP_DOWNLOAD", "OPENCODE_DISABLE_DEFAULT_PLUGINS",
+    "OPENCODE_DISABLE_SHARE",
+];
+
+pub(crate) struct OpenCode;
+
+impl Engine for OpenCode {
+    fn name(&self) -> &str {
+        "opencode"
+    }
+
+    fn wires(&self) -> &[Wire] {
+        &[Wire::Anthropic, Wire::OpenAiChat, Wire::OpenAiResponses]
+    }
+
+    fn plan(&self, plan: &Plan<'_>) -> Result<Launch, Failure> {
+        plan.check(self, PROMPT_BYTES_MAX)?;
+        let config = format!("{}/.lazaret/opencode.json", plan.home);
+        let model = plan.model.or_else(|| self.default_model(plan.wire)).unwrap_or("default");
+        let mut launch = base_launch(plan)
+            .env([("OPENCODE_CONFIG", config.clone()), ("BUN_JSC_forceRAMSize", plan.memory_bytes.to_string())])
+            .on(QUIET)
+            .file(config, settings(plan, model).to_string())
+            .instructions(format!("{}/.config/opencode/AGENTS.md", plan.home), plan.instructions);
+        launch.argv = plan.program.argv(&[]);
+        launch.argv.extend(["run", "--format", "json", "--auto", "-m"].map(str::to_owned));
+        launch.argv.push(format!("{PROVIDER}/{model}"));
+        if let Some(session) = plan.resume {
+            launch.argv.extend(["--session".to_owned(), session.to_owned()]);
+        }
+        launch.stdin = Some(plan.prompt.as_bytes().to_vec());
+        Ok(launch)
+    }
+
+    fn parser(&self, carried: Carried) -> Box<dyn Parser> {
+        Box::new(Parts { tally: Tally::new(carried) })
+    }
+
+    fn recipe(&self) -> Option<Recipe> {
+        Recipe::parse(include_str!("../../../share/engines/locks/opencode.toml")).ok()
+    }
+
+    fn default_model(&self, wire: Wire) -> Option<&'static str> {
+        crate::default_model(wire)
+    }
+}
+
+fn settings(plan: &Plan<'_>, model: &str) -> Value {
+    let package = match plan.wire {
+        Wire::Anthropic => "@ai-sdk/anthropic",
+        Wire::OpenAiResponses => "@ai-sdk/openai",
+        Wire::OpenAiChat | Wire::Gemini => "@ai-sdk/openai-compatible",
+    };
+    let id = format!("{PROVIDER}/{model}");
+    json!({
+        "autoupdate": false,
+        "share": "disabled",
+        "permission": "allow",
+        "model": id,
+        "small_model": id,
+        "enabled_providers": [PROVIDER],
+        "provider": { PROVIDER: {
+            "npm": package,
+            "name": "Lazaret",
+            "options": { "baseURL": plan.gateway("/v1"), "apiKey": PLACEHOLDER_KEY },
+            "models": { model: { "name": model, "tool_call": true } },
+        }},
+    })
+}
+
+struct Parts {
+    tally: Tally,
+}
+
+impl Parser for Parts {
+    fn line(&mut self, line: &str) -> Vec<Parsed> {
+        let mut out = Vec::new();
+        let Ok(value) = serde_json::from_str::<Value>(line) else { return out };
+        self.tally.session(value.get("sessionID").and_then(Value::as_str), &mut out);
+        let part = value.get("part").unwrap_or(&Value::Null);
+        match str_at(&value, "/type") {
+            "text" => {
+                text_event(str_at(part, "/text"), &mut out);
+                self.tally.set_text(str_at(part, "/text"));
+            }
+            "reasoning" => thinking_event(str_at(part, "/text"), &mut out),
+            "tool_use" => tool(part, &mut out),
+            "step_finish" => self.step(part),
+            "error" => {
+                let status = u16::try_from(u64_at(&value, "/error/data/statusCode")).ok().filter(|s| *s > 0);
+                let texts = ["/error/data/responseBody", "/error/data/message", "/error/message", "/error/name"];
+                let said: Vec<&str> = texts.iter().map(|p| str_at(&value, p)).filter(|t| !t.is_empty()).collect();
+                self.tally.error(status, &said.join(": "), &mut out);
+            }
+            _ => (),
+        }
+        out
+    }
+
+    fn finish(&mut self, exit: Exit, stderr_tail: &str) -> End {
+        self.tally.end(exit, stderr_tail)
+    }
+}
+
+impl Parts {
+    fn step(&mut self, part: &Value) {
+        self.tally.usage = self.tally.usage.plus(Usage {
+            input_tokens: u64_at(part, "/tokens/input"),
+            output_tokens: u64_at(part, "/tokens/output").saturating_add(u64_at(part, "/tokens/reasoning")),
+            cache_read_tokens: u64_at(part, "/tokens/cache/read"),
+            cache_write_tokens: u64_at(part, "/tokens/cache/write"),
+        });
+        // The cost is left out: the program reckons it from prices that our configuration does not hold.
+        self.tally.done = str_at(part, "/reason") != "tool-calls";
+    }
+}
+
+fn tool(part: &Value, out: &mut Vec<Parsed>) {
+    let id = str_at(part, "/callID");
+    tool_call(id, str_at(part, "/tool"), part.pointer("/state/input").unwrap_or(&Value::Null), out);
+    let failed = part.pointer("/state/error");
+    let output = failed.or_else(|| part.pointer("/state/output")).unwrap_or(&Value::Null);
+    tool_result(id, &flatten(output), failed.is_some() || str_at(part, "/state/status") == "error", out);
+}
