@@ -18,8 +18,13 @@ mod command;
 mod config;
 mod direct;
 mod error;
+mod etc;
+mod home;
+mod image;
 mod sandbox;
 mod sandboxes;
+mod tarball;
+mod uids;
 mod unpack;
 
 pub use command::{Command, CommandControl, CommandOutput, CommandStdin, Output, Piece};
@@ -27,7 +32,7 @@ pub use config::{Config, HostMount, Image, Request, Tree, Wants, base_env};
 pub use direct::{DirectCommand, run_direct};
 pub use error::SandboxError;
 pub use sandbox::{Sandbox, Stats, Summary, TarStream};
-pub use sandboxes::{Adopted, Doors, Sandboxes};
+pub use sandboxes::{Adopted, Doors, Hold, Sandboxes};
 pub use unpack::{Skipped, Unpacked, unpack};
 
 /// The commands that the guest runs, as the wire describes them.

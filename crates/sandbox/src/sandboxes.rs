@@ -12,9 +12,14 @@ use crate::{Config, Request, Sandbox, SandboxError, Summary};
 /// Where connections from sandboxes go.
 pub trait Doors: Send + Sync {
     /// Takes a connection that `sandbox` opened to `door`, which is never [`Door::Control`]. `read` are the bytes that
-    /// came after the door line. Must return at once; the sandbox is who the kernel says it is.
-    fn open(&self, sandbox: &SandboxId, door: Door, stream: UnixStream, read: Bytes);
+    /// came after the door line. Must return at once; the sandbox is who the kernel says it is. `hold` is kept as long
+    /// as the connection lives: it counts against the connections that one sandbox may have.
+    fn open(&self, sandbox: &SandboxId, door: Door, stream: UnixStream, read: Bytes, hold: Hold);
 }
+
+/// One of the connections that a sandbox may have at once; dropping it gives the place back.
+#[derive(Debug)]
+pub struct Hold(#[expect(dead_code, reason = "held for its drop")] pub(crate) tokio::sync::OwnedSemaphorePermit);
 
 /// What [`Sandboxes::adopt`] found.
 #[derive(Debug, Default)]
