@@ -3,11 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 macro_rules! codes {
-    ($($(#[$doc:meta])* $name:ident = $text:literal, $exit:literal, $retriable:literal;)*) => {
+    ($($(#[doc = $doc:literal])* $name:ident = $text:literal, $exit:literal, $retriable:literal;)*) => {
         /// A stable, documented error code. The same on the command line, in HTTP answers and in events.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
         pub enum Code {
-            $($(#[$doc])* #[serde(rename = $text)] $name,)*
+            $($(#[doc = $doc])* #[serde(rename = $text)] $name,)*
         }
 
         impl Code {
@@ -24,6 +24,12 @@ macro_rules! codes {
             #[must_use]
             pub fn exit_status(self) -> u8 {
                 match self { $(Code::$name => $exit),* }
+            }
+
+            /// What it means, for the reference page.
+            #[must_use]
+            pub fn meaning(self) -> &'static str {
+                match self { $(Code::$name => concat!($($doc),*).trim_ascii_start()),* }
             }
 
             /// Whether the same request may succeed later without a change.

@@ -1,0 +1,174 @@
+//! Drives one target for a while.
+
+use std::{
+    collections::HashSet,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+    sync::mpsc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use crate::{
+    mutate::{Numbers, mutate},
+    targets::Target,
+};
+
+/// The longest that one input may take; far more than any honest parser needs in a build without optimisation.
+const INPUT_TIME_MAX: Duration = Duration::from_secs(5);
+/// How many inputs are kept as starts; the oldest mutations give way, the corpus stays.
+const POOL_MAX: usize = 4_096;
+
+/// How a target fared.
+pub(crate) enum Verdict {
+    /// Nothing was wrong.
+    Passed {
+        /// Inputs that were tried.
+        inputs: u64,
+        /// Different answers that the target gave.
+        shapes: usize,
+    },
+    /// An input broke it.
+    Failed {
+        /// What went wrong.
+        why: String,
+        /// The file that holds the input.
+        kept: PathBuf,
+    },
+}
+
+/// A seed that differs from run to run.
+#[expect(clippy::cast_possible_truncation, reason = "any 64 bits are a seed")]
+pub(crate) fn fresh_seed() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(1, |t| t.as_nanos() as u64)
+}
+
+/// Tries the corpus and then mutations of it until the time is over.
+pub(crate) fn drive(target: &Target, seed: u64, time: Duration) -> Verdict {
+    let corpus = corpus(target);
+    if corpus.is_empty() {
+        return Verdict::Failed { why: "its corpus is empty".to_owned(), kept: corpus_dir(target) };
+    }
+    let watch = Watch::start(target.name);
+    let mut numbers = Numbers::new(seed);
+    let mut pool = corpus.clone();
+    let mut shapes = HashSet::new();
+    let began = Instant::now();
+    let mut inputs = 0u64;
+    let mut next = corpus.iter().cloned();
+    while inputs < corpus.len() as u64 || began.elapsed() < time {
+        let input = next.next().unwrap_or_else(|| mutation(&pool, target.words, &mut numbers));
+        watch.begins(&input);
+        let answer = catch_unwind(AssertUnwindSafe(|| (target.run)(&input)));
+        watch.ended();
+        inputs += 1;
+        match answer {
+            Ok(shape) if shapes.insert(shape) => {
+                if pool.len() >= POOL_MAX {
+                    pool.remove(corpus.len());
+                }
+                pool.push(input);
+            }
+            Ok(_) => (),
+            Err(panic) => return Verdict::Failed { why: message(panic.as_ref()), kept: keep(target.name, &input) },
+        }
+    }
+    Verdict::Passed { inputs, shapes: shapes.len() }
+}
+
+fn mutation(pool: &[Vec<u8>], words: &[&[u8]], numbers: &mut Numbers) -> Vec<u8> {
+    let mut input = pool[numbers.below(pool.len())].clone();
+    let other = &pool[numbers.below(pool.len())];
+    mutate(&mut input, other, words, numbers);
+    input
+}
+
+fn corpus_dir(target: &Target) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target.corpus)
+}
+
+/// The files of the target's corpus, in the order of their names.
+fn corpus(target: &Target) -> Vec<Vec<u8>> {
+    let Ok(entries) = std::fs::read_dir(corpus_dir(target)) else { return Vec::new() };
+    let mut paths: Vec<PathBuf> = entries.filter_map(|entry| entry.ok().map(|e| e.path())).collect();
+    paths.sort();
+    paths.iter().filter_map(|path| std::fs::read(path).ok()).collect()
+}
+
+/// Writes an input that broke a target, so that it can be tried again and added to the corpus.
+fn keep(name: &str, input: &[u8]) -> PathBuf {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/fuzz-failures");
+    let path = dir.join(format!("{name}-{:016x}", crate::targets::hash(&input)));
+    if let Err(error) = std::fs::create_dir_all(&dir).and_then(|()| std::fs::write(&path, input)) {
+        eprintln!("failed to keep the input ({error}); it is: {}", input.escape_ascii());
+    }
+    path
+}
+
+fn message(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    format!("panicked: {}", text.unwrap_or("without a message"))
+}
+
+/// Ends the process when one input takes too long: a thread that hangs cannot be stopped in any other way.
+struct Watch(mpsc::SyncSender<Option<Vec<u8>>>);
+
+impl Watch {
+    fn start(name: &'static str) -> Self {
+        let (sender, receiver) = mpsc::sync_channel::<Option<Vec<u8>>>(2);
+        std::thread::spawn(move || {
+            while let Ok(Some(input)) = receiver.recv() {
+                match receiver.recv_timeout(INPUT_TIME_MAX) {
+                    Ok(_) => (),
+                    Err(mpsc::RecvTimeoutError::Disconnected) => return,
+                    Err(mpsc::RecvTimeoutError::Timeout) => {
+                        println!("test {name} ... FAILED: an input took over {INPUT_TIME_MAX:?}: {}", keep(name, &input).display());
+                        std::process::abort();
+                    }
+                }
+            }
+        });
+        Self(sender)
+    }
+
+    fn begins(&self, input: &[u8]) {
+        // A watch that is gone has nothing to say; the run goes on without it.
+        let _ = self.0.send(Some(input.to_vec()));
+    }
+
+    fn ended(&self) {
+        let _ = self.0.send(None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn breaks(input: &[u8]) -> u64 {
+        assert!(!input.windows(2).any(|w| w == b"\n\n"), "two newlines");
+        input.len() as u64
+    }
+
+    #[test]
+    fn an_input_that_breaks_a_target_is_found_and_kept() {
+        let target = Target { name: "breaks", corpus: "wire_door", words: &[b"\n"], run: breaks };
+        let Verdict::Failed { why, kept } = drive(&target, 1, Duration::from_secs(30)) else { panic!("not found") };
+        assert_eq!(why, "panicked: two newlines");
+        let input = std::fs::read(&kept).expect("kept");
+        assert!(input.windows(2).any(|w| w == b"\n\n"));
+        std::fs::remove_file(kept).expect("removed");
+    }
+
+    #[test]
+    fn a_target_without_a_corpus_fails() {
+        let target = Target { name: "none", corpus: "no-such-corpus", words: &[], run: |_| 0 };
+        assert!(matches!(drive(&target, 1, Duration::ZERO), Verdict::Failed { .. }));
+    }
+
+    #[test]
+    fn every_target_takes_its_corpus() {
+        for target in crate::targets::ALL {
+            assert!(matches!(drive(target, 1, Duration::ZERO), Verdict::Passed { .. }), "{}", target.name);
+        }
+    }
+}

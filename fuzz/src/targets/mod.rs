@@ -1,0 +1,32 @@
+//! What is fuzzed: one function for each parser.
+//!
+//! A target panics when something is wrong and otherwise answers a *shape*: a number that differs when the parser took
+//! another way.
+
+mod model;
+mod wire;
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+/// One parser.
+pub(crate) struct Target {
+    /// What it is called.
+    pub(crate) name: &'static str,
+    /// The directory of fuzz/corpus that holds its starts.
+    pub(crate) corpus: &'static str,
+    /// Byte strings that mean something to it.
+    pub(crate) words: &'static [&'static [u8]],
+    /// Tries one input.
+    pub(crate) run: fn(&[u8]) -> u64,
+}
+
+/// Every target.
+pub(crate) const ALL: &[Target] =
+    &[wire::FRAMES, wire::FROM_GUEST, wire::TO_GUEST, wire::DOOR, model::EGRESS_RULE, model::AMOUNTS, model::IDENTITIES];
+
+/// A shape made of anything that can be hashed.
+pub(crate) fn hash(what: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    what.hash(&mut hasher);
+    hasher.finish()
+}
