@@ -1,5 +1,6 @@
 //! Linux mechanisms.
 
+pub mod seccomp;
 mod spec;
 
 pub use spec::*;
