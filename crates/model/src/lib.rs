@@ -7,6 +7,7 @@
 //! Start at [`Event`] (what is logged and shown), [`Limits`] (what a sandbox may use) and [`Code`] (how things fail).
 
 mod code;
+pub mod crash;
 mod egress;
 mod event;
 mod id;

@@ -1,1 +1,41 @@
-//! TODO
+//! The store: everything that must survive the daemon, and every SQL statement of the project.
+//!
+//! One thread owns the only writing connection and commits whatever waits in one transaction, so many callers share
+//! one flush; each caller's future resolves after the commit is on the disk. Reads run on a few threads of their own.
+//! Nothing polls, nothing blocks an async thread, and nothing here reads a clock: callers pass the time in.
+//!
+//! It does not know what a turn is for, how a sandbox is made, or what a model costs. It does hold the rules that must
+//! be true of what is stored: dense event numbers per session, one runner per session under a fencing number, one
+//! `result` per turn, and money that is counted as spent before it can be.
+//!
+//! Start at [`Store::open`]; [`Store::accept_turn`], [`Store::lease_turn`] and [`Store::record`] carry a turn from its
+//! arrival to its end. [`Secrets`] keeps values that only the host may read.
+//!
+//! Keeps INV-5, INV-6, INV-7 and INV-9. Limits: [`QUEUE_JOBS_MAX`], [`QUEUE_BYTES_MAX`], [`EVENTS_PAGE_MAX`],
+//! [`EVENT_BYTES_MAX`], [`INBOX_MAX`].
+
+mod budget;
+mod error;
+mod event;
+mod home;
+mod ledger;
+mod mark;
+mod open;
+mod reader;
+mod row;
+mod secrets;
+mod session;
+mod store;
+mod turn;
+mod writer;
+
+pub use budget::{Slab, SlabId};
+pub use error::StoreError;
+pub use event::{EVENT_BYTES_MAX, EVENTS_PAGE_MAX, Record, Spool};
+pub use home::check_home;
+pub use ledger::{By, Call, UsageRow};
+pub use secrets::{KeySource, SecretEntry, Secrets, SecretsError, VALUE_BYTES_MAX};
+pub use session::{LIST_MAX, NewSession, Page, SessionRow};
+pub use store::{Config, Store};
+pub use turn::{Accepted, Fence, INBOX_MAX, Lease, NewTurn, TurnRow};
+pub use writer::{CRASH_POINTS, QUEUE_BYTES_MAX, QUEUE_JOBS_MAX};

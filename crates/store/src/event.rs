@@ -1,0 +1,240 @@
+//! The log of a session: numbered without gaps, written under a fence.
+
+use model::{Event, EventKind, Outcome, SandboxId, SessionId, Timestamp, TurnEvent, TurnId, TurnState};
+use rusqlite::{Connection, Row};
+
+use crate::error::Doing;
+use crate::row::{int, json, parsed, to_json};
+use crate::session::{check_limit, missing};
+use crate::turn::{Fence, TurnRow, read_turn, set_state};
+use crate::writer::Kind;
+use crate::{Store, StoreError};
+
+/// Bytes that one event may have as JSON. The engines' parsers cut tool output far below it.
+pub const EVENT_BYTES_MAX: usize = 8 << 20;
+/// Events that one page may have.
+pub const EVENTS_PAGE_MAX: usize = 1000;
+/// Bytes of events after which a page ends early, so that a reader's memory is bounded.
+const PAGE_BYTES_MAX: usize = 16 << 20;
+/// Events that one record may carry.
+const RECORD_EVENTS_MAX: usize = 10_000;
+
+/// The frames of a guest's spool that a record comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Spool {
+    /// The number of the first frame; one more than the last that was recorded under this lease.
+    pub first: u64,
+    /// The number of the last frame.
+    pub last: u64,
+}
+
+/// What happened in a turn, written as a whole or not at all.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    /// The turn.
+    pub turn: TurnId,
+    /// The lease under which the caller works; the turn's own `fence` for one that nobody works on.
+    pub fence: Fence,
+    /// What to log, in order. The last one is a `result` if and only if `change` ends the turn.
+    pub events: Vec<EventKind>,
+    /// What happens to the turn. Leases are taken with [`Store::lease_turn`].
+    pub change: Option<TurnEvent>,
+    /// The guest's frames that this comes from.
+    pub spool: Option<Spool>,
+    /// What the engine calls the conversation, once known.
+    pub engine_session: Option<String>,
+    /// The sandbox that works on the turn, once known.
+    pub sandbox: Option<SandboxId>,
+    /// Now.
+    pub now: Timestamp,
+}
+
+impl Record {
+    /// A record that logs `events` and changes nothing else.
+    #[must_use]
+    pub fn new(turn: TurnId, fence: Fence, events: Vec<EventKind>, now: Timestamp) -> Self {
+        Self { turn, fence, events, change: None, spool: None, engine_session: None, sandbox: None, now }
+    }
+
+    /// The same with a change of the turn's state.
+    #[must_use]
+    pub fn change(mut self, event: TurnEvent) -> Self {
+        self.change = Some(event);
+        self
+    }
+}
+
+impl Store {
+    /// Logs what happened in a turn and changes its state, at once. Returns the events with their numbers.
+    ///
+    /// # Errors
+    /// [`StoreError::StaleFence`] when the turn was leased again since, [`StoreError::Transition`] when the change makes
+    /// no sense, [`StoreError::Conflict`] when the turn is over, frames are missing or were recorded before, or a
+    /// `result` and the end of the turn do not come together; [`StoreError::Invalid`] for an event that cannot be kept.
+    pub async fn record(&self, record: Record) -> Result<Vec<Event>, StoreError> {
+        if record.events.len() > RECORD_EVENTS_MAX {
+            return Err(StoreError::Limit { what: "events in one record", max: RECORD_EVENTS_MAX as u64 });
+        }
+        let bodies = record.events.iter().map(body).collect::<Result<Vec<_>, _>>()?;
+        let bytes = bodies.iter().map(String::len).sum();
+        self.write(Kind::Record, bytes, move |conn| write_record(conn, record, &bodies)).await
+    }
+
+    /// Logs events of a turn under a lease. A shorthand for [`Store::record`].
+    ///
+    /// # Errors
+    /// Those of [`Store::record`].
+    pub async fn append_events(
+        &self,
+        turn: &TurnId,
+        fence: Fence,
+        events: Vec<EventKind>,
+        now: Timestamp,
+    ) -> Result<Vec<Event>, StoreError> {
+        self.record(Record::new(turn.clone(), fence, events, now)).await
+    }
+
+    /// Reads the log of a session, the events after number `after`. Fewer than `limit` does not mean the end: large
+    /// events end a page early; an empty page means the end.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`], or [`StoreError::Invalid`] when `limit` is 0 or above [`EVENTS_PAGE_MAX`].
+    pub async fn events(&self, session: &SessionId, after: u64, limit: usize) -> Result<Vec<Event>, StoreError> {
+        check_limit(limit, EVENTS_PAGE_MAX)?;
+        let session = session.clone();
+        self.read(move |conn| read_events(conn, &session, after, limit)).await
+    }
+}
+
+fn write_record(conn: &Connection, record: Record, bodies: &[String]) -> Result<Vec<Event>, StoreError> {
+    let doing = "log events";
+    let turn = read_turn(conn, &record.turn)?;
+    if turn.fence != record.fence {
+        return Err(StoreError::StaleFence { turn: turn.id.to_string(), given: record.fence.0, held: turn.fence.0 });
+    }
+    check_change(&turn, &record)?;
+    let now = int("now", record.now.0)?;
+    let count = int("events", bodies.len() as u64)?;
+    let sql = "UPDATE sessions SET last_seq = last_seq + ?2, updated_ms = max(updated_ms, ?3),
+                 engine_session = coalesce(?4, engine_session) WHERE id = ?1 RETURNING last_seq";
+    let mut statement = conn.prepare_cached(sql).doing(doing)?;
+    let last: i64 = statement.query_row((turn.session.as_str(), count, now, &record.engine_session), |r| r.get(0)).doing(doing)?;
+    let mut seq = last - count;
+    let mut insert =
+        conn.prepare_cached("INSERT INTO events (session, seq, turn, time_ms, body) VALUES (?1, ?2, ?3, ?4, ?5)").doing(doing)?;
+    let mut events = Vec::with_capacity(bodies.len());
+    for (kind, body) in record.events.into_iter().zip(bodies) {
+        seq += 1;
+        insert.execute((turn.session.as_str(), seq, turn.id.as_str(), now, body)).doing(doing)?;
+        let (session, turn) = (turn.session.clone(), turn.id.clone());
+        events.push(Event { seq: seq.unsigned_abs(), time: record.now, session, turn, kind });
+    }
+    if let Some(change) = record.change {
+        set_state(conn, &turn, change, record.now)?;
+    }
+    let result = events.last().and_then(|e| if let EventKind::Result(r) = &e.kind { Some(r) } else { None });
+    let spool = record.spool.map(|s| int("spool", s.last)).transpose()?;
+    let sql = "UPDATE turns SET spool = coalesce(?2, spool), sandbox = coalesce(?3, sandbox), outcome = ?4, code = ?5 WHERE id = ?1";
+    let mut statement = conn.prepare_cached(sql).doing(doing)?;
+    let outcome = result.map(|r| r.status.as_str());
+    let code = result.and_then(|r| r.code).map(model::Code::as_str);
+    statement.execute((turn.id.as_str(), spool, record.sandbox.as_ref().map(SandboxId::as_str), outcome, code)).doing(doing)?;
+    Ok(events)
+}
+
+/// Holds what is true of every turn: nothing after its end, exactly one `result`, and frames in order.
+fn check_change(turn: &TurnRow, record: &Record) -> Result<(), StoreError> {
+    let conflict = |why: &str| Err(StoreError::Conflict(format!("turn `{}` {why}", turn.id)));
+    if turn.state.is_final() {
+        return conflict("is over");
+    }
+    if record.change == Some(TurnEvent::Lease) {
+        return conflict("is leased in another way");
+    }
+    if turn.state == TurnState::Queued && record.change.is_none() {
+        return conflict("has nobody who works on it");
+    }
+    let ends = match record.change {
+        Some(TurnEvent::Finish) => Some(TurnState::Done),
+        Some(TurnEvent::Fail) => Some(TurnState::Failed),
+        Some(TurnEvent::Cancel) => Some(TurnState::Cancelled),
+        _ => None,
+    };
+    let results: Vec<&EventKind> = record.events.iter().filter(|e| matches!(e, EventKind::Result(_))).collect();
+    let says = match (results.as_slice(), record.events.last()) {
+        ([], _) => None,
+        ([_], Some(EventKind::Result(result))) => Some(match result.status {
+            Outcome::Completed => TurnState::Done,
+            Outcome::Failed | Outcome::Timeout => TurnState::Failed,
+            Outcome::Cancelled => TurnState::Cancelled,
+        }),
+        _ => return conflict("can have one `result`, as its last event"),
+    };
+    if ends != says {
+        return conflict("ends with a `result` that says the same, and with nothing else");
+    }
+    match record.spool {
+        Some(spool) if spool.first != turn.spool + 1 || spool.last < spool.first => {
+            conflict(&format!("has recorded frame {}, so frames {} to {} do not follow", turn.spool, spool.first, spool.last))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The JSON of an event, checked to be readable again.
+fn body(kind: &EventKind) -> Result<String, StoreError> {
+    let cost = match kind {
+        EventKind::Usage { cost_usd, .. } => *cost_usd,
+        EventKind::Result(result) => result.cost_usd,
+        _ => 0.0,
+    };
+    if !cost.is_finite() {
+        return Err(StoreError::invalid("cost_usd", "is not a number"));
+    }
+    let text = to_json("event", kind)?;
+    if text.len() > EVENT_BYTES_MAX {
+        return Err(StoreError::invalid("event", format!("has {} bytes, more than {EVENT_BYTES_MAX}", text.len())));
+    }
+    // Only the arguments of a tool are of a form that somebody else chose, such as one that is nested too deeply.
+    if matches!(kind, EventKind::ToolCall { .. }) && serde_json::from_str::<EventKind>(&text).is_err() {
+        return Err(StoreError::invalid("event", "is nested too deeply"));
+    }
+    Ok(text)
+}
+
+fn read_events(conn: &Connection, session: &SessionId, after: u64, limit: usize) -> Result<Vec<Event>, StoreError> {
+    let doing = "read events";
+    let sql =
+        "SELECT session, seq, turn, time_ms, body, length(body) AS bytes FROM events WHERE session = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3";
+    let mut statement = conn.prepare_cached(sql).doing(doing)?;
+    // No log is that long, so a number beyond the column's is beyond the end.
+    let after = i64::try_from(after).unwrap_or(i64::MAX);
+    let mut rows = statement.query((session.as_str(), after, limit)).doing(doing)?;
+    let mut events = Vec::new();
+    let mut bytes = 0;
+    while let Some(row) = rows.next().doing(doing)? {
+        bytes += row.get::<_, usize>("bytes").doing(doing)?;
+        if bytes > PAGE_BYTES_MAX && !events.is_empty() {
+            return Ok(events);
+        }
+        events.push(from_row(row).doing(doing)?);
+    }
+    if events.is_empty() {
+        let known: bool =
+            conn.query_row("SELECT EXISTS (SELECT 1 FROM sessions WHERE id = ?1)", [session.as_str()], |r| r.get(0)).doing(doing)?;
+        if !known {
+            return Err(missing(session));
+        }
+    }
+    Ok(events)
+}
+
+fn from_row(row: &Row<'_>) -> rusqlite::Result<Event> {
+    Ok(Event {
+        seq: row.get("seq")?,
+        time: Timestamp(row.get("time_ms")?),
+        session: parsed(row, "session")?,
+        turn: parsed(row, "turn")?,
+        kind: json(row, "body")?,
+    })
+}

@@ -1,0 +1,245 @@
+//! Opening a database: what is refused, and how the schema grows.
+
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
+use rustix::fs::OFlags;
+
+use crate::error::Doing;
+use crate::mark::Mark;
+use crate::{StoreError, home};
+
+/// "LZRT" in the header of the file.
+const APPLICATION_ID: u32 = 0x4c5a_5254;
+/// Every migration, oldest first; the schema's version is how many have run. Forward only.
+const MIGRATIONS: &[&str] = &[include_str!("../migrations/0001_start.sql")];
+/// Databases up to this size are checked whole at every start: a few milliseconds.
+const CHECK_ALWAYS_BYTES: u64 = 16 << 20;
+/// After a process that ended badly on a machine that went on, larger databases are not checked whole: SQLite's own log
+/// covers that case, and seconds of start would be lost.
+const CHECK_CRASHED_BYTES: u64 = 256 << 20;
+/// How long a statement waits for another connection of this process. Only checkpoints and schema reads meet.
+const BUSY_WAIT: Duration = Duration::from_secs(5);
+/// The log is cut back to this after a burst.
+const LOG_KEPT_BYTES: u64 = 64 << 20;
+/// Prepared statements kept per connection.
+const STATEMENTS_KEPT: usize = 64;
+/// The first bytes of every SQLite file.
+const HEADER: &[u8; 16] = b"SQLite format 3\0";
+
+/// A database that passed every check, ready for the writer's thread.
+pub(crate) struct Opened {
+    pub(crate) conn: Connection,
+    pub(crate) mark: Mark,
+    /// The number of the last commit.
+    pub(crate) commits: u64,
+}
+
+impl Opened {
+    pub(crate) fn new(path: &Path) -> Result<Self, StoreError> {
+        let home = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+        home::check_home(home)?;
+        let exists = home::check_path(path)?.is_some();
+        for suffix in ["-wal", "-shm", "-journal"] {
+            home::check_path(&beside(path, suffix))?;
+        }
+        // The lock comes before the first descriptor: closing one would drop the locks of a store that this process has.
+        let mark = Mark::open(path)?;
+        let looked = look(path, exists, &mark);
+        if looked.is_err() {
+            mark.forget();
+        }
+        looked?;
+        if !exists {
+            home::create_private(path)?;
+            home::sync_dir(home)?;
+        }
+        let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        check_identity(path, &conn)?;
+        prepare_writer(&conn)?;
+        let made = version(&conn)? == 0;
+        if !made {
+            check_whole(path, &conn)?;
+        }
+        migrate(&conn)?;
+        let commits = start(path, &conn, &mark)?;
+        Ok(Self { conn, mark, commits })
+    }
+}
+
+/// Opens one more connection, which can only read.
+pub(crate) fn reader(path: &Path) -> Result<Connection, StoreError> {
+    let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    conn.pragma_update(None, "query_only", true).doing("set up a reader")?;
+    Ok(conn)
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// Refuses what is not SQLite's before SQLite sees it, and what is empty but should not be.
+fn look(path: &Path, exists: bool, mark: &Mark) -> Result<(), StoreError> {
+    if !exists {
+        return check_alone(path, mark);
+    }
+    let file = home::open_checked(path, OFlags::RDONLY)?.ok_or_else(|| damaged(path, "it went away"))?;
+    let length = file.metadata().map_err(|e| StoreError::io("look at", path, e))?.len();
+    if length == 0 {
+        return check_alone(path, mark);
+    }
+    let mut header = [0; 100];
+    let read = file.read_at(&mut header, 0).map_err(|e| StoreError::io("read", path, e))?;
+    if read < header.len() || &header[..16] != HEADER {
+        return Err(StoreError::Foreign { path: path.to_owned(), why: "it does not begin like one" });
+    }
+    let page = match u64::from(u16::from_be_bytes([header[16], header[17]])) {
+        1 => 65536,
+        page => page,
+    };
+    if !page.is_power_of_two() || page < 512 || !length.is_multiple_of(page) {
+        return Err(damaged(path, "its length does not fit its page size"));
+    }
+    Ok(())
+}
+
+/// A missing or empty database with companions that say otherwise was lost, not never made.
+fn check_alone(path: &Path, mark: &Mark) -> Result<(), StoreError> {
+    let log = beside(path, "-wal");
+    let logged = std::fs::symlink_metadata(&log).is_ok_and(|m| m.len() > 0);
+    if mark.read() > 0 || logged {
+        return Err(damaged(path, "it is missing or empty, but the files beside it belong to one that was in use"));
+    }
+    Ok(())
+}
+
+fn connect(path: &Path, access: OpenFlags) -> Result<Connection, StoreError> {
+    let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW | OpenFlags::SQLITE_OPEN_EXRESCODE;
+    // SQLite's own check would refuse a link anywhere in the path; the file itself was checked to be none.
+    let real = path.canonicalize().map_err(|e| StoreError::io("open", path, e))?;
+    let conn = Connection::open_with_flags(real, flags).doing("open the database")?;
+    conn.busy_timeout(BUSY_WAIT).doing("set up a connection")?;
+    conn.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true).doing("set up a connection")?;
+    for (pragma, value) in [("trusted_schema", 0), ("cell_size_check", 1), ("foreign_keys", 1)] {
+        conn.pragma_update(None, pragma, value).doing("set up a connection")?;
+    }
+    Ok(conn)
+}
+
+/// Settings that only the writer needs. They change nothing in a database that is refused later.
+fn prepare_writer(conn: &Connection) -> Result<(), StoreError> {
+    let mode: String = conn.query_row("PRAGMA journal_mode = WAL", [], |r| r.get(0)).doing("switch on the write-ahead log")?;
+    if mode != "wal" {
+        return Err(StoreError::Sqlite { action: "switch on the write-ahead log", text: format!("the mode is {mode}"), grave: true });
+    }
+    // FULL flushes at every commit: nothing that was accepted may be lost when the power fails.
+    let set = |name, value: &dyn rusqlite::ToSql| conn.pragma_update(None, name, value).doing("set up the writer");
+    set("synchronous", &"FULL")?;
+    set("secure_delete", &"FAST")?;
+    set("journal_size_limit", &LOG_KEPT_BYTES)
+}
+
+fn version(conn: &Connection) -> Result<u32, StoreError> {
+    conn.pragma_query_value(None, "user_version", |r| r.get(0)).doing("read the version of the schema")
+}
+
+/// Refuses other programs' databases and later versions of ours, before anything is written.
+fn check_identity(path: &Path, conn: &Connection) -> Result<(), StoreError> {
+    let read = |error| match StoreError::sqlite("read the header", &error) {
+        StoreError::Sqlite { text, grave: true, .. } => damaged(path, text),
+        other => other,
+    };
+    let id: u32 = conn.pragma_query_value(None, "application_id", |r| r.get(0)).map_err(read)?;
+    let tables: u32 = conn.query_row("SELECT count(*) FROM sqlite_master", [], |r| r.get(0)).map_err(read)?;
+    if id != APPLICATION_ID && !(id == 0 && tables == 0) {
+        return Err(StoreError::Foreign { path: path.to_owned(), why: "another program made it" });
+    }
+    let found = version(conn)?;
+    let known = u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX);
+    if found > known {
+        return Err(StoreError::Newer { found, known });
+    }
+    Ok(())
+}
+
+/// Reads the whole database when it is small or when the last end was not in order.
+fn check_whole(path: &Path, conn: &Connection) -> Result<(), StoreError> {
+    let size: u64 = conn
+        .query_row("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size", [], |r| r.get(0))
+        .doing("read the size of the database")?;
+    let clean = meta(conn, "clean")?.as_deref() == Some("1");
+    let same_boot = meta(conn, "boot")?.is_some_and(|b| !b.is_empty() && b == boot());
+    let skip = size > CHECK_ALWAYS_BYTES && (clean || (same_boot && size > CHECK_CRASHED_BYTES));
+    if skip {
+        return Ok(());
+    }
+    let found: rusqlite::Result<String> = conn.query_row("PRAGMA quick_check(1)", [], |r| r.get(0));
+    match found {
+        Ok(text) if text == "ok" => Ok(()),
+        Ok(text) => Err(damaged(path, text)),
+        Err(error) => Err(damaged(path, error.to_string())),
+    }
+}
+
+/// Brings the schema up to date in one transaction.
+fn migrate(conn: &Connection) -> Result<(), StoreError> {
+    let from = version(conn)? as usize;
+    if from == MIGRATIONS.len() {
+        return Ok(());
+    }
+    let all = || -> rusqlite::Result<()> {
+        conn.execute_batch("BEGIN IMMEDIATE")?;
+        for sql in &MIGRATIONS[from..] {
+            conn.execute_batch(sql)?;
+        }
+        if from == 0 {
+            let meta = "INSERT INTO meta (key, value) VALUES ('commits', '0'), ('clean', '1'), ('boot', '')";
+            conn.execute_batch(meta)?;
+        }
+        conn.pragma_update(None, "application_id", APPLICATION_ID)?;
+        conn.pragma_update(None, "user_version", MIGRATIONS.len())?;
+        conn.execute_batch("COMMIT")
+    };
+    all().doing("migrate the database").inspect_err(|_| {
+        // The first error is the one to report.
+        let _ = conn.execute_batch("ROLLBACK");
+    })
+}
+
+/// Compares the database with its mark, and notes that it is in use.
+fn start(path: &Path, conn: &Connection, mark: &Mark) -> Result<u64, StoreError> {
+    let bad = || damaged(path, "the number of its last commit cannot be read");
+    let commits: u64 = meta(conn, "commits")?.and_then(|c| c.parse().ok()).ok_or_else(bad)?;
+    let acknowledged = mark.read();
+    if acknowledged > commits {
+        let lost = acknowledged - commits;
+        return Err(damaged(
+            path,
+            format!("its last {lost} commits are missing (the file `-wal` was cut or lost, or an older copy was put in its place)"),
+        ));
+    }
+    let commits = commits + 1;
+    let note = "UPDATE meta SET value = CASE key WHEN 'clean' THEN '0' WHEN 'commits' THEN ?1 ELSE ?2 END WHERE key IN ('clean', 'commits', 'boot')";
+    conn.execute(note, (commits.to_string(), boot())).doing("note the start")?;
+    mark.write(commits)?;
+    Ok(commits)
+}
+
+pub(crate) fn meta(conn: &Connection, key: &str) -> Result<Option<String>, StoreError> {
+    conn.query_row("SELECT value FROM meta WHERE key = ?1", [key], |r| r.get(0)).optional().doing("read the notes of the store")
+}
+
+/// Which boot of the machine this is; empty where that cannot be told.
+fn boot() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|s| s.trim().to_owned()).unwrap_or_default()
+}
+
+fn damaged(path: &Path, why: impl Into<String>) -> StoreError {
+    StoreError::Damaged { path: path.to_owned(), why: why.into() }
+}

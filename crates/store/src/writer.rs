@@ -1,0 +1,242 @@
+//! The one thread that writes, and the queue before it.
+
+use std::sync::Arc;
+
+use rusqlite::Connection;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+
+use crate::StoreError;
+use crate::error::Doing;
+use crate::mark::Mark;
+
+/// Writes that may wait; a further caller waits for a place.
+pub const QUEUE_JOBS_MAX: usize = 4096;
+/// Bytes that waiting writes may hold together; a further caller waits. Above the longest prompt.
+pub const QUEUE_BYTES_MAX: usize = 256 << 20;
+/// Writes that share one commit. More would make the first of them wait too long for its flush.
+const COMMIT_JOBS_MAX: usize = 512;
+/// What one unit of the byte limit stands for, since semaphores count in 32 bits.
+const PERMIT_BYTES: usize = 1024;
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $name:ident = $word:literal;)*) => {
+        /// What a write is for; names its crash points.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(crate) enum Kind {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Kind {
+            fn before(self) -> &'static str {
+                match self { $(Kind::$name => concat!("store.", $word, ".before")),* }
+            }
+
+            fn after(self) -> &'static str {
+                match self { $(Kind::$name => concat!("store.", $word, ".after")),* }
+            }
+        }
+
+        /// Every place in this crate where a test may end the process: `before` the commit of a kind of write, and
+        /// `after` it but before anybody is told.
+        pub const CRASH_POINTS: &[&str] = &[$(concat!("store.", $word, ".before"), concat!("store.", $word, ".after")),*];
+    };
+}
+
+kinds! {
+    /// A session is made.
+    SessionCreate = "session-create";
+    /// A session is removed with all it owns.
+    SessionDelete = "session-delete";
+    /// A turn is accepted.
+    TurnAccept = "turn-accept";
+    /// A turn is given to a runner.
+    TurnLease = "turn-lease";
+    /// Events are logged, and a turn may change its state.
+    Record = "record";
+    /// Model calls are entered in the ledger.
+    Calls = "calls";
+    /// A slab of a budget is taken.
+    SlabLease = "slab-lease";
+    /// A slab of a budget is given back.
+    SlabSettle = "slab-settle";
+    /// A secret or the keyring changes.
+    Secret = "secret";
+    /// The store notes that it was closed in order.
+    Close = "close";
+}
+
+/// Tells the caller, once it is known whether the commit succeeded.
+type Tell = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+/// Runs a write, or skips it when there is no transaction; gives back why its own part does not stand, and the teller.
+type Run = Box<dyn FnOnce(Option<&Connection>) -> (Option<StoreError>, Tell) + Send>;
+
+/// One write, waiting.
+struct Job {
+    kind: Kind,
+    run: Run,
+    /// Given back when the write is done.
+    bytes: OwnedSemaphorePermit,
+}
+
+/// The sending side; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Writer {
+    jobs: mpsc::Sender<Job>,
+    bytes: Arc<Semaphore>,
+}
+
+impl Writer {
+    /// Starts the thread around an open connection. It ends when every handle is gone or after a `Close`.
+    pub(crate) fn start(conn: Connection, mark: Mark, commits: u64) -> std::io::Result<Self> {
+        let (jobs, queue) = mpsc::channel(QUEUE_JOBS_MAX);
+        let thread = Thread { conn, mark, commits, stopped: None };
+        std::thread::Builder::new().name("store-writer".into()).spawn(move || thread.run(queue))?;
+        let permits = QUEUE_BYTES_MAX / PERMIT_BYTES;
+        Ok(Self { jobs, bytes: Arc::new(Semaphore::new(permits)) })
+    }
+
+    /// Runs `job` in a transaction and resolves after its commit is on the disk. `bytes` is about what the job holds.
+    ///
+    /// A caller that stops waiting does not undo the write.
+    pub(crate) async fn write<T, F>(&self, kind: Kind, bytes: usize, job: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    {
+        let units = u32::try_from(bytes.min(QUEUE_BYTES_MAX) / PERMIT_BYTES).unwrap_or(u32::MAX);
+        let permit = Arc::clone(&self.bytes).acquire_many_owned(units).await.map_err(|_| StoreError::Closed)?;
+        let (tell, told) = oneshot::channel();
+        let run: Run = Box::new(move |conn| {
+            let outcome = conn.map(job);
+            let error = outcome.as_ref().and_then(|o| o.as_ref().err().cloned());
+            let tell: Tell = Box::new(move |commit| {
+                // Nobody may be waiting any more, and that is fine.
+                let _ = tell.send(commit.and_then(|()| outcome.unwrap_or(Err(StoreError::Closed))));
+            });
+            (error, tell)
+        });
+        self.jobs.send(Job { kind, run, bytes: permit }).await.map_err(|_| StoreError::Closed)?;
+        told.await.map_err(|_| StoreError::Closed)?
+    }
+}
+
+struct Thread {
+    conn: Connection,
+    mark: Mark,
+    /// The number of the last commit.
+    commits: u64,
+    /// Why nothing may be written any more.
+    stopped: Option<StoreError>,
+}
+
+impl Thread {
+    fn run(mut self, mut queue: mpsc::Receiver<Job>) {
+        let mut batch = Vec::with_capacity(COMMIT_JOBS_MAX);
+        let mut last = None;
+        while last.is_none() && queue.blocking_recv_many(&mut batch, COMMIT_JOBS_MAX) > 0 {
+            let closes = batch.iter().any(|job| job.kind == Kind::Close);
+            let (outcome, tells) = self.serve(&mut batch);
+            if closes {
+                last = Some((outcome, tells));
+            } else {
+                tells.into_iter().for_each(|tell| tell(outcome.clone()));
+            }
+        }
+        queue.close();
+        if last.is_none() && self.stopped.is_none() {
+            // Every handle is gone without a close: the process goes on, so the end is in order all the same.
+            let end = self.conn.execute_batch("BEGIN IMMEDIATE").doing("begin a transaction");
+            if let Err(error) = end.and_then(|()| close(&self.conn)).and_then(|()| self.finish(&[Kind::Close])) {
+                tracing::warn!(error = model::chain(&error), "failed to close the store in order");
+            }
+        }
+        if self.stopped.is_none() {
+            // Moves the log into the database, so that the one file is all there is. The next start would do it too.
+            let _ = self.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        }
+        // Who waits for the close may open the same database next, so the connection and the lock go first.
+        let Self { conn, mark, .. } = self;
+        drop((conn, mark));
+        if let Some((outcome, tells)) = last {
+            tells.into_iter().for_each(|tell| tell(outcome.clone()));
+        }
+    }
+
+    /// Commits one batch. Returns what became of it and whom to tell.
+    fn serve(&mut self, batch: &mut Vec<Job>) -> (Result<(), StoreError>, Vec<Tell>) {
+        let mut held = Vec::with_capacity(batch.len());
+        let mut tells = Vec::with_capacity(batch.len());
+        let mut outcome = match &self.stopped {
+            Some(why) => Err(StoreError::Stopped(why.to_string())),
+            None => self.conn.execute_batch("BEGIN IMMEDIATE").doing("begin a transaction"),
+        };
+        let mut kinds = Vec::with_capacity(batch.len());
+        for Job { kind, run, bytes } in batch.drain(..) {
+            held.push(bytes);
+            kinds.push(kind);
+            if outcome.is_ok() {
+                outcome = savepoint(&self.conn, run, &mut tells);
+            } else {
+                tells.push(run(None).1);
+            }
+        }
+        let outcome = outcome.and_then(|()| self.finish(&kinds));
+        if let Err(error) = &outcome {
+            self.give_up(error);
+        }
+        (outcome, tells)
+    }
+
+    fn finish(&mut self, kinds: &[Kind]) -> Result<(), StoreError> {
+        let next = self.commits + 1;
+        self.conn
+            .prepare_cached("UPDATE meta SET value = ?1 WHERE key = 'commits'")
+            .and_then(|mut s| s.execute([next.to_string()]))
+            .doing("count the commit")?;
+        kinds.iter().for_each(|k| model::crash::point(k.before()));
+        self.conn.execute_batch("COMMIT").doing("commit")?;
+        self.commits = next;
+        kinds.iter().for_each(|k| model::crash::point(k.after()));
+        // This commit stands whatever becomes of the mark, but later ones could not be vouched for.
+        if let Err(error) = self.mark.write(next) {
+            self.give_up(&error);
+        }
+        Ok(())
+    }
+
+    /// Undoes what is open, and takes no more writes when the disk is in doubt.
+    fn give_up(&mut self, error: &StoreError) {
+        if !self.conn.is_autocommit() {
+            // Without a transaction there is nothing to undo; the error that led here is the one to report.
+            let _ = self.conn.execute_batch("ROLLBACK");
+        }
+        if error.is_grave() && self.stopped.is_none() {
+            tracing::error!(error = model::chain(error), "the store takes no more writes");
+            self.stopped = Some(error.clone());
+        }
+    }
+}
+
+/// Runs one write so that its failure undoes nothing but itself.
+fn savepoint(conn: &Connection, run: Run, tells: &mut Vec<Tell>) -> Result<(), StoreError> {
+    let step = |sql| conn.prepare_cached(sql).and_then(|mut s| s.execute([])).map(drop);
+    if let Err(error) = step("SAVEPOINT job").doing("begin a write") {
+        tells.push(run(None).1);
+        return Err(error);
+    }
+    let (error, tell) = run(Some(conn));
+    tells.push(tell);
+    if let Some(error) = error {
+        // A full disk or an I/O error makes SQLite undo the whole transaction, and what is in doubt must not be committed.
+        if conn.is_autocommit() || error.is_grave() {
+            return Err(error);
+        }
+        step("ROLLBACK TO job").doing("undo a write")?;
+    }
+    step("RELEASE job").doing("end a write")
+}
+
+/// Notes that the end was in order.
+pub(crate) fn close(conn: &Connection) -> Result<(), StoreError> {
+    conn.execute("UPDATE meta SET value = '1' WHERE key = 'clean'", []).doing("note the end").map(drop)
+}

@@ -1,0 +1,3 @@
+//! The public behaviour of the store, on real files.
+
+mod smoke;
