@@ -7,6 +7,7 @@
 mod bench;
 mod check;
 mod docs;
+mod engines;
 mod metadata;
 mod run;
 mod setup;

@@ -1,7 +1,5 @@
 //! What the tests need on the machine and cannot bring along.
 
-use std::path::PathBuf;
-
 use anyhow::{Context, Result, bail};
 
 use crate::run;
@@ -19,7 +17,8 @@ const PROGRAMS: &[Needed] = &[
     Needed { program: "python3", package: "python3", what_for: "runs inside the sandbox" },
     Needed { program: "awk", package: "mawk", what_for: "runs inside the sandbox" },
     Needed { program: "node", package: "nodejs", what_for: "the gemini engine" },
-    Needed { program: "npm", package: "npm", what_for: "installs the engines" },
+    Needed { program: "npm", package: "npm", what_for: "fetches the packages of the engines" },
+    Needed { program: "tar", package: "tar", what_for: "unpacks them" },
     Needed { program: "mkfs.btrfs", package: "btrfs-progs", what_for: "the disk limit" },
     Needed { program: "useradd", package: "passwd", what_for: "the user of the rootless tests" },
 ];
@@ -34,14 +33,6 @@ const PEERS: &[Needed] = &[
 
 /// The user that rootless tests run as.
 pub(crate) const TEST_USER: &str = "lazaret-test";
-
-/// The engines that whole-turn tests run, at exactly these versions.
-const ENGINES: &[(&str, &str, &str)] = &[
-    ("claude-code", "@anthropic-ai/claude-code", "2.1.329"),
-    ("codex", "@openai/codex", "0.169.0"),
-    ("opencode", "opencode-ai", "1.18.33"),
-    ("gemini", "@google/gemini-cli", "0.61.0"),
-];
 
 /// Programs and the rootless user.
 pub(crate) fn machine() -> Result<()> {
@@ -86,31 +77,4 @@ fn user() -> Result<()> {
     }
     // By its full path: an ordinary user's PATH may lack it, and so may a container's.
     run::run("/usr/sbin/useradd", &["--create-home", "--shell", "/bin/sh", TEST_USER])
-}
-
-/// Where the engines for tests lie: a tree for each, under the workspace's own target directory whatever the build
-/// directory is, so that tests find them by the place of their crate.
-pub(crate) fn engines_dir() -> PathBuf {
-    run::root().join("target/test-engines")
-}
-
-/// Installs the pinned engines from the package registry, without running any script of theirs.
-pub(crate) fn engines() -> Result<()> {
-    for (name, package, version) in ENGINES {
-        let dir = engines_dir().join(name);
-        let stamp = dir.join("installed");
-        let wanted = format!("{package}@{version}");
-        if std::fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
-            continue;
-        }
-        if dir.exists() {
-            std::fs::remove_dir_all(&dir).with_context(|| format!("failed to remove {}", dir.display()))?;
-        }
-        std::fs::create_dir_all(&dir).with_context(|| format!("failed to make {}", dir.display()))?;
-        let prefix = dir.to_str().context("the path of the workspace is not UTF-8")?;
-        let flags = ["install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-save", "--prefix", prefix, &wanted];
-        run::run("npm", &flags).with_context(|| format!("failed to install the engine {name}"))?;
-        std::fs::write(&stamp, &wanted).with_context(|| format!("failed to write {}", stamp.display()))?;
-    }
-    Ok(())
 }
