@@ -1,0 +1,80 @@
+//! What is written to standard output: one JSON object in a line, its field `type` first in meaning.
+//!
+//! `session {id, model}` · `text {text}` · `thinking {text}` · `tool_call {id, name, input}` ·
+//! `tool_result {id, output, is_error}` · `notice {text}` · `retry {status, message, attempt, wait_ms}` ·
+//! `error {status, message}` · `result {text, turns, usage {input_tokens, output_tokens, cache_read_tokens,
+//! cache_write_tokens}}`. Pieces of text follow one another. The last line is `result` or `error`.
+
+use std::io::Write;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::chat::{Call, Usage};
+
+/// Where the lines go.
+pub(super) struct Events {
+    out: Box<dyn Write>,
+}
+
+impl Events {
+    pub(super) fn to_stdout() -> Self {
+        Self { out: Box::new(std::io::stdout()) }
+    }
+
+    #[cfg(test)]
+    pub(super) fn to(out: impl Write + 'static) -> Self {
+        Self { out: Box::new(out) }
+    }
+
+    pub(super) fn session(&mut self, id: &str, model: &str) {
+        self.line(&json!({ "type": "session", "id": id, "model": model }));
+    }
+
+    pub(super) fn text(&mut self, text: &str) {
+        self.line(&json!({ "type": "text", "text": text }));
+    }
+
+    pub(super) fn thinking(&mut self, text: &str) {
+        self.line(&json!({ "type": "thinking", "text": text }));
+    }
+
+    pub(super) fn tool_call(&mut self, call: &Call) {
+        self.line(&json!({ "type": "tool_call", "id": call.id, "name": call.name, "input": call.input }));
+    }
+
+    pub(super) fn tool_result(&mut self, id: &str, output: &str, is_error: bool) {
+        self.line(&json!({ "type": "tool_result", "id": id, "output": output, "is_error": is_error }));
+    }
+
+    pub(super) fn notice(&mut self, text: &str) {
+        self.line(&json!({ "type": "notice", "text": text }));
+    }
+
+    pub(super) fn retry(&mut self, status: Option<u16>, message: &str, attempt: u32, wait: Duration) {
+        let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        self.line(&json!({ "type": "retry", "status": status, "message": message, "attempt": attempt, "wait_ms": wait_ms }));
+    }
+
+    pub(super) fn error(&mut self, status: Option<u16>, message: &str) {
+        self.line(&json!({ "type": "error", "status": status, "message": message }));
+    }
+
+    pub(super) fn result(&mut self, text: &str, turns: u32, usage: Usage) {
+        let usage = json!({
+            "input_tokens": usage.input,
+            "output_tokens": usage.output,
+            "cache_read_tokens": usage.cache_read,
+            "cache_write_tokens": usage.cache_write,
+        });
+        self.line(&json!({ "type": "result", "text": text, "turns": turns, "usage": usage }));
+    }
+
+    /// One line in one write. A reader that is gone is no reason to stop: the transcript is kept all the same.
+    fn line(&mut self, value: &Value) {
+        let mut line = value.to_string();
+        line.push('\n');
+        drop(self.out.write_all(line.as_bytes()));
+        drop(self.out.flush());
+    }
+}

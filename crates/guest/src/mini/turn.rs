@@ -1,0 +1,166 @@
+//! One turn: ask the model, run what it asks for, ask again.
+
+use std::io::Read;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::chat::{Answer, Message, Part, Reply, Stop, Usage};
+use super::events::Events;
+use super::http::{self, Address, HttpError};
+use super::options::{Options, Wire};
+use super::transcript::Transcript;
+use super::{Trouble, anthropic, openai, tools};
+
+/// The longest prompt, in bytes.
+const PROMPT_BYTES_MAX: u64 = 32 << 20;
+/// The longest file of standing instructions, in bytes.
+const INSTRUCTIONS_BYTES_MAX: u64 = 1 << 20;
+/// How often one request is sent again.
+const RETRIES_MAX: u32 = 4;
+/// The first wait before a request is sent again; it doubles each time.
+const RETRY_WAIT: Duration = Duration::from_millis(500);
+/// The longest wait that the other side can ask for.
+const RETRY_WAIT_MAX: Duration = Duration::from_secs(15);
+/// How long one request may be tried again after its first failure; a provider that is down ends the turn by then.
+const RETRY_TIME_MAX: Duration = Duration::from_secs(50);
+/// What is sent where a key belongs. It opens nothing.
+const KEY: &str = "lazaret-placeholder";
+
+/// What the model is told about itself.
+const SYSTEM: &str = "You are mini, an agent that works on its own in a sandboxed Linux machine. The working directory is \
+{cwd}. Do what the user asks with the tools you have, and look at what is there before you change it. Nobody can answer \
+questions while you work, so decide what is reasonable and say what you decided. Check your work by running it where \
+that is possible. Say plainly what failed, what you did not do and what you are not sure of; never claim a result that \
+you did not see. When you are done, answer with a short text and call no tool.";
+
+/// Runs the turn that the options describe and writes its result.
+pub(super) fn run(options: &Options, events: &mut Events) -> Result<(), Trouble> {
+    if let Some(cwd) = &options.cwd {
+        std::env::set_current_dir(cwd).map_err(|error| Trouble::io("enter the working directory", &error))?;
+    }
+    let address = Address::parse(&options.base_url)?;
+    let prompt = prompt(options)?;
+    let system = system(options)?;
+    let (mut transcript, mut messages) = match &options.resume {
+        Some(id) => Transcript::resume(&options.state, id)?,
+        None => (Transcript::create(&options.state)?, Vec::new()),
+    };
+    events.session(&transcript.id, &options.model);
+    let mut add = |message: Message, messages: &mut Vec<Message>| {
+        transcript.add(&message)?;
+        messages.push(message);
+        Ok::<(), Trouble>(())
+    };
+    add(Message::User(prompt), &mut messages)?;
+    let mut usage = Usage::default();
+    for turn in 1..=options.turns_max {
+        let reply = ask(options, &address, &system, &messages, events)?;
+        usage = usage.plus(reply.usage);
+        let text = reply.answer.text();
+        let calls: Vec<_> = reply.answer.calls().cloned().collect();
+        add(Message::Assistant(whole(reply.answer)), &mut messages)?;
+        for call in &calls {
+            events.tool_call(call);
+            let (output, is_error) = tools::run(call);
+            events.tool_result(&call.id, &output, is_error);
+            add(Message::Tool { id: call.id.clone(), output, is_error }, &mut messages)?;
+        }
+        match reply.stop {
+            Stop::Pause => (),
+            _ if !calls.is_empty() => (),
+            Stop::Refusal => return Err(Trouble::new("the model refused to answer")),
+            stop => {
+                if stop == Stop::Length {
+                    events.notice("the last answer of the model was cut at its limit of tokens");
+                }
+                events.result(&text, turn, usage);
+                return Ok(());
+            }
+        }
+    }
+    Err(Trouble::new(format!("the model was asked {} times and came to no end", options.turns_max)))
+}
+
+/// An answer of no parts would be refused by the provider at the next request.
+fn whole(answer: Answer) -> Answer {
+    if answer.parts.is_empty() { Answer { parts: vec![Part::Text("(no answer)".to_owned())] } } else { answer }
+}
+
+/// Sends one request, again where that may help, and reads its answer.
+fn ask(options: &Options, address: &Address, system: &str, messages: &[Message], events: &mut Events) -> Result<Reply, Trouble> {
+    let body = match options.wire {
+        Wire::Anthropic => anthropic::request(&options.model, system, messages, options.answer_tokens_max),
+        Wire::OpenAi => openai::request(&options.model, system, messages),
+    };
+    let body = body.to_string();
+    let mut failed_first: Option<Instant> = None;
+    let mut attempt = 0;
+    loop {
+        let error = match send(options.wire, address, body.as_bytes(), events) {
+            Ok(reply) => return Ok(reply),
+            Err(error) => error,
+        };
+        let since = *failed_first.get_or_insert_with(Instant::now);
+        let wait = error.wait.unwrap_or(RETRY_WAIT * 2u32.pow(attempt)).min(RETRY_WAIT_MAX);
+        attempt += 1;
+        if !error.retriable || attempt > RETRIES_MAX || since.elapsed() + wait > RETRY_TIME_MAX {
+            return Err(Trouble { status: error.status, message: error.message });
+        }
+        events.retry(error.status, &error.message, attempt, wait);
+        std::thread::sleep(wait);
+    }
+}
+
+fn send(wire: Wire, address: &Address, body: &[u8], events: &mut Events) -> Result<Reply, HttpError> {
+    let (path, headers) = match wire {
+        Wire::Anthropic => (anthropic::PATH, anthropic::headers(KEY)),
+        Wire::OpenAi => (openai::PATH, openai::headers(KEY)),
+    };
+    let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let mut answer = http::post(address, path, &headers, body)?;
+    match wire {
+        Wire::Anthropic => anthropic::read(&mut answer, events),
+        Wire::OpenAi => openai::read(&mut answer, events),
+    }
+}
+
+fn prompt(options: &Options) -> Result<String, Trouble> {
+    let bytes = match &options.prompt_file {
+        Some(path) => {
+            let file = std::fs::File::open(path).map_err(|error| Trouble::io("open the prompt", &error))?;
+            read_all("the prompt", file, PROMPT_BYTES_MAX)?
+        }
+        None => read_all("the prompt", std::io::stdin().lock(), PROMPT_BYTES_MAX)?,
+    };
+    if bytes.trim().is_empty() {
+        return Err(Trouble::new("the prompt is empty"));
+    }
+    Ok(bytes)
+}
+
+fn system(options: &Options) -> Result<String, Trouble> {
+    let cwd = std::env::current_dir().map_err(|error| Trouble::io("find the working directory", &error))?;
+    let mut system = SYSTEM.replace("{cwd}", &cwd.to_string_lossy());
+    if let Some(path) = &options.instructions {
+        system.push_str("\n\n");
+        system.push_str(&instructions(path)?);
+    }
+    Ok(system)
+}
+
+fn instructions(path: &Path) -> Result<String, Trouble> {
+    let file = std::fs::File::open(path).map_err(|error| Trouble::io("open the instructions", &error))?;
+    read_all("the instructions", file, INSTRUCTIONS_BYTES_MAX)
+}
+
+fn read_all(what: &str, reader: impl Read, max: u64) -> Result<String, Trouble> {
+    let mut bytes = Vec::new();
+    reader.take(max + 1).read_to_end(&mut bytes).map_err(|error| Trouble::io(&format!("read {what}"), &error))?;
+    if bytes.len() as u64 > max {
+        return Err(Trouble::new(format!("{what} has more than {max} bytes")));
+    }
+    String::from_utf8(bytes).map_err(|_| Trouble::new(format!("{what} is not UTF-8")))
+}
+
+#[cfg(test)]
+mod tests;
