@@ -1,0 +1,40 @@
+//! What is measured, each promise beside its peers in one interleaved run: `lazaret-bench [--list | NAME]`.
+//!
+//! Every bench prints a part of docs/performance.md; `cargo xtask bench` puts it there. Runs are interleaved, one sample
+//! of each contender after the other, so that whatever else the machine does meets all of them alike.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program of the terminal")]
+
+mod peers;
+mod sample;
+mod start;
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+
+/// One bench: its name, and what prints its part of the page.
+type Bench = (&'static str, fn() -> Result<String>);
+
+/// Every bench, in the order of the page.
+const ALL: &[Bench] = &[("start", start::run)];
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
+    let name = std::env::args().nth(1).context("usage: lazaret-bench [--list | NAME]")?;
+    if name == "--list" {
+        ALL.iter().for_each(|(name, _)| println!("{name}"));
+        return Ok(());
+    }
+    let (_, bench) = ALL.iter().find(|(known, _)| *known == name).with_context(|| format!("there is no bench `{name}`"))?;
+    println!("{}", bench()?);
+    Ok(())
+}
