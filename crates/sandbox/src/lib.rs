@@ -14,13 +14,24 @@
 //! Keeps INV-2 (identity is the socket that the host opened, and the kernel's word on who connected), INV-4, INV-7,
 //! INV-8 and INV-9.
 
+mod adopt;
+mod channel;
+mod clean;
 mod command;
 mod config;
 mod direct;
+mod disk;
+mod door;
 mod error;
 mod etc;
 mod home;
+mod host;
 mod image;
+mod launcher;
+mod level;
+mod make;
+mod outbox;
+mod record;
 mod sandbox;
 mod sandboxes;
 mod tarball;

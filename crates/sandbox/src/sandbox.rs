@@ -1,17 +1,52 @@
 //! One running sandbox.
 
 use std::os::fd::OwnedFd;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 
-use model::{Level, SandboxId};
+use bytes::{Buf as _, Bytes};
+use jail::cgroup::Group;
+use model::{Level, Limits, SandboxId};
 use serde::{Deserialize, Serialize};
-use tokio::io::AsyncRead;
-use wire::Exec;
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::sync::{mpsc, watch};
+use tokio_util::io::SyncIoBridge;
+use tokio_util::sync::CancellationToken;
+use wire::{Exec, ToGuest};
 
+use crate::channel::Channel;
+use crate::launcher::Init;
+use crate::record::Record;
 use crate::{Command, SandboxError, Unpacked};
 
 /// A running sandbox. A cheap handle; the sandbox lives until [`Sandbox::stop`] or its own end.
 #[derive(Debug, Clone)]
-pub struct Sandbox {}
+pub struct Sandbox(pub(crate) Arc<Running>);
+
+/// What a running sandbox is to the host.
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub(crate) record: Record,
+    pub(crate) channel: Arc<Channel>,
+    pub(crate) init: Init,
+    pub(crate) group: Option<Group>,
+    /// Asks the task that owns the sandbox to end it.
+    pub(crate) stop: CancellationToken,
+    /// How it ended, once all of it is gone.
+    pub(crate) end: watch::Receiver<Option<End>>,
+}
+
+/// How a sandbox ended.
+#[derive(Debug, Clone)]
+pub(crate) struct End {
+    /// Why.
+    pub(crate) why: String,
+    /// Whether it had used up its memory.
+    pub(crate) memory: bool,
+    /// What could not be removed.
+    pub(crate) left: Option<String>,
+}
 
 /// What a list shows of a sandbox.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,64 +82,74 @@ pub struct Stats {
     pub oom_kills: Option<u64>,
 }
 
-/// A tar stream out of a sandbox: hostile bytes until unpacked by [`crate::unpack`].
-#[derive(Debug)]
-pub struct TarStream {}
-
 impl Sandbox {
     /// Its identity.
     #[must_use]
     pub fn id(&self) -> &SandboxId {
-        unimplemented_yet()
+        &self.0.record.id
     }
 
     /// What holds in it.
     #[must_use]
     pub fn level(&self) -> &Level {
-        unimplemented_yet()
+        &self.0.record.level
+    }
+
+    /// What it may use.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.0.record.limits
     }
 
     /// What a list shows of it.
     #[must_use]
     pub fn summary(&self) -> Summary {
-        unimplemented_yet()
+        let record = &self.0.record;
+        Summary {
+            id: record.id.clone(),
+            label: record.label.clone(),
+            pid: self.0.init.process.pid,
+            started: record.made,
+            alive: !self.0.channel.is_closed(),
+            level: record.level.clone(),
+        }
     }
 
-    /// Starts a command and waits until it runs.
+    /// Starts a command and waits until it runs. When the caller stops waiting the command is killed.
     ///
     /// # Errors
     /// [`SandboxError::Inside`] when the program cannot be run; the sandbox goes on.
     pub async fn exec(&self, exec: Exec) -> Result<Command, SandboxError> {
-        let _ = exec;
-        unimplemented_yet()
+        self.0.channel.exec(exec).await
     }
 
     /// Takes up a command again that was started before this process was: `stream` and `lease` as they were, `after`
-    /// the last number that is safe.
+    /// the last number that is safe. Its input cannot be taken up. If the guest does not know the stream under this
+    /// lease, the first [`crate::CommandOutput::next`] fails.
     ///
     /// # Errors
-    /// The guest does not know the stream under this lease.
+    /// The sandbox ended, or the command is attached already.
     pub async fn attach(&self, stream: u32, lease: u64, after: u64) -> Result<Command, SandboxError> {
-        let _ = (stream, lease, after);
-        unimplemented_yet()
+        self.0.channel.attach(stream, lease, after).await
     }
 
-    /// Unpacks a tar stream into the directory `path` inside, made when missing.
+    /// Unpacks a tar stream into the directory `path` inside, made when missing. Gives how many entries the guest left
+    /// out because they are no file, directory or link.
     ///
     /// # Errors
     /// Reading failed, or the guest could not unpack.
-    pub async fn put(&self, path: &str, tar: impl AsyncRead + Send + Unpin) -> Result<(), SandboxError> {
-        let _ = (path, tar);
-        unimplemented_yet()
+    pub async fn put(&self, path: &str, mut tar: impl AsyncRead + Send + Unpin) -> Result<u64, SandboxError> {
+        self.0.channel.put(path, &mut tar).await
     }
 
-    /// A file or tree inside as a tar stream, names relative to the parent of `path`.
+    /// A file or tree inside as a tar stream, names relative to the parent of `path`. That `path` cannot be read is an
+    /// error of the first read.
     ///
     /// # Errors
-    /// The path does not exist; later failures come from reading.
+    /// The sandbox ended.
     pub async fn get(&self, path: &str) -> Result<TarStream, SandboxError> {
-        let _ = path;
-        unimplemented_yet()
+        let pieces = self.0.channel.get(path).await?;
+        Ok(TarStream { pieces, piece: Bytes::new(), ended: false })
     }
 
     /// Copies a file or tree inside to the host directory `into`, by the rules of [`crate::unpack`].
@@ -112,8 +157,10 @@ impl Sandbox {
     /// # Errors
     /// As [`Sandbox::get`] and [`crate::unpack`].
     pub async fn copy_out(&self, path: &str, into: OwnedFd) -> Result<Unpacked, SandboxError> {
-        let _ = (path, into);
-        unimplemented_yet()
+        let tar = self.get(path).await?;
+        let tar = SyncIoBridge::new(tar);
+        let unpacked = tokio::task::spawn_blocking(move || crate::unpack(into, tar)).await;
+        unpacked.map_err(|e| SandboxError::Tree(e.to_string()))?
     }
 
     /// Waits for the guest to answer.
@@ -121,26 +168,44 @@ impl Sandbox {
     /// # Errors
     /// It ended or does not answer in time.
     pub async fn ping(&self) -> Result<(), SandboxError> {
-        unimplemented_yet()
+        self.0.channel.ping().await
     }
 
     /// Kills every command and all that they started; the sandbox stays.
     ///
     /// # Errors
-    /// The sandbox ended.
+    /// The sandbox ended, or some processes did not end in time.
     pub async fn kill_commands(&self) -> Result<(), SandboxError> {
-        unimplemented_yet()
+        self.0.channel.outbox().send(&ToGuest::KillAll, 0, 0).await?;
+        if self.0.group.is_none() {
+            return self.ping().await;
+        }
+        let running = self.0.clone();
+        let killed = tokio::task::spawn_blocking(move || running.group.as_ref().map_or(Ok(()), Group::kill_commands)).await;
+        killed.map_err(|e| SandboxError::Gone(e.to_string()))?.map_err(|e| SandboxError::Gone(model::chain(&e)))
     }
 
-    /// Waits until the sandbox has ended and says why.
+    /// Waits until the sandbox has ended and all of it is gone, and says why.
     pub async fn ended(&self) -> SandboxError {
-        unimplemented_yet()
+        let end = self.end().await;
+        if end.memory { SandboxError::Memory } else { SandboxError::Gone(end.why) }
     }
 
     /// What it uses now.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        Stats::default()
+        let Some(group) = &self.0.group else { return Stats::default() };
+        let stats = group.stats();
+        let level = &self.0.record.level;
+        let counted = |name: &str| level.lines.iter().any(|l| l.name == name && l.holds);
+        Stats {
+            memory_bytes: counted("memory").then_some(stats.memory_bytes),
+            memory_peak_bytes: counted("memory").then_some(stats.memory_peak_bytes),
+            pids: counted("pids").then_some(stats.pids),
+            cpu_micros: counted("cpu").then(|| u64::try_from(stats.cpu.as_micros()).unwrap_or(u64::MAX)),
+            disk_bytes: None,
+            oom_kills: counted("memory").then_some(stats.oom_kills),
+        }
     }
 
     /// Kills all of it, waits for its end and removes everything that it had on the host but a session's tree.
@@ -148,20 +213,48 @@ impl Sandbox {
     /// # Errors
     /// Something could not be removed within the limit of time; [`crate::Sandboxes::adopt`] tries again.
     pub async fn stop(self) -> Result<(), SandboxError> {
-        unimplemented_yet()
+        self.0.stop.cancel();
+        match self.end().await.left {
+            None => Ok(()),
+            Some(left) => Err(SandboxError::Gone(left)),
+        }
+    }
+
+    async fn end(&self) -> End {
+        let mut end = self.0.end.clone();
+        let seen = end.wait_for(Option::is_some).await.ok().and_then(|end| end.clone());
+        // The owner went away without ending it: this process is about to end, and the sandbox lives on.
+        seen.unwrap_or_else(|| End { why: "the host no longer serves it".into(), memory: false, left: None })
     }
 }
 
-fn unimplemented_yet<T>() -> T {
-    unreachable!("not built yet")
+/// A tar stream out of a sandbox: hostile bytes until unpacked by [`crate::unpack`].
+#[derive(Debug)]
+pub struct TarStream {
+    pieces: mpsc::Receiver<Result<Bytes, SandboxError>>,
+    piece: Bytes,
+    ended: bool,
 }
 
 impl AsyncRead for TarStream {
-    fn poll_read(
-        self: std::pin::Pin<&mut Self>,
-        _: &mut std::task::Context<'_>,
-        _: &mut tokio::io::ReadBuf<'_>,
-    ) -> std::task::Poll<std::io::Result<()>> {
-        std::task::Poll::Ready(Ok(()))
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+        while self.piece.is_empty() && !self.ended {
+            match std::task::ready!(self.pieces.poll_recv(cx)) {
+                Some(Ok(piece)) => {
+                    self.ended = piece.is_empty();
+                    self.piece = piece;
+                }
+                Some(Err(SandboxError::Inside { errno, message })) if errno != 0 => {
+                    let kind = std::io::Error::from_raw_os_error(errno).kind();
+                    return Poll::Ready(Err(std::io::Error::new(kind, message)));
+                }
+                Some(Err(error)) => return Poll::Ready(Err(std::io::Error::other(error))),
+                None => return Poll::Ready(Err(std::io::ErrorKind::UnexpectedEof.into())),
+            }
+        }
+        let len = self.piece.len().min(into.remaining());
+        into.put_slice(&self.piece[..len]);
+        self.piece.advance(len);
+        Poll::Ready(Ok(()))
     }
 }

@@ -1,13 +1,34 @@
 //! All sandboxes of one home.
 
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet};
+use std::os::unix::net::UnixListener as StdListener;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use model::SandboxId;
-use tokio::net::UnixStream;
-use wire::Door;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use wire::{Boot, Decoder, Door};
 
-use crate::{Config, Request, Sandbox, SandboxError, Summary};
+use crate::channel::Channel;
+use crate::door::{CONNECTIONS_MAX, Guests, Keeper};
+use crate::host::Host;
+use crate::launcher::{Init, Launched};
+use crate::make::{Made, make};
+use crate::record::Record;
+use crate::sandbox::{End, Running};
+use crate::{Config, Request, Sandbox, SandboxError, Summary, Tree, clean};
+
+/// Sandboxes that are built at the same time; further starts wait.
+const STARTS_MAX: usize = 8;
+/// Descriptors that one idle sandbox has in this process: its channel, its door, its first process, and room for one
+/// connection through the door with what its user opens for it.
+const DESCRIPTORS_EACH: u64 = 6;
+/// Descriptors that are not for sandboxes.
+const DESCRIPTORS_KEPT: u64 = 256;
 
 /// Where connections from sandboxes go.
 pub trait Doors: Send + Sync {
@@ -34,7 +55,35 @@ pub struct Adopted {
 
 /// All sandboxes of one home. A cheap handle.
 #[derive(Debug, Clone)]
-pub struct Sandboxes {}
+pub struct Sandboxes(pub(crate) Arc<Shared>);
+
+pub(crate) struct Shared {
+    pub(crate) host: Arc<Host>,
+    doors: Arc<dyn Doors>,
+    /// Held for a few instructions, never across an await.
+    places: Mutex<Places>,
+    starts: Arc<Semaphore>,
+    max: usize,
+    tasks: TaskTracker,
+    /// This process goes away; sandboxes live on.
+    leave: CancellationToken,
+}
+
+/// What is taken.
+#[derive(Debug, Default)]
+struct Places {
+    live: HashMap<SandboxId, Sandbox>,
+    /// Places of starts that are under way and of live sandboxes.
+    taken: HashSet<SandboxId>,
+    /// Kept trees in use.
+    trees: HashSet<String>,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sandboxes").field("host", &self.host).field("max", &self.max).finish_non_exhaustive()
+    }
+}
 
 impl Sandboxes {
     /// Looks at the host and gets ready. The caller holds the lock of the home.
@@ -42,57 +91,283 @@ impl Sandboxes {
     /// # Errors
     /// The home is unsafe, or the guest program is not there.
     pub async fn open(config: Config, doors: Arc<dyn Doors>) -> Result<Sandboxes, SandboxError> {
-        let _ = (config, doors);
-        Ok(Sandboxes {})
+        let max = config.sandboxes_max.unwrap_or_else(computed_max);
+        let host = blocking(move || {
+            std::fs::metadata(&config.guest).map_err(SandboxError::io("find the guest program"))?;
+            Host::open(&config)
+        })
+        .await?;
+        Ok(Sandboxes(Arc::new(Shared {
+            host: Arc::new(host),
+            doors,
+            places: Mutex::default(),
+            starts: Arc::new(Semaphore::new(STARTS_MAX)),
+            max,
+            tasks: TaskTracker::new(),
+            leave: CancellationToken::new(),
+        })))
     }
 
     /// Takes over the live sandboxes that an earlier process of this home left, and removes all else that it left:
-    /// processes, control groups, mounts, loop devices, directories, sockets. Touches nothing of other homes.
+    /// processes, control groups, mounts, loop devices, directories, sockets. Touches nothing of other homes. Call it
+    /// once, before the first start.
     ///
     /// # Errors
     /// The home cannot be read.
     pub async fn adopt(&self) -> Result<Adopted, SandboxError> {
-        Ok(Adopted::default())
+        crate::adopt::adopt(self).await
     }
 
-    /// Makes and starts a sandbox.
+    /// Makes and starts a sandbox. When the caller stops waiting the sandbox is removed again.
     ///
     /// # Errors
     /// A required layer is missing, a limit is reached, or the sandbox could not be built; nothing is left then.
     pub async fn start(&self, request: Request) -> Result<Sandbox, SandboxError> {
-        Err(SandboxError::Unknown(request.id.to_string()))
+        let place = self.reserve(&request)?;
+        let (done, result) = oneshot::channel();
+        let this = self.clone();
+        self.0.tasks.spawn(async move {
+            let started = this.start_in(place, request).await;
+            if let Err(Ok(unclaimed)) = done.send(started) {
+                // Whoever asked went away while it was built.
+                if let Err(error) = unclaimed.stop().await {
+                    tracing::warn!(error = %model::chain(&error), "failed to remove a sandbox that nobody waited for");
+                }
+            }
+        });
+        result.await.map_err(|_| SandboxError::Gone("the host is shutting down".into()))?
+    }
+
+    async fn start_in(&self, place: Place, request: Request) -> Result<Sandbox, SandboxError> {
+        let _turn = self.0.starts.clone().acquire_owned().await.map_err(|_| SandboxError::Gone("the host is shutting down".into()))?;
+        let host = self.0.host.clone();
+        let orphan_ms = u64::try_from(request.orphan.as_millis()).unwrap_or(u64::MAX);
+        let boot = Boot { relays: request.relays.clone(), exec: None, orphan_ms };
+        let (made, launched) = blocking(move || {
+            let dir = host.dir(&request.id);
+            let mut made = make(&host, request, &dir, true)?;
+            let launched = made.launch(&host, boot, &[])?;
+            Ok((made, launched))
+        })
+        .await?;
+        let Made { record, group, listener, .. } = made;
+        let Launched { init, channel, rest, .. } = launched;
+        let joined = channel.set_nonblocking(true).and_then(|()| UnixStream::from_std(channel));
+        let channel = joined.map_err(SandboxError::io("use the control channel"))?;
+        let listener = listener.ok_or_else(|| SandboxError::Start("no door was made".into()))?;
+        let (control, _) = mpsc::channel(1);
+        let parts = Parts { record, init, group, channel, rest, taken: 0 };
+        let door = self.open_door(&parts.record, parts.init.process.pid, listener, control)?;
+        Ok(self.run(place, parts, door))
     }
 
     /// Every sandbox that runs.
     #[must_use]
     pub fn list(&self) -> Vec<Summary> {
-        Vec::new()
+        let mut all: Vec<Summary> = self.0.lock().live.values().map(Sandbox::summary).collect();
+        all.sort_by(|a, b| a.id.cmp(&b.id));
+        all
     }
 
     /// The running sandbox of this identity.
     #[must_use]
     pub fn get(&self, id: &SandboxId) -> Option<Sandbox> {
-        let _ = id;
-        None
+        self.0.lock().live.get(id).cloned()
     }
 
     /// The most sandboxes that may be alive at once.
     #[must_use]
     pub fn sandboxes_max(&self) -> usize {
-        0
+        self.0.max
     }
 
-    /// Removes the kept tree of a session that has no sandbox now.
+    /// Removes the kept tree of a session that has no sandbox now. Fine when there is none.
     ///
     /// # Errors
     /// A sandbox uses it, or it cannot be removed.
     pub async fn remove_tree(&self, name: &str) -> Result<(), SandboxError> {
-        let _ = name;
-        Ok(())
+        let _place = Place::tree(&self.0, name)?;
+        let (host, name) = (self.0.host.clone(), name.to_owned());
+        blocking(move || clean::remove_kept(&host, &name)).await
     }
 
     /// Stops serving. With `kill` every sandbox is stopped first; without, they live on for the next daemon.
     pub async fn shutdown(&self, kill: bool) {
-        let _ = kill;
+        if kill {
+            let all: Vec<Sandbox> = self.0.lock().live.values().cloned().collect();
+            for sandbox in &all {
+                sandbox.0.stop.cancel();
+            }
+            for sandbox in all {
+                if let Err(error) = sandbox.stop().await {
+                    tracing::warn!(error = %model::chain(&error), "failed to remove a sandbox");
+                }
+            }
+        }
+        self.0.leave.cancel();
+        self.0.starts.close();
+        self.0.tasks.close();
+        self.0.tasks.wait().await;
     }
+
+    fn reserve(&self, request: &Request) -> Result<Place, SandboxError> {
+        let tree = match &request.tree {
+            Tree::Ephemeral => None,
+            Tree::Session { name } => Some(name.as_str()),
+        };
+        Place::new(&self.0, &request.id, tree, true)
+    }
+
+    pub(crate) fn reserve_adopted(&self, record: &Record) -> Result<Place, SandboxError> {
+        Place::new(&self.0, &record.id, record.tree.as_deref(), false)
+    }
+
+    /// Answers the door of a sandbox from now on, until the token is cancelled.
+    pub(crate) fn open_door(
+        &self,
+        record: &Record,
+        init: i32,
+        listener: StdListener,
+        control: mpsc::Sender<(UnixStream, Bytes)>,
+    ) -> Result<CancellationToken, SandboxError> {
+        let listener = UnixListener::from_std(listener).map_err(SandboxError::io("listen at the door"))?;
+        let uid = rustix::process::geteuid().as_raw();
+        let keeper = Arc::new(Keeper {
+            sandbox: record.id.clone(),
+            guests: record.uid.map_or(Guests::Descendants { uid, init }, Guests::User),
+            doors: self.0.doors.clone(),
+            control,
+            init,
+            refused: AtomicU64::new(0),
+            places: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
+        });
+        let cancel = self.0.leave.child_token();
+        self.0.tasks.spawn(keeper.serve(listener, self.0.tasks.clone(), cancel.clone()));
+        Ok(cancel)
+    }
+
+    /// Owns a sandbox that stands until its end.
+    pub(crate) fn run(&self, place: Place, parts: Parts, door: CancellationToken) -> Sandbox {
+        let (ended, end) = watch::channel(None);
+        let cancel = self.0.leave.child_token();
+        let channel = Channel::open(parts.channel, parts.rest, parts.taken, &self.0.tasks, cancel.clone());
+        let stop = CancellationToken::new();
+        let running = Running { record: parts.record, channel, init: parts.init, group: parts.group, stop, end };
+        let sandbox = Sandbox(Arc::new(running));
+        self.0.lock().live.insert(sandbox.id().clone(), sandbox.clone());
+        let (shared, owned) = (self.0.clone(), sandbox.clone());
+        self.0.tasks.spawn(async move { shared.own(owned, place, door, cancel, ended).await });
+        sandbox
+    }
+}
+
+/// A sandbox that stands and has no owner yet.
+pub(crate) struct Parts {
+    pub(crate) record: Record,
+    pub(crate) init: Init,
+    pub(crate) group: Option<jail::cgroup::Group>,
+    pub(crate) channel: UnixStream,
+    pub(crate) rest: Decoder,
+    /// The highest stream that is in use in the guest.
+    pub(crate) taken: u32,
+}
+
+impl Shared {
+    async fn own(
+        self: Arc<Self>,
+        sandbox: Sandbox,
+        place: Place,
+        door: CancellationToken,
+        channel: CancellationToken,
+        ended: watch::Sender<Option<End>>,
+    ) {
+        let why = tokio::select! {
+            biased;
+            () = self.leave.cancelled() => return place.leave(),
+            () = sandbox.0.stop.cancelled() => "it was stopped".to_owned(),
+            why = sandbox.0.channel.closed() => why,
+        };
+        door.cancel();
+        channel.cancel();
+        let (host, running) = (self.host.clone(), sandbox.0.clone());
+        let (memory, removed) = tokio::task::spawn_blocking(move || {
+            let killed = running.init.kill_and_wait();
+            let memory = !running.stop.is_cancelled() && running.group.as_ref().is_some_and(|g| g.stats().oom_kills > 0);
+            let removed = killed.and_then(|()| clean::remove(&host, &running.record.id, &host.dir(&running.record.id)));
+            (memory, removed)
+        })
+        .await
+        .unwrap_or_else(|e| (false, Err(SandboxError::Gone(e.to_string()))));
+        let left = removed.err().map(|e| model::chain(&e));
+        if let Some(left) = &left {
+            tracing::warn!(sandbox = %sandbox.id(), left, "failed to remove all of a sandbox");
+        }
+        self.lock().live.remove(sandbox.id());
+        drop(place);
+        ended.send_replace(Some(End { why, memory, left }));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Places> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A place for one sandbox, given back when dropped.
+pub(crate) struct Place {
+    shared: Arc<Shared>,
+    id: Option<SandboxId>,
+    tree: Option<String>,
+}
+
+impl Place {
+    fn new(shared: &Arc<Shared>, id: &SandboxId, tree: Option<&str>, counted: bool) -> Result<Self, SandboxError> {
+        let mut places = shared.lock();
+        if counted && places.taken.len() >= shared.max {
+            return Err(SandboxError::Busy { what: "sandboxes", max: shared.max });
+        }
+        if places.taken.contains(id) {
+            return Err(SandboxError::Start(format!("there is a sandbox {id} already")));
+        }
+        if let Some(tree) = tree
+            && !places.trees.insert(tree.to_owned())
+        {
+            return Err(SandboxError::Busy { what: "sandboxes for one session", max: 1 });
+        }
+        places.taken.insert(id.clone());
+        Ok(Self { shared: shared.clone(), id: Some(id.clone()), tree: tree.map(str::to_owned) })
+    }
+
+    /// Only a tree, so that no sandbox is started on it.
+    fn tree(shared: &Arc<Shared>, name: &str) -> Result<Self, SandboxError> {
+        if !shared.lock().trees.insert(name.to_owned()) {
+            return Err(SandboxError::Busy { what: "sandboxes for one session", max: 1 });
+        }
+        Ok(Self { shared: shared.clone(), id: None, tree: Some(name.to_owned()) })
+    }
+
+    /// The sandbox lives on without this process.
+    fn leave(self) {}
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut places = self.shared.lock();
+        if let Some(id) = &self.id {
+            places.taken.remove(id);
+        }
+        if let Some(tree) = &self.tree {
+            places.trees.remove(tree);
+        }
+    }
+}
+
+/// Runs work that blocks.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, SandboxError> + Send + 'static) -> Result<T, SandboxError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|e| Err(SandboxError::Start(format!("a step of the host broke: {e}"))))
+}
+
+/// As many sandboxes as there are descriptors for.
+fn computed_max() -> usize {
+    let open = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(1 << 20);
+    usize::try_from(open.saturating_sub(DESCRIPTORS_KEPT) / DESCRIPTORS_EACH).unwrap_or(usize::MAX).max(1)
 }

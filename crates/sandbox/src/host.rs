@@ -1,0 +1,52 @@
+//! What this host gives, found out once.
+
+use std::path::{Path, PathBuf};
+
+use jail::cgroup::Driver;
+use model::SandboxId;
+
+use crate::home::Home;
+use crate::record::boot;
+use crate::uids::{REGISTRY, Uids};
+use crate::{Config, SandboxError};
+
+/// What this host gives to sandboxes of one home.
+#[derive(Debug)]
+pub(crate) struct Host {
+    pub(crate) config: Config,
+    pub(crate) home: Home,
+    pub(crate) groups: Driver,
+    /// Reserved users; `None` without root.
+    pub(crate) uids: Option<Uids>,
+    pub(crate) boot: String,
+}
+
+impl Host {
+    /// Looks at the host. Takes well below a millisecond.
+    pub(crate) fn open(config: &Config) -> Result<Self, SandboxError> {
+        let home = Home::open(config)?;
+        let root = rustix::process::geteuid().is_root();
+        let uids = root.then(|| Uids::open(Path::new(REGISTRY), &config.install, config.uid_range)).transpose()?;
+        Ok(Self { config: config.clone(), home, groups: Driver::detect(&config.install), uids, boot: boot() })
+    }
+
+    /// Whether sandboxes are made with root's rights.
+    pub(crate) fn is_root(&self) -> bool {
+        self.uids.is_some()
+    }
+
+    /// `root` or `rootless`.
+    pub(crate) fn mode(&self) -> &'static str {
+        if self.is_root() { "root" } else { "rootless" }
+    }
+
+    /// What stands in the command line of a sandbox's launcher and first process.
+    pub(crate) fn label(&self, id: &SandboxId) -> String {
+        format!("{}:{id}", self.config.install)
+    }
+
+    /// The directory of one of the daemon's sandboxes.
+    pub(crate) fn dir(&self, id: &SandboxId) -> PathBuf {
+        self.home.sandboxes().join(id.as_str())
+    }
+}
