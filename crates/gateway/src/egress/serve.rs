@@ -203,3 +203,6 @@ async fn farewell<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, word: &[u8]
     // Whether the client heard it or not, the connection is over.
     let _ = timeout(LINGER, linger).await;
 }
+
+#[cfg(test)]
+mod tests;
