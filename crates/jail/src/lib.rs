@@ -20,8 +20,10 @@ mod probe;
 pub mod rlimits;
 pub mod scm;
 pub mod seccomp;
+pub mod signals;
 pub mod spawn;
 mod spec;
+mod sys;
 
 pub use error::{LaunchError, Layer};
 pub use launch::{Stand, launch};

@@ -159,6 +159,8 @@ pub fn child_signals() -> Result<OwnedFd, Errno> {
         let mut set = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
         libc::sigemptyset(set.as_mut_ptr());
         libc::sigaddset(set.as_mut_ptr(), libc::SIGCHLD);
+        // If it came ignored, the kernel would take the exit statuses away.
+        libc::signal(libc::SIGCHLD, libc::SIG_DFL);
         if libc::sigprocmask(libc::SIG_BLOCK, set.as_ptr(), std::ptr::null_mut()) != 0 {
             return Err(last_errno());
         }

@@ -2,4 +2,16 @@
 
 mod start;
 
+mod build;
+mod devices;
+mod identity;
+mod idmap;
+mod landlock;
+mod mounts;
+mod proc;
+mod root;
+mod target;
+
 pub use start::{Stand, launch};
+
+pub(crate) use landlock::{ABI_MIN, abi};

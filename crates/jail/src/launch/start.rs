@@ -1,17 +1,23 @@
 //! The launcher's own steps, before and just after the first process exists.
 
-use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::fs::OpenOptions;
+use std::io::{self, Write as _};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 
+use super::build::{Parts, build};
+use super::idmap::IdMaps;
+use crate::error::At as _;
 use crate::rlimits::Clamped;
-use crate::{LaunchError, Spec};
+use crate::sys::{self, Cloned};
+use crate::{Identity, LaunchError, Layer, Spec, Walls};
 
 /// What the sandbox's first process has once everything stands.
 #[derive(Debug)]
 pub struct Stand {
     /// The descriptors that came with the specification, at their indices; those that were mounted are gone.
     pub fds: Vec<Option<OwnedFd>>,
-    /// Open `cgroup.procs` files of the commands' groups: write `0` in each as (or the pid of) a new command.
+    /// Open `cgroup.procs` files of the commands' groups: a new command writes `0` in each.
     pub command_cgroups: Vec<OwnedFd>,
     /// Kernel limits that were clamped.
     pub clamped: Vec<Clamped>,
@@ -35,6 +41,48 @@ pub fn launch(
     report: impl FnOnce(i32, BorrowedFd<'_>) -> io::Result<()>,
     then: impl FnOnce(Result<Stand, LaunchError>) -> i32,
 ) -> Result<i32, LaunchError> {
-    let _ = (control, spec, fds, report, then);
-    Err(LaunchError::new(crate::Layer::Namespaces, "launch", &io::ErrorKind::Unsupported.into()))
+    let mut keep: Vec<_> = fds.iter().map(AsRawFd::as_raw_fd).chain([control.as_raw_fd()]).collect();
+    sys::close_others(&mut keep).at(Layer::Namespaces, || "close inherited descriptors".into())?;
+    let command_cgroups = enter_cgroups(spec)?;
+    let id_maps = IdMaps::make(spec)?;
+    // Who the launcher is, before a user namespace makes it nobody.
+    let caller = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    let cloned = sys::clone_process(namespaces(&spec.walls, spec.identity)).at(Layer::Namespaces, || "make the namespaces of a sandbox".into())?;
+    match cloned {
+        Cloned::Parent { pid, pidfd } => {
+            report(pid, pidfd.as_fd()).at(Layer::Namespaces, || "tell the host the first process of a sandbox".into())?;
+            Ok(0)
+        }
+        Cloned::Child => {
+            let parts = Parts { fds: fds.into_iter().map(Some).collect(), command_cgroups, id_maps, caller };
+            sys::exit_now(then(build(spec, parts)))
+        }
+    }
+}
+
+fn namespaces(walls: &Walls, identity: Identity) -> libc::c_int {
+    let mut flags = libc::CLONE_PARENT | libc::SIGCHLD;
+    flags |= libc::CLONE_NEWNS | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS | libc::CLONE_NEWCGROUP;
+    if walls.pids {
+        flags |= libc::CLONE_NEWPID;
+    }
+    if walls.network {
+        flags |= libc::CLONE_NEWNET;
+    }
+    if identity == Identity::Caller {
+        flags |= libc::CLONE_NEWUSER;
+    }
+    flags
+}
+
+/// Enters the guest's groups, and opens those of the commands while there is the right to.
+fn enter_cgroups(spec: &Spec) -> Result<Vec<OwnedFd>, LaunchError> {
+    let Some(join) = &spec.cgroup else { return Ok(Vec::new()) };
+    let open = |path: &PathBuf| {
+        OpenOptions::new().write(true).open(path).at(Layer::Cgroup, || format!("open {}", path.display()))
+    };
+    for path in &join.guest {
+        open(path)?.write_all(b"0").at(Layer::Cgroup, || format!("enter the control group {}", path.display()))?;
+    }
+    join.commands.iter().map(|path| open(path).map(OwnedFd::from)).collect()
 }
