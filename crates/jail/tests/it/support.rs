@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Read as _;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -60,9 +60,9 @@ impl Case {
         let guest = at("guest");
         fs::copy(env!("CARGO_BIN_EXE_jail-probe"), &guest).expect("copy of the probe");
         if rootless {
-            for name in ["upper", "work"] {
-                chown(at(name), Some(CALLER), Some(CALLER)).expect("owner");
-            }
+            let owner = format!("{CALLER}:{CALLER}");
+            let status = Command::new("chown").args(["-Rh", &owner]).arg(dir.path()).status().expect("chown");
+            assert!(status.success());
         }
         let spec = Spec {
             hostname: "sandbox".into(),
@@ -93,7 +93,7 @@ impl Case {
         let spec = self.path("spec.json");
         fs::write(&spec, serde_json::to_vec(&self.spec).expect("json")).expect("written");
         let (host, guest) = UnixStream::pair().expect("socket pair");
-        let mut command = Command::new(&self.spec_probe());
+        let mut command = Command::new(self.spec_probe());
         command.arg(&spec).args(argv).stdin(Stdio::from(OwnedFd::from(guest))).stdout(Stdio::piped()).stderr(Stdio::piped());
         if self.rootless {
             command.uid(CALLER).gid(CALLER);
@@ -147,5 +147,6 @@ fn image(root: &Path) {
             symlink(format!("usr/{name}"), root.join(name)).expect("link");
         }
     }
+    fs::write(root.join("opt/lazaret/bin/lazaret-guest"), "").expect("mount point");
     fs::write(root.join("etc/passwd"), "sandbox:x:1000:1000::/home/sandbox:/bin/sh\n").expect("passwd");
 }
