@@ -115,7 +115,7 @@ impl Stream {
             "content_block_delta" => self.delta(&value["delta"], events),
             "message_delta" => {
                 self.count(&value["usage"]);
-                self.stop = value["delta"]["stop_reason"].as_str().map(str::to_owned).or(self.stop.take());
+                self.stop = value["delta"]["stop_reason"].as_str().map(str::to_owned).or_else(|| self.stop.take());
             }
             "message_stop" => self.is_whole = true,
             "error" => return Err(refused(&value["error"])),

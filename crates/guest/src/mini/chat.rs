@@ -131,11 +131,9 @@ impl Message {
         let text = |key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
         match value.get("role")?.as_str()? {
             "user" => text("text").map(Message::User),
-            "tool" => Some(Message::Tool {
-                id: text("id")?,
-                output: text("output")?,
-                is_error: value.get("is_error").and_then(Value::as_bool)?,
-            }),
+            "tool" => {
+                Some(Message::Tool { id: text("id")?, output: text("output")?, is_error: value.get("is_error").and_then(Value::as_bool)? })
+            }
             "assistant" => {
                 let parts = value.get("parts")?.as_array()?;
                 let parts = parts.iter().map(part_from_json).collect::<Option<Vec<_>>>()?;

@@ -1,4 +1,4 @@
-//! What is written to standard output: one JSON object in a line, its field `type` first in meaning.
+//! What is written to standard output: one JSON object in a line, named by its field `type`.
 //!
 //! `session {id, model}` · `text {text}` · `thinking {text}` · `tool_call {id, name, input}` ·
 //! `tool_result {id, output, is_error}` · `notice {text}` · `retry {status, message, attempt, wait_ms}` ·

@@ -84,7 +84,10 @@ pub(super) fn post(address: &Address, path: &str, headers: &[(&str, &str)], body
     for (name, value) in headers {
         head.push_str(&format!("{name}: {value}\r\n"));
     }
-    head.push_str(&format!("content-type: application/json\r\naccept: text/event-stream\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len()));
+    head.push_str(&format!(
+        "content-type: application/json\r\naccept: text/event-stream\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    ));
     let mut bytes = head.into_bytes();
     bytes.extend_from_slice(body);
     // A server may refuse and close before it has read all; its answer still counts, so this error waits.
@@ -185,7 +188,7 @@ fn refusal(head: &Head, mut body: Body) -> HttpError {
     let text = body.read_text(REFUSAL_BYTES_MAX);
     let by_status = matches!(head.status, 408 | 409 | 429 | 500..=504 | 529);
     // A budget that is used up is answered like too much traffic by some gateways; waiting does not help there.
-    let retriable = head.should_retry.unwrap_or(by_status && !text.contains("BUDGET_EXCEEDED"));
+    let retriable = head.should_retry.unwrap_or_else(|| by_status && !text.contains("BUDGET_EXCEEDED"));
     HttpError {
         status: Some(head.status),
         message: format!("the model answered with status {}: {}", head.status, text.trim()),

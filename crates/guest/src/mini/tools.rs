@@ -34,7 +34,10 @@ pub(super) const ALL: &[Tool] = &[
                       cut in the middle when long, and the exit status when it is not 0. Every call is a new shell. \
                       The command and what it started in the foreground are ended at the time limit.",
         schema: || {
-            object(&[("command", "string", "The command for bash -c.", true), ("timeout_s", "integer", "The time limit in seconds; 120 when left out, 3600 at most.", false)])
+            object(&[
+                ("command", "string", "The command for bash -c.", true),
+                ("timeout_s", "integer", "The time limit in seconds; 120 when left out, 3600 at most.", false),
+            ])
         },
         run: bash,
     },

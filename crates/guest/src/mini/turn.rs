@@ -101,7 +101,7 @@ fn ask(options: &Options, address: &Address, system: &str, messages: &[Message],
             Err(error) => error,
         };
         let since = *failed_first.get_or_insert_with(Instant::now);
-        let wait = error.wait.unwrap_or(RETRY_WAIT * 2u32.pow(attempt)).min(RETRY_WAIT_MAX);
+        let wait = error.wait.unwrap_or_else(|| RETRY_WAIT * 2u32.pow(attempt)).min(RETRY_WAIT_MAX);
         attempt += 1;
         if !error.retriable || attempt > RETRIES_MAX || since.elapsed() + wait > RETRY_TIME_MAX {
             return Err(Trouble { status: error.status, message: error.message });
