@@ -128,10 +128,12 @@ pub struct Limits {
     pub in_flight_per_turn: usize,
     /// Turns whose totals are kept.
     pub turns: usize,
-    /// Time for a caller to send a request's head, from the first byte or the end of the last response.
+    /// Time for a caller to send a request's head, counted from the end of the last response.
     pub head_time: Duration,
     /// Time between two pieces of a request body.
     pub body_idle: Duration,
+    /// Time that a caller may take none of a response that waits for it.
+    pub write_idle: Duration,
     /// Time to connect to a provider, TLS included.
     pub connect: Duration,
     /// Time from the request's last byte to the response's head.
@@ -156,9 +158,9 @@ impl Default for Limits {
             in_flight: 4096,
             in_flight_per_turn: 256,
             turns: 100_000,
-            // A kept-alive connection may rest this long between two requests.
-            head_time: Duration::from_secs(600),
+            head_time: Duration::from_secs(75),
             body_idle: Duration::from_secs(30),
+            write_idle: Duration::from_secs(120),
             connect: Duration::from_secs(10),
             first_byte: Duration::from_secs(600),
             idle: Duration::from_secs(300),
