@@ -78,9 +78,7 @@ pub(super) fn run(command: &str, wait: Duration, output_max: usize) -> std::io::
             Err(_) => {
                 is_timed_out = true;
                 // An error means that the group has just ended by itself.
-                if let Some(group) = group {
-                    drop(kill_process_group(group, Signal::KILL));
-                }
+                let _gone = group.map(|group| kill_process_group(group, Signal::KILL));
                 until = Instant::now() + Duration::from_secs(10);
             }
         }
