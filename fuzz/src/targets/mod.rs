@@ -3,7 +3,10 @@
 //! A target panics when something is wrong and otherwise answers a *shape*: a number that differs when the parser took
 //! another way.
 
+mod engines;
+mod gateway;
 mod model;
+mod sandbox;
 mod wire;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -21,8 +24,24 @@ pub(crate) struct Target {
 }
 
 /// Every target.
-pub(crate) const ALL: &[Target] =
-    &[wire::FRAMES, wire::FROM_GUEST, wire::TO_GUEST, wire::DOOR, model::EGRESS_RULE, model::AMOUNTS, model::IDENTITIES];
+pub(crate) const ALL: &[Target] = &[
+    wire::FRAMES,
+    wire::FROM_GUEST,
+    wire::TO_GUEST,
+    wire::DOOR,
+    model::EGRESS_RULE,
+    model::AMOUNTS,
+    model::IDENTITIES,
+    engines::CLAUDE_CODE,
+    engines::CODEX,
+    engines::OPENCODE,
+    engines::GEMINI,
+    engines::MINI,
+    engines::TEXT,
+    gateway::EGRESS_HEAD,
+    gateway::TLS_HELLO,
+    sandbox::UNPACK,
+];
 
 /// A shape made of anything that can be hashed.
 pub(crate) fn hash(what: &impl Hash) -> u64 {
