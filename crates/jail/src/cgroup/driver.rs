@@ -1,93 +1,209 @@
 //! Where control groups can be made, and how.
 
-use std::io;
+use std::collections::BTreeSet;
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::Group;
+use rustix::fs::{Access, access};
+
+use super::files::{self, CgroupError};
+use super::group::{Group, Kind};
+
+/// What a hierarchy can limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Controller {
+    /// The number of processes and threads.
+    Pids,
+    /// Memory and swap.
+    Memory,
+    /// Processor time.
+    Cpu,
+}
+
+impl Controller {
+    /// All, in the order in which a process enters them.
+    pub(super) const ALL: [Controller; 3] = [Controller::Pids, Controller::Memory, Controller::Cpu];
+
+    /// The kernel's name.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Controller::Pids => "pids",
+            Controller::Memory => "memory",
+            Controller::Cpu => "cpu",
+        }
+    }
+}
 
 /// The limits of a sandbox's commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct GroupLimits {
     /// Bytes of memory, swap included.
     pub memory_bytes: Option<u64>,
-    /// Processors, in thousandths.
+    /// Processors, in thousandths. The kernel gives at least ten of them.
     pub cpu_millis: Option<u32>,
     /// Processes and threads.
     pub pids: Option<u32>,
 }
 
-/// Why a control group could not be made, entered or removed.
-#[derive(Debug, thiserror::Error)]
-pub enum CgroupError {
-    /// A file or directory of the hierarchy could not be used.
-    #[error("{operation} `{path}`")]
-    File {
-        /// What was tried.
-        operation: &'static str,
-        /// On what.
-        path: PathBuf,
-        /// The kernel's answer.
-        source: io::Error,
-    },
-    /// A limit was asked for whose controller is not there.
-    #[error("limit {controller}: no such controller can be used by this user here")]
-    Controller {
-        /// `memory`, `cpu` or `pids`.
-        controller: &'static str,
-    },
-    /// The group still holds processes after every attempt.
-    #[error("empty the control group `{path}`")]
-    Busy {
-        /// The group.
-        path: PathBuf,
-    },
-    /// The name is not a plain file name.
-    #[error("name a control group")]
-    Name,
+impl GroupLimits {
+    fn wants(&self, controller: Controller) -> bool {
+        match controller {
+            Controller::Pids => self.pids.is_some(),
+            Controller::Memory => self.memory_bytes.is_some(),
+            Controller::Cpu => self.cpu_millis.is_some(),
+        }
+    }
 }
 
-/// What this host offers.
+/// What this host offers. Cheap to make and to copy; it holds paths only.
 #[derive(Debug, Clone)]
 pub struct Driver {
-    root: PathBuf,
+    kind: Kind,
+    /// This installation's directory, in each hierarchy (v1) or once (v2), with the controllers that it has.
+    bases: Vec<(Vec<Controller>, PathBuf)>,
 }
 
 impl Driver {
-    /// Looks at /sys/fs/cgroup and at the caller's own groups. `install` tells this installation's groups from others'.
+    /// Looks at /sys/fs/cgroup and at the caller's own group. `install` tells this installation's groups from others'.
     #[must_use]
     pub fn detect(install: &str) -> Self {
-        Self::at(Path::new("/sys/fs/cgroup"), install)
+        let own = files::read(Path::new("/proc/self/cgroup"));
+        let own = own.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or("");
+        Self::at(Path::new("/sys/fs/cgroup"), own, install)
     }
 
-    /// The same for another root directory: a tree that stands in, in tests.
+    /// The same for another root directory (a tree that stands in, in tests) and the caller's own v2 group.
     #[must_use]
-    pub fn at(root: &Path, _install: &str) -> Self {
-        Self { root: root.to_owned() }
+    pub fn at(root: &Path, own: &str, install: &str) -> Self {
+        let name = format!("lazaret-{install}");
+        if root.join("cgroup.controllers").exists() {
+            let base = delegated(root, own).map(|(controllers, path)| (controllers, path.join(&name)));
+            return Self { kind: Kind::V2, bases: base.into_iter().collect() };
+        }
+        let mut bases: Vec<(Vec<Controller>, PathBuf)> = Vec::new();
+        for controller in Controller::ALL {
+            // Some hosts mount two controllers at one place; the single names are links then.
+            let Ok(path) = fs::canonicalize(root.join(controller.as_str())) else { continue };
+            if access(path.join("cgroup.procs"), Access::WRITE_OK).is_err() {
+                continue;
+            }
+            let base = path.join(&name);
+            match bases.iter_mut().find(|(_, have)| *have == base) {
+                Some((controllers, _)) => controllers.push(controller),
+                None => bases.push((vec![controller], base)),
+            }
+        }
+        Self { kind: Kind::V1, bases }
     }
 
-    /// Whether groups with a limit of this controller (`memory`, `cpu`, `pids`) can be made.
+    /// `v1` or `v2`.
     #[must_use]
-    pub fn has(&self, _controller: &str) -> bool {
-        false
+    pub fn version(&self) -> &'static str {
+        match self.kind {
+            Kind::V1 => "v1",
+            Kind::V2 => "v2",
+        }
+    }
+
+    /// Whether groups with a limit of this controller (`pids`, `memory`, `cpu`) can be made.
+    #[must_use]
+    pub fn has(&self, controller: &str) -> bool {
+        self.bases.iter().any(|(controllers, _)| controllers.iter().any(|c| c.as_str() == controller))
     }
 
     /// Makes the groups of a sandbox.
     ///
     /// # Errors
-    /// [`CgroupError`]; nothing is left then.
-    pub fn create(&self, _name: &str, _limits: &GroupLimits) -> Result<Group, CgroupError> {
-        Err(CgroupError::Busy { path: self.root.clone() })
+    /// [`CgroupError`]; nothing is left then. [`CgroupError::Controller`] for a limit that [`Driver::has`] denies.
+    pub fn create(&self, name: &str, limits: &GroupLimits) -> Result<Group, CgroupError> {
+        check(name)?;
+        for controller in Controller::ALL {
+            if limits.wants(controller) && !self.has(controller.as_str()) {
+                return Err(CgroupError::Controller { controller: controller.as_str() });
+            }
+        }
+        let group = self.group(name, |controllers| {
+            // The hierarchy of pids is where everything is found and killed.
+            controllers.iter().any(|c| *c == Controller::Pids || limits.wants(*c))
+        });
+        let made = self.prepare(&group).and_then(|()| group.make(limits));
+        if let Err(error) = made {
+            let _ = group.remove();
+            return Err(error);
+        }
+        Ok(group)
     }
 
     /// The groups of a sandbox that was made earlier, perhaps by a daemon that is gone.
     #[must_use]
-    pub fn open(&self, _name: &str) -> Option<Group> {
-        None
+    pub fn open(&self, name: &str) -> Option<Group> {
+        check(name).ok()?;
+        let group = self.group(name, |_| true).existing();
+        (!group.is_empty()).then_some(group)
     }
 
-    /// The names of all groups of this installation.
+    /// The names of all groups of this installation, in any hierarchy.
     #[must_use]
     pub fn list(&self) -> Vec<String> {
-        Vec::new()
+        let mut names = BTreeSet::new();
+        for (_, base) in &self.bases {
+            let Ok(entries) = fs::read_dir(base) else { continue };
+            let groups = entries.flatten().filter(|e| e.file_type().is_ok_and(|t| t.is_dir()));
+            names.extend(groups.filter_map(|e| e.file_name().into_string().ok()));
+        }
+        names.into_iter().collect()
     }
+
+    fn group(&self, name: &str, wanted: impl Fn(&[Controller]) -> bool) -> Group {
+        let bases = self.bases.iter().filter(|(controllers, _)| self.kind == Kind::V2 || wanted(controllers));
+        Group::new(self.kind, bases.map(|(controllers, base)| (controllers.clone(), base.join(name))).collect())
+    }
+
+    /// Makes this installation's directories, which stay: they cost nothing and the next start finds them.
+    fn prepare(&self, group: &Group) -> Result<(), CgroupError> {
+        for (controllers, path) in group.places() {
+            let Some(base) = path.parent() else { continue };
+            if base.exists() {
+                continue;
+            }
+            files::make(base)?;
+            if self.kind == Kind::V2 {
+                if let Some(above) = base.parent() {
+                    enable(above, controllers)?;
+                }
+                enable(base, controllers)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Lets the groups below have these controllers (v2).
+pub(super) fn enable(path: &Path, controllers: &[Controller]) -> Result<(), CgroupError> {
+    let words: Vec<String> = controllers.iter().map(|c| format!("+{}", c.as_str())).collect();
+    files::write(&path.join("cgroup.subtree_control"), &words.join(" "))
+}
+
+/// The v2 group below which this user can make groups with limits: the root, or the highest group on the way to its
+/// own one that was handed to it.
+fn delegated(root: &Path, own: &str) -> Option<(Vec<Controller>, PathBuf)> {
+    let mut path = root.to_owned();
+    let names = own.split('/').filter(|n| !n.is_empty() && *n != "..");
+    for name in std::iter::once("").chain(names) {
+        if !name.is_empty() {
+            path.push(name);
+        }
+        let writable = access(&path, Access::WRITE_OK).is_ok() && access(path.join("cgroup.subtree_control"), Access::WRITE_OK).is_ok();
+        if writable {
+            let text = files::read(&path.join("cgroup.controllers"));
+            let has = |c: &Controller| text.split_whitespace().any(|word| word == c.as_str());
+            return Some((Controller::ALL.into_iter().filter(has).collect(), path));
+        }
+    }
+    None
+}
+
+fn check(name: &str) -> Result<(), CgroupError> {
+    let plain = !name.is_empty() && name.len() <= 128 && !name.starts_with('.');
+    if plain && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b)) { Ok(()) } else { Err(CgroupError::Name) }
 }
