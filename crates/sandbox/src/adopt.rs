@@ -23,7 +23,14 @@ type Commands = Vec<(u32, u64, u64)>;
 
 pub(crate) async fn adopt(all: &Sandboxes) -> Result<Adopted, SandboxError> {
     let host = all.0.host.clone();
-    let dirs = blocking(move || directories(&host.home.sandboxes())).await?;
+    let dirs = blocking(move || {
+        if host.is_root() && crate::pool::exists(&host.home) {
+            // What a sandbox has in it can only be removed while it is open; a lack of it is said by the sweep.
+            let _ = host.pool();
+        }
+        directories(&host.home.sandboxes())
+    })
+    .await?;
     let mut adopted = Adopted::default();
     let mut waiting = Vec::new();
     for dir in dirs {
@@ -91,7 +98,14 @@ async fn take_over(all: &Sandboxes, dir: &Path, record: Record, init: Init) -> R
     let taken = ready.commands.iter().map(|(stream, ..)| *stream).max().unwrap_or(0);
     let group = record.group.as_deref().and_then(|name| all.0.host.groups.open(name));
     let parts = Parts { record, init, group, channel, rest, taken };
-    Ok((all.run(place, parts, door), ready.commands))
+    let sandbox = all.run(place, parts, door);
+    // The guest counts as orphaned until it hears from its new host.
+    if let Err(error) = sandbox.ping().await {
+        // What stopping leaves is removed by the caller.
+        let _ = sandbox.stop().await;
+        return Err(error);
+    }
+    Ok((sandbox, ready.commands))
 }
 
 async fn first_message(stream: &UnixStream, decoder: &mut Decoder) -> Result<Ready, SandboxError> {
@@ -129,6 +143,9 @@ fn sweep(host: &Host, live: &[SandboxId]) -> Vec<String> {
         if let Err(error) = group.kill_all().and_then(|()| group.remove()) {
             trouble.push(model::chain(&error));
         }
+    }
+    if let Err(error) = disk::sweep(host) {
+        trouble.push(model::chain(&error));
     }
     if let Some(uids) = &host.uids {
         uids.sweep(|uid, what| known(what) || what.parse::<SandboxId>().is_ok_and(|id| host.dir(&id).exists()) || disk::owner(host, what) == Some(uid));

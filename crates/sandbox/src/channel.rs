@@ -13,7 +13,7 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use wire::{Attach, Decoder, Exec, Frame, FromGuest, Get, Put, Ready, Stdio, ToGuest};
+use wire::{Attach, Decoder, Exec, Frame, FromGuest, Get, Put, Ready, Stdio, ToGuest, Trouble};
 
 use crate::command::{Arrived, Pieces};
 use crate::outbox::Outbox;
@@ -315,12 +315,13 @@ impl Channel {
     fn take_piece(&self, routes: &mut Routes, frame: &Frame, pieces: &Arc<Pieces>, message: FromGuest) -> Result<Then, SandboxError> {
         let arrived = match message {
             FromGuest::Started(started) => {
-                pieces.started(Ok(started));
+                pieces.started(started);
                 return Ok(Then::Nothing);
             }
             FromGuest::Trouble(trouble) => {
-                pieces.started(Err(trouble));
-                routes.streams.remove(&frame.stream);
+                if pieces.trouble(trouble) {
+                    routes.streams.remove(&frame.stream);
+                }
                 return Ok(Then::Nothing);
             }
             FromGuest::StdinTaken(all) => {
@@ -415,8 +416,16 @@ pub(crate) fn ready(frame: &Frame) -> Result<Ready, SandboxError> {
     match FromGuest::read(frame) {
         Ok(FromGuest::Ready(ready)) if ready.version == wire::VERSION && ready.commands.len() <= STREAMS_MAX => Ok(ready),
         Ok(FromGuest::Ready(ready)) => Err(SandboxError::Protocol(format!("the guest speaks version {}", ready.version))),
-        Ok(FromGuest::Trouble(trouble)) => Err(SandboxError::Start(format!("{} (error number {})", trouble.message, trouble.errno))),
+        Ok(FromGuest::Trouble(trouble)) => Err(not_built(&trouble)),
         Ok(_) => Err(SandboxError::Protocol("the first message is not `ready`".into())),
         Err(e) => Err(SandboxError::Protocol(e.to_string())),
+    }
+}
+
+/// What the launcher says when it could not build the sandbox: as JSON when it knows the layer.
+fn not_built(trouble: &Trouble) -> SandboxError {
+    match serde_json::from_str::<jail::LaunchError>(&trouble.message) {
+        Ok(error) => SandboxError::Layer { layer: error.layer.to_string(), why: model::chain(&error), remedy: error.remedy },
+        Err(_) => SandboxError::Start(format!("{} (error number {})", trouble.message, trouble.errno)),
     }
 }

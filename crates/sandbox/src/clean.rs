@@ -30,6 +30,9 @@ pub(crate) fn remove(host: &Host, id: &SandboxId, dir: &Path) -> Result<(), Sand
         uids.release(uid, id.as_str());
     }
     model::crash::point("sandbox.user.released");
+    if !kept {
+        disk::remove_ephemeral(host, id)?;
+    }
     remove_tree(dir).map_err(SandboxError::io(format!("remove {}", dir.display())))
 }
 
@@ -70,6 +73,9 @@ pub(crate) fn remove_kept(host: &Host, name: &str) -> Result<(), SandboxError> {
     disk::check_name(name)?;
     let owner = disk::owner(host, name);
     remove_tree(&host.home.sessions().join(name)).map_err(SandboxError::io("remove the tree of a session"))?;
+    if host.is_root() && crate::pool::exists(&host.home) {
+        host.pool()?.remove(crate::pool::Keep::Session, name)?;
+    }
     if let (Some(uids), Some(uid)) = (&host.uids, owner) {
         uids.release(uid, name);
     }

@@ -209,6 +209,8 @@ pub(crate) struct Pieces {
 #[derive(Debug, Default)]
 struct State {
     started: Option<Result<Started, Trouble>>,
+    /// The guest has shown that it knows the command.
+    settled: bool,
     queue: VecDeque<Held>,
     bytes: usize,
     last: u64,
@@ -257,13 +259,24 @@ impl Pieces {
         pieces
     }
 
-    /// The command runs, or could not.
-    pub(crate) fn started(&self, result: Result<Started, Trouble>) {
+    /// The command runs.
+    pub(crate) fn started(&self, started: Started) {
+        self.lock().started.get_or_insert(Ok(started));
+        self.wake();
+    }
+
+    /// Something could not be done. Gives whether it was the start of the command, or taking it up again; later trouble,
+    /// such as a signal that could not be sent, does not end it.
+    pub(crate) fn trouble(&self, trouble: Trouble) -> bool {
         let mut state = self.lock();
-        state.ended |= result.is_err();
-        state.started.get_or_insert(result);
+        let first = state.started.is_none() && !state.settled;
+        if first {
+            state.started = Some(Err(trouble));
+            state.ended = true;
+        }
         drop(state);
         self.wake();
+        first
     }
 
     /// Waits for [`Pieces::started`].
@@ -292,6 +305,7 @@ impl Pieces {
             return Err(SandboxError::Protocol(format!("piece {number} came after piece {}", state.last)));
         }
         state.last = number;
+        state.settled = true;
         let (kind, bytes) = match message {
             Arrived::Stdout(bytes) => (Kind::Stdout, bytes),
             Arrived::Stderr(bytes) => (Kind::Stderr, bytes),
@@ -342,6 +356,7 @@ impl Pieces {
     pub(crate) fn taken(&self, all: u64) {
         let mut state = self.lock();
         state.taken = state.taken.max(all);
+        state.settled = true;
         drop(state);
         self.input.notify_one();
     }

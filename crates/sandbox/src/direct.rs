@@ -90,9 +90,9 @@ fn end(host: &Host, made: &Made, launched: Launched, id: &SandboxId, waited: Res
 
 /// Waits for the command's end; gives signals on to it.
 fn wait(launched: &mut Launched, signals: &Signals, deadline: Option<Instant>) -> Result<Exit, SandboxError> {
-    let mut asked_to_end = 0;
+    let (mut asked_to_end, mut started) = (0, false);
     let mut channel = &launched.channel;
-    if let Some(exit) = read_frames(&mut launched.rest)? {
+    if let Some(exit) = read_frames(&mut launched.rest, &mut started)? {
         return Ok(exit);
     }
     loop {
@@ -104,7 +104,7 @@ fn wait(launched: &mut Launched, signals: &Signals, deadline: Option<Instant>) -
                 return Err(SandboxError::Gone("it ended before its command did".into()));
             }
             launched.rest.push(&buffer[..got]);
-            if let Some(exit) = read_frames(&mut launched.rest)? {
+            if let Some(exit) = read_frames(&mut launched.rest, &mut started)? {
                 return Ok(exit);
             }
         }
@@ -123,13 +123,17 @@ fn wait(launched: &mut Launched, signals: &Signals, deadline: Option<Instant>) -
 }
 
 /// The end of the command, if it is among what was read.
-fn read_frames(decoder: &mut Decoder) -> Result<Option<Exit>, SandboxError> {
+fn read_frames(decoder: &mut Decoder, started: &mut bool) -> Result<Option<Exit>, SandboxError> {
     let broken = |e: wire::FrameError| SandboxError::Protocol(e.to_string());
     while let Some(frame) = decoder.next_frame().map_err(broken)? {
         match FromGuest::read(&frame).map_err(broken)? {
             FromGuest::Exited(exit) if frame.stream == 0 => return Ok(Some(exit)),
-            FromGuest::Trouble(t) if frame.stream == 0 => return Err(SandboxError::Inside { errno: t.errno, message: t.message }),
-            FromGuest::Started(_) if frame.stream == 0 => {}
+            FromGuest::Trouble(t) if frame.stream == 0 && !*started => {
+                return Err(SandboxError::Inside { errno: t.errno, message: t.message });
+            }
+            // A signal that could not be sent: the command has just ended.
+            FromGuest::Trouble(_) if frame.stream == 0 => {}
+            FromGuest::Started(_) if frame.stream == 0 => *started = true,
             _ => return Err(SandboxError::Protocol(format!("frame kind {} was not asked for", frame.kind))),
         }
     }

@@ -4,11 +4,12 @@ use std::fs;
 use std::path::PathBuf;
 
 use jail::Upper;
-use model::{LevelLine, Limits, Want};
+use model::{LevelLine, Limits, SandboxId, Want};
 
+use crate::home::make_dir;
 use crate::host::Host;
-use crate::image::make_dir;
 use crate::level::line;
+use crate::pool::Keep;
 use crate::{SandboxError, Tree};
 
 /// A writable layer and what holds for it.
@@ -18,11 +19,15 @@ pub(crate) struct Backing {
     pub(crate) line: LevelLine,
 }
 
-/// Chooses and makes the writable layer of a sandbox.
-pub(crate) fn choose(host: &Host, tree: &Tree, limits: &Limits, want: Want, uid: Option<u32>) -> Result<Backing, SandboxError> {
+/// Chooses and makes the writable layer of a sandbox. A `short` one is for a single command and always in memory.
+pub(crate) fn choose(host: &Host, id: &SandboxId, tree: &Tree, limits: &Limits, want: Want, short: bool) -> Result<Backing, SandboxError> {
     match tree {
-        Tree::Ephemeral => Ok(memory(limits)),
-        Tree::Session { name } => directories(host, name, want, uid),
+        Tree::Session { name } => session(host, name, limits, want),
+        Tree::Ephemeral if short || limits.disk_bytes <= limits.memory_bytes || !host.is_root() => Ok(memory(limits)),
+        Tree::Ephemeral => match host.pool() {
+            Ok(pool) => Ok(quota(pool.upper(Keep::Sandbox, id.as_str(), limits.disk_bytes)?, limits)),
+            Err(_) => Ok(memory(limits)),
+        },
     }
 }
 
@@ -30,45 +35,48 @@ pub(crate) fn choose(host: &Host, tree: &Tree, limits: &Limits, want: Want, uid:
 /// the memory that the sandbox may use.
 fn memory(limits: &Limits) -> Backing {
     let bytes = limits.disk_bytes.min(limits.memory_bytes);
-    let how = format!("tmpfs of {} MiB, which counts as memory", bytes >> 20);
+    let how = format!("{} MiB, a tmpfs, which counts as memory", bytes >> 20);
     Backing { upper: Upper::Tmpfs { bytes }, line: line("disk", true, how) }
 }
 
-/// Plain directories in the home: durable, and without a limit but the one on each file.
-fn directories(host: &Host, name: &str, want: Want, uid: Option<u32>) -> Result<Backing, SandboxError> {
-    let remedy = "run as root, or keep the home on btrfs";
+fn quota(upper: Upper, limits: &Limits) -> Backing {
+    let how = format!("{} MiB, by a btrfs quota in the disk image of the home", limits.disk_bytes >> 20);
+    Backing { upper, line: line("disk", true, how) }
+}
+
+/// A tree that is kept. Where it lies is decided when it is first made.
+fn session(host: &Host, name: &str, limits: &Limits, want: Want) -> Result<Backing, SandboxError> {
+    let plain = session_dir(host, name)?.join("upper").exists();
+    if host.is_root() && !plain {
+        match host.pool() {
+            Ok(pool) => return Ok(quota(pool.upper(Keep::Session, name, limits.disk_bytes)?, limits)),
+            Err(error) if want == Want::Require => return Err(error),
+            Err(error) => return directories(host, name, &model::chain(&error)),
+        }
+    }
     if want == Want::Require {
         return Err(SandboxError::Layer {
-            layer: "disk",
+            layer: "disk".into(),
             why: "plain directories of this user have no quota".into(),
-            remedy: format!("{remedy}; or set the limit to prefer"),
+            remedy: "run as root; or set the limit to prefer".into(),
         });
     }
+    directories(host, name, "plain directories, only the size of each file is; root has a quota")
+}
+
+/// Plain directories in the home: durable, and without a limit but the one on each file.
+fn directories(host: &Host, name: &str, why: &str) -> Result<Backing, SandboxError> {
     let dir = session_dir(host, name)?;
     let (upper, work) = (dir.join("upper"), dir.join("work"));
-    let failed = || SandboxError::io("make the tree of a session");
-    for (path, mode) in [(&upper, 0o755), (&work, 0o700)] {
-        if !path.exists() {
-            make_dir(path, mode).map_err(failed())?;
-        }
-    }
-    for (name, mode) in [("workspace", 0o755), ("home", 0o755), ("home/sandbox", 0o755)] {
-        let path = upper.join(name);
-        if !path.exists() {
-            make_dir(&path, mode).map_err(failed())?;
-            if uid.is_some() && name != "home" {
-                std::os::unix::fs::chown(&path, uid, uid).map_err(failed())?;
-            }
-        }
-    }
-    let how = format!("not limited: plain directories, only the size of each file is; {remedy}");
-    Ok(Backing { upper: Upper::Dirs { upper, work }, line: line("disk", false, how) })
+    make_dir(&upper)?;
+    make_dir(&work)?;
+    Ok(Backing { upper: Upper::Dirs { upper, work }, line: line("disk", false, format!("not limited: {why}")) })
 }
 
 /// The directory of a kept tree, made when missing.
 pub(crate) fn session_dir(host: &Host, name: &str) -> Result<PathBuf, SandboxError> {
     let dir = host.home.sessions().join(name);
-    crate::home::make_dir(&dir)?;
+    make_dir(&dir)?;
     Ok(dir)
 }
 
@@ -87,6 +95,40 @@ pub(crate) fn check_name(name: &str) -> Result<(), SandboxError> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
     if name.is_empty() || name.len() > 64 || !name.bytes().all(plain) || name.starts_with('-') {
         return Err(SandboxError::Path { path: name.chars().take(64).collect(), why: "it is no name of a session".into() });
+    }
+    Ok(())
+}
+
+/// Bytes that a sandbox of this record uses, where that is counted.
+pub(crate) fn used(host: &Host, record: &crate::record::Record) -> Option<u64> {
+    let pool = host.open_pool()?;
+    match &record.tree {
+        Some(name) => pool.used(Keep::Session, name),
+        None => pool.used(Keep::Sandbox, record.id.as_str()),
+    }
+}
+
+/// Removes the layer of a sandbox that is gone.
+pub(crate) fn remove_ephemeral(host: &Host, id: &SandboxId) -> Result<(), SandboxError> {
+    // Without an open image this process made none; what an earlier one made is removed when it is opened to adopt.
+    host.open_pool().map_or(Ok(()), |pool| pool.remove(Keep::Sandbox, id.as_str()))
+}
+
+/// Removes what belongs to nothing that is still there.
+pub(crate) fn sweep(host: &Host) -> Result<(), SandboxError> {
+    if !host.is_root() || !crate::pool::exists(&host.home) {
+        return Ok(());
+    }
+    let pool = host.pool()?;
+    for name in pool.list(Keep::Sandbox) {
+        if name.parse::<SandboxId>().is_ok_and(|id| !host.dir(&id).exists()) {
+            pool.remove(Keep::Sandbox, &name)?;
+        }
+    }
+    for name in pool.list(Keep::Session) {
+        if !host.home.sessions().join(&name).exists() {
+            pool.remove(Keep::Session, &name)?;
+        }
     }
     Ok(())
 }

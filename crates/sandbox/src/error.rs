@@ -18,7 +18,7 @@ pub enum SandboxError {
     #[error("the layer {layer} cannot be had: {why}")]
     Layer {
         /// The layer's name in the level.
-        layer: &'static str,
+        layer: String,
         /// Why not.
         why: String,
         /// What would give it.

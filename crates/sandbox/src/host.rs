@@ -1,11 +1,13 @@
 //! What this host gives, found out once.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jail::cgroup::Driver;
 use model::SandboxId;
 
 use crate::home::Home;
+use crate::pool::Pool;
 use crate::record::boot;
 use crate::uids::{REGISTRY, Uids};
 use crate::{Config, SandboxError};
@@ -19,6 +21,8 @@ pub(crate) struct Host {
     /// Reserved users; `None` without root.
     pub(crate) uids: Option<Uids>,
     pub(crate) boot: String,
+    /// The disk image once it was needed. Held while it is opened.
+    pool: Mutex<Option<Arc<Pool>>>,
 }
 
 impl Host {
@@ -27,12 +31,28 @@ impl Host {
         let home = Home::open(config)?;
         let root = rustix::process::geteuid().is_root();
         let uids = root.then(|| Uids::open(Path::new(REGISTRY), &config.install, config.uid_range)).transpose()?;
-        Ok(Self { config: config.clone(), home, groups: Driver::detect(&config.install), uids, boot: boot() })
+        Ok(Self { config: config.clone(), home, groups: Driver::detect(&config.install), uids, boot: boot(), pool: Mutex::default() })
     }
 
     /// Whether sandboxes are made with root's rights.
     pub(crate) fn is_root(&self) -> bool {
         self.uids.is_some()
+    }
+
+    /// The disk image of the home, made and mounted when it is first needed. Only root has one.
+    pub(crate) fn pool(&self) -> Result<Arc<Pool>, SandboxError> {
+        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pool) = &*pool {
+            return Ok(pool.clone());
+        }
+        let fresh = Arc::new(Pool::open(&self.home, self.config.disk_image_bytes)?);
+        *pool = Some(fresh.clone());
+        Ok(fresh)
+    }
+
+    /// The disk image if this process has used it.
+    pub(crate) fn open_pool(&self) -> Option<Arc<Pool>> {
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// `root` or `rootless`.

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Signal, WaitId, WaitIdOptions};
-use wire::{Decoder, Frame, FromGuest, Launch, Ready, ToGuest};
+use wire::{Decoder, Frame, FromGuest, Launch, ToGuest};
 
 use crate::SandboxError;
 use crate::channel::ready;
@@ -28,7 +28,6 @@ pub(crate) struct Launched {
     pub(crate) channel: UnixStream,
     /// What came after the first messages.
     pub(crate) rest: Decoder,
-    pub(crate) ready: Ready,
 }
 
 /// The first process of a sandbox. Dropping it does nothing to the process.
@@ -68,7 +67,7 @@ pub(crate) fn launch(
     // It ends by itself once the sandbox stands; a zombie must not stay in the daemon.
     let status = launcher.wait().map_err(SandboxError::io("wait for the launcher"))?;
     match (result, first) {
-        (Ok((rest, ready)), Some(init)) => Ok(Launched { init, channel: ours, rest, ready }),
+        (Ok(rest), Some(init)) => Ok(Launched { init, channel: ours, rest }),
         (Err(SandboxError::Start(why)), _) if why.is_empty() => Err(SandboxError::Start(format!("the launcher ended early ({status})"))),
         (Err(error), _) => Err(error),
         (Ok(_), None) => Err(SandboxError::Protocol("the launcher named no process".into())),
@@ -87,7 +86,7 @@ fn stand(
     descriptors: &[BorrowedFd<'_>],
     first: &mut Option<Init>,
     seen: impl FnOnce(Process) -> Result<(), SandboxError>,
-) -> Result<(Decoder, Ready), SandboxError> {
+) -> Result<Decoder, SandboxError> {
     let payload = serde_json::to_vec(launch).map_err(|e| SandboxError::Start(e.to_string()))?;
     let bytes = encode(&ToGuest::Launch(payload), 0, 0)?;
     send(channel, &bytes, descriptors)?;
@@ -105,7 +104,7 @@ fn stand(
                     }
                     model::crash::point("sandbox.process.recorded");
                 }
-                (Some(_), None) => return Ok((decoder, ready(&frame)?)),
+                (Some(_), None) => return ready(&frame).map(|_| decoder),
                 (None, None) => return Err(ready(&frame).err().unwrap_or_else(|| SandboxError::Protocol("ready without a process".into()))),
                 (Some(_), Some(_)) => return Err(SandboxError::Protocol("a second first process".into())),
             }

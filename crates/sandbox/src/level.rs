@@ -21,7 +21,7 @@ fn group_line(host: &Host, name: &'static str, want: Want, how: String) -> Resul
         Want::Off => Ok(line(name, false, "not asked for")),
         _ if host.groups.has(name) => Ok(line(name, true, how)),
         Want::Prefer => Ok(line(name, false, format!("{why}; {remedy}"))),
-        Want::Require => Err(SandboxError::Layer { layer: name, why: why.into(), remedy: format!("{remedy}; or set the limit to prefer") }),
+        Want::Require => Err(SandboxError::Layer { layer: name.into(), why: why.into(), remedy: format!("{remedy}; or set the limit to prefer") }),
     }
 }
 

@@ -31,10 +31,12 @@ mod launcher;
 mod level;
 mod make;
 mod outbox;
+mod pool;
 mod record;
 mod sandbox;
 mod sandboxes;
 mod tarball;
+mod template;
 mod uids;
 mod unpack;
 

@@ -53,7 +53,7 @@ pub(crate) fn make(host: &Host, request: Request, dir: &Path, with_door: bool) -
 
 fn build(host: &Host, request: Request, dir: &Path, with_door: bool) -> Result<Made, SandboxError> {
     let uid = take_uid(host, &request)?;
-    let backing = disk::choose(host, &request.tree, &request.limits, request.wants.disk, uid)?;
+    let backing = disk::choose(host, &request.id, &request.tree, &request.limits, request.wants.disk, !with_door)?;
     let level = level::level(host, &request.walls, &request.limits, &request.wants, backing.line, uid)?;
     let tree = match &request.tree {
         Tree::Ephemeral => None,
@@ -78,7 +78,7 @@ fn build(host: &Host, request: Request, dir: &Path, with_door: bool) -> Result<M
     model::crash::point("sandbox.record.written");
     let group = group_limits.map(|limits| host.groups.create(request.id.as_str(), &limits)).transpose();
     let group = group.map_err(|e| SandboxError::Layer {
-        layer: "cgroup",
+        layer: "cgroup".into(),
         why: model::chain(&e),
         remedy: "run `lazaret doctor`; or set memory, cpu and pids to prefer".into(),
     })?;

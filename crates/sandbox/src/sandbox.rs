@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use wire::{Exec, ToGuest};
 
 use crate::channel::Channel;
+use crate::host::Host;
 use crate::launcher::Init;
 use crate::record::Record;
 use crate::{Command, SandboxError, Unpacked};
@@ -27,6 +28,7 @@ pub struct Sandbox(pub(crate) Arc<Running>);
 /// What a running sandbox is to the host.
 #[derive(Debug)]
 pub(crate) struct Running {
+    pub(crate) host: Arc<Host>,
     pub(crate) record: Record,
     pub(crate) channel: Arc<Channel>,
     pub(crate) init: Init,
@@ -194,7 +196,8 @@ impl Sandbox {
     /// What it uses now.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let Some(group) = &self.0.group else { return Stats::default() };
+        let disk_bytes = crate::disk::used(&self.0.host, &self.0.record);
+        let Some(group) = &self.0.group else { return Stats { disk_bytes, ..Stats::default() } };
         let stats = group.stats();
         let level = &self.0.record.level;
         let counted = |name: &str| level.lines.iter().any(|l| l.name == name && l.holds);
@@ -203,7 +206,7 @@ impl Sandbox {
             memory_peak_bytes: counted("memory").then_some(stats.memory_peak_bytes),
             pids: counted("pids").then_some(stats.pids),
             cpu_micros: counted("cpu").then(|| u64::try_from(stats.cpu.as_micros()).unwrap_or(u64::MAX)),
-            disk_bytes: None,
+            disk_bytes,
             oom_kills: counted("memory").then_some(stats.oom_kills),
         }
     }
