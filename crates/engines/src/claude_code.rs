@@ -1,6 +1,6 @@
 //! Claude Code: one native program; the prompt on standard input; a stream of JSON lines.
 
-use model::{EventKind, Failure, Usage};
+use model::{Code, EventKind, Failure, Usage};
 use serde_json::Value;
 
 use crate::classify;
@@ -152,7 +152,11 @@ fn user(value: &Value, out: &mut Vec<Parsed>) {
 fn retry(value: &Value, out: &mut Vec<Parsed>) {
     let status = u16::try_from(u64_at(value, "/error_status")).ok().filter(|s| *s > 0);
     let error = str_at(value, "/error");
-    let code = classify::code_of(status, error);
+    // Without a status nothing was answered at all.
+    let code = match (status, classify::code_of(status, error)) {
+        (None, Code::EngineFailed) => Code::ProviderDown,
+        (_, code) => code,
+    };
     let message = format!(
         "the model call failed ({}); attempt {} of {}",
         if error.is_empty() { "no reason given" } else { error },

@@ -52,10 +52,16 @@ impl Feed {
         out
     }
 
-    /// Whether the engine wrote more than [`OUTPUT_BYTES_MAX`]. The caller should end it then.
+    /// Whether the engine wrote more than [`OUTPUT_BYTES_MAX`].
     #[must_use]
     pub fn is_over_limit(&self) -> bool {
         self.taken > OUTPUT_BYTES_MAX
+    }
+
+    /// Whether the caller should end the engine now: it wrote too much, or goes round in circles.
+    #[must_use]
+    pub fn must_end(&self) -> bool {
+        self.is_over_limit() || self.parser.is_stuck()
     }
 
     /// The end of the output: what a last line without an end meant, and the end of the turn.

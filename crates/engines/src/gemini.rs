@@ -26,7 +26,7 @@ impl Engine for Gemini {
 
     fn plan(&self, plan: &Plan<'_>) -> Result<Launch, Failure> {
         plan.check(self, PROMPT_BYTES_MAX)?;
-        let settings = format!("{}/.lazaret/gemini.json", plan.home);
+        let settings = format!("{}/.gemini/settings.json", plan.home);
         let model = plan.model.or_else(|| self.default_model(plan.wire)).unwrap_or("default");
         let mut launch = base_launch(plan)
             .env([
@@ -34,8 +34,6 @@ impl Engine for Gemini {
                 ("GOOGLE_GEMINI_BASE_URL", plan.gateway("")),
                 ("GEMINI_CLI_TRUST_WORKSPACE", "true".to_owned()),
                 ("GEMINI_CLI_NO_RELAUNCH", "true".to_owned()),
-                // Settings of the system count more than those of the home and of the workspace.
-                ("GEMINI_CLI_SYSTEM_SETTINGS_PATH", settings.clone()),
             ])
             .file(settings, config(model).to_string())
             .instructions(format!("{}/.gemini/GEMINI.md", plan.home), plan.instructions);
@@ -51,7 +49,7 @@ impl Engine for Gemini {
     }
 
     fn parser(&self, carried: Carried) -> Box<dyn Parser> {
-        Box::new(Lines { tally: Tally::new(carried), text: String::new() })
+        Box::new(Lines { tally: Tally::new(carried), text: String::new(), warning: String::new() })
     }
 
     fn recipe(&self) -> Option<Recipe> {
@@ -80,6 +78,8 @@ struct Lines {
     tally: Tally,
     /// The text of the model's present message, which comes in pieces.
     text: String,
+    /// What the last error line said.
+    warning: String,
 }
 
 impl Parser for Lines {
@@ -104,7 +104,7 @@ impl Parser for Lines {
                 let output = value.get("output").or_else(|| value.pointer("/error/message")).unwrap_or(&Value::Null);
                 tool_result(str_at(&value, "/tool_id"), &flatten(output), is_error, &mut out);
             }
-            "error" => warn(&value, &mut out),
+            "error" => self.warn(&value, &mut out),
             "result" => self.result(&value, &mut out),
             _ => (),
         }
@@ -129,17 +129,18 @@ impl Lines {
             cache_write_tokens: 0,
         };
         if str_at(value, "/status") != "success" {
-            let said = [str_at(value, "/error/message"), str_at(value, "/error/type")];
+            let said = [str_at(value, "/error/message"), self.warning.as_str(), str_at(value, "/error/type")];
             let message = said.into_iter().find(|t| !t.is_empty()).unwrap_or("the engine reports an error");
-            self.tally.error(None, message, out);
+            let message = message.to_owned();
+            self.tally.error(None, &message, out);
         }
     }
-}
 
-/// An error line is a warning, or told again by the result.
-fn warn(value: &Value, out: &mut Vec<Parsed>) {
-    let message = str_at(value, "/message");
-    let code = classify::code_of(None, message);
-    let message = clip(message, MESSAGE_BYTES_MAX);
-    out.push(Parsed::Event(EventKind::Error { code, message, retriable: true }));
+    /// An error line is a warning, or the reason of a result that gives none.
+    fn warn(&mut self, value: &Value, out: &mut Vec<Parsed>) {
+        let message = clip(str_at(value, "/message"), MESSAGE_BYTES_MAX);
+        let code = classify::code_of(None, &message);
+        self.warning.clone_from(&message);
+        out.push(Parsed::Event(EventKind::Error { code, message, retriable: true }));
+    }
 }

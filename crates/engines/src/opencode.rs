@@ -11,10 +11,13 @@ use crate::{Carried, End, Engine, Exit, Launch, PLACEHOLDER_KEY, Parsed, Parser,
 const PROMPT_BYTES_MAX: usize = 8 << 20;
 /// The provider's name in the configuration that we write.
 const PROVIDER: &str = "lazaret";
+/// How many steps in a row may end for no known reason. The program takes a stream that ended early for a step and asks
+/// again at once, for ever.
+const AIMLESS_MAX: u32 = 5;
 /// What would talk to the network besides the model.
 const QUIET: &[&str] = &[
     "OPENCODE_DISABLE_AUTOUPDATE", "OPENCODE_DISABLE_MODELS_FETCH", "OPENCODE_DISABLE_LSP_DOWNLOAD", "OPENCODE_DISABLE_DEFAULT_PLUGINS",
-    "OPENCODE_DISABLE_SHARE",
+    "OPENCODE_DISABLE_SHARE", "OPENCODE_PURE",
 ];
 
 pub(crate) struct OpenCode;
@@ -40,15 +43,17 @@ impl Engine for OpenCode {
         launch.argv = plan.program.argv(&[]);
         launch.argv.extend(["run", "--format", "json", "--auto", "-m"].map(str::to_owned));
         launch.argv.push(format!("{PROVIDER}/{model}"));
-        if let Some(session) = plan.resume {
-            launch.argv.extend(["--session".to_owned(), session.to_owned()]);
+        match plan.resume {
+            Some(session) => launch.argv.extend(["--session".to_owned(), session.to_owned()]),
+            // A session without a title costs a model call that makes one.
+            None => launch.argv.extend(["--title", "Lazaret"].map(str::to_owned)),
         }
         launch.stdin = Some(plan.prompt.as_bytes().to_vec());
         Ok(launch)
     }
 
     fn parser(&self, carried: Carried) -> Box<dyn Parser> {
-        Box::new(Parts { tally: Tally::new(carried) })
+        Box::new(Parts { tally: Tally::new(carried), aimless: 0 })
     }
 
     fn recipe(&self) -> Option<Recipe> {
@@ -85,6 +90,8 @@ fn settings(plan: &Plan<'_>, model: &str) -> Value {
 
 struct Parts {
     tally: Tally,
+    /// Steps in a row that ended for no known reason.
+    aimless: u32,
 }
 
 impl Parser for Parts {
@@ -100,7 +107,7 @@ impl Parser for Parts {
             }
             "reasoning" => thinking_event(str_at(part, "/text"), &mut out),
             "tool_use" => tool(part, &mut out),
-            "step_finish" => self.step(part),
+            "step_finish" => self.step(part, &mut out),
             "error" => {
                 let status = u16::try_from(u64_at(&value, "/error/data/statusCode")).ok().filter(|s| *s > 0);
                 let texts = ["/error/data/responseBody", "/error/data/message", "/error/message", "/error/name"];
@@ -112,13 +119,17 @@ impl Parser for Parts {
         out
     }
 
+    fn is_stuck(&self) -> bool {
+        self.aimless >= AIMLESS_MAX
+    }
+
     fn finish(&mut self, exit: Exit, stderr_tail: &str) -> End {
         self.tally.end(exit, stderr_tail)
     }
 }
 
 impl Parts {
-    fn step(&mut self, part: &Value) {
+    fn step(&mut self, part: &Value, out: &mut Vec<Parsed>) {
         self.tally.usage = self.tally.usage.plus(Usage {
             input_tokens: u64_at(part, "/tokens/input"),
             output_tokens: u64_at(part, "/tokens/output").saturating_add(u64_at(part, "/tokens/reasoning")),
@@ -126,7 +137,12 @@ impl Parts {
             cache_write_tokens: u64_at(part, "/tokens/cache/write"),
         });
         // The cost is left out: the program reckons it from prices that our configuration does not hold.
-        self.tally.done = str_at(part, "/reason") != "tool-calls";
+        let reason = str_at(part, "/reason");
+        self.tally.done = !matches!(reason, "tool-calls" | "unknown");
+        self.aimless = if reason == "unknown" { self.aimless + 1 } else { 0 };
+        if self.aimless == AIMLESS_MAX {
+            self.tally.error(None, "the model's stream was cut again and again and the engine asks without end", out);
+        }
     }
 }
 

@@ -67,6 +67,10 @@ pub struct End {
 pub trait Parser: Send {
     /// What this line means; empty for lines that mean nothing to us.
     fn line(&mut self, line: &str) -> Vec<Parsed>;
+    /// Whether the engine goes round in circles and will not end by itself; the caller should end it.
+    fn is_stuck(&self) -> bool {
+        false
+    }
     /// The end of the turn. `stderr_tail` is the last of what the engine wrote to standard error.
     fn finish(&mut self, exit: Exit, stderr_tail: &str) -> End;
 }

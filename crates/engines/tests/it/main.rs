@@ -1,0 +1,7 @@
+//! What the crate promises, through its public interface.
+
+mod custom;
+mod hostile;
+mod plans;
+mod render;
+mod transcripts;
