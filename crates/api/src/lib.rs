@@ -1,1 +1,26 @@
-//! TODO
+//! The HTTP face: routes over the use cases of `app`, a file per resource.
+//!
+//! The same routes answer on two listeners. On the owner's Unix socket the kernel says who is there and no token is
+//! needed; on TCP every route but those of [`OPEN_ROUTES`] wants the owner's token, and the `Host` header must name this
+//! machine, so that a web page cannot reach it under another name. Host paths never travel as text: a client of the
+//! owner's socket hands descriptors over beside it ([`Tickets`]) and names the ticket.
+//!
+//! It does not know what a sandbox, an engine or a database is. Start at [`router`] and [`serve_owner`].
+
+mod auth;
+mod files;
+mod problem;
+mod routes;
+mod serve;
+mod tickets;
+
+pub use auth::{Access, OPEN_ROUTES};
+pub use problem::{Problem, status_of};
+pub use routes::{Api, router};
+pub use serve::{serve_descriptors, serve_owner, serve_tcp};
+pub use tickets::Tickets;
+
+/// The owner's socket, in the home's `run`.
+pub const OWNER_SOCKET: &str = "lazaret.sock";
+/// Where descriptors are handed over, in the home's `run`.
+pub const FDS_SOCKET: &str = "fds.sock";

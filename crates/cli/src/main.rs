@@ -1,3 +1,63 @@
-//! A program.
+//! `lazaret`: the command line and the daemon in one program.
 
-fn main() {}
+mod args;
+mod client;
+mod commands;
+mod compose;
+mod config;
+mod daemon;
+mod env;
+mod exit;
+mod home;
+mod out;
+mod places;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Cli, Verb};
+use crate::exit::Done;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version come this way too, to standard output and with success.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    let json = cli.json;
+    exit::finish(run(cli), json)
+}
+
+fn run(cli: Cli) -> Done {
+    let env = env::Env::read()?;
+    if let Some(point) = &env.crash_at {
+        daemon::crash_at(point);
+    }
+    let context = commands::Context { json: cli.json, may_start: !cli.no_daemon, env };
+    match cli.verb {
+        // The verbs without a daemon have no use for a runtime either.
+        Verb::Sandbox(args::Sandbox::Run(flags)) => commands::sandbox_run::run(&context, &flags),
+        Verb::Config(verb) => commands::config::run(&context, verb),
+        Verb::Completions { shell } => commands::completions::run(shell),
+        Verb::Doctor => commands::doctor::run(&context),
+        Verb::Fetch => on_runtime(1, commands::fetch::run()),
+        Verb::Up(flags) => on_runtime(2, daemon::up(context, flags)),
+        verb => on_runtime(1, commands::run(context, verb)),
+    }
+}
+
+/// Runs a command on a runtime. A client needs one thread, the daemon as many as this machine has processors.
+fn on_runtime(threads: usize, work: impl Future<Output = Done>) -> Done {
+    // One TLS provider, chosen before anything could pick another.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut builder = if threads == 1 { tokio::runtime::Builder::new_current_thread() } else { tokio::runtime::Builder::new_multi_thread() };
+    let runtime = builder.enable_all().build().map_err(|e| client::internal(&format!("no runtime can be made: {e}")))?;
+    let done = runtime.block_on(work);
+    // Reads of a terminal that nobody types into would hold the end up.
+    runtime.shutdown_background();
+    done
+}

@@ -1,0 +1,27 @@
+//! File trees in and out, as tar streams.
+
+use axum::body::Body;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use futures_util::TryStreamExt;
+use tokio::io::AsyncRead;
+use tokio_util::io::{ReaderStream, StreamReader};
+
+/// Which file or tree.
+#[derive(Debug, serde::Deserialize)]
+pub(crate) struct At {
+    /// Absolute, inside the sandbox.
+    pub(crate) path: String,
+}
+
+/// A tar stream as an answer.
+pub(crate) fn answer(tar: impl AsyncRead + Send + 'static) -> Response {
+    let body = Body::from_stream(ReaderStream::with_capacity(tar, 64 << 10));
+    ([(header::CONTENT_TYPE, "application/x-tar")], body).into_response()
+}
+
+/// The body of a request as a tar stream.
+pub(crate) fn reader(body: Body) -> impl AsyncRead + Send + Unpin {
+    let stream = body.into_data_stream().map_err(std::io::Error::other);
+    StreamReader::new(Box::pin(stream))
+}

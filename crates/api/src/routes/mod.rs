@@ -1,0 +1,48 @@
+//! The routes, a file per resource.
+
+mod daemon;
+mod engines;
+mod sandboxes;
+mod secrets;
+mod sessions;
+mod usage;
+
+use app::App;
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::middleware::{self, Next};
+use axum::response::Response;
+
+use crate::Tickets;
+
+/// What every route works on.
+#[derive(Clone)]
+pub struct Api {
+    /// The use cases.
+    pub app: App,
+    /// Descriptors that clients handed over. The TCP listener has a set of its own that stays empty.
+    pub tickets: Tickets,
+}
+
+/// The longest body of a request that is read whole: a prompt in JSON, where each byte may take six.
+const BODY_BYTES_MAX: usize = 6 * model::PROMPT_BYTES_MAX + (1 << 20);
+
+/// Every route.
+pub fn router(api: Api) -> Router {
+    Router::new()
+        .merge(daemon::routes())
+        .merge(engines::routes())
+        .merge(sandboxes::routes())
+        .merge(secrets::routes())
+        .merge(sessions::routes())
+        .merge(usage::routes())
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::from_fn_with_state(api.clone(), busy))
+        .with_state(api)
+}
+
+/// Tells the daemon that somebody is there, so that it does not end as idle.
+async fn busy(State(api): State<Api>, request: Request, next: Next) -> Response {
+    let _busy = api.app.busy();
+    next.run(request).await
+}

@@ -1,0 +1,96 @@
+//! What a daemon that starts takes up from the one before.
+
+use std::collections::HashSet;
+
+use model::{Code, Failure, SandboxId, SessionId, TurnEvent};
+use tokio_util::sync::CancellationToken;
+
+use crate::doors::Occupant;
+use crate::live::lock;
+use crate::{App, turn};
+
+/// A command that an earlier daemon started: sandbox, stream, lease.
+pub(crate) type AdoptedCommand = (SandboxId, u32, u64);
+
+impl App {
+    /// Takes up sandboxes and turns. Sandboxes of work that goes on stay, all others of this home go.
+    pub(crate) async fn take_up(&self) -> Result<(), Failure> {
+        let adopted = self.sandboxes().adopt().await.map_err(|e| e.failure())?;
+        for trouble in &adopted.trouble {
+            tracing::warn!(trouble, "something of an earlier daemon could not be removed");
+        }
+        let open = self.store().unfinished_turns().await.map_err(|e| e.failure())?;
+        let mut sessions: HashSet<SessionId> = open.iter().map(|t| t.session.clone()).collect();
+        for (sandbox, commands) in adopted.sandboxes {
+            let label = sandbox.summary().label;
+            match label.parse::<SessionId>() {
+                Ok(session) if sessions.contains(&session) => {
+                    let known = commands.into_iter().map(|(stream, lease, _)| (sandbox.id().clone(), stream, lease));
+                    lock(self.adopted()).extend(known);
+                    sessions.remove(&session);
+                    self.bring(&session, None, Some(sandbox)).await?;
+                }
+                Err(_) if label == crate::sandboxes::LABEL => {
+                    let occupant = Occupant { identity: None, egress: None, cancel: CancellationToken::new() };
+                    self.doors().admit(sandbox.id(), occupant);
+                }
+                _ => {
+                    if let Err(error) = sandbox.stop().await {
+                        tracing::warn!(error = model::chain(&error), "a sandbox without work was not removed whole");
+                    }
+                }
+            }
+        }
+        for session in sessions {
+            if let Err(failure) = self.bring(&session, None, None).await {
+                tracing::error!(%session, %failure, "a session cannot be taken up");
+                self.give_up(&session).await;
+            }
+        }
+        self.sweep().await
+    }
+
+    /// The stream of a command that an earlier daemon started in this sandbox under this lease; once.
+    pub(crate) fn take_adopted(&self, sandbox: &SandboxId, lease: u64) -> Option<u32> {
+        let mut known = lock(self.adopted());
+        let at = known.iter().position(|(s, _, l)| s == sandbox && *l == lease)?;
+        Some(known.swap_remove(at).1)
+    }
+
+    /// Fails the open turns of a session that cannot be worked on.
+    async fn give_up(&self, session: &SessionId) {
+        let Ok(open) = self.open_turns(session).await else { return };
+        for row in open {
+            let record = turn::ended_unrun(&row, TurnEvent::Fail, Code::Internal, "the session cannot be taken up");
+            if let Err(error) = self.store().record(record).await {
+                tracing::error!(error = model::chain(&error), "a turn cannot be ended");
+            }
+        }
+    }
+
+    /// Removes directories of sessions that are not in the store.
+    async fn sweep(&self) -> Result<(), Failure> {
+        for (dir, is_tree) in [(self.home().join("turns"), false), (self.home().join("sessions"), true)] {
+            let Ok(entries) = std::fs::read_dir(&dir) else { continue };
+            for entry in entries.flatten() {
+                let name = entry.file_name().to_string_lossy().into_owned();
+                let known = match name.parse::<SessionId>() {
+                    Ok(id) => self.store().session(&id).await.is_ok(),
+                    Err(_) => false,
+                };
+                if known {
+                    continue;
+                }
+                let removed = if is_tree {
+                    self.sandboxes().remove_tree(&name).await.map_err(|e| e.to_string())
+                } else {
+                    std::fs::remove_dir_all(entry.path()).map_err(|e| e.to_string())
+                };
+                if let Err(why) = removed {
+                    tracing::warn!(name, why, "a directory without a session was not removed");
+                }
+            }
+        }
+        Ok(())
+    }
+}

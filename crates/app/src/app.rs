@@ -1,0 +1,362 @@
+//! The application: one handle over all parts.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use gateway::{Gateway, REHEARSAL, WELL_KNOWN};
+use gateway::egress::Egress;
+use model::{Code, EgressRule, Failure};
+use sandbox::Sandboxes;
+use serde::{Deserialize, Serialize};
+use store::{Secrets, Store};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::adopt::AdoptedCommand;
+use crate::choose::Provider;
+use crate::doors::DoorKeeper;
+use crate::installs::{EngineInstalls, EnginesOf};
+use crate::ledger::{Callers, StoreLedger};
+use crate::live::lock;
+use crate::secrets::SecretBook;
+use crate::sessions::{Sessions, SessionsOf};
+
+/// What the configuration decides and may change while the daemon runs.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// The engine when nothing says which.
+    pub engine: Option<String>,
+    /// The gateway's part.
+    pub gateway: gateway::Config,
+    /// What sandboxes may be allowed at most.
+    pub egress_max: Vec<EgressRule>,
+    /// Private or reserved addresses that names may resolve to all the same.
+    pub private_ok: Vec<IpAddr>,
+    /// The package registry that engines come from.
+    pub registry: Option<String>,
+    /// How long a session's sandbox stays up after a turn.
+    pub sandbox_idle: Duration,
+    /// US dollars that a session may cost when it does not say.
+    pub budget: Option<model::Money>,
+}
+
+/// Reads the settings again.
+pub type Reload = Box<dyn Fn() -> Result<Settings, Failure> + Send + Sync>;
+
+/// All use cases. A cheap handle.
+#[derive(Clone)]
+pub struct App {
+    parts: Arc<Parts>,
+}
+
+struct Parts {
+    home: PathBuf,
+    program: PathBuf,
+    store: Store,
+    secrets: SecretBook,
+    sandboxes: Sandboxes,
+    doors: Arc<DoorKeeper>,
+    ledger: Arc<StoreLedger>,
+    callers: Arc<Callers>,
+    sessions: Sessions,
+    installs: EngineInstalls,
+    settings: RwLock<Arc<Settings>>,
+    reload: Reload,
+    tasks: TaskTracker,
+    cancel: CancellationToken,
+    busy: AtomicUsize,
+    idle_since: Mutex<Instant>,
+    adopted: Mutex<Vec<AdoptedCommand>>,
+    stop: Mutex<Option<Duration>>,
+    stop_asked: Notify,
+    started: Instant,
+}
+
+/// What [`App::open`] needs.
+pub struct Opening {
+    /// The home.
+    pub home: PathBuf,
+    /// This program, for what it does inside sandboxes.
+    pub program: PathBuf,
+    /// The store.
+    pub store: Store,
+    /// The secrets.
+    pub secrets: Arc<Secrets>,
+    /// What sandboxes are made with.
+    pub sandbox: sandbox::Config,
+    /// Reads the settings.
+    pub reload: Reload,
+}
+
+/// What `status` shows.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Status {
+    /// The program's version.
+    pub version: String,
+    /// The daemon's process.
+    pub pid: u32,
+    /// Seconds since its start.
+    pub uptime_s: u64,
+    /// Sandboxes that run.
+    pub sandboxes: usize,
+    /// The most that may run.
+    pub sandboxes_max: usize,
+    /// Sessions at work or a moment after it.
+    pub sessions: usize,
+    /// Whether a model's key is stored.
+    pub providers: Vec<String>,
+}
+
+impl App {
+    /// Opens everything and takes up what an earlier daemon left. The caller holds the home's lock.
+    ///
+    /// # Errors
+    /// What stops the daemon's start.
+    pub async fn open(opening: Opening) -> Result<Self, Failure> {
+        let settings = Arc::new((opening.reload)()?);
+        let (tasks, cancel) = (TaskTracker::new(), CancellationToken::new());
+        let callers = Arc::new(Callers::default());
+        let ledger = Arc::new(StoreLedger::new(opening.store.clone()));
+        let secrets = SecretBook::open(opening.secrets).await?;
+        let gateway = open_gateway(&settings, &secrets, &ledger, &callers)?;
+        let doors = Arc::new(DoorKeeper::new(gateway, Egress::default(), tasks.clone()));
+        let sandboxes = Sandboxes::open(opening.sandbox, Arc::clone(&doors) as Arc<dyn sandbox::Doors>).await.map_err(|e| e.failure())?;
+        let app = Self {
+            parts: Arc::new(Parts {
+                sessions: Sessions::default(),
+                installs: EngineInstalls::new(opening.home.join("engines")),
+                home: opening.home,
+                program: opening.program,
+                store: opening.store,
+                secrets,
+                sandboxes,
+                doors,
+                ledger,
+                callers,
+                settings: RwLock::new(settings),
+                reload: opening.reload,
+                tasks,
+                cancel,
+                busy: AtomicUsize::new(0),
+                idle_since: Mutex::new(Instant::now()),
+                adopted: Mutex::default(),
+                stop: Mutex::new(None),
+                stop_asked: Notify::new(),
+                started: Instant::now(),
+            }),
+        };
+        app.take_up().await?;
+        Ok(app)
+    }
+
+    /// The sessions.
+    #[must_use]
+    pub fn sessions(&self) -> SessionsOf<'_> {
+        SessionsOf { app: self }
+    }
+
+    /// The secrets.
+    #[must_use]
+    pub fn secrets(&self) -> &SecretBook {
+        &self.parts.secrets
+    }
+
+    /// The agent programs.
+    #[must_use]
+    pub fn engines(&self) -> EnginesOf<'_> {
+        EnginesOf { app: self }
+    }
+
+    /// What is being spent: rows by `session`, `model`, `provider` or `day`.
+    ///
+    /// # Errors
+    /// `by` is none of these, or the store cannot be read.
+    pub async fn usage(&self, by: &str, from: u64, to: u64) -> Result<Vec<store::UsageRow>, Failure> {
+        let by = match by {
+            "session" => store::By::Session,
+            "model" => store::By::Model,
+            "provider" => store::By::Provider,
+            "day" => store::By::Day,
+            _ => return Err(Failure::new(Code::Usage, "usage is summed by session, model, provider or day").field("by")),
+        };
+        self.store().usage_by(by, model::Timestamp(from), model::Timestamp(to)).await.map_err(|e| e.failure())
+    }
+
+    /// Whether everything that a request needs answers.
+    ///
+    /// # Errors
+    /// What does not.
+    pub async fn ready(&self) -> Result<(), Failure> {
+        self.store().list_sessions(None, 1).await.map(drop).map_err(|e| e.failure())
+    }
+
+    /// What the daemon is doing.
+    ///
+    /// # Errors
+    /// None today; the answer may come to read the store.
+    pub async fn status(&self) -> Result<Status, Failure> {
+        let providers = self.providers();
+        Ok(Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            uptime_s: self.parts.started.elapsed().as_secs(),
+            sandboxes: self.sandboxes().list().len(),
+            sandboxes_max: self.sandboxes().sandboxes_max(),
+            sessions: self.live_sessions().len(),
+            providers: providers.into_iter().filter(|(_, p)| p.is_usable).map(|(name, _)| name).collect(),
+        })
+    }
+
+    /// Reads the settings again; what runs keeps what it began with.
+    ///
+    /// # Errors
+    /// The settings are wrong; the old ones stay in force.
+    pub fn reload(&self) -> Result<(), Failure> {
+        let settings = Arc::new((self.parts.reload)()?);
+        let gateway = open_gateway(&settings, &self.parts.secrets, &self.parts.ledger, &self.parts.callers)?;
+        let before = self.doors().replace_gateway(gateway);
+        *self.parts.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
+        self.spawn(async move { before.shutdown().await });
+        Ok(())
+    }
+
+    /// Counts a request as work until the answer is dropped.
+    #[must_use]
+    pub fn busy(&self) -> Busy {
+        self.parts.busy.fetch_add(1, Ordering::SeqCst);
+        Busy(self.clone())
+    }
+
+    /// How long nothing has been asked and nothing worked.
+    #[must_use]
+    pub fn idle(&self) -> Duration {
+        let works = self.parts.busy.load(Ordering::SeqCst) > 0 || !self.live_sessions().is_empty() || !self.sandboxes().list().is_empty();
+        let mut since = lock(&self.parts.idle_since);
+        if works {
+            *since = Instant::now();
+        }
+        since.elapsed()
+    }
+
+    /// Runs a task that ends with the daemon.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.parts.tasks.spawn(task);
+    }
+
+    /// Asks the daemon to end, with so much time for what runs.
+    pub fn ask_to_stop(&self, grace: Duration) {
+        *lock(&self.parts.stop) = Some(grace);
+        self.parts.stop_asked.notify_one();
+    }
+
+    /// Waits until somebody asks the daemon to end.
+    pub async fn stop_asked(&self) -> Duration {
+        self.parts.stop_asked.notified().await;
+        lock(&self.parts.stop).unwrap_or_default()
+    }
+
+    /// Ends: lets work that runs finish for up to `grace`, cancels the rest, removes every sandbox, closes the store.
+    pub async fn shutdown(&self, grace: Duration) {
+        let deadline = tokio::time::Instant::now() + grace;
+        self.drain(deadline).await;
+        self.parts.cancel.cancel();
+        self.sandboxes().shutdown(true).await;
+        self.parts.tasks.close();
+        if tokio::time::timeout(TASKS_END, self.parts.tasks.wait()).await.is_err() {
+            tracing::warn!("some tasks did not end in time");
+        }
+        self.doors().gateway().shutdown().await;
+        if let Err(error) = self.store().close().await {
+            tracing::error!(error = model::chain(&error), "the store was not closed well");
+        }
+    }
+
+    /// The providers of the configuration and whether each can be used.
+    pub(crate) fn providers(&self) -> BTreeMap<String, Provider> {
+        let settings = self.settings();
+        let mut providers = BTreeMap::new();
+        for known in WELL_KNOWN {
+            providers.insert(known.name.to_owned(), (known.kind, false));
+        }
+        for (name, config) in &settings.gateway.providers {
+            let usual = providers.get(name).map_or(gateway::Kind::OpenAi, |(kind, _)| *kind);
+            providers.insert(name.clone(), (config.kind.unwrap_or(usual), config.keyless));
+        }
+        let has_key = |name: &str| gateway::Keys::key(self.secrets(), name).is_some();
+        let provider = |(name, (kind, keyless)): (String, (gateway::Kind, bool))| {
+            let is_usable = keyless || has_key(&name);
+            (name, Provider { kind, is_usable })
+        };
+        providers.into_iter().filter(|(name, _)| name != REHEARSAL).map(provider).collect()
+    }
+
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.parts.settings.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.parts.store
+    }
+
+    pub(crate) fn sandboxes(&self) -> &Sandboxes {
+        &self.parts.sandboxes
+    }
+
+    pub(crate) fn doors(&self) -> &DoorKeeper {
+        &self.parts.doors
+    }
+
+    pub(crate) fn callers(&self) -> &Arc<Callers> {
+        &self.parts.callers
+    }
+
+    pub(crate) fn installs(&self) -> &EngineInstalls {
+        &self.parts.installs
+    }
+
+    pub(crate) fn registry(&self) -> &Sessions {
+        &self.parts.sessions
+    }
+
+    pub(crate) fn home(&self) -> &std::path::Path {
+        &self.parts.home
+    }
+
+    /// This program, for what it does inside sandboxes.
+    pub(crate) fn program(&self) -> &std::path::Path {
+        &self.parts.program
+    }
+
+    pub(crate) fn adopted(&self) -> &Mutex<Vec<AdoptedCommand>> {
+        &self.parts.adopted
+    }
+
+    pub(crate) fn cancel(&self) -> &CancellationToken {
+        &self.parts.cancel
+    }
+}
+
+/// How long tasks may take to end once they are told to.
+const TASKS_END: Duration = Duration::from_secs(5);
+
+/// Somebody asks something.
+pub struct Busy(App);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        *lock(&self.0.parts.idle_since) = Instant::now();
+        self.0.parts.busy.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+fn open_gateway(settings: &Settings, secrets: &SecretBook, ledger: &Arc<StoreLedger>, callers: &Arc<Callers>) -> Result<Gateway, Failure> {
+    let (keys, ledger, callers) = (Arc::new(secrets.clone()), Arc::clone(ledger), Arc::clone(callers));
+    Gateway::open(settings.gateway.clone(), keys, ledger, callers)
+        .map_err(|e| Failure::new(Code::ConfigInvalid, model::chain(&e)).hint("check [providers] in the configuration"))
+}

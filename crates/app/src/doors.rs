@@ -1,0 +1,90 @@
+//! What stands behind the doors of each sandbox.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, RwLock};
+
+use bytes::Bytes;
+use gateway::{Gateway, Identity};
+use gateway::egress::{Egress, Policy};
+use model::SandboxId;
+use sandbox::{Door, Doors, Hold};
+use tokio::net::UnixStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::live::lock;
+
+/// Who is behind a sandbox's doors, and what they may.
+#[derive(Clone)]
+pub(crate) struct Occupant {
+    /// For the gateway; without one no model answers.
+    pub(crate) identity: Option<Arc<Identity>>,
+    /// For the egress proxy; without one no host is reached.
+    pub(crate) egress: Option<Arc<Policy>>,
+    /// Ends every connection.
+    pub(crate) cancel: CancellationToken,
+}
+
+/// Takes every connection from a sandbox and hands it to the door that it names.
+pub(crate) struct DoorKeeper {
+    occupants: Mutex<HashMap<SandboxId, Occupant>>,
+    gateway: RwLock<Gateway>,
+    egress: Egress,
+    tasks: TaskTracker,
+}
+
+impl DoorKeeper {
+    pub(crate) fn new(gateway: Gateway, egress: Egress, tasks: TaskTracker) -> Self {
+        Self { occupants: Mutex::default(), gateway: RwLock::new(gateway), egress, tasks }
+    }
+
+    /// From now on connections go to this gateway; those that are open stay with theirs. Gives back the one before.
+    pub(crate) fn replace_gateway(&self, gateway: Gateway) -> Gateway {
+        let mut held = self.gateway.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        std::mem::replace(&mut held, gateway)
+    }
+
+    pub(crate) fn gateway(&self) -> Gateway {
+        self.gateway.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    /// Lets a sandbox through its doors.
+    pub(crate) fn admit(&self, sandbox: &SandboxId, occupant: Occupant) {
+        lock(&self.occupants).insert(sandbox.clone(), occupant);
+    }
+
+    /// Closes the doors of a sandbox and every connection.
+    pub(crate) fn dismiss(&self, sandbox: &SandboxId) {
+        if let Some(occupant) = lock(&self.occupants).remove(sandbox) {
+            occupant.cancel.cancel();
+        }
+    }
+}
+
+impl Doors for DoorKeeper {
+    fn open(&self, sandbox: &SandboxId, door: Door, stream: UnixStream, read: Bytes, hold: Hold) {
+        let found = lock(&self.occupants).get(sandbox).cloned();
+        let Some(occupant) = found else {
+            tracing::debug!(%sandbox, ?door, "nobody is behind this door");
+            return;
+        };
+        let cancel = occupant.cancel.clone();
+        match (door, occupant.identity, occupant.egress) {
+            (Door::Gateway, Some(identity), _) => {
+                let gateway = self.gateway();
+                self.tasks.spawn(async move {
+                    gateway.serve(stream, read, identity, cancel).await;
+                    drop(hold);
+                });
+            }
+            (Door::Egress, _, Some(policy)) => {
+                let egress = self.egress.clone();
+                self.tasks.spawn(async move {
+                    egress.serve(stream, read, policy, cancel).await;
+                    drop(hold);
+                });
+            }
+            (door, ..) => tracing::debug!(%sandbox, ?door, "this door is closed"),
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! A session that is in memory because it works, or did a moment ago.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use model::{EventKind, SessionId};
+use sandbox::{HostMount, Sandbox};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::SessionSpec;
+
+/// How long foreground work goes on when nobody is attached.
+pub(crate) const DETACH_GRACE: Duration = Duration::from_millis(1500);
+/// The same right after a daemon's start: clients need a moment to come back.
+pub(crate) const ADOPT_GRACE: Duration = Duration::from_secs(5);
+/// Model calls of a turn whose events wait to be logged. Beyond it the gateway drops the event; the ledger has the row.
+const CALLS_WAITING_MAX: usize = 1024;
+
+/// A session in memory.
+pub(crate) struct Live {
+    pub(crate) id: SessionId,
+    pub(crate) spec: SessionSpec,
+    /// The sandbox, while there is one. Held over its start, so that two never start.
+    pub(crate) sandbox: tokio::sync::Mutex<Option<Sandbox>>,
+    /// Host directories for the next sandbox.
+    mounts: Mutex<Vec<HostMount>>,
+    /// The number of the last event; followers wait on it.
+    pub(crate) seq: watch::Sender<u64>,
+    /// A turn was accepted, or something was said to the runner.
+    pub(crate) wake: Notify,
+    /// Ends the turn that runs.
+    turn: Mutex<Option<CancellationToken>>,
+    /// Nobody needs the sandbox any more.
+    pub(crate) released: Notify,
+    attached: AtomicUsize,
+    attached_changed: Notify,
+    /// Whether a daemon that is gone started the present turn.
+    pub(crate) adopted: bool,
+    /// Events of model calls, from the gateway to the runner.
+    pub(crate) calls: mpsc::Sender<EventKind>,
+    pub(crate) calls_out: tokio::sync::Mutex<mpsc::Receiver<EventKind>>,
+    /// Ends the runner, with the daemon.
+    pub(crate) cancel: CancellationToken,
+    /// The session is out of memory.
+    pub(crate) gone: CancellationToken,
+}
+
+impl Live {
+    pub(crate) fn new(id: SessionId, spec: SessionSpec, last_seq: u64, mounts: Vec<HostMount>, adopted: Option<Sandbox>, cancel: CancellationToken) -> Self {
+        let (calls, calls_out) = mpsc::channel(CALLS_WAITING_MAX);
+        Self {
+            id,
+            spec,
+            adopted: adopted.is_some(),
+            sandbox: tokio::sync::Mutex::new(adopted),
+            mounts: Mutex::new(mounts),
+            seq: watch::Sender::new(last_seq),
+            wake: Notify::new(),
+            turn: Mutex::new(None),
+            released: Notify::new(),
+            attached: AtomicUsize::new(0),
+            attached_changed: Notify::new(),
+            calls,
+            calls_out: tokio::sync::Mutex::new(calls_out),
+            cancel,
+            gone: CancellationToken::new(),
+        }
+    }
+
+    /// The mounts for a sandbox that starts now.
+    pub(crate) fn take_mounts(&self) -> Vec<HostMount> {
+        std::mem::take(&mut *lock(&self.mounts))
+    }
+
+    pub(crate) fn give_mounts(&self, mounts: Vec<HostMount>) {
+        *lock(&self.mounts) = mounts;
+    }
+
+    /// A new turn begins: the token that ends it.
+    pub(crate) fn begin_turn(&self) -> CancellationToken {
+        let token = CancellationToken::new();
+        *lock(&self.turn) = Some(token.clone());
+        token
+    }
+
+    pub(crate) fn end_turn(&self) {
+        *lock(&self.turn) = None;
+    }
+
+    /// Whether a turn runs.
+    pub(crate) fn is_at_work(&self) -> bool {
+        lock(&self.turn).is_some()
+    }
+
+    /// Ends the turn that runs, if one does.
+    pub(crate) fn cancel_turn(&self) {
+        if let Some(token) = lock(&self.turn).as_ref() {
+            token.cancel();
+        }
+    }
+
+    /// Counts somebody as attached as long as the answer lives.
+    pub(crate) fn attach(self: &Arc<Self>) -> Attachment {
+        self.attached.fetch_add(1, Ordering::SeqCst);
+        self.attached_changed.notify_waiters();
+        Attachment(Arc::clone(self))
+    }
+
+    /// Returns when foreground work has been without anybody for the grace time; never for other work.
+    pub(crate) async fn abandoned(&self) {
+        if !self.spec.foreground {
+            std::future::pending::<()>().await;
+        }
+        let mut grace = if self.adopted { ADOPT_GRACE } else { DETACH_GRACE };
+        loop {
+            let changed = self.attached_changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if self.attached.load(Ordering::SeqCst) > 0 {
+                changed.await;
+                grace = DETACH_GRACE;
+                continue;
+            }
+            tokio::select! {
+                () = changed => {}
+                () = tokio::time::sleep(grace) => return,
+            }
+        }
+    }
+}
+
+/// Somebody who waits for a session's work.
+pub(crate) struct Attachment(Arc<Live>);
+
+impl Drop for Attachment {
+    fn drop(&mut self) {
+        self.0.attached.fetch_sub(1, Ordering::SeqCst);
+        self.0.attached_changed.notify_waiters();
+    }
+}
+
+/// The lock is held for single operations that cannot panic, so a poisoned one is whole.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

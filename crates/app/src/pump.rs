@@ -1,0 +1,359 @@
+//! Carries an engine's output from the guest to the log.
+
+use std::path::PathBuf;
+
+use engines::{End, Feed, Parsed};
+use model::{Code, EventKind, Failure, Outcome, SessionId, Usage};
+use sandbox::{Command, CommandControl, Exit, Piece, Sandbox, SandboxError};
+use store::{Record, Spool};
+
+use crate::raw_log::RawLog;
+use crate::turn::Running;
+use crate::{App, now};
+
+/// How a turn ended.
+pub(crate) struct Ending {
+    pub(crate) outcome: Outcome,
+    pub(crate) text: String,
+    pub(crate) usage: Usage,
+    pub(crate) code: Option<Code>,
+    pub(crate) message: Option<String>,
+    pub(crate) engine_session: Option<String>,
+    pub(crate) spool: Option<Spool>,
+    /// What the guest may forget once the end is durable.
+    pub(crate) ack: Option<Ack>,
+    /// The last model call that failed, as the gateway saw it.
+    pub(crate) call: Option<(Code, String)>,
+}
+
+/// Frames of a command up to a number.
+pub(crate) struct Ack {
+    pub(crate) control: CommandControl,
+    pub(crate) number: u64,
+}
+
+impl Ending {
+    fn with(outcome: Outcome, code: Code, message: String) -> Self {
+        Self {
+            outcome,
+            text: String::new(),
+            usage: Usage::default(),
+            code: Some(code),
+            message: Some(message),
+            engine_session: None,
+            spool: None,
+            ack: None,
+            call: None,
+        }
+    }
+
+    /// Takes note of a model call.
+    pub(crate) fn call(&mut self, event: &EventKind) {
+        match event {
+            EventKind::Error { code, message, .. } if self.call.as_ref().is_none_or(|(c, _)| *c != Code::ReplayDiffers) => {
+                self.call = Some((*code, message.clone()));
+            }
+            EventKind::Usage { .. } if self.call.as_ref().is_some_and(|(c, _)| *c != Code::ReplayDiffers) => self.call = None,
+            _ => {}
+        }
+    }
+
+    /// Lets a failed model call explain an engine's failure: the gateway knows what the engine only guesses. A replay
+    /// that differs has failed whatever the engine made of it.
+    pub(crate) fn explain(&mut self) {
+        let Some((code, message)) = self.call.take() else { return };
+        let guessed = !matches!(self.code, None | Some(Code::Cancelled | Code::Timeout | Code::MemoryLimit | Code::DiskLimit | Code::OutputLimit));
+        if code == Code::ReplayDiffers || (self.outcome == Outcome::Failed && guessed) {
+            self.outcome = Outcome::of_failure(code);
+            self.code = Some(code);
+            self.message = Some(message);
+        }
+    }
+
+    pub(crate) fn failed(failure: &Failure) -> Self {
+        let message = match &failure.hint {
+            Some(hint) => format!("{} ({hint})", failure.message),
+            None => failure.message.clone(),
+        };
+        Self::with(Outcome::of_failure(failure.code), failure.code, message)
+    }
+
+    /// Turns an end that was good so far into a failure.
+    pub(crate) fn fail(&mut self, code: Code, message: String) {
+        if self.code.is_none() {
+            self.outcome = Outcome::of_failure(code);
+            self.code = Some(code);
+            self.message = Some(message);
+        }
+    }
+
+    pub(crate) fn cancelled() -> Self {
+        Self::with(Outcome::Cancelled, Code::Cancelled, "cancelled".to_owned())
+    }
+}
+
+/// How much of an engine's standard error is kept for its failure.
+const STDERR_TAIL_BYTES: usize = 8 << 10;
+/// Events that are logged at once at most.
+const BATCH_EVENTS_MAX: usize = 512;
+
+/// What makes the pump stop before the engine's own end.
+enum Stop {
+    Cancelled,
+    Deadline,
+    Flood,
+    Gone(SandboxError),
+}
+
+struct Pump<'a> {
+    running: &'a Running<'a>,
+    control: CommandControl,
+    feed: Feed,
+    raw: RawLog,
+    stderr: Vec<u8>,
+    /// Events that are not logged yet, and the frames that they come from.
+    waiting: Vec<EventKind>,
+    engine_session: Option<String>,
+    /// What is known of the end so far.
+    ending: Ending,
+    recorded: u64,
+    read: u64,
+}
+
+/// Runs until the engine ends, is cancelled, runs out of time or floods.
+pub(crate) async fn pump(running: &Running<'_>, sandbox: &Sandbox, command: Command, feed: Feed) -> Result<Ending, Failure> {
+    let Command { stdin: _stdin, mut output, control } = command;
+    let path = raw_path(running.app, &running.live.id);
+    if running.turn.spool == 0 {
+        let _ = std::fs::remove_file(&path);
+    }
+    let io = |e: std::io::Error| Failure::new(Code::Internal, format!("the engine's output cannot be kept: {e}"));
+    let (raw, before) = RawLog::open(&path).map_err(io)?;
+    let mut pump = Pump {
+        running,
+        control,
+        feed,
+        raw,
+        stderr: Vec::new(),
+        waiting: Vec::new(),
+        engine_session: None,
+        ending: Ending::cancelled(),
+        recorded: running.turn.spool,
+        read: running.turn.spool,
+    };
+    // What an earlier daemon has read and recorded brings the parser to where it was; its events are logged already.
+    let recorded = pump.recorded;
+    for record in before.iter().filter(|r| r.number <= recorded) {
+        pump.take(record.is_stderr, &record.bytes);
+    }
+    pump.waiting.clear();
+    let deadline = running.started + running.live.spec.limits.time;
+    let mut calls = running.live.calls_out.lock().await;
+    let stop = loop {
+        tokio::select! {
+            biased;
+            () = running.cancel.cancelled() => break Err(Stop::Cancelled),
+            () = running.live.abandoned() => break Err(Stop::Cancelled),
+            () = running.live.cancel.cancelled() => break Err(Stop::Cancelled),
+            () = tokio::time::sleep_until(deadline) => break Err(Stop::Deadline),
+            next = output.next() => match next {
+                Ok(Some(piece)) => match piece.piece {
+                    // Sent again although it was read: the acknowledgement was lost with the old daemon.
+                    _ if piece.number <= pump.recorded => {}
+                    Piece::Stdout(bytes) => if !pump.keep(piece.number, false, &bytes).map_err(io)? {
+                        break Err(Stop::Flood);
+                    },
+                    Piece::Stderr(bytes) => if !pump.keep(piece.number, true, &bytes).map_err(io)? {
+                        break Err(Stop::Flood);
+                    },
+                    Piece::Exited(exit) => {
+                        pump.read = piece.number;
+                        break Ok(exit);
+                    }
+                },
+                Ok(None) => break Err(Stop::Gone(SandboxError::Gone("the engine's output ended without its end".to_owned()))),
+                Err(error) => break Err(Stop::Gone(error)),
+            },
+            Some(event) = calls.recv() => {
+                pump.ending.call(&event);
+                pump.waiting.push(event);
+            }
+            // Only when nothing else waits: pieces that come together share a commit.
+            () = std::future::ready(()), if pump.has_news() => pump.flush().await?,
+        }
+        if pump.feed.is_over_limit() {
+            break Err(Stop::Flood);
+        }
+        if pump.waiting.len() >= BATCH_EVENTS_MAX {
+            pump.flush().await?;
+        }
+    };
+    drop(calls);
+    pump.end(sandbox, stop).await
+}
+
+impl Pump<'_> {
+    /// Keeps a piece and reads it. `false` when the log of the turn is full.
+    fn keep(&mut self, number: u64, is_stderr: bool, bytes: &[u8]) -> std::io::Result<bool> {
+        if !self.raw.append(number, is_stderr, bytes)? {
+            return Ok(false);
+        }
+        model::crash::point("output:kept");
+        self.read = number;
+        self.take(is_stderr, bytes);
+        Ok(true)
+    }
+
+    fn take(&mut self, is_stderr: bool, bytes: &[u8]) {
+        if is_stderr {
+            self.stderr.extend_from_slice(bytes);
+            let over = self.stderr.len().saturating_sub(STDERR_TAIL_BYTES);
+            self.stderr.drain(..over);
+            return;
+        }
+        let parsed = self.feed.push(bytes);
+        self.note(parsed);
+    }
+
+    fn note(&mut self, parsed: Vec<Parsed>) {
+        for one in parsed {
+            match one {
+                Parsed::Event(event) => self.waiting.push(event),
+                Parsed::SessionId(id) => self.engine_session = Some(id),
+            }
+        }
+    }
+
+    fn has_news(&self) -> bool {
+        self.read > self.recorded || !self.waiting.is_empty()
+    }
+
+    fn spool(&self) -> Option<Spool> {
+        (self.read > self.recorded).then(|| Spool { first: self.recorded + 1, last: self.read })
+    }
+
+    /// Logs what was read, and lets the guest forget it.
+    async fn flush(&mut self) -> Result<(), Failure> {
+        let running = self.running;
+        let mut record = Record::new(running.turn.id.clone(), running.fence, std::mem::take(&mut self.waiting), now());
+        record.spool = self.spool();
+        record.engine_session = self.engine_session.clone();
+        let events = running.app.store().record(record).await.map_err(|e| e.failure())?;
+        model::crash::point("output:recorded");
+        self.recorded = self.read;
+        self.control.ack(self.read);
+        running.app.publish(&running.live.id, &events);
+        Ok(())
+    }
+
+    async fn end(mut self, sandbox: &Sandbox, stop: Result<Exit, Stop>) -> Result<Ending, Failure> {
+        let limits = &self.running.live.spec.limits;
+        let exit = match &stop {
+            Ok(exit) => engines::Exit { code: exit.code, signal: exit.signal },
+            Err(_) => engines::Exit { code: None, signal: Some(9) },
+        };
+        // The frames of the engine's end are recorded with the result, those before it now.
+        let spool_end = stop.is_ok().then_some(self.read);
+        if let Some(last) = spool_end {
+            self.read = last - 1;
+        }
+        let tail = String::from_utf8_lossy(&self.stderr).into_owned();
+        let feed = std::mem::replace(&mut self.feed, Feed::new(Box::new(Silent)));
+        let (parsed, end) = feed.finish(exit, &tail);
+        self.note(parsed);
+        if self.has_news() {
+            self.flush().await?;
+        }
+        let mut ending = ending_of(end, self.engine_session.take());
+        ending.call = self.ending.call.take();
+        if let Some(last) = spool_end {
+            ending.spool = Some(Spool { first: self.recorded + 1, last });
+            ending.ack = Some(Ack { control: self.control.clone(), number: last });
+        }
+        let because = |code: Code, message: String| Some((code, message));
+        let cause = match stop {
+            Ok(_) => limit_reached(sandbox, limits, ending.code),
+            Err(Stop::Cancelled) => because(Code::Cancelled, "cancelled".to_owned()),
+            Err(Stop::Deadline) => because(Code::Timeout, format!("the time limit of {} s was reached", limits.time.as_secs())),
+            Err(Stop::Flood) => because(Code::OutputLimit, "the engine wrote more than is kept of one turn".to_owned()),
+            Err(Stop::Gone(error)) => {
+                let failure = error.failure();
+                because(failure.code, failure.message)
+            }
+        };
+        if let Some((code, message)) = cause {
+            ending.outcome = Outcome::of_failure(code);
+            ending.code = Some(code);
+            ending.message = Some(message);
+        }
+        Ok(ending)
+    }
+}
+
+fn ending_of(end: End, session: Option<String>) -> Ending {
+    Ending {
+        outcome: end.outcome,
+        text: end.text,
+        usage: end.usage,
+        code: end.code,
+        message: end.message,
+        engine_session: end.engine_session.or(session),
+        spool: None,
+        ack: None,
+        call: None,
+    }
+}
+
+/// Whether a limit of the sandbox explains an engine's failure.
+fn limit_reached(sandbox: &Sandbox, limits: &model::Limits, code: Option<Code>) -> Option<(Code, String)> {
+    code?;
+    let stats = sandbox.stats();
+    if stats.oom_kills.is_some_and(|n| n > 0) {
+        return Some((Code::MemoryLimit, format!("the memory limit of {} MiB was reached", limits.memory_bytes >> 20)));
+    }
+    // The last block may not fit any more although some bytes are free.
+    if stats.disk_bytes.is_some_and(|n| n >= limits.disk_bytes - limits.disk_bytes / 64) {
+        return Some((Code::DiskLimit, format!("the disk limit of {} MiB was reached", limits.disk_bytes >> 20)));
+    }
+    None
+}
+
+/// Stands where a parser was taken out.
+struct Silent;
+
+impl engines::Parser for Silent {
+    fn line(&mut self, _: &str) -> Vec<Parsed> {
+        Vec::new()
+    }
+
+    fn finish(&mut self, _: engines::Exit, _: &str) -> End {
+        End {
+            outcome: Outcome::Failed,
+            text: String::new(),
+            usage: Usage::default(),
+            cost_usd: None,
+            carried: engines::Carried::default(),
+            engine_session: None,
+            code: None,
+            message: None,
+        }
+    }
+}
+
+pub(crate) fn raw_path(app: &App, id: &SessionId) -> PathBuf {
+    app.session_dir(id).join("output.raw")
+}
+
+/// A tar stream of an engine's files, from the root.
+pub(crate) fn tar_of(files: &[engines::File]) -> Result<Vec<u8>, Failure> {
+    let fail = |e: std::io::Error| Failure::new(Code::Internal, format!("the engine's files cannot be packed: {e}"));
+    let mut builder = tar::Builder::new(Vec::new());
+    for file in files {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(file.bytes.len() as u64);
+        header.set_mode(file.mode);
+        header.set_entry_type(tar::EntryType::Regular);
+        builder.append_data(&mut header, file.path.trim_start_matches('/'), file.bytes.as_slice()).map_err(fail)?;
+    }
+    builder.into_inner().map_err(fail)
+}

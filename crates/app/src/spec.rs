@@ -1,0 +1,98 @@
+//! What a session is made of, as it is asked for and as it is kept.
+
+use std::path::PathBuf;
+
+use model::{EgressRule, Limits, Money};
+use serde::{Deserialize, Serialize};
+
+/// Everything about a session that outlives its sandbox. Kept with the session's row.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SessionSpec {
+    /// The engine: a name, or `program:/path` inside.
+    pub engine: String,
+    /// Where the engine's program comes from.
+    pub program: ProgramSource,
+    /// The model, as its provider names it.
+    pub model: Option<String>,
+    /// The provider, or `rehearsal`.
+    pub provider: String,
+    /// What its sandbox may use; `time` is for each turn.
+    pub limits: Limits,
+    /// The root file system.
+    pub image: ImageRef,
+    /// Variables for the engine, besides those that it needs.
+    pub env: Vec<(String, String)>,
+    /// Hosts that may be reached.
+    pub egress: Vec<EgressRule>,
+    /// The most that all its turns may cost together.
+    pub budget: Option<Money>,
+    /// Where its model calls go to or come from, besides the provider.
+    pub tape: Tape,
+    /// Whether work is cancelled when nobody is attached.
+    pub foreground: bool,
+    /// Host directories, for the next `--resume`; never opened by these names on somebody else's behalf.
+    pub mounts: Vec<MountNote>,
+}
+
+/// Where an engine's program comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum ProgramSource {
+    /// The guest program itself (`mini`).
+    Guest,
+    /// The pinned version in the home.
+    Installed,
+    /// A program that the user named: its path inside, where a mount shows it.
+    At {
+        /// The path inside.
+        path: String,
+    },
+}
+
+/// A root file system by name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum ImageRef {
+    /// The machine's own /usr.
+    Host {
+        /// With /usr/local.
+        usr_local: bool,
+    },
+    /// An unpacked tree.
+    Tree(PathBuf),
+}
+
+impl From<ImageRef> for sandbox::Image {
+    fn from(image: ImageRef) -> Self {
+        match image {
+            ImageRef::Host { usr_local } => sandbox::Image::Host { usr_local },
+            ImageRef::Tree(path) => sandbox::Image::Tree(path),
+        }
+    }
+}
+
+/// Whether model calls are recorded or answered from a record.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tape {
+    /// Neither.
+    #[default]
+    Off,
+    /// Every exchange is appended to `tape.jsonl` of the session.
+    Record,
+    /// Every call is answered from `tape.jsonl` of the session.
+    Replay,
+}
+
+/// A mounted host directory, for people and for the next turn's caller.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MountNote {
+    /// Where it was on the host, absolute.
+    pub host: PathBuf,
+    /// Where it is inside.
+    pub target: PathBuf,
+    /// Whether nothing inside can write to it.
+    pub read_only: bool,
+}

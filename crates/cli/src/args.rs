@@ -1,0 +1,300 @@
+//! The command line: every verb and flag. Help, completions and the reference page come from here.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueHint};
+
+/// Runs AI agents in sealed sandboxes: no network, no credential, every request through one door.
+#[derive(Debug, Parser)]
+#[command(name = "lazaret", version, propagate_version = true, max_term_width = 100, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    /// Print JSON, one object a line, instead of text.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Fail (exit 3) rather than start a daemon.
+    #[arg(long, global = true)]
+    pub(crate) no_daemon: bool,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Run one task with an agent in a sandbox and print what it says.
+    Run(Box<Run>),
+    /// Open a terminal in a new sandbox.
+    Shell(Box<Shell>),
+    /// Sandboxes without an agent.
+    #[command(subcommand)]
+    Sandbox(Sandbox),
+    /// The agent programs.
+    #[command(subcommand)]
+    Engine(Engine),
+    /// Keys and other secrets, encrypted at rest.
+    #[command(subcommand)]
+    Secret(Secret),
+    /// The configuration file.
+    #[command(subcommand)]
+    Config(Config),
+    /// Tokens and cost so far.
+    Usage {
+        /// What to sum by.
+        #[arg(long, default_value = "model", value_parser = ["session", "model", "provider", "day"])]
+        by: String,
+    },
+    /// Check this host and say what holds and what does not.
+    Doctor,
+    /// Run the turns of a tape or session again without a model; exit 1 at the first request that differs.
+    Replay {
+        /// A tape file, or the identity of a session that was recorded.
+        #[arg(value_hint = ValueHint::FilePath)]
+        tape: String,
+    },
+    /// Be the daemon, in the foreground.
+    Up(Up),
+    /// Start the daemon and return when it is ready.
+    Start(Up),
+    /// Say whether the daemon is up (exit 0) or down (exit 1).
+    Status,
+    /// Stop the daemon.
+    Stop {
+        /// How long running work may take to end before it is cancelled.
+        #[arg(long, default_value = "30s")]
+        grace: String,
+    },
+    /// Print a new one-time link to the web page.
+    Ui,
+    /// Print the completions of a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Fetch an engine's packages (runs inside a sandbox).
+    #[command(hide = true)]
+    Fetch,
+}
+
+/// What a sandbox may use and see; the same on every verb that makes one.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Limits {
+    /// Memory of everything inside together, for example 512m or 2g [default: 2g]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) memory: Option<String>,
+    /// Processors, for example 0.5 or 2 [default: 1]
+    #[arg(long, value_name = "N")]
+    pub(crate) cpus: Option<f64>,
+    /// Processes and threads [default: 256]
+    #[arg(long, value_name = "N")]
+    pub(crate) pids: Option<u32>,
+    /// Bytes written to the sandbox's files [default: 4g]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) disk: Option<String>,
+    /// Wall-clock time, for example 90s or 1h [default: 1h]
+    #[arg(long, value_name = "TIME")]
+    pub(crate) timeout: Option<String>,
+}
+
+/// Where a sandbox's files come from.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Places {
+    /// The root file system: `host` (this machine's /usr, read-only), `host+local` (with /usr/local), or a directory tree
+    #[arg(long, value_name = "REF", default_value = "host")]
+    pub(crate) image: String,
+    /// A host directory as /workspace; changes land on the host unless `:ro`
+    #[arg(long, value_name = "DIR[:ro]", value_hint = ValueHint::DirPath)]
+    pub(crate) workspace: Option<String>,
+    /// A further host directory, read-only unless `:rw`
+    #[arg(long = "mount", value_name = "HOST:GUEST[:rw]")]
+    pub(crate) mounts: Vec<String>,
+    /// An environment variable inside: K=V, or K to hand on the caller's value
+    #[arg(long = "env", value_name = "K=V")]
+    pub(crate) env: Vec<String>,
+    /// A host that may be reached: HOST[:PORT], within `egress.max` of the configuration
+    #[arg(long = "allow", value_name = "HOST[:PORT]")]
+    pub(crate) allow: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// The agent program: mini, claude-code, codex, opencode, gemini, or a path to any other program
+    #[arg(long, value_name = "NAME")]
+    pub(crate) engine: Option<String>,
+    /// The model, as its provider names it, or PROVIDER/MODEL
+    #[arg(long, value_name = "M")]
+    pub(crate) model: Option<String>,
+    #[command(flatten)]
+    pub(crate) places: Places,
+    /// A git repository that is cloned into /workspace (its current branch alone)
+    #[arg(long, value_name = "DIR", conflicts_with = "workspace", value_hint = ValueHint::DirPath)]
+    pub(crate) repo: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) limits: Limits,
+    /// The most that this run may cost, in US dollars
+    #[arg(long, value_name = "N")]
+    pub(crate) budget_usd: Option<String>,
+    /// Write every exchange with the model to this file
+    #[arg(long, value_name = "TAPE", value_hint = ValueHint::FilePath, conflicts_with = "replay")]
+    pub(crate) record: Option<PathBuf>,
+    /// Answer from this tape instead of a model
+    #[arg(long, value_name = "TAPE", value_hint = ValueHint::FilePath)]
+    pub(crate) replay: Option<PathBuf>,
+    /// Copy /workspace into this directory afterwards
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) out: Option<PathBuf>,
+    /// A further turn in a session
+    #[arg(long, value_name = "ses_...")]
+    pub(crate) resume: Option<String>,
+    /// Keep the session for `--resume` (what happens anyway)
+    #[arg(long, conflicts_with = "no_keep")]
+    pub(crate) keep: bool,
+    /// Forget the session when it is done
+    #[arg(long)]
+    pub(crate) no_keep: bool,
+    /// What to do; `-` reads standard input
+    #[arg(value_name = "PROMPT|-")]
+    pub(crate) prompt: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Shell {
+    #[command(flatten)]
+    pub(crate) places: Places,
+    #[command(flatten)]
+    pub(crate) limits: Limits,
+    /// The program to run instead of bash
+    #[arg(last = true)]
+    pub(crate) command: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Sandbox {
+    /// Start a sandbox, run a command in it with this terminal's streams, and remove it.
+    Run(Box<SandboxRun>),
+    /// Start a sandbox that stays, and print its identity.
+    Create(Box<SandboxCreate>),
+    /// Run a command in a sandbox that is up.
+    Exec {
+        /// Give the command a terminal
+        #[arg(short = 't', long)]
+        tty: bool,
+        /// The working directory
+        #[arg(long, default_value = "/workspace")]
+        cwd: String,
+        /// An environment variable: K=V
+        #[arg(long = "env", value_name = "K=V")]
+        env: Vec<String>,
+        /// The sandbox
+        id: String,
+        /// The command
+        #[arg(last = true, required = true)]
+        command: Vec<String>,
+    },
+    /// Copy files between this machine and a sandbox: one side is ID:PATH.
+    Cp {
+        /// A path, or ID:PATH
+        from: String,
+        /// A path, or ID:PATH
+        to: String,
+    },
+    /// The sandboxes that are up.
+    List,
+    /// Stop and remove a sandbox.
+    Rm {
+        /// The sandboxes
+        #[arg(required = true)]
+        ids: Vec<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SandboxRun {
+    #[command(flatten)]
+    pub(crate) places: Places,
+    #[command(flatten)]
+    pub(crate) limits: Limits,
+    /// Leave walls out, to find which one denies something: seccomp, landlock, privileges, network, proc, read_only, pids
+    #[arg(long, value_name = "WALL", value_delimiter = ',')]
+    pub(crate) without: Vec<String>,
+    /// The command
+    #[arg(last = true, required = true)]
+    pub(crate) command: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SandboxCreate {
+    #[command(flatten)]
+    pub(crate) places: Places,
+    #[command(flatten)]
+    pub(crate) limits: Limits,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Engine {
+    /// The engines and whether they are installed.
+    List,
+    /// Install the pinned version of an engine into the home.
+    Install {
+        /// The engine
+        name: String,
+    },
+    /// Remove an installed engine.
+    Remove {
+        /// The engine
+        name: String,
+    },
+    /// Compare an installed engine with its pinned hash.
+    Verify {
+        /// The engine; all that are installed when left out
+        name: Option<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Secret {
+    /// Store a secret; `-` reads it from standard input without echo.
+    Set {
+        /// Its name; a provider's name makes it that provider's key
+        name: String,
+        /// `-`
+        value: String,
+    },
+    /// The names, never the values.
+    List,
+    /// Forget a secret.
+    Remove {
+        /// Its name
+        name: String,
+    },
+    /// Store the provider keys that this environment holds.
+    ImportEnv,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Config {
+    /// Print every setting that is in force.
+    Show,
+    /// Print one setting.
+    Get {
+        /// For example limits.memory
+        key: String,
+    },
+    /// Change one setting in the file.
+    Set {
+        /// For example providers.anthropic.base_url
+        key: String,
+        /// The value, as TOML or as plain text
+        value: String,
+    },
+    /// Print where the file is.
+    Path,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Up {
+    /// Where the HTTP API listens [default: 127.0.0.1:8420]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Option<String>,
+    /// Started by a command: no HTTP port, and end when idle.
+    #[arg(long, hide = true)]
+    pub(crate) on_demand: bool,
+}

@@ -1,0 +1,119 @@
+//! `lazaret config`: one file, read and changed where it is.
+
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+
+use model::{Code, Failure};
+use toml_edit::{DocumentMut, Item, Table, Value};
+
+use super::Context;
+use crate::args;
+use crate::client::{Client, internal};
+use crate::config::Config;
+use crate::exit::Done;
+use crate::home::Home;
+use crate::out;
+
+pub(crate) fn run(context: &Context, verb: args::Config) -> Done {
+    let home = Home::open(&context.env.home)?;
+    let path = Config::path(home.path());
+    match verb {
+        args::Config::Path => out::line(&path.display().to_string()),
+        args::Config::Show => show(context, &Config::load(home.path())?)?,
+        args::Config::Get { key } => get(context, &Config::load(home.path())?, &key)?,
+        args::Config::Set { key, value } => {
+            set(&path, &key, &value)?;
+            tell_daemon(context, &home)?;
+        }
+    }
+    Ok(0)
+}
+
+fn show(context: &Context, config: &Config) -> Result<(), Failure> {
+    let config = config.in_force()?;
+    if context.json {
+        return out::json(&config);
+    }
+    let text = toml::to_string(&config).map_err(|e| internal(&e.to_string()))?;
+    out::line(text.trim_end());
+    Ok(())
+}
+
+fn get(context: &Context, config: &Config, key: &str) -> Result<(), Failure> {
+    let all = serde_json::to_value(config.in_force()?).map_err(|e| internal(&e.to_string()))?;
+    let found = key.split('.').try_fold(&all, |at, part| at.get(part));
+    let value = found.filter(|v| !v.is_null()).ok_or_else(|| {
+        Failure::new(Code::NotFound, format!("`{}` is not set", key.escape_debug())).hint("`lazaret config show` lists what is")
+    })?;
+    match value {
+        serde_json::Value::String(text) if !context.json => out::line(text),
+        value => out::json(value)?,
+    }
+    Ok(())
+}
+
+/// Changes one key in the text, keeping everything else of it, and replaces the file at once if the result is right.
+fn set(path: &std::path::Path, key: &str, value: &str) -> Result<(), Failure> {
+    let fail = |why: String| Failure::new(Code::ConfigInvalid, format!("`{}` cannot be set: {why}", key.escape_debug()));
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => String::new(),
+        Err(e) => return Err(fail(e.to_string())),
+    };
+    let mut document: DocumentMut = text.parse().map_err(|e: toml_edit::TomlError| fail(e.to_string()))?;
+    let parts: Vec<&str> = key.split('.').collect();
+    let (last, tables) = parts.split_last().ok_or_else(|| fail("the key is empty".to_owned()))?;
+    let mut table = document.as_table_mut();
+    for part in tables {
+        let item = table.entry(part).or_insert_with(|| {
+            let mut fresh = Table::new();
+            fresh.set_implicit(true);
+            Item::Table(fresh)
+        });
+        table = item.as_table_mut().ok_or_else(|| fail(format!("`{part}` is not a table")))?;
+    }
+    // A value that is TOML is taken as such; everything else is text, so that URLs and sizes need no quotes.
+    let parsed: Value = value.parse().unwrap_or_else(|_| Value::from(value));
+    table.insert(last, Item::Value(parsed));
+    let written = document.to_string();
+    let written = match Config::parse(&written) {
+        Ok(_) => written,
+        Err(why) => {
+            // `42` may be meant as text.
+            document_set_text(&mut document, &parts, value);
+            let as_text = document.to_string();
+            Config::parse(&as_text).map_err(|_| fail(why))?;
+            as_text
+        }
+    };
+    let fresh = path.with_extension("toml.fresh");
+    let replace = || -> std::io::Result<()> {
+        let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
+        file.write_all(written.as_bytes())?;
+        file.sync_all()?;
+        std::fs::rename(&fresh, path)
+    };
+    replace().map_err(|e| fail(e.to_string()))
+}
+
+fn document_set_text(document: &mut DocumentMut, parts: &[&str], value: &str) {
+    let mut item = document.as_item_mut();
+    for part in parts {
+        item = &mut item[part];
+    }
+    *item = Item::Value(Value::from(value));
+}
+
+/// A daemon that is up takes the change over at once.
+fn tell_daemon(context: &Context, home: &Home) -> Result<(), Failure> {
+    let client = Client::new(home, false);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| internal(&e.to_string()))?;
+    runtime.block_on(async {
+        if client.is_up().await {
+            let _: serde_json::Value = client.json(http::Method::POST, "/v1/reload", None).await?;
+        } else if !context.json {
+            out::note("written; it holds from the next start");
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,110 @@
+//! `lazaret start|status|stop|ui`: the daemon's life.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use http::Method;
+use model::{Code, Failure, parse_duration};
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+
+use super::Context;
+use crate::args;
+use crate::client::{Client, internal};
+use crate::exit::Done;
+use crate::home::Home;
+use crate::out;
+
+/// How long a daemon may take to be ready.
+const READY_WAIT: Duration = Duration::from_secs(30);
+/// How long a daemon may take to end after its grace.
+const END_WAIT: Duration = Duration::from_secs(20);
+
+pub(super) async fn start(context: &Context, flags: &args::Up) -> Done {
+    let home = Home::open(&context.env.home)?;
+    let client = Client::new(&home, false);
+    if client.is_up().await {
+        return Err(Failure::new(Code::Conflict, "a daemon of this home is up already").hint("`lazaret status` describes it"));
+    }
+    let program = std::env::current_exe().map_err(|e| internal(&e.to_string()))?;
+    let mut command = tokio::process::Command::new(program);
+    command.arg("up").env("LAZARET_HOME", home.path()).current_dir("/").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    if let Some(listen) = &flags.listen {
+        command.args(["--listen", listen]);
+    }
+    command.process_group(0);
+    let mut child = command.spawn().map_err(|e| internal(&format!("the daemon cannot be started: {e}")))?;
+    let (Some(out), Some(mut err)) = (child.stdout.take(), child.stderr.take()) else { return Err(internal("the daemon has no output")) };
+    let mut line = String::new();
+    let read = tokio::time::timeout(READY_WAIT, BufReader::new(out).read_line(&mut line)).await;
+    if matches!(read, Ok(Ok(n)) if n > 0) {
+        out::line(line.trim_end());
+        return Ok(0);
+    }
+    let mut text = String::new();
+    let _ = tokio::time::timeout(Duration::from_secs(1), err.read_to_string(&mut text)).await;
+    out::note(text.trim_end());
+    let status = child.try_wait().ok().flatten().and_then(|s| s.code()).and_then(|c| u8::try_from(c).ok());
+    Ok(status.unwrap_or(1))
+}
+
+pub(super) async fn status(context: &Context) -> Done {
+    let home = Home::open(&context.env.home)?;
+    let client = Client::new(&home, false);
+    if !client.is_up().await {
+        if context.json {
+            out::json(&json!({ "up": false }))?;
+        } else {
+            out::line("down");
+        }
+        return Ok(1);
+    }
+    let mut status: Value = client.json(Method::GET, "/v1/status", None).await?;
+    if context.json {
+        status["up"] = true.into();
+        out::json(&status)?;
+        return Ok(0);
+    }
+    let n = |key: &str| status[key].as_u64().unwrap_or(0);
+    out::line(&format!("up for {} s, version {}, process {}", n("uptime_s"), status["version"].as_str().unwrap_or("?"), n("pid")));
+    out::line(&format!("{} sandboxes of at most {}, {} sessions", n("sandboxes"), n("sandboxes_max"), n("sessions")));
+    let empty = Vec::new();
+    let names: Vec<&str> = status["providers"].as_array().unwrap_or(&empty).iter().filter_map(Value::as_str).collect();
+    out::line(&if names.is_empty() { "no provider has a key".to_owned() } else { format!("providers with a key: {}", names.join(", ")) });
+    Ok(0)
+}
+
+pub(super) async fn stop(context: &Context, grace: &str) -> Done {
+    let grace = parse_duration(grace).ok_or_else(|| Failure::new(Code::Usage, format!("--grace: `{grace}` is not a time like 30s")))?;
+    let home = Home::open(&context.env.home)?;
+    let client = Client::new(&home, false);
+    if !client.is_up().await {
+        if !context.json {
+            out::line("no daemon is up");
+        }
+        return Ok(0);
+    }
+    let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
+    let _: Value = client.json(Method::POST, "/v1/shutdown", Some(&json!({ "grace_ms": grace_ms }))).await?;
+    let deadline = tokio::time::Instant::now() + grace + END_WAIT;
+    // The lock is free when the daemon is gone with everything that it had.
+    while home.lock()?.is_none() {
+        if tokio::time::Instant::now() > deadline {
+            return Err(Failure::new(Code::Timeout, "the daemon does not end").hint("look into its log, logs/daemon.log in the home"));
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(0)
+}
+
+pub(super) async fn ui(context: &Context) -> Done {
+    let client = context.client()?;
+    let status: Value = client.json(Method::GET, "/v1/status", None).await?;
+    match status["listen"].as_str() {
+        Some(address) => {
+            out::line(&format!("http://{address}/health"));
+            Err(Failure::new(Code::NotFound, "this version has no web page yet").hint("the API answers at the address above"))
+        }
+        None => Err(Failure::new(Code::DaemonMissing, "the daemon listens on no HTTP port").hint("run: lazaret start")),
+    }
+}

@@ -1,0 +1,57 @@
+//! The verbs, a file each.
+
+pub(crate) mod completions;
+pub(crate) mod config;
+pub(crate) mod doctor;
+mod engine;
+pub(crate) mod fetch;
+mod lifecycle;
+mod replay;
+mod run;
+mod sandbox;
+pub(crate) mod sandbox_run;
+mod secret;
+mod shell;
+mod terminal;
+mod usage;
+
+use crate::args::Verb;
+use crate::client::Client;
+use crate::env::Env;
+use crate::exit::Done;
+use crate::home::Home;
+
+/// What every verb starts from.
+#[derive(Debug, Clone)]
+pub(crate) struct Context {
+    pub(crate) json: bool,
+    pub(crate) may_start: bool,
+    pub(crate) env: Env,
+}
+
+impl Context {
+    /// A client of the home's daemon.
+    fn client(&self) -> Result<Client, model::Failure> {
+        Ok(Client::new(&Home::open(&self.env.home)?, self.may_start))
+    }
+}
+
+/// Runs a verb that needs the daemon, or watches over it.
+pub(crate) async fn run(context: Context, verb: Verb) -> Done {
+    match verb {
+        Verb::Run(flags) => run::run(&context, *flags).await,
+        Verb::Shell(flags) => shell::run(&context, *flags).await,
+        Verb::Sandbox(verb) => sandbox::run(&context, verb).await,
+        Verb::Engine(verb) => engine::run(&context, verb).await,
+        Verb::Secret(verb) => secret::run(&context, verb).await,
+        Verb::Usage { by } => usage::run(&context, &by).await,
+        Verb::Replay { tape } => replay::run(&context, &tape).await,
+        Verb::Start(flags) => lifecycle::start(&context, &flags).await,
+        Verb::Status => lifecycle::status(&context).await,
+        Verb::Stop { grace } => lifecycle::stop(&context, &grace).await,
+        Verb::Ui => lifecycle::ui(&context).await,
+        Verb::Config(_) | Verb::Completions { .. } | Verb::Doctor | Verb::Fetch | Verb::Up(_) => {
+            Err(crate::client::internal("this verb is run elsewhere"))
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Puts the parts together. The only place that knows everyone.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use app::{App, Opening, Settings};
+use model::{Code, Failure};
+use store::{KeySource, Secrets, Store};
+use zeroize::Zeroizing;
+
+use crate::client::internal;
+use crate::config::Config;
+use crate::env::Env;
+use crate::home::Home;
+
+/// Opens everything that the daemon has. The caller holds the home's lock.
+pub(crate) async fn open(home: &Home, env: &Env) -> Result<App, Failure> {
+    let config = Config::load(home.path())?;
+    let store = Store::open(&home.path().join("lazaret.db"), &store::Config::default()).map_err(|e| e.failure())?;
+    let source = key_source(env.passphrase_file.as_deref())?;
+    let secrets = Secrets::open(&store, home.path(), source).await.map_err(|e| e.failure())?;
+    let sandbox = sandbox_config(home, &config)?;
+    let program = std::env::current_exe().map_err(|e| internal(&format!("this program has no path: {e}")))?;
+    let (home_dir, path) = (home.path().to_owned(), env.path.clone());
+    let reload = Box::new(move || settings(&Config::load(&home_dir)?, &path));
+    App::open(Opening { home: home.path().to_owned(), program, store, secrets: Arc::new(secrets), sandbox, reload }).await
+}
+
+/// What sandboxes of a home are made with.
+pub(crate) fn sandbox_config(home: &Home, config: &Config) -> Result<sandbox::Config, Failure> {
+    config
+        .sandbox_config(home.path().to_owned(), home.guest()?, home.install.clone())
+        .map_err(|why| Failure::new(Code::ConfigInvalid, why))
+}
+
+fn settings(config: &Config, path: &str) -> Result<Settings, Failure> {
+    let wrong = |why| Failure::new(Code::ConfigInvalid, why);
+    let unpriced = if config.budget.allow_unknown_price { gateway::Unpriced::Allow } else { gateway::Unpriced::Deny };
+    let gateway = gateway::Config {
+        providers: config.providers.clone(),
+        prices: config.budget.prices.clone(),
+        unpriced,
+        ..gateway::Config::default()
+    };
+    Ok(Settings {
+        engine: config.engine.clone(),
+        gateway,
+        egress_max: config.egress.max.clone(),
+        private_ok: config.egress.private_ok.clone(),
+        registry: config.engines.registry.clone().or_else(|| npm_registry(path)),
+        sandbox_idle: config.idle_sandbox().map_err(wrong)?,
+        budget: config.run_budget().map_err(wrong)?,
+    })
+}
+
+/// The registry that npm on this machine uses, when there is an npm and nothing else was said.
+fn npm_registry(path: &str) -> Option<String> {
+    let npm = path.split(':').map(|dir| PathBuf::from(dir).join("npm")).find(|npm| npm.is_file())?;
+    let out = std::process::Command::new(npm).args(["config", "get", "registry"]).current_dir("/").output().ok()?;
+    let text = String::from_utf8(out.stdout).ok()?;
+    let url = text.trim();
+    (out.status.success() && url.starts_with("http")).then(|| url.to_owned())
+}
+
+/// The longest passphrase.
+const PASSPHRASE_BYTES_MAX: u64 = 4096;
+
+fn key_source(file: Option<&Path>) -> Result<KeySource, Failure> {
+    use std::io::Read;
+    let Some(file) = file else { return Ok(KeySource::File) };
+    let fail = |why: String| Failure::new(Code::HomeUnsafe, format!("the passphrase file {} cannot be used: {why}", file.display()));
+    let mut text = Zeroizing::new(String::new());
+    let open = std::fs::File::open(file).map_err(|e| fail(e.to_string()))?;
+    open.take(PASSPHRASE_BYTES_MAX).read_to_string(&mut text).map_err(|e| fail(e.to_string()))?;
+    let passphrase = Zeroizing::new(text.trim_end_matches(['\n', '\r']).to_owned());
+    if passphrase.is_empty() { Err(fail("it is empty".to_owned())) } else { Ok(KeySource::Passphrase(passphrase)) }
+}

@@ -1,0 +1,285 @@
+//! The configuration file: one TOML file in the home, every key known, every default here.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use model::{Code, EgressRule, Failure, Limits, Money, parse_bytes, parse_duration};
+use serde::{Deserialize, Serialize};
+
+/// The whole file. Unknown keys are refused.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Config {
+    /// The engine of `run` and `shell` when none is named.
+    pub(crate) engine: Option<String>,
+    /// Where the HTTP API listens when `up` or `start` does not say.
+    pub(crate) listen: Option<String>,
+    /// The model providers, by name.
+    pub(crate) providers: BTreeMap<String, gateway::ProviderConfig>,
+    pub(crate) limits: LimitTexts,
+    pub(crate) sandbox: Sandbox,
+    /// Only for the alias `runtime.engine` of `sandbox.backend`.
+    pub(crate) runtime: Runtime,
+    pub(crate) egress: Egress,
+    pub(crate) engines: Engines,
+    pub(crate) budget: Budget,
+    pub(crate) daemon: Daemon,
+}
+
+/// Limits as people write them.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct LimitTexts {
+    pub(crate) memory: Option<String>,
+    pub(crate) cpus: Option<f64>,
+    pub(crate) pids: Option<u32>,
+    pub(crate) disk: Option<String>,
+    pub(crate) timeout: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Sandbox {
+    /// `native`.
+    pub(crate) backend: Option<String>,
+    /// The first host user id of the reserved range (root only).
+    pub(crate) uid_first: Option<u32>,
+    /// How many host user ids are reserved (root only).
+    pub(crate) uid_count: Option<u32>,
+    /// How long a session's sandbox stays up after a turn.
+    pub(crate) idle: Option<String>,
+    /// The largest size of the disk image that holds the sessions' files (root only).
+    pub(crate) disk_image: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Runtime {
+    pub(crate) engine: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Egress {
+    /// What sandboxes may be allowed at most.
+    pub(crate) max: Vec<EgressRule>,
+    /// Private or reserved addresses that names may resolve to all the same.
+    pub(crate) private_ok: Vec<std::net::IpAddr>,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Engines {
+    /// The package registry that engines are installed from; without it npm's own setting is used.
+    pub(crate) registry: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Budget {
+    /// US dollars that one `run` may cost when `--budget-usd` does not say.
+    pub(crate) run_usd: Option<String>,
+    /// A price file that replaces the built-in one.
+    pub(crate) prices: Option<PathBuf>,
+    /// Whether a model without a known price may be used under a budget.
+    pub(crate) allow_unknown_price: bool,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Daemon {
+    /// How long a daemon that a command started stays without work.
+    pub(crate) idle: Option<String>,
+}
+
+/// Where the API listens by default.
+pub(crate) const LISTEN_DEFAULT: &str = "127.0.0.1:8420";
+/// How many host users are reserved when only the first is set.
+const UID_COUNT_DEFAULT: u32 = 65_536;
+/// The smallest host user of a sandbox: below are those of people and services.
+const UID_MIN: u32 = 65_536;
+/// The largest configuration file.
+const CONFIG_BYTES_MAX: u64 = 1 << 20;
+
+impl Config {
+    /// The file of a home.
+    pub(crate) fn path(home: &Path) -> PathBuf {
+        home.join("config.toml")
+    }
+
+    /// Reads and checks the file; a missing file is the default configuration.
+    pub(crate) fn load(home: &Path) -> Result<Self, Failure> {
+        let path = Self::path(home);
+        match std::fs::metadata(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(error) => return Err(invalid(&path, &error.to_string())),
+            Ok(meta) if meta.len() > CONFIG_BYTES_MAX => return Err(invalid(&path, "it is larger than 1 MiB")),
+            Ok(_) => {}
+        }
+        let text = std::fs::read_to_string(&path).map_err(|e| invalid(&path, &e.to_string()))?;
+        Self::parse(&text).map_err(|why| invalid(&path, &why))
+    }
+
+    /// Reads and checks the text of a file.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let mut config: Self = toml::from_str(text).map_err(|e| e.to_string().trim_end().to_owned())?;
+        if let Some(engine) = config.runtime.engine.take() {
+            config.sandbox.backend = Some(engine);
+        }
+        if let Some(backend) = config.sandbox.backend.as_deref()
+            && backend != "native"
+        {
+            return Err(format!("sandbox.backend: `{backend}` is not a backend of this build; `native` is"));
+        }
+        for (name, provider) in &config.providers {
+            check_provider(name, provider)?;
+        }
+        config.limits()?;
+        config.sandbox_config(PathBuf::new(), PathBuf::new(), String::new())?;
+        config.idle_daemon()?;
+        config.idle_sandbox()?;
+        config.run_budget()?;
+        Ok(config)
+    }
+
+    /// The limits of a sandbox when the command does not say.
+    pub(crate) fn limits(&self) -> Result<Limits, String> {
+        let mut limits = Limits::default();
+        let texts = &self.limits;
+        if let Some(text) = &texts.memory {
+            limits.memory_bytes = size("limits.memory", text)?;
+        }
+        if let Some(cpus) = texts.cpus {
+            limits.cpu_millis = cpu_millis(cpus).ok_or_else(|| format!("limits.cpus: `{cpus}` is not between 0.01 and 1024"))?;
+        }
+        if let Some(pids) = texts.pids {
+            limits.pids = pids;
+        }
+        if let Some(text) = &texts.disk {
+            limits.disk_bytes = size("limits.disk", text)?;
+        }
+        if let Some(text) = &texts.timeout {
+            limits.time = time("limits.timeout", text)?;
+        }
+        Ok(limits)
+    }
+
+    /// The same with every default written out.
+    pub(crate) fn in_force(&self) -> Result<Self, Failure> {
+        let wrong = |why| Failure::new(Code::ConfigInvalid, why);
+        let limits = self.limits().map_err(wrong)?;
+        let seconds = |d: std::time::Duration| format!("{}s", d.as_secs());
+        let mut all = self.clone();
+        all.engine.get_or_insert_with(|| "mini".to_owned());
+        all.listen.get_or_insert_with(|| LISTEN_DEFAULT.to_owned());
+        for known in gateway::WELL_KNOWN {
+            let provider = all.providers.entry(known.name.to_owned()).or_default();
+            provider.kind.get_or_insert(known.kind);
+            provider.base_url.get_or_insert_with(|| known.base_url.to_owned());
+        }
+        all.limits = LimitTexts {
+            memory: Some(limits.memory_bytes.to_string()),
+            cpus: Some(f64::from(limits.cpu_millis) / 1000.0),
+            pids: Some(limits.pids),
+            disk: Some(limits.disk_bytes.to_string()),
+            timeout: Some(seconds(limits.time)),
+        };
+        let sandbox = self.sandbox_config(std::path::PathBuf::new(), std::path::PathBuf::new(), String::new()).map_err(wrong)?;
+        all.sandbox.backend.get_or_insert_with(|| "native".to_owned());
+        all.sandbox.uid_first = Some(sandbox.uid_range.0);
+        all.sandbox.uid_count = Some(sandbox.uid_range.1 - sandbox.uid_range.0 + 1);
+        all.sandbox.idle = Some(seconds(self.idle_sandbox().map_err(wrong)?));
+        all.sandbox.disk_image = Some(sandbox.disk_image_bytes.to_string());
+        all.daemon.idle = Some(seconds(self.idle_daemon().map_err(wrong)?));
+        Ok(all)
+    }
+
+    /// What sandboxes are made with.
+    pub(crate) fn sandbox_config(&self, home: PathBuf, guest: PathBuf, install: String) -> Result<sandbox::Config, String> {
+        let mut made = sandbox::Config::new(home, guest, install);
+        if self.sandbox.uid_first.is_some() || self.sandbox.uid_count.is_some() {
+            let first = self.sandbox.uid_first.unwrap_or(made.uid_range.0);
+            let count = self.sandbox.uid_count.unwrap_or(UID_COUNT_DEFAULT);
+            let last = first.checked_add(count.max(1) - 1).filter(|last| first >= UID_MIN && *last < u32::MAX);
+            made.uid_range = (first, last.ok_or("sandbox.uid_first: the range is not between 65536 and 4294967294")?);
+        }
+        if let Some(text) = &self.sandbox.disk_image {
+            made.disk_image_bytes = size("sandbox.disk_image", text)?;
+        }
+        Ok(made)
+    }
+
+    /// How long a daemon on demand lives without work: 5 minutes.
+    pub(crate) fn idle_daemon(&self) -> Result<std::time::Duration, String> {
+        self.daemon.idle.as_deref().map_or(Ok(std::time::Duration::from_secs(300)), |t| time("daemon.idle", t))
+    }
+
+    /// How long a session's sandbox stays up after a turn: 1 minute.
+    pub(crate) fn idle_sandbox(&self) -> Result<std::time::Duration, String> {
+        self.sandbox.idle.as_deref().map_or(Ok(std::time::Duration::from_secs(60)), |t| time("sandbox.idle", t))
+    }
+
+    /// The budget of one run, if the file sets one.
+    pub(crate) fn run_budget(&self) -> Result<Option<Money>, String> {
+        self.budget.run_usd.as_deref().map(|t| t.parse().map_err(|e| format!("budget.run_usd: {e}"))).transpose()
+    }
+}
+
+fn check_provider(name: &str, provider: &gateway::ProviderConfig) -> Result<(), String> {
+    let plain = !name.is_empty() && name.len() <= 64 && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    if !plain || name == gateway::REHEARSAL {
+        return Err(format!("providers.{name}: a name has lower-case letters, digits and hyphens, and is not `rehearsal`"));
+    }
+    match provider.base_url.as_deref() {
+        Some(url) if !url.starts_with("http://") && !url.starts_with("https://") => {
+            Err(format!("providers.{name}.base_url: `{url}` does not begin with http:// or https://"))
+        }
+        None if !gateway::WELL_KNOWN.iter().any(|known| known.name == name) => {
+            Err(format!("providers.{name}.base_url: say where it is"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Processors as people write them (`1`, `0.5`) in thousandths.
+pub(crate) fn cpu_millis(cpus: f64) -> Option<u32> {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to lie between 10 and 1024000")]
+    (0.01..=1024.0).contains(&cpus).then(|| (cpus * 1000.0).round() as u32)
+}
+
+fn size(key: &str, text: &str) -> Result<u64, String> {
+    parse_bytes(text).ok_or_else(|| format!("{key}: `{text}` is not a size like 512m or 2g"))
+}
+
+fn time(key: &str, text: &str) -> Result<std::time::Duration, String> {
+    parse_duration(text).ok_or_else(|| format!("{key}: `{text}` is not a time like 90s, 15m or 1h"))
+}
+
+fn invalid(path: &Path, why: &str) -> Failure {
+    Failure::new(Code::ConfigInvalid, format!("the configuration {} is wrong: {why}", path.display()))
+        .hint("`lazaret config show` lists every key; `lazaret config path` names the file")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_unknown_or_wrong_is_refused_with_its_key() {
+        assert!(Config::parse("").is_ok());
+        assert!(Config::parse("runtime.engine = \"native\"").is_ok());
+        for (text, named) in [
+            ("colour = 1", "colour"),
+            ("[limits]\nmemory = \"lots\"", "limits.memory"),
+            ("[limits]\ncpus = 0.0", "limits.cpus"),
+            ("[sandbox]\nbackend = \"magic\"", "sandbox.backend"),
+            ("[providers.local]\nkind = \"openai\"", "providers.local.base_url"),
+            ("[providers.anthropic]\nbase_url = \"file:///etc\"", "providers.anthropic.base_url"),
+            ("[egress]\nmax = [\"*.example.com\"]", "*.example.com"),
+            ("[budget]\nrun_usd = \"-1\"", "budget.run_usd"),
+        ] {
+            let why = Config::parse(text).expect_err(text);
+            assert!(why.contains(named), "{text}: {why}");
+        }
+    }
+}

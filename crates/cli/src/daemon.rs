@@ -1,0 +1,186 @@
+//! Being the daemon.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::Path;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use api::{Access, Api, Tickets};
+use app::App;
+use model::{Code, Failure};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::args;
+use crate::client::internal;
+use crate::commands::Context;
+use crate::compose;
+use crate::config::{Config, LISTEN_DEFAULT};
+use crate::exit::Done;
+use crate::home::Home;
+use crate::out;
+
+/// The exit status of a daemon on demand that found another one up: `EX_TEMPFAIL` of sysexits.h.
+pub(crate) const ALREADY_UP: u8 = 75;
+/// How often an idle daemon on demand looks whether its time has come.
+const IDLE_STEP: Duration = Duration::from_secs(1);
+/// How much time running work gets when the daemon is told to end by a signal.
+const SIGNAL_GRACE: Duration = Duration::from_secs(2);
+
+/// The point at which this process ends itself.
+static CRASH_AT: OnceLock<String> = OnceLock::new();
+
+/// From now on the process dies at once when it comes to the named point, as `kill -9` would end it there.
+pub(crate) fn crash_at(point: &str) {
+    if CRASH_AT.set(point.to_owned()).is_ok() {
+        model::crash::set(|name| {
+            if CRASH_AT.get().is_some_and(|at| at == name) {
+                let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+            }
+        });
+    }
+}
+
+/// `lazaret up`.
+pub(crate) async fn up(context: Context, flags: args::Up) -> Done {
+    if flags.on_demand {
+        // Its own session: neither a terminal's end nor its Ctrl-C reaches it.
+        let _ = rustix::process::setsid();
+    }
+    let home = Home::open(&context.env.home)?;
+    let Some(_lock) = home.lock()? else {
+        if flags.on_demand {
+            return Ok(ALREADY_UP);
+        }
+        return Err(Failure::new(Code::Conflict, "a daemon of this home is up already").hint("`lazaret status` describes it"));
+    };
+    log_to(&home, context.env.log.as_deref())?;
+    let config = Config::load(home.path())?;
+    let app = compose::open(&home, &context.env).await?;
+    let tasks = TaskTracker::new();
+    let cancel = CancellationToken::new();
+    let served = serve(&home, &config, &flags, &app, &tasks, &cancel).await;
+    let address = match served {
+        Ok(address) => address,
+        Err(failure) => {
+            app.shutdown(Duration::ZERO).await;
+            return Err(failure);
+        }
+    };
+    let place = address.as_deref().map_or_else(|| "on demand".to_owned(), |a| format!("http://{a}"));
+    if context.json {
+        out::json(&serde_json::json!({ "ready": true, "address": address, "pid": std::process::id() }))?;
+    } else {
+        out::line(&format!("lazaret is ready: {place} (process {})", std::process::id()));
+    }
+    tracing::info!(%place, "ready");
+    let idle = if flags.on_demand { Some(config.idle_daemon().map_err(|why| internal(&why))?) } else { None };
+    let grace = wait_for_end(&app, idle).await?;
+    tracing::info!(?grace, "ending");
+    // No new requests first, then the work; streams that wait for it are closed last.
+    app.shutdown(grace).await;
+    cancel.cancel();
+    tasks.close();
+    let _ = tokio::time::timeout(Duration::from_secs(1), tasks.wait()).await;
+    for socket in [api::OWNER_SOCKET, api::FDS_SOCKET] {
+        let _ = std::fs::remove_file(home.run_dir().join(socket));
+    }
+    Ok(0)
+}
+
+/// Opens every listener.
+async fn serve(home: &Home, config: &Config, flags: &args::Up, app: &App, tasks: &TaskTracker, cancel: &CancellationToken) -> Result<Option<String>, Failure> {
+    let tickets = Tickets::default();
+    let router = api::router(Api { app: app.clone(), tickets: tickets.clone() });
+    let owner = bind(&home.run_dir(), api::OWNER_SOCKET)?;
+    let fds = bind(&home.run_dir(), api::FDS_SOCKET)?;
+    let address = if flags.on_demand {
+        None
+    } else {
+        let listen = flags.listen.as_deref().or(config.listen.as_deref()).unwrap_or(LISTEN_DEFAULT);
+        let listener = listen_on(listen).await?;
+        let address = listener.local_addr().map_err(|e| internal(&e.to_string()))?.to_string();
+        // Clients over TCP hand no descriptors over: their set of tickets stays empty.
+        let router = api::router(Api { app: app.clone(), tickets: Tickets::default() });
+        let access = Access::new(&home.token()?);
+        let cancel = cancel.clone();
+        tasks.spawn(async move {
+            if let Err(error) = api::serve_tcp(listener, router, access, cancel).await {
+                tracing::error!(%error, "the HTTP port failed");
+            }
+        });
+        Some(address)
+    };
+    tasks.spawn(api::serve_descriptors(fds, tickets, tasks.clone(), cancel.clone()));
+    let cancel = cancel.clone();
+    tasks.spawn(async move {
+        if let Err(error) = api::serve_owner(owner, router, cancel).await {
+            tracing::error!(%error, "the owner's socket failed");
+        }
+    });
+    Ok(address)
+}
+
+async fn listen_on(listen: &str) -> Result<TcpListener, Failure> {
+    let address: std::net::SocketAddr = listen
+        .parse()
+        .map_err(|_| Failure::new(Code::Usage, format!("`{listen}` is not an address like {LISTEN_DEFAULT}")).field("--listen"))?;
+    if !address.ip().is_loopback() {
+        return Err(Failure::new(Code::Forbidden, format!("{address} is not on this machine alone, and this build has no TLS for it"))
+            .hint("listen on 127.0.0.1 and put a proxy with TLS in front"));
+    }
+    TcpListener::bind(address).await.map_err(|e| {
+        Failure::new(Code::Conflict, format!("the daemon cannot listen on {address}: {e}")).hint("name another with --listen ADDR")
+    })
+}
+
+/// Waits for a signal, a request, or too long an idle time; gives the grace for running work.
+async fn wait_for_end(app: &App, idle: Option<Duration>) -> Result<Duration, Failure> {
+    let listen = |kind| signal(kind).map_err(|e| internal(&format!("signals cannot be taken: {e}")));
+    let (mut term, mut int, mut hup) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?, listen(SignalKind::hangup())?);
+    loop {
+        tokio::select! {
+            _ = term.recv() => return Ok(SIGNAL_GRACE),
+            _ = int.recv() => return Ok(SIGNAL_GRACE),
+            _ = hup.recv() => {}
+            grace = app.stop_asked() => return Ok(grace),
+            () = tokio::time::sleep(IDLE_STEP), if idle.is_some() => {
+                if idle.is_some_and(|idle| app.idle() >= idle) {
+                    return Ok(Duration::ZERO);
+                }
+            }
+        }
+    }
+}
+
+/// Binds a socket of the owner's, by its directory, so that the length of the home's path does not matter.
+fn bind(run_dir: &Path, name: &str) -> Result<UnixListener, Failure> {
+    let fail = |e: std::io::Error| Failure::new(Code::HomeUnsafe, format!("the socket {name} cannot be made: {e}"));
+    let dir: OwnedFd = std::fs::File::open(run_dir).map_err(fail)?.into();
+    // The lock is ours, so a socket that is there belongs to nobody.
+    match std::fs::remove_file(run_dir.join(name)) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(fail(e)),
+        _ => {}
+    }
+    UnixListener::bind(format!("/proc/self/fd/{}/{name}", dir.as_raw_fd())).map_err(fail)
+}
+
+/// Logs go to the home's file; `up` in the foreground has its terminal for the one line that it prints.
+fn log_to(home: &Home, filter: Option<&str>) -> Result<(), Failure> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let path = home.path().join("logs").join("daemon.log");
+    let fail = |e: std::io::Error| Failure::new(Code::HomeUnsafe, format!("the log {} cannot be written: {e}", path.display()));
+    if std::fs::metadata(&path).is_ok_and(|m| m.len() > LOG_BYTES_MAX) {
+        std::fs::rename(&path, path.with_extension("log.old")).map_err(fail)?;
+    }
+    let file = std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(&path).map_err(fail)?;
+    let filter = tracing_subscriber::EnvFilter::try_new(filter.unwrap_or("info"))
+        .map_err(|e| Failure::new(Code::Usage, format!("LAZARET_LOG: {e}")))?;
+    let subscriber = tracing_subscriber::fmt().with_writer(std::sync::Mutex::new(file)).with_ansi(false).with_env_filter(filter);
+    subscriber.try_init().map_err(|e| internal(&format!("logging cannot start: {e}")))
+}
+
+/// A log larger than this is put aside at the next start; one older log is kept.
+const LOG_BYTES_MAX: u64 = 16 << 20;
