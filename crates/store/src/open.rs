@@ -48,26 +48,36 @@ impl Opened {
         }
         // The lock comes before the first descriptor: closing one would drop the locks of a store that this process has.
         let mark = Mark::open(path)?;
-        let looked = look(path, exists, &mark);
-        if looked.is_err() {
-            mark.forget();
+        match checked(path, home, exists, &mark) {
+            Ok((conn, commits)) => Ok(Self { conn, mark, commits }),
+            Err(error) => {
+                mark.forget();
+                Err(error)
+            }
         }
-        looked?;
-        if !exists {
-            home::create_private(path)?;
-            home::sync_dir(home)?;
-        }
-        let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        check_identity(path, &conn)?;
-        prepare_writer(&conn)?;
-        let made = version(&conn)? == 0;
-        if !made {
-            check_whole(path, &conn)?;
-        }
-        migrate(&conn)?;
-        let commits = start(path, &conn, &mark)?;
-        Ok(Self { conn, mark, commits })
     }
+}
+
+/// Everything that happens under the lock of the mark: the connection, ready, and the number of the last commit.
+fn checked(path: &Path, home: &Path, exists: bool, mark: &Mark) -> Result<(Connection, u64), StoreError> {
+    look(path, exists, mark)?;
+    if !exists {
+        home::create_private(path)?;
+        home::sync_dir(home)?;
+    }
+    let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    check_identity(path, &conn)?;
+    prepare_writer(&conn)?;
+    if version(&conn)? > 0 {
+        check_whole(path, &conn)?;
+        check_mark(path, commits(path, &conn)?, mark)?;
+    } else {
+        // All that was ever written may have stood in a log that is gone.
+        check_mark(path, 0, mark)?;
+    }
+    migrate(&conn)?;
+    let commits = start(path, &conn, mark)?;
+    Ok((conn, commits))
 }
 
 /// Opens one more connection, which can only read.
@@ -126,6 +136,8 @@ fn connect(path: &Path, access: OpenFlags) -> Result<Connection, StoreError> {
     conn.busy_timeout(BUSY_WAIT).doing("set up a connection")?;
     conn.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true).doing("set up a connection")?;
+    // A database that is refused must stay as it was found; the writer moves the log itself when it closes.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).doing("set up a connection")?;
     for (pragma, value) in [("trusted_schema", 0), ("cell_size_check", 1), ("foreign_keys", 1)] {
         conn.pragma_update(None, pragma, value).doing("set up a connection")?;
     }
@@ -212,23 +224,30 @@ fn migrate(conn: &Connection) -> Result<(), StoreError> {
     })
 }
 
-/// Compares the database with its mark, and notes that it is in use.
-fn start(path: &Path, conn: &Connection, mark: &Mark) -> Result<u64, StoreError> {
+/// The number of the last commit that the database knows of.
+fn commits(path: &Path, conn: &Connection) -> Result<u64, StoreError> {
     let bad = || damaged(path, "the number of its last commit cannot be read");
-    let commits: u64 = meta(conn, "commits")?.and_then(|c| c.parse().ok()).ok_or_else(bad)?;
-    let acknowledged = mark.read();
-    if acknowledged > commits {
-        let lost = acknowledged - commits;
-        return Err(damaged(
-            path,
-            format!("its last {lost} commits are missing (the file `-wal` was cut or lost, or an older copy was put in its place)"),
-        ));
+    meta(conn, "commits")?.and_then(|c| c.parse().ok()).ok_or_else(bad)
+}
+
+/// Refuses a database that is older than what its mark vouches for.
+fn check_mark(path: &Path, commits: u64, mark: &Mark) -> Result<(), StoreError> {
+    let lost = mark.read().saturating_sub(commits);
+    if lost > 0 {
+        let why = "(the file `-wal` was cut or lost, or an older copy was put in its place)";
+        return Err(damaged(path, format!("its last {lost} commits are missing {why}")));
     }
-    let commits = commits + 1;
-    let note = "UPDATE meta SET value = CASE key WHEN 'clean' THEN '0' WHEN 'commits' THEN ?1 ELSE ?2 END WHERE key IN ('clean', 'commits', 'boot')";
-    conn.execute(note, (commits.to_string(), boot())).doing("note the start")?;
-    mark.write(commits)?;
-    Ok(commits)
+    Ok(())
+}
+
+/// Notes that the database is in use. Gives the number of that commit.
+fn start(path: &Path, conn: &Connection, mark: &Mark) -> Result<u64, StoreError> {
+    let next = commits(path, conn)? + 1;
+    let note = "UPDATE meta SET value = CASE key WHEN 'clean' THEN '0' WHEN 'commits' THEN ?1 ELSE ?2 END
+                WHERE key IN ('clean', 'commits', 'boot')";
+    conn.execute(note, (next.to_string(), boot())).doing("note the start")?;
+    mark.write(next)?;
+    Ok(next)
 }
 
 pub(crate) fn meta(conn: &Connection, key: &str) -> Result<Option<String>, StoreError> {

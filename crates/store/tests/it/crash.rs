@@ -1,0 +1,219 @@
+//! Killing the program: nothing that was acknowledged is lost, and nothing is half there.
+//!
+//! The program is this test binary once more, told by its arguments to be [`child`].
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+
+use lazaret_store::{CRASH_POINTS, Call, Config, KeySource, Record, Secrets, Store};
+use model::{Money, Outcome, SessionId, TurnEvent, TurnId, TurnState};
+use zeroize::Zeroizing;
+
+use crate::common::{NOW, accept, home, new_session, new_turn, open, result, running, session, text};
+
+/// An argument of this process of the form `name=value`.
+fn argument(name: &str) -> Option<String> {
+    std::env::args().find_map(|a| a.strip_prefix(name)?.strip_prefix('=').map(str::to_owned))
+}
+
+fn start(home: &Path, role: &str) -> Child {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "crash::child", "--nocapture", role]).arg(format!("home={}", home.display()));
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+/// The lines of a child that say what was acknowledged, as they come.
+fn acknowledged(child: &mut Child) -> impl Iterator<Item = String> + use<> {
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    lines.map_while(Result::ok).filter_map(|line| line.split_once("ack ").map(|(_, what)| what.to_owned()))
+}
+
+fn acknowledge(what: &str) {
+    let mut out = std::io::stdout().lock();
+    // The parent may have gone; the next write finds that out.
+    let _ = out.write_all(format!("\nack {what}\n").as_bytes()).and_then(|()| out.flush());
+}
+
+/// Does what the arguments say. Without any, as part of the suite, it does each step once and checks that it ends.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn child() {
+    let own = home();
+    let path = argument("home").map_or_else(|| own.path().to_owned(), Into::into);
+    if let Some(point) = argument("point") {
+        static POINT: OnceLock<String> = OnceLock::new();
+        POINT.set(point).unwrap();
+        model::crash::set(|name| {
+            if POINT.get().is_some_and(|p| p == name) {
+                std::process::abort();
+            }
+        });
+    }
+    let store = Store::open(&path.join("lazaret.db"), &Config::default()).unwrap();
+    match argument("work").as_deref() {
+        Some("flood") => flood(&store).await,
+        _ => steps(&store, &path).await,
+    }
+    store.close().await.unwrap();
+    acknowledge("close");
+}
+
+/// Accepts and logs from many tasks, without end.
+async fn flood(store: &Store) {
+    let tasks: Vec<_> = (0..16)
+        .map(|_| {
+            let store = store.clone();
+            spawn(async move {
+                let session = session(&store).await;
+                let lease = running(&store, &session).await;
+                loop {
+                    let accepted = store.accept_turn(new_turn(&session, "x")).await;
+                    match accepted {
+                        Ok(accepted) => acknowledge(&format!("turn {}", accepted.turn)),
+                        Err(lazaret_store::StoreError::Limit { .. }) => (),
+                        Err(error) => panic!("{error}"),
+                    }
+                    let events = store.append_events(&lease.turn, lease.fence, vec![text("a"), text("b")], NOW).await.unwrap();
+                    acknowledge(&format!("event {session} {}", events[1].seq));
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+}
+
+/// Every kind of write once, one after the other.
+async fn steps(store: &Store, home: &Path) {
+    let new = new_session();
+    let id = new.id.clone();
+    acknowledge(&format!("session {id}"));
+    store.create_session(new).await.unwrap();
+    acknowledge("session-create");
+    let turn = store.accept_turn(new_turn(&id, "x")).await.unwrap().turn;
+    acknowledge("turn-accept");
+    let lease = store.lease_turn(&turn, NOW).await.unwrap();
+    acknowledge("turn-lease");
+    let cancel = Record::new(turn, lease.fence, vec![text("x"), result(Outcome::Cancelled, None)], NOW);
+    store.record(cancel.change(TurnEvent::Cancel)).await.unwrap();
+    acknowledge("record");
+    let (usage, cost) = (model::Usage::default(), Money(5));
+    let call = Call {
+        session: id.clone(),
+        turn: None,
+        provider: "p".into(),
+        model: "m".into(),
+        usage,
+        cost,
+        reserved: cost,
+        estimated: false,
+        time: NOW,
+    };
+    store.record_calls(vec![call]).await.unwrap();
+    acknowledge("calls");
+    let slab = store.lease_slab("s", Money(10), Money(10), Money(10), NOW).await.unwrap();
+    acknowledge("slab-lease");
+    store.settle_slab(slab.id, Money(1), NOW).await.unwrap();
+    acknowledge("slab-settle");
+    let secrets = Secrets::open(store, home, KeySource::File).await.unwrap();
+    secrets.set("a", "", Zeroizing::new("v".into()), NOW).await.unwrap();
+    acknowledge("secret");
+    store.delete_session(&id).await.unwrap();
+    acknowledge("session-delete");
+}
+
+#[tokio::test]
+async fn a_kill_in_the_middle_loses_nothing_that_was_acknowledged() {
+    let home = home();
+    let mut turns: Vec<TurnId> = Vec::new();
+    for round in 0..4 {
+        let mut child = start(home.path(), "work=flood");
+        let mut lines = acknowledged(&mut child);
+        let mut said: Vec<String> = lines.by_ref().take(100 + 170 * round).collect();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        said.extend(lines);
+        let store = open(home.path());
+        let mut last = std::collections::HashMap::<SessionId, u64>::new();
+        for line in &said {
+            match line.split(' ').collect::<Vec<_>>()[..] {
+                ["turn", id] => turns.push(id.parse().unwrap()),
+                ["event", session, seq] => {
+                    let seen = last.entry(session.parse().unwrap()).or_default();
+                    *seen = (*seen).max(seq.parse().unwrap());
+                }
+                // The kill cuts the last line anywhere.
+                _ => assert_eq!(Some(line), said.last()),
+            }
+        }
+        assert!(last.len() > 1 && !turns.is_empty());
+        for turn in &turns {
+            assert_eq!(store.turn(turn).await.unwrap().state, TurnState::Queued);
+            assert_eq!(store.prompt(turn).await.unwrap(), "x");
+        }
+        for (session, seq) in last {
+            let events = store.events(&session, 0, 1000).await.unwrap();
+            assert!(events.iter().zip(1..).all(|(e, n)| e.seq == n), "dense");
+            assert!(events.len() as u64 >= seq.min(1000));
+            assert_eq!(store.session(&session).await.unwrap().last_seq % 2, 0, "a record is whole");
+        }
+        store.close().await.unwrap();
+    }
+}
+
+/// At every named point: what was acknowledged before is there; the write of that point is there after its commit and
+/// not before; and the store opens and works.
+#[tokio::test]
+async fn a_crash_at_every_named_point_leaves_all_or_nothing() {
+    for point in CRASH_POINTS {
+        let home = home();
+        let mut child = start(home.path(), &format!("point={point}"));
+        let mut said: Vec<String> = acknowledged(&mut child).collect();
+        let status = child.wait().unwrap();
+        assert!(!status.success(), "{point} was never reached: {said:?}");
+        let (kind, moment) = point.strip_prefix("store.").unwrap().split_once('.').unwrap();
+        assert!(!said.iter().any(|s| s == kind), "nobody hears of a write that crashed");
+        if moment == "after" {
+            said.push(kind.to_owned());
+        }
+        check(home.path(), &said, point).await;
+    }
+}
+
+async fn check(home: &Path, said: &[String], point: &str) {
+    let did = |kind: &str| said.iter().any(|s| s == kind);
+    let id: SessionId = said.iter().find_map(|s| s.strip_prefix("session ")).unwrap().parse().unwrap();
+    let store = open(home);
+    let there = did("session-create") && !did("session-delete");
+    assert_eq!(store.session(&id).await.is_ok(), there, "{point}");
+    if there {
+        let turns = store.turns(&id, 0, 10).await.unwrap();
+        let states: Vec<_> = turns.iter().map(|t| t.state).collect();
+        let expect = match (did("turn-accept"), did("turn-lease"), did("record")) {
+            (false, ..) => vec![],
+            (_, false, _) => vec![TurnState::Queued],
+            (.., false) => vec![TurnState::Leased],
+            _ => vec![TurnState::Cancelled],
+        };
+        assert_eq!(states, expect, "{point}");
+        assert_eq!(store.events(&id, 0, 10).await.unwrap().len(), if did("record") { 2 } else { 0 }, "{point}");
+    }
+    assert_eq!(store.session_usage(&id).await.unwrap().is_some(), did("calls"), "{point}");
+    let spent = match (did("slab-lease"), did("slab-settle")) {
+        (false, _) => 0,
+        (_, false) => 10,
+        _ => 1,
+    };
+    assert_eq!(store.budget_spent("s").await.unwrap(), Money(spent), "{point}");
+    let secrets = Secrets::open(&store, home, KeySource::File).await.unwrap();
+    assert!(secrets.get("a", "").await.is_ok() || !did("secret") || point.starts_with("store.secret"), "{point}");
+    accept(&store, &session(&store).await).await;
+    store.close().await.unwrap();
+}
+
+#[expect(clippy::disallowed_methods, reason = "tests own what they spawn by its handle")]
+fn spawn<F: Future<Output = ()> + Send + 'static>(future: F) -> tokio::task::JoinHandle<()> {
+    tokio::spawn(future)
+}
