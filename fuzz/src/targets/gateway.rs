@@ -1,6 +1,15 @@
-//! The egress proxy's readers: request heads and the first bytes of TLS.
+//! The doors' readers: request heads and first bytes of TLS at the egress proxy, usage in replies and tapes at the gateway.
+
+use std::io::{Seek as _, Write as _};
 
 use gateway::egress::{Gate, HEAD_BYTES_MAX, HELLO_BYTES_MAX, HeadError, HelloError, Target as Goal, parse_head};
+use gateway::{
+    Wire,
+    meter::{Framing, Meter},
+    tape,
+};
+
+use sha2::{Digest as _, Sha256};
 
 use super::{Target, hash};
 
@@ -18,6 +27,24 @@ pub(crate) const TLS_HELLO: Target = Target {
     corpus: "egress_tls_hello",
     words: &[b"\x16\x03\x01", b"\x00\x00", b"example.com", b"\x01\x00", b"\xff\xff", b"\xfe\x0d"],
     run: hello,
+};
+
+pub(crate) const METER: Target = Target {
+    name: "gateway_meter",
+    corpus: "gateway_meter",
+    words: &[
+        b"data:", b"\n\n", b"\r\n", b"\r", b"[DONE]", b"{", b"}", b"[", b"]", b"\\u0075", b"\\\"", b"\"", b"null", b"-1", b"1e3", b"0.5",
+        b"18446744073709551616", b"\"usage\":{", b"\"input_tokens\":7", b"\"output_tokens\":7", b"\"prompt_tokens\":7",
+        b"\"completion_tokens\":7", b"\"usageMetadata\":{", b"\"promptTokenCount\":7", b"\"candidatesTokenCount\":7", b"\"message\":{",
+        b"\"response\":{", b"\"error\":{",
+    ],
+    run: meter,
+};
+pub(crate) const TAPE: Target = Target {
+    name: "gateway_tape",
+    corpus: "gateway_tape",
+    words: &[b"\n", b"{", b"}", b"\"e\":", b"\"hash\":", b"null", b"[]", b"\xff"],
+    run: tape_file,
 };
 
 /// The host that the request named.
@@ -85,4 +112,66 @@ fn feed(input: &[u8], step: usize) -> Result<(Vec<u8>, bool), HelloError> {
         passed.extend(gate.feed(piece)?);
     }
     Ok((passed, gate.is_open()))
+}
+
+/// Usage is the same however the reply was cut, and where there is a count it is never less than a strict reader of the
+/// same JSON finds.
+fn meter(input: &[u8]) -> u64 {
+    let Some((&first, reply)) = input.split_first() else { return 0 };
+    let wire = [Wire::Messages, Wire::Chat, Wire::Responses, Wire::Generate][usize::from(first & 3)];
+    let framing = if first & 4 == 0 { Framing::Json } else { Framing::Events };
+    let whole = metered(wire, framing, reply, reply.len().max(1));
+    assert_eq!(metered(wire, framing, reply, usize::from(first >> 3).max(1)), whole, "the cut changes the count");
+    let (count, ended, error) = whole;
+    // A reply without a count settles at its reservation. Names with escapes are not looked for: no provider writes them,
+    // and one that wanted to could as well name a smaller number.
+    let plain = framing == Framing::Json && !reply.contains(&b'\\');
+    if let (true, Some(count), Some(strict)) = (plain, count, strict(wire, reply)) {
+        let usage = count.usage;
+        let found = usage.input_tokens.saturating_add(usage.output_tokens).saturating_add(usage.cache_read_tokens);
+        assert!(found >= strict, "{found} tokens were counted, {strict} were used");
+    }
+    hash(&(count.map(|c| [c.usage.input_tokens > 0, c.usage.output_tokens > 0, c.usage.cache_read_tokens > 0]), ended, error))
+}
+
+fn metered(wire: Wire, framing: Framing, reply: &[u8], step: usize) -> (Option<gateway::meter::Count>, bool, Option<model::Code>) {
+    let mut meter = Meter::new(wire, framing);
+    reply.chunks(step).for_each(|piece| meter.feed(piece));
+    (meter.count(), meter.has_ended(), meter.error())
+}
+
+/// The tokens that a parser of whole JSON texts finds in one reply object.
+fn strict(wire: Wire, reply: &[u8]) -> Option<u64> {
+    let reply: serde_json::Value = serde_json::from_slice(reply).ok()?;
+    let (usage, sent, received) = match wire {
+        Wire::Messages | Wire::Responses => ("usage", "input_tokens", "output_tokens"),
+        Wire::Chat => ("usage", "prompt_tokens", "completion_tokens"),
+        Wire::Generate => ("usageMetadata", "promptTokenCount", "candidatesTokenCount"),
+    };
+    let usage = reply.as_object()?.get(usage)?.as_object()?;
+    let number = |key| usage.get(key).and_then(serde_json::Value::as_u64).unwrap_or(0);
+    Some(number(sent).saturating_add(number(received)))
+}
+
+/// Each line of the input becomes an entry of a tape with a right hash, so that what is behind the hash is tried too.
+fn tape_file(input: &[u8]) -> u64 {
+    let mut chained = Vec::new();
+    let mut before = String::new();
+    for entry in input.split(|b| *b == b'\n') {
+        before = hex(&Sha256::new().chain_update(&before).chain_update(entry).finalize());
+        chained.extend_from_slice(format!("{{\"hash\":\"{before}\",\"entry\":").as_bytes());
+        chained.extend_from_slice(entry);
+        chained.extend_from_slice(b"}\n");
+    }
+    let mut file = tempfile::tempfile().expect("a file");
+    file.write_all(&chained).and_then(|()| file.rewind()).expect("written");
+    match tape::Reader::open(file) {
+        Ok(reader) => hash(&reader.left().min(4)),
+        Err(tape::TapeError::Invalid { line, why }) => hash(&(line.min(8), why)),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }

@@ -40,6 +40,8 @@ pub(crate) const ALL: &[Target] = &[
     engines::TEXT,
     gateway::EGRESS_HEAD,
     gateway::TLS_HELLO,
+    gateway::METER,
+    gateway::TAPE,
     sandbox::UNPACK,
 ];
 
