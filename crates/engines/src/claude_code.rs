@@ -78,7 +78,7 @@ impl Parser for Stream {
             "assistant" => assistant(&value, &mut out),
             "user" => user(&value, &mut out),
             "system" if str_at(&value, "/subtype") == "api_retry" => retry(&value, &mut out),
-            "result" => self.result(&value, &mut out),
+            "result" => self.result(&value),
             _ => (),
         }
         out
@@ -90,7 +90,7 @@ impl Parser for Stream {
 }
 
 impl Stream {
-    fn result(&mut self, value: &Value, out: &mut Vec<Parsed>) {
+    fn result(&mut self, value: &Value) {
         self.tally.done = true;
         self.tally.usage = Usage {
             input_tokens: u64_at(value, "/usage/input_tokens"),
@@ -108,7 +108,7 @@ impl Stream {
             let errors = value.get("errors").map(flatten_lines).unwrap_or_default();
             let message = [text, errors.as_str(), str_at(value, "/subtype")].into_iter().find(|t| !t.is_empty());
             let message = message.unwrap_or("the engine reports an error");
-            self.tally.error(u16::try_from(status).ok().filter(|s| *s > 0), message, out);
+            self.tally.error(u16::try_from(status).ok().filter(|s| *s > 0), message);
         } else {
             self.tally.set_text(text);
         }

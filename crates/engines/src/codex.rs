@@ -92,7 +92,7 @@ impl Parser for Items {
                 self.last_error = None;
                 self.tally.usage = usage(&value);
             }
-            "turn.failed" => self.tally.error(None, str_at(&value, "/error/message"), &mut out),
+            "turn.failed" => self.tally.error(None, str_at(&value, "/error/message")),
             "error" => self.trouble(str_at(&value, "/message"), &mut out),
             _ => (),
         }

@@ -292,7 +292,7 @@ impl Parser for JsonLines {
         }
         let error = at(&self.pointers.error);
         if !error.is_empty() {
-            self.tally.error(None, error, &mut out);
+            self.tally.error(None, error);
         }
         out
     }

@@ -105,7 +105,7 @@ impl Parser for Lines {
                 tool_result(str_at(&value, "/tool_id"), &flatten(output), is_error, &mut out);
             }
             "error" => self.warn(&value, &mut out),
-            "result" => self.result(&value, &mut out),
+            "result" => self.result(&value),
             _ => (),
         }
         out
@@ -117,7 +117,7 @@ impl Parser for Lines {
 }
 
 impl Lines {
-    fn result(&mut self, value: &Value, out: &mut Vec<Parsed>) {
+    fn result(&mut self, value: &Value) {
         self.tally.done = true;
         let text = std::mem::take(&mut self.text);
         self.tally.set_text(&text);
@@ -131,8 +131,7 @@ impl Lines {
         if str_at(value, "/status") != "success" {
             let said = [str_at(value, "/error/message"), self.warning.as_str(), str_at(value, "/error/type")];
             let message = said.into_iter().find(|t| !t.is_empty()).unwrap_or("the engine reports an error");
-            let message = message.to_owned();
-            self.tally.error(None, &message, out);
+            self.tally.error(None, message);
         }
     }
 

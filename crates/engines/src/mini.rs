@@ -86,7 +86,7 @@ impl Parser for Lines {
                 let message = clip(message, MESSAGE_BYTES_MAX);
                 out.push(Parsed::Event(EventKind::Error { code, message, retriable: true }));
             }
-            "error" => self.tally.error(status, str_at(&value, "/message"), &mut out),
+            "error" => self.tally.error(status, str_at(&value, "/message")),
             "result" => {
                 self.tally.done = true;
                 self.tally.set_text(str_at(&value, "/text"));

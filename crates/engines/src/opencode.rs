@@ -107,12 +107,12 @@ impl Parser for Parts {
             }
             "reasoning" => thinking_event(str_at(part, "/text"), &mut out),
             "tool_use" => tool(part, &mut out),
-            "step_finish" => self.step(part, &mut out),
+            "step_finish" => self.step(part),
             "error" => {
                 let status = u16::try_from(u64_at(&value, "/error/data/statusCode")).ok().filter(|s| *s > 0);
                 let texts = ["/error/data/responseBody", "/error/data/message", "/error/message", "/error/name"];
                 let said: Vec<&str> = texts.iter().map(|p| str_at(&value, p)).filter(|t| !t.is_empty()).collect();
-                self.tally.error(status, &said.join(": "), &mut out);
+                self.tally.error(status, &said.join(": "));
             }
             _ => (),
         }
@@ -129,7 +129,7 @@ impl Parser for Parts {
 }
 
 impl Parts {
-    fn step(&mut self, part: &Value, out: &mut Vec<Parsed>) {
+    fn step(&mut self, part: &Value) {
         self.tally.usage = self.tally.usage.plus(Usage {
             input_tokens: u64_at(part, "/tokens/input"),
             output_tokens: u64_at(part, "/tokens/output").saturating_add(u64_at(part, "/tokens/reasoning")),
@@ -141,7 +141,7 @@ impl Parts {
         self.tally.done = !matches!(reason, "tool-calls" | "unknown");
         self.aimless = if reason == "unknown" { self.aimless + 1 } else { 0 };
         if self.aimless == AIMLESS_MAX {
-            self.tally.error(None, "the model's stream was cut again and again and the engine asks without end", out);
+            self.tally.error(None, "the model's stream was cut again and again and the engine asks without end");
         }
     }
 }

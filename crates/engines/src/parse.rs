@@ -20,7 +20,7 @@ pub(crate) const NAME_BYTES_MAX: usize = 256;
 /// What a line of output means.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Parsed {
-    /// An event of the turn. Never `start` or `result`: those are the host's to make.
+    /// An event of the turn. Never `start`, `usage`, `result` or the error that ends it: those are the host's to make.
     Event(EventKind),
     /// The engine's own identity of the session, for [`crate::Plan::resume`] later. Plain and bounded.
     SessionId(String),
@@ -109,12 +109,9 @@ impl Tally {
         }
     }
 
-    /// Notes an error of the engine and gives its event.
-    pub(crate) fn error(&mut self, status: Option<u16>, message: &str, out: &mut Vec<Parsed>) {
-        let code = classify::code_of(status, message);
-        let message = clip(message, MESSAGE_BYTES_MAX);
-        out.push(Parsed::Event(EventKind::Error { code, message: message.clone(), retriable: false }));
-        self.error = Some((code, message));
+    /// Notes the error that ends the turn. It has no event of its own: the end tells it, once.
+    pub(crate) fn error(&mut self, status: Option<u16>, message: &str) {
+        self.error = Some((classify::code_of(status, message), clip(message, MESSAGE_BYTES_MAX)));
     }
 
     /// The final text, cut to its limit.

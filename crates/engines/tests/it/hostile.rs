@@ -27,7 +27,9 @@ fn check(parsed: &[engines::Parsed], end: Option<&engines::End>) {
             engines::Parsed::Event(EventKind::ToolResult { id, output, .. }) => {
                 assert!(id.len() <= 256 && output.len() <= engines::TOOL_OUTPUT_BYTES_MAX);
             }
-            engines::Parsed::Event(EventKind::Error { message, .. }) => assert!(message.len() <= engines::MESSAGE_BYTES_MAX),
+            engines::Parsed::Event(EventKind::Error { message, retriable, .. }) => {
+                assert!(*retriable && message.len() <= engines::MESSAGE_BYTES_MAX);
+            }
             engines::Parsed::Event(EventKind::Notice { text }) => assert!(text.len() <= engines::MESSAGE_BYTES_MAX),
             engines::Parsed::Event(other) => panic!("not for a parser to say: {other:?}"),
         }
