@@ -336,12 +336,13 @@ static void directories_make(void)
 static void directories_remove(void)
 {
 	/* work/work is the kernel's; deepest first. */
-	static const char *const parts[] = { "/upper/workspace", "/upper/home", "/upper", "/work/work", "/work", "/door", "" };
+	static const char *const parts[] = { "upper/workspace", "upper/home", "upper", "work/work", "work", "door" };
 	char path[512];
 	for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
-		snprintf(path, sizeof path, "%s%s", box, parts[i]);
+		snprintf(path, sizeof path, "%s/%s", box, parts[i]);
 		CHECK(rmdir(path));
 	}
+	CHECK(rmdir(box));
 }
 
 int main(int argc, char **argv)

@@ -27,7 +27,7 @@ pub(crate) const MAY_USE: &[(&str, &[&str])] = &[
             "lazaret-app", "lazaret-api",
         ],
     ),
-    ("lazaret-testkit", &["lazaret-model", "lazaret-wire", "lazaret-jail"]),
+    ("lazaret-testkit", &["lazaret-model", "lazaret-wire", "lazaret-jail", "lazaret-gateway"]),
     ("lazaret-benches", &["lazaret-model", "lazaret-wire", "lazaret-jail", "lazaret-sandbox", "lazaret-gateway", "lazaret-testkit"]),
     ("lazaret-fuzz", &["lazaret-model", "lazaret-wire", "lazaret-engines", "lazaret-gateway", "lazaret-sandbox"]),
     ("xtask", &["lazaret-model"]),
