@@ -1,1 +1,3 @@
 //! Test parts.
+
+pub mod model_server;

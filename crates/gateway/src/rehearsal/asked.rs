@@ -23,6 +23,8 @@ pub struct Asked {
     pub user: String,
     /// How many times the user spoke: the number of the turn.
     pub turns: usize,
+    /// How many replies of the model the request holds already.
+    pub replies: usize,
     /// The tools that are offered.
     pub tools: Vec<Tool>,
     /// What tools printed since the user spoke last.
@@ -71,6 +73,7 @@ impl Asked {
             usage: value["stream_options"]["include_usage"] == Value::Bool(true),
             user: String::new(),
             turns: 0,
+            replies: replies(wire, &value),
             tools: tools(wire, &value),
             outputs: Vec::new(),
             bytes: body.len(),
@@ -155,6 +158,21 @@ impl Asked {
             }
         }
     }
+}
+
+/// Replies of the model in a conversation. Several items in a row are one reply.
+fn replies(wire: Wire, value: &Value) -> usize {
+    let list = match wire {
+        Wire::Messages | Wire::Chat => &value["messages"],
+        Wire::Responses => &value["input"],
+        Wire::Generate => &value["contents"],
+    };
+    let is_reply = |item: &Value| match wire {
+        Wire::Generate => item["role"] == "model",
+        _ => item["role"] == "assistant" || item["type"].as_str().is_some_and(|t| t.ends_with("_call") || t == "reasoning"),
+    };
+    let flags: Vec<bool> = items(list).iter().map(is_reply).collect();
+    flags.iter().enumerate().filter(|(at, flag)| **flag && (*at == 0 || !flags[at - 1])).count()
 }
 
 /// What engines add to the conversation in the user's name.

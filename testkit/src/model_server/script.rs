@@ -1,0 +1,98 @@
+//! What the server says.
+
+use std::time::Duration;
+
+use gateway::rehearsal::{Asked, Reply, ToolCall, shell_call};
+use model::Usage;
+use serde_json::Value;
+
+/// One reply.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Say {
+    /// A text.
+    Text(String),
+    /// A call of whatever tool runs commands; a text when none is offered.
+    Shell(String),
+    /// A call of a tool by its name.
+    Tool {
+        /// The name, as the engine offers it.
+        name: String,
+        /// Its arguments.
+        input: Value,
+    },
+}
+
+/// A reply to a certain prompt.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rule {
+    /// What the last message of the user holds.
+    pub contains: String,
+    /// What is said to it, one after the other: the first before any tool has answered, the second after one, and so on.
+    pub say: Vec<Say>,
+}
+
+/// How the server answers. In this order: a rule for the last message, the replies by their number in the conversation, and
+/// else the default: one call of the shell if tools are offered, then a text that repeats what it printed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Script {
+    /// The key that is expected; `None` takes any.
+    pub key: Option<String>,
+    /// What the default runs.
+    pub command: String,
+    /// Rules, the first that fits.
+    pub rules: Vec<Rule>,
+    /// Replies in the order of each conversation.
+    pub replies: Vec<Say>,
+    /// What each reply claims to have used.
+    pub usage: Usage,
+    /// Time between two pieces of a stream.
+    pub pause: Duration,
+}
+
+impl Default for Script {
+    fn default() -> Self {
+        let usage = Usage { input_tokens: 100, output_tokens: 20, ..Usage::default() };
+        Self {
+            key: None,
+            command: "echo hello from the tool".to_owned(),
+            rules: Vec::new(),
+            replies: Vec::new(),
+            usage,
+            pause: Duration::ZERO,
+        }
+    }
+}
+
+impl Script {
+    /// The reply to a request.
+    pub(super) fn say(&self, asked: &Asked) -> Reply {
+        let rule = self.rules.iter().find(|rule| asked.user.contains(&rule.contains));
+        let said = match rule {
+            Some(rule) => rule.say.get(asked.outputs.len()),
+            None if asked.tools.is_empty() => None,
+            None => self.replies.get(asked.replies),
+        };
+        let said = said.cloned().unwrap_or_else(|| self.by_default(asked));
+        let mut reply = Reply { usage: self.usage, ..Reply::default() };
+        match said {
+            Say::Text(text) => reply.text = text,
+            Say::Tool { name, input } => {
+                let tool = asked.tools.iter().find(|tool| tool.name == name);
+                reply.calls.push(ToolCall { name, namespace: tool.and_then(|tool| tool.namespace.clone()), input });
+            }
+            Say::Shell(command) => match shell_call(asked, &command) {
+                Some(call) => reply.calls.push(call),
+                None => reply.text = "no tool runs commands".to_owned(),
+            },
+        }
+        reply
+    }
+
+    fn by_default(&self, asked: &Asked) -> Say {
+        match asked.outputs.last() {
+            Some(output) => Say::Text(format!("The tool printed: {}", output.text)),
+            None if shell_call(asked, "").is_some() => Say::Shell(self.command.clone()),
+            None => Say::Text(format!("You said: {}", asked.user)),
+        }
+    }
+}
