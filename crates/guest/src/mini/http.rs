@@ -10,6 +10,8 @@ use super::Trouble;
 const HEAD_BYTES_MAX: usize = 64 << 10;
 /// The longest line of a stream, in bytes. A whole tool input can stand in one.
 const LINE_BYTES_MAX: usize = 16 << 20;
+/// The longest answer, in bytes. A model's longest is far below it.
+const ANSWER_BYTES_MAX: u64 = 128 << 20;
 /// The largest body of a refusal that is read, in bytes.
 const REFUSAL_BYTES_MAX: u64 = 64 << 10;
 /// How long a connection may take.
@@ -66,6 +68,8 @@ pub(super) struct Body {
     framing: Framing,
     /// The whole body was read.
     ended: bool,
+    /// Decoded bytes so far.
+    taken: u64,
     /// Decoded bytes that no line was made of yet.
     held: Vec<u8>,
 }
@@ -98,7 +102,7 @@ pub(super) fn post(address: &Address, path: &str, headers: &[(&str, &str)], body
         (Err(_), Err(error)) => return Err(HttpError::broken(format!("failed to send to the model: {error}"))),
         (Err(error), Ok(())) => return Err(HttpError::broken(format!("failed to read from the model: {error}"))),
     };
-    let body = Body { reader, framing: head.framing, ended: false, held: Vec::new() };
+    let body = Body { reader, framing: head.framing, ended: false, taken: 0, held: Vec::new() };
     if head.status == 200 { Ok(body) } else { Err(refusal(&head, body)) }
 }
 
@@ -251,6 +255,10 @@ impl Body {
             Framing::Chunked => self.chunk()?,
         };
         self.ended = count == 0;
+        self.taken += count as u64;
+        if self.taken > ANSWER_BYTES_MAX {
+            return Err(bad("it is longer than any answer"));
+        }
         Ok(count)
     }
 
