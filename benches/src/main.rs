@@ -4,6 +4,9 @@
 //! of each contender after the other, so that whatever else the machine does meets all of them alike.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program of the terminal")]
 
+mod exec;
+mod many;
+mod native;
 mod peers;
 mod sample;
 mod start;
@@ -16,7 +19,7 @@ use anyhow::{Context, Result};
 type Bench = (&'static str, fn() -> Result<String>);
 
 /// Every bench, in the order of the page.
-const ALL: &[Bench] = &[("start", start::run)];
+const ALL: &[Bench] = &[("start", start::run), ("exec", exec::run), ("many", many::run)];
 
 fn main() -> ExitCode {
     match run() {

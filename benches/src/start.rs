@@ -1,10 +1,11 @@
 //! A sandbox from nothing to `true` to gone.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, sync::Arc};
 
 use anyhow::{Context, Result};
 
 use crate::{
+    native::{AsProcess, InDaemon, Native},
     peers::{Bubblewrap, Crun, Docker, Floor, Skeleton},
     sample::{self, Contender, Rounds, Times, interleave, ms},
 };
@@ -14,10 +15,13 @@ const ROUNDS: Rounds = Rounds { warm: 10, counted: 300 };
 pub(crate) fn run() -> Result<String> {
     let dir = tempfile::Builder::new().prefix("lazaret-bench-").tempdir().context("failed to make a directory")?;
     let skeleton = Skeleton::make(&dir.path().join("skeleton"))?;
+    let native = Arc::new(Native::open(dir.path())?);
     let mut contenders: Vec<Box<dyn Contender>> = vec![
         Box::new(Floor::prepare(dir.path())?),
         Box::new(Bubblewrap::prepare(dir.path(), &skeleton)?),
         Box::new(Crun::prepare(dir.path())?),
+        Box::new(InDaemon(native)),
+        Box::new(AsProcess::prepare(dir.path())?),
         Box::new(Docker::prepare(dir.path())?),
     ];
     let times = interleave(&mut contenders, ROUNDS)?;
