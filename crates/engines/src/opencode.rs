@@ -14,6 +14,9 @@ const PROVIDER: &str = "lazaret";
 /// How many steps in a row may end for no known reason. The program takes a stream that ended early for a step and asks
 /// again at once, for ever.
 const AIMLESS_MAX: u32 = 5;
+/// At each start the program installs a package for plugins, which are off here, unless it finds this lock beside a
+/// directory `node_modules`.
+const NOTHING_TO_INSTALL: &str = r#"{"lockfileVersion":3,"packages":{"":{"dependencies":{"@opencode-ai/plugin":"*"}}}}"#;
 /// What would talk to the network besides the model.
 const QUIET: &[&str] = &[
     "OPENCODE_DISABLE_AUTOUPDATE", "OPENCODE_DISABLE_MODELS_FETCH", "OPENCODE_DISABLE_LSP_DOWNLOAD", "OPENCODE_DISABLE_DEFAULT_PLUGINS",
@@ -39,9 +42,11 @@ impl Engine for OpenCode {
             .env([("OPENCODE_CONFIG", config.clone()), ("BUN_JSC_forceRAMSize", plan.memory_bytes.to_string())])
             .on(QUIET)
             .file(config, settings(plan, model).to_string())
+            .file(format!("{}/.config/opencode/node_modules/.lazaret", plan.home), "")
+            .file(format!("{}/.config/opencode/package-lock.json", plan.home), NOTHING_TO_INSTALL)
             .instructions(format!("{}/.config/opencode/AGENTS.md", plan.home), plan.instructions);
         launch.argv = plan.program.argv(&[]);
-        launch.argv.extend(["run", "--format", "json", "--auto", "-m"].map(str::to_owned));
+        launch.argv.extend(["run", "--format", "json", "--auto", "--thinking", "-m"].map(str::to_owned));
         launch.argv.push(format!("{PROVIDER}/{model}"));
         match plan.resume {
             Some(session) => launch.argv.extend(["--session".to_owned(), session.to_owned()]),
@@ -151,5 +156,7 @@ fn tool(part: &Value, out: &mut Vec<Parsed>) {
     tool_call(id, str_at(part, "/tool"), part.pointer("/state/input").unwrap_or(&Value::Null), out);
     let failed = part.pointer("/state/error");
     let output = failed.or_else(|| part.pointer("/state/output")).unwrap_or(&Value::Null);
-    tool_result(id, &flatten(output), failed.is_some() || str_at(part, "/state/status") == "error", out);
+    // A command that failed is a completed tool here; its exit status tells.
+    let exit = part.pointer("/state/metadata/exit").and_then(Value::as_i64).unwrap_or(0);
+    tool_result(id, &flatten(output), failed.is_some() || exit != 0 || str_at(part, "/state/status") == "error", out);
 }

@@ -164,11 +164,33 @@ fn died(exit: Exit, stderr_tail: &str) -> (Code, String) {
         Exit { code: Some(code), .. } => format!("the engine ended with status {code}"),
         Exit { .. } => "the engine ended in an unknown way".to_owned(),
     };
-    let tail = stderr_tail.trim();
+    let tail = plain(clip_front(stderr_tail, MESSAGE_BYTES_MAX - how.len()));
     if tail.is_empty() {
         return (Code::EngineFailed, how);
     }
-    (classify::code_of(None, tail), format!("{how}: {}", clip_front(tail, MESSAGE_BYTES_MAX)))
+    (classify::code_of(None, &tail), format!("{how}: {tail}"))
+}
+
+/// Text without the colours and other commands that programs write for a terminal.
+fn plain(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut chars = text.chars();
+    while let Some(char) = chars.next() {
+        match char {
+            '\u{1b}' => skip_command(&mut chars),
+            '\n' | '\t' => out.push(char),
+            char if !char.is_control() => out.push(char),
+            _ => (),
+        }
+    }
+    out.trim().to_owned()
+}
+
+/// Skips what follows an ESC: `[`, parameters and a letter, or else one character.
+fn skip_command(chars: &mut std::str::Chars<'_>) {
+    if chars.next() == Some('[') {
+        chars.find(|c| ('@'..='~').contains(c));
+    }
 }
 
 /// At most `max` bytes from the beginning of `text`, cut between characters.

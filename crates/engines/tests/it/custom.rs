@@ -86,7 +86,7 @@ fn text_is_passed_on_and_the_exit_decides() {
     let play = |exit| {
         let mut feed = Feed::new(custom.parser(Carried::default()));
         feed.push(b"one\r\n\ntwo");
-        feed.finish(exit, "it broke\n").1
+        feed.finish(exit, "\u{1b}[91m\u{1b}[1mit\u{1b}[0m broke\r\n").1
     };
     let good = play(Exit { code: Some(0), signal: None });
     assert_eq!((good.outcome, good.text.as_str(), good.code), (Outcome::Completed, "one\n\ntwo", None));
