@@ -12,8 +12,10 @@ use tokio::time::{Instant, Sleep, sleep};
 use super::hello::{Gate, HelloError};
 use super::{Limits, Refusal, Report};
 
-/// Bytes in flight in one direction.
-const BUFFER_BYTES: usize = 64 << 10;
+/// Bytes in flight in one direction: so many at first, and twice as many each time that a read fills them all.
+const BUFFER_BYTES_MIN: usize = 8 << 10;
+/// More of them make nothing faster.
+const BUFFER_BYTES_MAX: usize = 256 << 10;
 
 /// One direction.
 struct Half {
@@ -105,7 +107,7 @@ impl Watch<'_> {
 
 impl Half {
     fn new() -> Self {
-        Self { buffer: vec![0; BUFFER_BYTES], pending: 0..0, ended: false, closed: false, moved: 0 }
+        Self { buffer: vec![0; BUFFER_BYTES_MIN], pending: 0..0, ended: false, closed: false, moved: 0 }
     }
 
     /// Makes what may pass of `bytes` pending; there is nothing pending before.
@@ -145,6 +147,9 @@ impl Half {
                 Poll::Pending => return Ok(Poll::Pending),
             }
             let n = buffer.filled().len();
+            if n == self.buffer.len() && n < BUFFER_BYTES_MAX {
+                self.buffer.resize(n * 2, 0);
+            }
             if n == 0 {
                 self.ended = true;
             } else if gate.is_open() {

@@ -19,6 +19,8 @@ use super::{Refusal, Resolve, SystemResolver};
 
 /// Addresses of one name that are looked at; an answer with more is refused.
 const ADDRESSES_MAX: usize = 32;
+/// How long one address may take while others have not been tried: some networks swallow what they cannot carry.
+const ATTEMPT: Duration = Duration::from_secs(3);
 /// What is still read from a client that was refused, so that it sees the answer and not a broken connection.
 const LINGER_BYTES_MAX: usize = 64 << 10;
 /// How long that may take.
@@ -152,12 +154,14 @@ impl Egress {
     async fn dial(&self, target: &Target, addresses: &[IpAddr], policy: &Policy) -> Result<TcpStream, Refusal> {
         let unreachable = || Refusal::Unreachable(target.clone());
         let attempts = async {
-            for address in addresses {
-                if let Ok(stream) = TcpStream::connect(SocketAddr::new(*address, target.port)).await {
+            let (last, others) = addresses.split_last()?;
+            let dial = |address: IpAddr| TcpStream::connect(SocketAddr::new(address, target.port));
+            for address in others {
+                if let Ok(Ok(stream)) = timeout(ATTEMPT, dial(*address)).await {
                     return Some((stream, *address));
                 }
             }
-            None
+            dial(*last).await.ok().map(|stream| (stream, *last))
         };
         let (stream, address) = timeout(self.limits.connect, attempts).await.ok().flatten().ok_or_else(unreachable)?;
         // An address of the open internet can be this very machine's, where services trust what comes from it.

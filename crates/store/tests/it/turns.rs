@@ -49,6 +49,17 @@ async fn prompts_out_of_bounds_are_refused() {
 }
 
 #[tokio::test]
+async fn the_longest_prompt_is_accepted_and_comes_back() {
+    let home = home();
+    let store = open(home.path());
+    let session = session(&store).await;
+    let prompt = "0123456789abcdef".repeat(PROMPT_BYTES_MAX / 16);
+    let turn = store.accept_turn(new_turn(&session, &prompt)).await.unwrap().turn;
+    assert!(store.prompt(&turn).await.unwrap() == prompt);
+    assert_eq!(store.turns(&session, 0, 10).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
 async fn the_same_key_is_the_same_turn() {
     let home = home();
     let store = open(home.path());

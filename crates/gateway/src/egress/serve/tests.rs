@@ -366,6 +366,14 @@ async fn hosts_that_do_not_answer_are_named() {
     assert!(matches!(world.last().refusal, Some(Refusal::Unreachable(_))));
 }
 
+#[tokio::test]
+async fn the_next_address_is_tried_when_one_does_not_answer() {
+    let world = world(&[("two.test", &[&["127.0.0.2", LOOPBACK]])]).await;
+    let policy = Policy { private_ok: vec!["127.0.0.2".parse().unwrap(), LOOPBACK.parse().unwrap()], ..world.policy(&["two.test"]) };
+    let answer = world.connect(policy, &format!("two.test:{}", world.port), "hi").await;
+    assert_eq!(answer, format!("{OK}hibye"));
+}
+
 #[tokio::test(start_paused = true)]
 async fn slow_requests_and_slow_names_end() {
     let world = world(&[("slow.test", &[&[]])]).await;
