@@ -46,7 +46,7 @@ pub use direct::{DirectCommand, run_direct};
 pub use error::SandboxError;
 pub use sandbox::{Sandbox, Stats, Summary, TarStream};
 pub use sandboxes::{Adopted, Doors, Hold, Sandboxes};
-pub use unpack::{Skipped, Unpacked, unpack};
+pub use unpack::{Skipped, Unpacked, unpack, unpack_below};
 
 /// The commands that the guest runs, as the wire describes them.
 pub use wire::{Door, Exec, Exit, Relay, Size, Stdio};

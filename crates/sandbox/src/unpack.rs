@@ -53,8 +53,16 @@ pub struct Skipped {
 /// # Errors
 /// The stream is damaged, breaks a limit, or the host cannot write. What came over until then stays.
 pub fn unpack(dir: OwnedFd, tar: impl Read) -> Result<Unpacked, SandboxError> {
+    unpack_below(dir, tar, 0)
+}
+
+/// The same without the first `strip` parts of each name, so that the content of a tree lands in `dir` itself.
+///
+/// # Errors
+/// As [`unpack`].
+pub fn unpack_below(dir: OwnedFd, tar: impl Read, strip: usize) -> Result<Unpacked, SandboxError> {
     let mut entries = Entries::new(tar);
-    let mut unpacking = Unpacking { dir, parent: None, done: Unpacked::default() };
+    let mut unpacking = Unpacking { dir, strip, parent: None, done: Unpacked::default() };
     let mut count = 0u64;
     while let Some(entry) = entries.next_entry()? {
         count += 1;
@@ -86,6 +94,8 @@ impl From<SandboxError> for Left {
 
 struct Unpacking {
     dir: OwnedFd,
+    /// How many parts of each name are left out.
+    strip: usize,
     /// The directory of the last entry, opened: most entries share one with their neighbour.
     parent: Option<(Vec<OsString>, OwnedFd)>,
     done: Unpacked,
@@ -94,6 +104,7 @@ struct Unpacking {
 impl Unpacking {
     fn entry(&mut self, entry: &Entry, entries: &mut Entries<impl Read>) -> Result<(), Left> {
         let path = parts(&entry.name)?;
+        let path = path.get(self.strip..).unwrap_or_default();
         let Some((name, above)) = path.split_last() else {
             // The root of the tree itself.
             return Ok(());
@@ -102,7 +113,7 @@ impl Unpacking {
             return Err(Left::Out("it is no file, directory or link"));
         }
         match entry.kind {
-            Kind::Dir => self.dir(&path, entry.mode),
+            Kind::Dir => self.dir(path, entry.mode),
             Kind::File => self.file(above, name, entry, entries),
             Kind::Link => self.link(above, name, &entry.target),
             Kind::HardLink | Kind::Other => self.hard_link(above, name, &entry.target),
@@ -155,6 +166,7 @@ impl Unpacking {
 
     fn hard_link(&mut self, above: &[OsString], name: &OsStr, target: &[u8]) -> Result<(), Left> {
         let path = parts(target)?;
+        let path = path.get(self.strip..).unwrap_or_default();
         let Some((old, old_above)) = path.split_last() else { return Err(Left::Out("it is a hard link to a directory")) };
         let source = open_beneath(&self.dir, old_above, OFlags::PATH | OFlags::DIRECTORY);
         let source = source.map_err(|_| Left::Out("it is a hard link to what did not come over"))?;

@@ -14,13 +14,13 @@ pub(crate) fn run(context: &Context) -> Done {
         Err(why) => checks.push((name.to_owned(), false, why)),
     };
     let home = Home::open(&context.env.home);
-    add("home", home.as_ref().map(|h| h.path().display().to_string()).map_err(with_hint));
+    add("home", home.as_ref().map(|h| h.path().display().to_string()).map_err(|f| with_hint(f)));
     if let Ok(home) = &home {
         add("configuration", crate::config::Config::load(home.path()).map(|_| "every key is known".to_owned()).map_err(|f| with_hint(&f)));
         add("guest program", home.guest().map(|p| p.display().to_string()).map_err(|f| with_hint(&f)));
     }
     for probe in jail::probe() {
-        add(probe.layer, probe.result.map_err(|missing| missing.to_string()));
+        add(&probe.layer.to_string(), probe.found.map_err(|missing| format!("{}; {}", missing.why, missing.remedy)));
     }
     let is_whole = checks.iter().all(|(_, holds, _)| *holds);
     for (name, holds, how) in &checks {

@@ -5,7 +5,8 @@ use http::Method;
 use model::{Code, Failure};
 use serde_json::Value;
 
-use super::{Context, run, sandbox};
+use super::run::{Follow, exit_status};
+use super::{Context, sandbox};
 use crate::client::{Client, collect, full, internal};
 use crate::exit::Done;
 
@@ -14,11 +15,11 @@ pub(super) async fn run(context: &Context, tape: &str) -> Done {
     let session = begin(&client, tape).await?;
     let path = format!("/v1/sessions/{}", session.id);
     let mut done = Ok(0);
-    let mut follow = run::Follow::new(&client, &session, context.json);
+    let mut follow = Follow::new(&client, &session, context.json);
     for _ in 0..session.turns {
         match follow.result().await {
             Ok(result) => {
-                let status = run::exit_status(&result);
+                let status = exit_status(&result);
                 if status != 0 {
                     done = Ok(status);
                     break;

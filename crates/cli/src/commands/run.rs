@@ -54,9 +54,8 @@ pub(super) async fn run(context: &Context, flags: args::Run) -> Done {
                 _ = ended.recv(), if !asked => asked = true,
             }
             if asked {
-                let cancelled = client.json::<Value>(Method::POST, &format!("{path}/cancel"), None);
                 let end = async {
-                    let _ = cancelled.await;
+                    let _ = client.json::<Value>(Method::POST, &format!("{path}/cancel"), None).await;
                     (&mut follow).await
                 };
                 break tokio::time::timeout(CANCEL_WAIT, end).await.unwrap_or_else(|_| Err(Failure::new(Code::Cancelled, "cancelled")));

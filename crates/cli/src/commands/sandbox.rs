@@ -187,7 +187,7 @@ pub(super) async fn download(client: &Client, uri: &str, into: &Path, strip: usi
     let stream = response.into_body().into_data_stream().map_err(std::io::Error::other);
     let mut body = tokio_util::io::StreamReader::new(Box::pin(stream));
     let (read, mut write) = tokio::io::simplex(PIPE_BYTES);
-    let unpacking = tokio::task::spawn_blocking(move || sandbox::unpack(dir, tokio_util::io::SyncIoBridge::new(read), strip));
+    let unpacking = tokio::task::spawn_blocking(move || sandbox::unpack_below(dir, tokio_util::io::SyncIoBridge::new(read), strip));
     let copied = tokio::io::copy(&mut body, &mut write).await;
     let _ = tokio::io::AsyncWriteExt::shutdown(&mut write).await;
     drop(write);
