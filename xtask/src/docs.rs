@@ -1,24 +1,32 @@
 //! `cargo xtask docs`: the reference pages, made from the program itself.
 
-use std::{collections::BTreeMap, fmt::Write as _, path::Path};
+use std::{fmt::Write as _, path::Path};
 
 use anyhow::{Context, Result, bail};
 
-use crate::{metadata, run};
+use crate::{config, metadata, run};
+
+/// A page and what writes it.
+type Page = (&'static str, fn() -> Result<String>);
+
+/// Every page; the one that needs a build of the whole program comes last.
+const PAGES: &[Page] = &[
+    ("docs/reference/errors.md", errors),
+    ("docs/reference/config.md", config::page),
+    ("docs/reference/seccomp.md", seccomp),
+    ("docs/reference/cli.md", cli),
+];
 
 /// Writes every reference page, or with `check` fails when one differs from what the program says.
 pub(crate) fn run(check: bool) -> Result<()> {
-    let mut pages = BTreeMap::new();
-    pages.insert("docs/reference/errors.md", errors());
-    pages.insert("docs/reference/cli.md", cli()?);
     let mut stale = Vec::new();
-    for (path, text) in pages {
-        let file = run::root().join(path);
+    for (path, page) in PAGES {
+        let (file, text) = (run::root().join(path), page()?);
         if std::fs::read_to_string(&file).is_ok_and(|found| found == text) {
             continue;
         }
         if check {
-            stale.push(path);
+            stale.push(*path);
         } else {
             std::fs::write(&file, text).with_context(|| format!("failed to write {path}"))?;
             println!("wrote {path}");
@@ -30,14 +38,19 @@ pub(crate) fn run(check: bool) -> Result<()> {
     Ok(())
 }
 
-fn errors() -> String {
+fn errors() -> Result<String> {
     let mut page = "# Error codes\n\nThe same on the command line (`error[CODE]: ...`), in HTTP answers and in events. Made by `cargo xtask docs`.\n\n| code | meaning | exit status | try again unchanged |\n|---|---|---|---|\n".to_owned();
     for code in model::Code::ALL {
         let again = if code.is_retriable() { "yes" } else { "no" };
         // Writing to a String cannot fail.
         let _ = writeln!(page, "| `{code}` | {} | {} | {again} |", code.meaning(), code.exit_status());
     }
-    page
+    Ok(page)
+}
+
+/// The list of system calls, which the crate that holds it prints.
+fn seccomp() -> Result<String> {
+    run::output("cargo", &["run", "--quiet", "--locked", "-p", "lazaret-jail", "--example", "seccomp_reference"])
 }
 
 /// Every command's own help.

@@ -6,6 +6,7 @@
 
 mod bench;
 mod check;
+mod config;
 mod docs;
 mod engines;
 mod metadata;
