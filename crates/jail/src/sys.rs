@@ -125,7 +125,8 @@ pub(crate) fn loopback_up() -> io::Result<()> {
     for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
         *to = from.cast_signed();
     }
-    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
+    const UP_AND_RUNNING: libc::c_short = 0x41;
+    request.ifr_ifru.ifru_flags = UP_AND_RUNNING;
     // SAFETY: this request reads an `ifreq`, which is alive.
     check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, std::ptr::from_ref(&request)) }.into()).map(drop)
 }
@@ -206,10 +207,7 @@ pub(crate) fn landlock_allow(ruleset: BorrowedFd<'_>, access: u64, place: Borrow
     const PATH_BENEATH: c_long = 1;
     let rule = PathBeneath { access, parent: place.as_raw_fd() };
     // SAFETY: the rule has the kernel's layout and is alive; the kernel only reads it.
-    check(unsafe {
-        libc::syscall(libc::SYS_landlock_add_rule, ruleset.as_raw_fd(), PATH_BENEATH, std::ptr::from_ref(&rule), 0)
-    })
-    .map(drop)
+    check(unsafe { libc::syscall(libc::SYS_landlock_add_rule, ruleset.as_raw_fd(), PATH_BENEATH, std::ptr::from_ref(&rule), 0) }).map(drop)
 }
 
 /// Puts the calling thread under a ruleset for good.
@@ -228,11 +226,7 @@ pub(crate) fn own(fd: c_long) -> io::Result<OwnedFd> {
 /// Binds one file or directory over another, in one call.
 pub(crate) fn bind(source: &CStr, target: &CStr) -> io::Result<()> {
     // SAFETY: two C strings; the others are null, which a bind ignores.
-    check(
-        unsafe { libc::mount(source.as_ptr(), target.as_ptr(), std::ptr::null(), libc::MS_BIND, std::ptr::null()) }
-            .into(),
-    )
-    .map(drop)
+    check(unsafe { libc::mount(source.as_ptr(), target.as_ptr(), std::ptr::null(), libc::MS_BIND, std::ptr::null()) }.into()).map(drop)
 }
 
 /// Waits for a child by number.

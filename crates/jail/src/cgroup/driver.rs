@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
@@ -126,12 +127,24 @@ impl Driver {
             // The hierarchy of pids is where everything is found and killed.
             controllers.iter().any(|c| *c == Controller::Pids || limits.wants(*c))
         });
-        let made = self.prepare(&group).and_then(|()| group.make(limits));
+        // Another process of this installation may tidy up between the two steps.
+        let make = || self.prepare(&group).and_then(|()| group.make(limits));
+        let made = match make() {
+            Err(CgroupError::File { source, .. }) if source.kind() == ErrorKind::NotFound => make(),
+            other => other,
+        };
         if let Err(error) = made {
             let _ = group.remove();
             return Err(error);
         }
         Ok(group)
+    }
+
+    /// Removes this installation's own directories if they hold no group: for when the last sandbox is gone.
+    pub fn tidy(&self) {
+        for (_, base) in &self.bases {
+            let _ = fs::remove_dir(base);
+        }
     }
 
     /// The groups of a sandbox that was made earlier, perhaps by a daemon that is gone.
@@ -159,13 +172,10 @@ impl Driver {
         Group::new(self.kind, bases.map(|(controllers, base)| (controllers.clone(), base.join(name))).collect())
     }
 
-    /// Makes this installation's directories, which stay: they cost nothing and the next start finds them.
+    /// Makes this installation's directories, which stay until [`Driver::tidy`].
     fn prepare(&self, group: &Group) -> Result<(), CgroupError> {
         for (controllers, path) in group.places() {
             let Some(base) = path.parent() else { continue };
-            if base.exists() {
-                continue;
-            }
             files::make(base)?;
             if self.kind == Kind::V2 {
                 if let Some(above) = base.parent() {

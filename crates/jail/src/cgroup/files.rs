@@ -37,7 +37,8 @@ pub enum CgroupError {
 /// Writes a control file whole.
 pub(super) fn write(path: &Path, text: &str) -> Result<(), CgroupError> {
     // The kernel makes all files of a group; `create` does nothing there, and lets a plain directory stand in.
-    let written = OpenOptions::new().write(true).create(true).truncate(false).open(path).and_then(|mut file| file.write_all(text.as_bytes()));
+    let written =
+        OpenOptions::new().write(true).create(true).truncate(false).open(path).and_then(|mut file| file.write_all(text.as_bytes()));
     written.map_err(|source| CgroupError::File { operation: "write", path: path.to_owned(), source })
 }
 

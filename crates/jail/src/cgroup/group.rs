@@ -146,7 +146,7 @@ impl Group {
         let Some(path) = self.killing_place() else { return Ok(()) };
         let commands = path.join("commands");
         let limit = files::read(&commands.join("pids.max"));
-        let killed = kill(&commands, &[commands.clone()]);
+        let killed = kill(&commands, std::slice::from_ref(&commands));
         if !limit.trim().is_empty() {
             let _ = files::write(&commands.join("pids.max"), limit.trim());
         }
@@ -219,7 +219,11 @@ impl Group {
 /// A file that not every kernel has.
 fn missing(error: CgroupError) -> Result<(), CgroupError> {
     match error {
-        CgroupError::File { source, .. } if source.kind() == std::io::ErrorKind::NotFound || source.raw_os_error() == Some(libc::EACCES) => Ok(()),
+        CgroupError::File { source, .. }
+            if source.kind() == std::io::ErrorKind::NotFound || source.raw_os_error() == Some(libc::EACCES) =>
+        {
+            Ok(())
+        }
         other => Err(other),
     }
 }
@@ -233,7 +237,8 @@ fn kill(top: &Path, groups: &[PathBuf]) -> Result<(), CgroupError> {
     let end = Instant::now() + KILL_WAIT;
     let mut pause = PAUSE;
     loop {
-        let members: Vec<(i32, &PathBuf)> = groups.iter().flat_map(|group| members(group).into_iter().map(move |pid| (pid, group))).collect();
+        let members: Vec<(i32, &PathBuf)> =
+            groups.iter().flat_map(|group| members(group).into_iter().map(move |pid| (pid, group))).collect();
         if members.is_empty() {
             return Ok(());
         }

@@ -9,9 +9,6 @@ use rustix::io::Errno;
 use crate::error::At as _;
 use crate::{LaunchError, Layer, Spec, sys};
 
-/// The lowest version that is enough: files. From 6 on also signals and abstract sockets.
-pub(crate) const ABI_MIN: i64 = 1;
-
 const EXECUTE: u64 = 1 << 0;
 const WRITE_FILE: u64 = 1 << 1;
 const READ_FILE: u64 = 1 << 2;
@@ -29,7 +26,7 @@ const WRITABLE: [&str; 4] = ["/workspace", "/home", "/tmp", "/dev/shm"];
 /// Devices that can be read and written.
 const DEVICES: [&str; 7] = ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty", "/dev/pts"];
 
-/// The version of this kernel.
+/// The version of this kernel: from 1 on it guards files, from 6 on also signals and abstract sockets.
 ///
 /// # Errors
 /// The kernel's, when it has no landlock or does not use it.

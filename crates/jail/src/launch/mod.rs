@@ -14,4 +14,4 @@ mod target;
 
 pub use start::{Stand, launch};
 
-pub(crate) use landlock::{ABI_MIN, abi};
+pub(crate) use landlock::abi;

@@ -44,7 +44,8 @@ pub(crate) fn mount_all(root: &NewRoot, spec: &Spec, parts: &mut Parts) -> Resul
 
 fn one(root: &NewRoot, spec: &Spec, mount: &Mount, parts: &mut Parts, owner: Owner) -> Result<(), LaunchError> {
     let target = &mount.target;
-    allowed(target).at(Layer::Mounts, || format!("mount something at {}", target.display()))
+    allowed(target)
+        .at(Layer::Mounts, || format!("mount something at {}", target.display()))
         .map_err(|error| error.remedy("choose an absolute path that is not a part of the sandbox itself"))?;
     let (tree, kind) = match &mount.source {
         Source::Path(path) => {
@@ -54,7 +55,8 @@ fn one(root: &NewRoot, spec: &Spec, mount: &Mount, parts: &mut Parts, owner: Own
         }
         Source::Fd(index) => from_descriptor(parts, *index, target)?,
         Source::Tmpfs(bytes) => {
-            let tree = tmpfs(*bytes, "1777", MountAttrFlags::empty()).at(Layer::Mounts, || format!("make a tmpfs for {}", target.display()))?;
+            let tree =
+                tmpfs(*bytes, "1777", MountAttrFlags::empty()).at(Layer::Mounts, || format!("make a tmpfs for {}", target.display()))?;
             (tree, Kind::Directory)
         }
     };
@@ -86,7 +88,8 @@ fn id_map<'a>(spec: &Spec, mount: &Mount, parts: &'a Parts) -> Result<Option<std
         if wanted == parts.caller {
             return Ok(None);
         }
-        let failed = LaunchError::new(Layer::Mounts, format!("show files of user {} at {}", wanted.0, mount.target.display()), &Errno::PERM.into());
+        let failed =
+            LaunchError::new(Layer::Mounts, format!("show files of user {} at {}", wanted.0, mount.target.display()), &Errno::PERM.into());
         return Err(failed.remedy("without root only the caller's own files can be mounted writable; run as root"));
     }
     Ok(parts.id_maps.get(wanted))
@@ -166,7 +169,10 @@ mod tests {
         for good in ["/workspace", "/home/sandbox/x", "/opt/lazaret/engine", "/data", "/usr/local", "/run/other", "/devices"] {
             assert_eq!(allowed(Path::new(good)), Ok(()), "{good}");
         }
-        for bad in ["/", "/proc", "/proc/1", "/dev", "/dev/shm", "/run", "/run/lazaret", "/opt", "/opt/lazaret/bin/x", "workspace", "/a/../proc", ""] {
+        for bad in [
+            "/", "/proc", "/proc/1", "/dev", "/dev/shm", "/run", "/run/lazaret", "/opt", "/opt/lazaret/bin/x", "workspace", "/a/../proc",
+            "",
+        ] {
             assert_eq!(allowed(Path::new(bad)), Err(Errno::INVAL), "{bad}");
         }
     }

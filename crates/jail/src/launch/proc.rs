@@ -5,9 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
-use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create, fsmount, fsopen, open_tree,
-};
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create, fsmount, fsopen, open_tree};
 
 use super::mounts::owner;
 use super::root::{NewRoot, attach};
@@ -16,16 +14,15 @@ use crate::error::At as _;
 use crate::sys::{self, MountAttr};
 use crate::{Identity, LaunchError, Layer, Spec};
 
-/// Files that an empty device hides: memory and symbols of the kernel, keys, switches, and what other sandboxes do to
-/// the machine.
-const MASKED: [&str; 28] = [
-    "bootconfig", "cmdline", "config.gz", "consoles", "diskstats", "fb", "interrupts", "iomem", "ioports", "kallsyms", "kcore",
-    "key-users", "keys", "kmsg", "kpagecgroup", "kpagecount", "kpageflags", "latency_stats", "locks", "modules", "mtrr",
-    "sched_debug", "slabinfo", "softirqs", "sysrq-trigger", "timer_list", "timer_stats", "vmallocinfo",
+/// Files that an empty device hides: memory and symbols of the kernel, keys, switches, and what tells of the machine or
+/// of what its other users do. What only the host's root can read is not named again, but for the worst.
+const MASKED: [&str; 18] = [
+    "bootconfig", "cmdline", "config.gz", "diskstats", "interrupts", "kallsyms", "kcore", "key-users", "keys", "kmsg", "latency_stats",
+    "locks", "modules", "sched_debug", "softirqs", "sysrq-trigger", "timer_list", "timer_stats",
 ];
 
 /// Directories that an empty one hides.
-const MASKED_DIRS: [&str; 6] = ["acpi", "asound", "driver", "dynamic_debug", "scsi", "tty"];
+const MASKED_DIRS: [&str; 4] = ["acpi", "asound", "driver", "scsi"];
 
 /// A handle on /proc that is neither masked nor read-only, for the launch itself.
 pub(crate) struct Proc {
@@ -36,7 +33,8 @@ impl Proc {
     /// Mounts /proc and makes it read-only: files of processes too, which landlock denies as well.
     pub(crate) fn mount(root: &NewRoot, spec: &Spec) -> Result<Self, LaunchError> {
         let mount = if spec.walls.pids { fresh() } else { hosts() }.at(Layer::Proc, || "make /proc".into())?;
-        let place = target::ensure(root, "/proc".as_ref(), Kind::Directory, owner(spec.identity)).at(Layer::Proc, || "make the mount point /proc".into())?;
+        let place = target::ensure(root, "/proc".as_ref(), Kind::Directory, owner(spec.identity))
+            .at(Layer::Proc, || "make the mount point /proc".into())?;
         let mounted = (|| {
             attach(&mount, &place, "")?;
             let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;

@@ -6,8 +6,8 @@ use std::path::Path;
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, ResolveFlags, Uid, open, openat, openat2};
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, fsconfig_create,
-    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, fsconfig_create, fsconfig_set_flag,
+    fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
 };
 
 use super::build::Owner;
@@ -18,6 +18,8 @@ use crate::{LaunchError, Layer, Spec, Upper};
 /// The new root: attached over the old one, not yet entered.
 pub(crate) struct NewRoot {
     mount: OwnedFd,
+    /// Mounts between it and the old root.
+    beneath: usize,
 }
 
 impl NewRoot {
@@ -26,7 +28,8 @@ impl NewRoot {
         let (upper, work) = layers(&spec.root.upper)?;
         prepare(upper.as_fd(), owner).at(Layer::Root, || "prepare the writable layer".into())?;
         let overlay = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).at(Layer::Root, || "open the overlay file system".into())?;
-        let explain = |error: Errno| LaunchError::new(Layer::Root, format!("lay the root over its trees{}", complaint(&overlay)), &error.into());
+        let explain =
+            |error: Errno| LaunchError::new(Layer::Root, format!("lay the root over its trees{}", complaint(&overlay)), &error.into());
         // Options that decide what a layer made by others can mean; none is left to the module's default.
         fsconfig_set_flag(&overlay, "userxattr").map_err(explain)?;
         for (key, value) in [("source", "root"), ("redirect_dir", "nofollow"), ("metacopy", "off"), ("index", "off")] {
@@ -41,39 +44,44 @@ impl NewRoot {
         let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
         let mount = fsmount(&overlay, FsMountFlags::FSMOUNT_CLOEXEC, attributes).map_err(explain)?;
         attach(&mount, rustix::fs::CWD, "/").map_err(explain)?;
-        Ok(Self { mount })
+        let beneath = usize::from(!matches!(spec.root.upper, Upper::Dirs { .. }));
+        let root = Self { mount, beneath };
+        if spec.walls.read_only {
+            root.keep_writable()?;
+        }
+        Ok(root)
     }
 
-    /// Makes everything but the writable directories read-only.
+    /// Binds the writable directories over themselves, so that they stay writable when the root is sealed.
+    fn keep_writable(&self) -> Result<(), LaunchError> {
+        for name in ["workspace", "home"] {
+            let bound = plain_directory(self.mount.as_fd(), name).and_then(|place| {
+                let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+                attach(open_tree(&place, "", flags)?, &place, "")
+            });
+            bound.at(Layer::Root, || format!("bind /{name}"))?;
+        }
+        Ok(())
+    }
+
+    /// Makes everything but the writable directories, and what was mounted, read-only.
     pub(crate) fn seal(&self, spec: &Spec) -> Result<(), LaunchError> {
         if !spec.walls.read_only {
             return Ok(());
         }
-        let mut writable = Vec::with_capacity(2);
-        for name in ["workspace", "home"] {
-            // What is mounted below comes along, and a mount on the directory itself is found as such.
-            let bound = plain_directory(self.mount.as_fd(), name).and_then(|place| {
-                let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
-                Ok((open_tree(&place, "", flags | OpenTreeFlags::AT_RECURSIVE)?, place))
-            });
-            let (tree, place) = bound.at(Layer::Root, || format!("bind /{name}"))?;
-            writable.push((name, tree, place));
-        }
         let attr = MountAttr { set: sys::ATTR_RDONLY, ..MountAttr::default() };
-        sys::mount_setattr(self.mount.as_fd(), &attr, false).at(Layer::Root, || "make the root read-only".into())?;
-        for (name, tree, place) in writable {
-            attach(&tree, &place, "").at(Layer::Root, || format!("bind /{name} writable"))?;
-        }
-        Ok(())
+        sys::mount_setattr(self.mount.as_fd(), &attr, false).at(Layer::Root, || "make the root read-only".into())
     }
 
     /// Changes to this root and lets the old one go.
     pub(crate) fn enter(self) -> Result<(), LaunchError> {
         let entered = (|| {
             rustix::process::fchdir(&self.mount)?;
-            // Both at one place: the old root then lies on top of the new one, and is taken off.
+            // Both at one place: the old root, and what lies on it, then lie on top of the new one, and are taken off.
             rustix::process::pivot_root(".", ".")?;
-            rustix::mount::unmount(".", UnmountFlags::DETACH)?;
+            for _ in 0..=self.beneath {
+                rustix::mount::unmount(".", UnmountFlags::DETACH)?;
+            }
             rustix::process::chdir("/")
         })();
         entered.at(Layer::Root, || "change the root".into())
@@ -156,8 +164,7 @@ fn layers(upper: &Upper) -> Result<(OwnedFd, OwnedFd), LaunchError> {
             Ok((below(&mount, "upper".as_ref()).map_err(at)?, below(&mount, "work".as_ref()).map_err(at)?))
         }
         Upper::Device { device, fstype, options, upper, work } => {
-            let mount = mount_device(device, fstype, options)
-                .at(Layer::Root, || format!("mount {} as {fstype}", device.display()))?;
+            let mount = mount_device(device, fstype, options).at(Layer::Root, || format!("mount {} as {fstype}", device.display()))?;
             Ok((below(&mount, upper).map_err(at)?, below(&mount, work).map_err(at)?))
         }
     }

@@ -47,7 +47,8 @@ pub fn launch(
     let id_maps = IdMaps::make(spec)?;
     // Who the launcher is, before a user namespace makes it nobody.
     let caller = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-    let cloned = sys::clone_process(namespaces(&spec.walls, spec.identity)).at(Layer::Namespaces, || "make the namespaces of a sandbox".into())?;
+    let cloned =
+        sys::clone_process(namespaces(&spec.walls, spec.identity)).at(Layer::Namespaces, || "make the namespaces of a sandbox".into())?;
     match cloned {
         Cloned::Parent { pid, pidfd } => {
             report(pid, pidfd.as_fd()).at(Layer::Namespaces, || "tell the host the first process of a sandbox".into())?;
@@ -78,9 +79,7 @@ fn namespaces(walls: &Walls, identity: Identity) -> libc::c_int {
 /// Enters the guest's groups, and opens those of the commands while there is the right to.
 fn enter_cgroups(spec: &Spec) -> Result<Vec<OwnedFd>, LaunchError> {
     let Some(join) = &spec.cgroup else { return Ok(Vec::new()) };
-    let open = |path: &PathBuf| {
-        OpenOptions::new().write(true).open(path).at(Layer::Cgroup, || format!("open {}", path.display()))
-    };
+    let open = |path: &PathBuf| OpenOptions::new().write(true).open(path).at(Layer::Cgroup, || format!("open {}", path.display()));
     for path in &join.guest {
         open(path)?.write_all(b"0").at(Layer::Cgroup, || format!("enter the control group {}", path.display()))?;
     }

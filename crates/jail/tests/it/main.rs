@@ -2,5 +2,6 @@
 
 use lazaret_jail as jail;
 
+mod cgroups;
 mod support;
 mod walls;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Read as _;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -49,7 +49,10 @@ pub(crate) struct Case {
 
 impl Case {
     pub(crate) fn new(rootless: bool) -> Self {
-        assert!(rustix::process::geteuid().is_root(), "these tests need root: run them as root (they become an ordinary user where they must)");
+        assert!(
+            rustix::process::geteuid().is_root(),
+            "these tests need root: run them as root (they become an ordinary user where they must)"
+        );
         let dir = tempfile::Builder::new().prefix("lazaret-jail").tempdir().expect("a directory");
         let at = |name: &str| dir.path().join(name);
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("mode");
@@ -58,7 +61,9 @@ impl Case {
         }
         image(&at("image"));
         let guest = at("guest");
-        fs::copy(env!("CARGO_BIN_EXE_jail-probe"), &guest).expect("copy of the probe");
+        // Not copied by this process: another test's fork would hold the file open for writing while it is started.
+        let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_jail-probe")).arg(&guest).status().expect("cp");
+        assert!(copied.success());
         if rootless {
             let owner = format!("{CALLER}:{CALLER}");
             let status = Command::new("chown").args(["-Rh", &owner]).arg(dir.path()).status().expect("chown");
@@ -81,6 +86,17 @@ impl Case {
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
+    }
+
+    /// An empty writable layer, as each new sandbox has one.
+    pub(crate) fn fresh_layer(&self) {
+        for name in ["upper", "work"] {
+            fs::remove_dir_all(self.path(name)).expect("removed");
+            fs::create_dir(self.path(name)).expect("made");
+            if self.rootless {
+                chown(self.path(name), Some(CALLER), Some(CALLER)).expect("owner");
+            }
+        }
     }
 
     /// Runs a shell script in the sandbox.
@@ -148,5 +164,8 @@ fn image(root: &Path) {
         }
     }
     fs::write(root.join("opt/lazaret/bin/lazaret-guest"), "").expect("mount point");
+    for link in ["ipc", "mini"] {
+        symlink("lazaret-guest", root.join("opt/lazaret/bin").join(link)).expect("link");
+    }
     fs::write(root.join("etc/passwd"), "sandbox:x:1000:1000::/home/sandbox:/bin/sh\n").expect("passwd");
 }

@@ -24,9 +24,7 @@ fn main() {
         let _ = std::io::stderr().write_all(serde_json::to_string(error).unwrap_or_default().as_bytes());
         FAILED
     };
-    let report = |pid: i32, pidfd: std::os::fd::BorrowedFd<'_>| {
-        jail::scm::send(control.as_fd(), &pid.to_le_bytes(), &[pidfd]).map(drop)
-    };
+    let report = |pid: i32, pidfd: std::os::fd::BorrowedFd<'_>| jail::scm::send(control.as_fd(), &pid.to_le_bytes(), &[pidfd]).map(drop);
     let launched = jail::launch(control.as_fd(), &spec, fds, report, |stand| match stand {
         Ok(stand) => run(&stand, &argv),
         Err(error) => tell(&error),
