@@ -6,7 +6,7 @@ use rusqlite::{Connection, Row};
 use crate::error::Doing;
 use crate::row::{int, json, parsed, to_json};
 use crate::session::{check_limit, missing};
-use crate::turn::{Fence, TurnRow, read_turn, set_state};
+use crate::turn::{Fence, TurnRow, next_fence, read_turn, set_state};
 use crate::writer::Kind;
 use crate::{Store, StoreError};
 
@@ -33,7 +33,7 @@ pub struct Spool {
 pub struct Record {
     /// The turn.
     pub turn: TurnId,
-    /// The lease under which the caller works; the turn's own `fence` for one that nobody works on.
+    /// The lease under which the caller works; the turn's own `fence`, as read, for one that nobody works on.
     pub fence: Fence,
     /// What to log, in order. The last one is a `result` if and only if `change` ends the turn.
     pub events: Vec<EventKind>,
@@ -131,6 +131,12 @@ fn write_record(conn: &Connection, record: Record, bodies: &[String]) -> Result<
     }
     if let Some(change) = record.change {
         set_state(conn, &turn, change, record.now)?;
+        if change == TurnEvent::Release {
+            // Whoever gave the turn back must not be able to end it.
+            let fence = next_fence(conn, &turn.session)?;
+            let mut statement = conn.prepare_cached("UPDATE turns SET fence = ?2 WHERE id = ?1").doing(doing)?;
+            statement.execute((turn.id.as_str(), int("fence", fence.0)?)).doing(doing)?;
+        }
     }
     let result = events.last().and_then(|e| if let EventKind::Result(r) = &e.kind { Some(r) } else { None });
     let spool = record.spool.map(|s| int("spool", s.last)).transpose()?;

@@ -77,7 +77,7 @@ pub struct TurnRow {
     pub n: u64,
     /// Where it stands.
     pub state: TurnState,
-    /// The number of its last lease; 0 before the first.
+    /// The number of its last lease, or a higher one since that was given up; 0 before the first.
     pub fence: Fence,
     /// How often it has been leased.
     pub tries: u64,
@@ -229,16 +229,23 @@ fn lease(conn: &Connection, id: &TurnId, now: Timestamp) -> Result<Lease, StoreE
     if let Some(other) = other {
         return Err(StoreError::Conflict(format!("turn `{other}` of the same session comes first")));
     }
-    let sql = "UPDATE sessions SET last_fence = last_fence + 1, updated_ms = max(updated_ms, ?2) WHERE id = ?1 RETURNING last_fence, engine_session";
+    let fence = next_fence(conn, &turn.session)?;
+    let sql = "UPDATE sessions SET updated_ms = max(updated_ms, ?2) WHERE id = ?1 RETURNING engine_session";
     let mut statement = conn.prepare_cached(sql).doing(doing)?;
-    let (fence, engine_session): (u64, Option<String>) =
-        statement.query_row((turn.session.as_str(), int("now", now.0)?), |r| Ok((r.get(0)?, r.get(1)?))).doing(doing)?;
+    let engine_session: Option<String> = statement.query_row((turn.session.as_str(), int("now", now.0)?), |r| r.get(0)).doing(doing)?;
     // A new lease means a new guest, whose frames count from 1 again.
     let sql = "UPDATE turns SET fence = ?2, tries = tries + 1, spool = 0, sandbox = NULL WHERE id = ?1";
     let mut statement = conn.prepare_cached(sql).doing(doing)?;
-    statement.execute((id.as_str(), int("fence", fence)?)).doing(doing)?;
+    statement.execute((id.as_str(), int("fence", fence.0)?)).doing(doing)?;
     let tries = turn.tries + 1;
-    Ok(Lease { turn: turn.id, session: turn.session, fence: Fence(fence), tries, engine_session, spec: turn.spec })
+    Ok(Lease { turn: turn.id, session: turn.session, fence, tries, engine_session, spec: turn.spec })
+}
+
+/// A number above all that were given out in the session.
+pub(crate) fn next_fence(conn: &Connection, session: &SessionId) -> Result<Fence, StoreError> {
+    let sql = "UPDATE sessions SET last_fence = last_fence + 1 WHERE id = ?1 RETURNING last_fence";
+    let mut statement = conn.prepare_cached(sql).doing("fence a turn")?;
+    statement.query_row([session.as_str()], |r| r.get(0)).map(Fence).doing("fence a turn")
 }
 
 /// The only writer of `turns.state` after a turn was accepted.

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::EgressRule;
+use model::{Code, EgressRule, EventKind};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::head::Target;
@@ -114,4 +114,16 @@ pub struct Report {
     pub received: u64,
     /// How long it took.
     pub time: Duration,
+}
+
+impl Report {
+    /// What the session's log says of it: the host that was refused, why, and the line that would allow it. `None` for
+    /// what was allowed, or failed for another reason than the policy. Whoever logs it should bound how many, since a
+    /// sandbox can ask as often as it likes.
+    #[must_use]
+    pub fn notice(&self) -> Option<EventKind> {
+        let failure = self.refusal.as_ref().map(Refusal::failure).filter(|f| f.code == Code::EgressDenied)?;
+        let hint = failure.hint.map(|hint| format!("; {hint}")).unwrap_or_default();
+        Some(EventKind::Notice { text: format!("{}{hint}", failure.message) })
+    }
 }

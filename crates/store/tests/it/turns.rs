@@ -130,10 +130,12 @@ async fn whoever_lost_the_lease_writes_nothing() {
     let old = running(&store, &session).await;
     let release = Record::new(old.turn.clone(), old.fence, vec![], NOW).change(TurnEvent::Release);
     store.record(release).await.unwrap();
+    let fail = Record::new(old.turn.clone(), old.fence, vec![result(Outcome::Failed, None)], NOW).change(TurnEvent::Fail);
+    assert!(matches!(store.record(fail).await, Err(StoreError::StaleFence { .. })), "not even before somebody else has it");
     let new = store.lease_turn(&old.turn, NOW).await.unwrap();
-    assert_eq!((new.fence, new.tries), (Fence(2), 2));
+    assert_eq!((new.fence > old.fence, new.tries), (true, 2));
     let stale = store.append_events(&old.turn, old.fence, vec![text("late")], NOW).await;
-    assert!(matches!(stale, Err(StoreError::StaleFence { given: 1, held: 2, .. })));
+    assert!(matches!(stale, Err(StoreError::StaleFence { given: 1, held: 3, .. })));
     let cancel = Record::new(old.turn.clone(), old.fence, vec![result(Outcome::Cancelled, None)], NOW).change(TurnEvent::Cancel);
     assert!(matches!(store.record(cancel).await, Err(StoreError::StaleFence { .. })));
     assert!(store.events(&session, 0, 10).await.unwrap().is_empty());

@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::future::BoxFuture;
+use model::EventKind;
 use tokio::io::DuplexStream;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -166,7 +167,12 @@ async fn without_a_rule_nothing_is_asked_or_dialled() {
     assert!(body["error"]["message"].as_str().unwrap().contains(&world.good()), "{body}");
     assert!(body["error"]["hint"].as_str().unwrap().contains(&format!("\"{}\"", world.good())), "{body}");
     assert_eq!((world.names.asked.load(Ordering::SeqCst), world.accepted()), (0, 0));
+    let watched = Policy { watch: world.policy(&[]).watch, ..Policy::default() };
+    world.connect(watched, &world.good(), "").await;
+    let Some(EventKind::Notice { text }) = world.last().notice() else { panic!("a refusal is an event") };
+    assert!(text.contains(&format!("add \"{}\" to `max` under [egress]", world.good())), "{text}");
     assert!(world.connect(world.policy(&["good.test"]), &world.good(), "").await.starts_with(OK));
+    assert_eq!(world.last().notice(), None);
 }
 
 #[tokio::test]
@@ -364,6 +370,16 @@ async fn hosts_that_do_not_answer_are_named() {
     world.port = closed;
     assert_eq!(status(&world.connect(world.policy(&["good.test"]), &world.good(), "").await), "502");
     assert!(matches!(world.last().refusal, Some(Refusal::Unreachable(_))));
+}
+
+#[tokio::test]
+async fn an_address_of_this_machine_is_known_when_it_answers() {
+    let world = world(&[]).await;
+    let target = Target { host: "good.test".into(), port: world.port };
+    let address = [LOOPBACK.parse().unwrap()];
+    assert!(world.egress.dial(&target, &address, &world.policy(&[])).await.is_ok());
+    let refused = world.egress.dial(&target, &address, &Policy::default()).await.unwrap_err();
+    assert!(matches!(refused, Refusal::Address { range: "this machine's own", .. }));
 }
 
 #[tokio::test]
