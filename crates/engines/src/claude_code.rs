@@ -51,7 +51,9 @@ impl Engine for ClaudeCode {
                 launch.argv.extend([flag.to_owned(), value.to_owned()]);
             }
         }
-        launch.stdin = Some(plan.prompt.as_bytes().to_vec());
+        // A prompt is for the model. With a slash in front it would be a command to the program instead.
+        let guard = if plan.prompt.starts_with('/') { " " } else { "" };
+        launch.stdin = Some(format!("{guard}{}", plan.prompt).into_bytes());
         Ok(launch)
     }
 

@@ -46,6 +46,15 @@ fn no_prompt_stands_in_an_argument_or_the_environment() {
     }
 }
 
+/// Who writes a prompt may not be who may clear a session or change its settings.
+#[test]
+fn a_prompt_is_no_command_to_the_program() {
+    let engine = engines::by_name("claude-code").expect("built in");
+    let program = render::program(engine);
+    let launch = engine.plan(&plan("/clear", &program, engines::Wire::Anthropic)).expect("a plan");
+    assert_eq!(launch.stdin.as_deref(), Some(&b" /clear"[..]));
+}
+
 #[test]
 fn what_cannot_be_given_to_an_engine_is_refused_with_its_field() {
     let program = engines::ProgramPath::native("/opt/x");
