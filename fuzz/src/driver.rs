@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    mutate::{Numbers, mutate},
+    mutate::{INPUT_BYTES_MAX, Numbers, mutate},
     targets::Target,
 };
 
@@ -86,10 +86,21 @@ fn corpus_dir(target: &Target) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target.corpus)
 }
 
-/// The files of the target's corpus, in the order of their names.
+/// The files of the target's corpus, in the order of their names, and then what was recorded.
 fn corpus(target: &Target) -> Vec<Vec<u8>> {
-    let Ok(entries) = std::fs::read_dir(corpus_dir(target)) else { return Vec::new() };
-    let mut paths: Vec<PathBuf> = entries.filter_map(|entry| entry.ok().map(|e| e.path())).collect();
+    let mut starts = files(&corpus_dir(target), |_| true);
+    if let Some(dir) = target.recorded {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(dir);
+        let lines = files(&dir, |path| path.extension().is_some_and(|e| e == "jsonl"));
+        // The first byte of an input is not the engine's: it says where to cut.
+        starts.extend(lines.into_iter().map(|bytes| [&[8], &bytes[..bytes.len().min(INPUT_BYTES_MAX - 1)]].concat()));
+    }
+    starts
+}
+
+fn files(dir: &Path, is_wanted: impl Fn(&Path) -> bool) -> Vec<Vec<u8>> {
+    let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
+    let mut paths: Vec<PathBuf> = entries.filter_map(|entry| entry.ok().map(|e| e.path())).filter(|path| is_wanted(path)).collect();
     paths.sort();
     paths.iter().filter_map(|path| std::fs::read(path).ok()).collect()
 }
@@ -151,7 +162,7 @@ mod tests {
 
     #[test]
     fn an_input_that_breaks_a_target_is_found_and_kept() {
-        let target = Target { name: "breaks", corpus: "wire_door", words: &[b"\n"], run: breaks };
+        let target = Target { name: "breaks", corpus: "wire_door", recorded: None, words: &[b"\n"], run: breaks };
         let Verdict::Failed { why, kept } = drive(&target, 1, Duration::from_secs(30)) else { panic!("not found") };
         assert_eq!(why, "panicked: two newlines");
         let input = std::fs::read(&kept).expect("kept");
@@ -161,7 +172,7 @@ mod tests {
 
     #[test]
     fn a_target_without_a_corpus_fails() {
-        let target = Target { name: "none", corpus: "no-such-corpus", words: &[], run: |_| 0 };
+        let target = Target { name: "none", corpus: "no-such-corpus", recorded: None, words: &[], run: |_| 0 };
         assert!(matches!(drive(&target, 1, Duration::ZERO), Verdict::Failed { .. }));
     }
 

@@ -7,15 +7,43 @@ use model::{EventKind, Outcome};
 
 use super::{Target, hash};
 
-pub(crate) const CLAUDE_CODE: Target =
-    Target { name: "engine_claude_code", corpus: "engine_claude_code", words: WORDS, run: |i| output("claude-code", i) };
-pub(crate) const CODEX: Target = Target { name: "engine_codex", corpus: "engine_codex", words: WORDS, run: |i| output("codex", i) };
-pub(crate) const OPENCODE: Target =
-    Target { name: "engine_opencode", corpus: "engine_opencode", words: WORDS, run: |i| output("opencode", i) };
-pub(crate) const GEMINI: Target = Target { name: "engine_gemini", corpus: "engine_gemini", words: WORDS, run: |i| output("gemini", i) };
-pub(crate) const MINI: Target = Target { name: "engine_mini", corpus: "engine_mini", words: WORDS, run: |i| output("mini", i) };
+pub(crate) const CLAUDE_CODE: Target = Target {
+    name: "engine_claude_code",
+    corpus: "engine_claude_code",
+    recorded: Some("crates/engines/tests/transcripts/claude-code"),
+    words: WORDS,
+    run: |i| output("claude-code", i),
+};
+pub(crate) const CODEX: Target = Target {
+    name: "engine_codex",
+    corpus: "engine_codex",
+    recorded: Some("crates/engines/tests/transcripts/codex"),
+    words: WORDS,
+    run: |i| output("codex", i),
+};
+pub(crate) const OPENCODE: Target = Target {
+    name: "engine_opencode",
+    corpus: "engine_opencode",
+    recorded: Some("crates/engines/tests/transcripts/opencode"),
+    words: WORDS,
+    run: |i| output("opencode", i),
+};
+pub(crate) const GEMINI: Target = Target {
+    name: "engine_gemini",
+    corpus: "engine_gemini",
+    recorded: Some("crates/engines/tests/transcripts/gemini"),
+    words: WORDS,
+    run: |i| output("gemini", i),
+};
+pub(crate) const MINI: Target = Target {
+    name: "engine_mini",
+    corpus: "engine_mini",
+    recorded: Some("crates/engines/tests/transcripts/mini"),
+    words: WORDS,
+    run: |i| output("mini", i),
+};
 pub(crate) const TEXT: Target =
-    Target { name: "engine_text", corpus: "engine_text", words: WORDS, run: |i| output("program:/bin/engine", i) };
+    Target { name: "engine_text", corpus: "engine_text", recorded: None, words: WORDS, run: |i| output("program:/bin/engine", i) };
 
 const WORDS: &[&[u8]] = &[
     b"\n", b"\r\n", b"{", b"}", b"[", b"]", b"null", b"true", b"-1", b"1e309", b"18446744073709551616", b"\\ud800", b"\\u001b[31m",

@@ -16,6 +16,7 @@ use super::{Target, hash};
 pub(crate) const EGRESS_HEAD: Target = Target {
     name: "egress_head",
     corpus: "egress_head",
+    recorded: None,
     words: &[
         b"\r\n", b"\n", b"\r", b"\0", b" ", b"\t", b"CONNECT ", b"GET ", b" HTTP/1.1", b"Host: ", b"host:", b"Content-Length: 1\r\n",
         b"Transfer-Encoding: chunked\r\n", b":443", b"@", b"[::1]", b"%00", b"example.com", b"127.0.0.1", b"\xe3\x80\x82",
@@ -25,6 +26,7 @@ pub(crate) const EGRESS_HEAD: Target = Target {
 pub(crate) const TLS_HELLO: Target = Target {
     name: "egress_tls_hello",
     corpus: "egress_tls_hello",
+    recorded: None,
     words: &[b"\x16\x03\x01", b"\x00\x00", b"example.com", b"\x01\x00", b"\xff\xff", b"\xfe\x0d"],
     run: hello,
 };
@@ -32,6 +34,7 @@ pub(crate) const TLS_HELLO: Target = Target {
 pub(crate) const METER: Target = Target {
     name: "gateway_meter",
     corpus: "gateway_meter",
+    recorded: None,
     words: &[
         b"data:", b"\n\n", b"\r\n", b"\r", b"[DONE]", b"{", b"}", b"[", b"]", b"\\u0075", b"\\\"", b"\"", b"null", b"-1", b"1e3", b"0.5",
         b"18446744073709551616", b"\"usage\":{", b"\"input_tokens\":7", b"\"output_tokens\":7", b"\"prompt_tokens\":7",
@@ -43,6 +46,7 @@ pub(crate) const METER: Target = Target {
 pub(crate) const TAPE: Target = Target {
     name: "gateway_tape",
     corpus: "gateway_tape",
+    recorded: None,
     words: &[b"\n", b"{", b"}", b"\"e\":", b"\"hash\":", b"null", b"[]", b"\xff"],
     run: tape_file,
 };

@@ -17,6 +17,8 @@ pub(crate) struct Target {
     pub(crate) name: &'static str,
     /// The directory of fuzz/corpus that holds its starts.
     pub(crate) corpus: &'static str,
+    /// A directory of recorded output, from the root of the workspace, whose JSON lines are starts as well.
+    pub(crate) recorded: Option<&'static str>,
     /// Byte strings that mean something to it.
     pub(crate) words: &'static [&'static [u8]],
     /// Tries one input.

@@ -7,17 +7,24 @@ use super::{Target, hash};
 pub(crate) const EGRESS_RULE: Target = Target {
     name: "model_egress_rule",
     corpus: "model_egress_rule",
+    recorded: None,
     words: &[b":", b"/", b",", b".", b"..", b"@", b"%", b"\0", b"[::1]", b"0x7f.1", b"127.1", b"xn--", b":443", b",GET", b"\xc2\xad"],
     run: egress_rule,
 };
 pub(crate) const AMOUNTS: Target = Target {
     name: "model_amounts",
     corpus: "model_amounts",
+    recorded: None,
     words: &[b"k", b"t", b"ms", b"h", b".", b"1000000", b"18446744073709551615"],
     run: amounts,
 };
-pub(crate) const IDENTITIES: Target =
-    Target { name: "model_identities", corpus: "model_identities", words: &[b"ses_", b"0123456789abcdef", b"../"], run: identities };
+pub(crate) const IDENTITIES: Target = Target {
+    name: "model_identities",
+    corpus: "model_identities",
+    recorded: None,
+    words: &[b"ses_", b"0123456789abcdef", b"../"],
+    run: identities,
+};
 
 /// A rule that was read prints to a rule that reads the same, and its host is one that every program reads the same.
 fn egress_rule(input: &[u8]) -> u64 {

@@ -11,6 +11,7 @@ use super::{Target, hash};
 pub(crate) const UNPACK: Target = Target {
     name: "sandbox_unpack",
     corpus: "sandbox_unpack",
+    recorded: None,
     words: &[
         b"../", b"/etc/passwd", b"a/b", b"\0", b"0000644\0", b"0004755\0", b"ustar\0", b"L", b"x", b"1", b"2", b"3", b"6",
         b"77777777777\0", b"17 path=../../x\n",

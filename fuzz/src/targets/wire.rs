@@ -4,11 +4,17 @@ use wire::{DOOR_LINE_BYTES_MAX, Decoder, Door, FRAME_BYTES_MAX, Frame, FrameErro
 
 use super::{Target, hash};
 
-pub(crate) const FRAMES: Target = Target { name: "wire_frames", corpus: "wire_frames", words: WORDS, run: frames };
-pub(crate) const FROM_GUEST: Target = Target { name: "wire_from_guest", corpus: "wire_from_guest", words: WORDS, run: from_guest };
-pub(crate) const TO_GUEST: Target = Target { name: "wire_to_guest", corpus: "wire_to_guest", words: WORDS, run: to_guest };
-pub(crate) const DOOR: Target =
-    Target { name: "wire_door", corpus: "wire_door", words: &[b"lazaret/1 ", b"control", b"egress", b"\n", b"\0"], run: door };
+pub(crate) const FRAMES: Target = Target { name: "wire_frames", corpus: "wire_frames", recorded: None, words: WORDS, run: frames };
+pub(crate) const FROM_GUEST: Target =
+    Target { name: "wire_from_guest", corpus: "wire_from_guest", recorded: None, words: WORDS, run: from_guest };
+pub(crate) const TO_GUEST: Target = Target { name: "wire_to_guest", corpus: "wire_to_guest", recorded: None, words: WORDS, run: to_guest };
+pub(crate) const DOOR: Target = Target {
+    name: "wire_door",
+    corpus: "wire_door",
+    recorded: None,
+    words: &[b"lazaret/1 ", b"control", b"egress", b"\n", b"\0"],
+    run: door,
+};
 
 const WORDS: &[&[u8]] = &[
     b"{", b"}", b"[", b"\"", b"null", b"-1", b"1e999", b"99999999999999999999", b"\\u0000", b"\"pid\":", b"\"lease\":", b"\"code\":",
