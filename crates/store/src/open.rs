@@ -262,3 +262,31 @@ fn boot() -> String {
 fn damaged(path: &Path, why: impl Into<String>) -> StoreError {
     StoreError::Damaged { path: path.to_owned(), why: why.into() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The settings that durability and safety rest on, read back from the connections that are used.
+    #[test]
+    fn connections_are_set_up_as_promised() {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        let dir = tempfile::Builder::new().permissions(mode).tempdir().unwrap();
+        let path = dir.path().join("lazaret.db");
+        let opened = Opened::new(&path).unwrap();
+        let reader = reader(&path).unwrap();
+        let number = |conn: &Connection, name: &str| conn.pragma_query_value(None, name, |r| r.get::<_, i64>(0)).unwrap();
+        assert_eq!(opened.conn.pragma_query_value(None, "journal_mode", |r| r.get::<_, String>(0)).unwrap(), "wal");
+        assert_eq!(number(&opened.conn, "synchronous"), 2, "FULL");
+        for conn in [&opened.conn, &reader] {
+            assert_eq!(number(conn, "foreign_keys"), 1);
+            assert_eq!(number(conn, "trusted_schema"), 0);
+            assert_eq!(number(conn, "cell_size_check"), 1);
+            assert!(conn.db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE).unwrap());
+            assert!(conn.db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE).unwrap());
+        }
+        assert!(reader.execute("DELETE FROM meta", []).is_err(), "readers only read");
+        assert_eq!(version(&opened.conn).unwrap() as usize, MIGRATIONS.len());
+        assert_eq!(opened.mark.read(), opened.commits);
+    }
+}
