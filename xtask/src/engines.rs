@@ -1,8 +1,8 @@
-//! The pinned engines that whole-turn tests run, from the package registry, each file checked against its lock.
+//! The package files of the pinned engines, from the registry, each checked against its lock.
 //!
-//! Under target/test-engines lie `registry/`, the package files under the paths that a registry serves them at (so that
-//! a server on loopback can stand in for one), and `<engine>/`, each engine as an installation has it. The place does
-//! not depend on the build directory: tests find it by the place of their crate. No script of a package is ever run.
+//! They lie in target/test-engines/registry under the paths that a registry serves them at, so that a server on loopback
+//! can stand in for one and tests install engines as users do. The place does not depend on the build directory: tests
+//! find it by the place of their crate. No script of a package is ever run.
 
 use std::path::{Path, PathBuf};
 
@@ -20,8 +20,6 @@ struct Package {
     version: String,
     /// The expected SHA-512 of the file, in hexadecimal.
     sha512: String,
-    /// The directory under node_modules.
-    directory: String,
 }
 
 impl Package {
@@ -32,7 +30,7 @@ impl Package {
         let sha512 =
             integrity.strip_prefix("sha512-").and_then(hex_of_base64).with_context(|| format!("the integrity of {name} is no SHA-512"))?;
         let version = text("version").with_context(|| format!("{name} has no version"))?;
-        Ok(Self { directory: text("alias").unwrap_or_else(|| name.clone()), name, version, sha512 })
+        Ok(Self { name, version, sha512 })
     }
 
     /// The path under a registry's address.
@@ -42,9 +40,9 @@ impl Package {
     }
 }
 
-/// Fetches and unpacks what is not there yet.
-pub(crate) fn install() -> Result<()> {
-    let dir = run::root().join("target/test-engines");
+/// Fetches what is not there yet.
+pub(crate) fn fetch() -> Result<()> {
+    let registry = run::root().join("target/test-engines/registry");
     let mut locks: Vec<PathBuf> = std::fs::read_dir(run::root().join(LOCKS))
         .with_context(|| format!("failed to list {LOCKS}"))?
         .filter_map(|entry| entry.ok().map(|e| e.path()))
@@ -56,40 +54,25 @@ pub(crate) fn install() -> Result<()> {
     }
     for lock in locks {
         let text = std::fs::read_to_string(&lock).with_context(|| format!("failed to read {}", lock.display()))?;
-        engine(&dir, &text).with_context(|| format!("failed to set up the engine of {}", lock.display()))?;
+        engine(&registry, &text).with_context(|| format!("failed to fetch the engine of {}", lock.display()))?;
     }
     Ok(())
 }
 
-fn engine(dir: &Path, lock: &str) -> Result<()> {
+fn engine(registry: &Path, lock: &str) -> Result<()> {
     let table: Table = lock.parse()?;
     if table.get("arch").and_then(Value::as_str).is_some_and(|arch| arch != std::env::consts::ARCH) {
         return Ok(());
     }
-    let name = table.get("engine").and_then(Value::as_str).context("the lock names no engine")?;
-    let place = dir.join(name);
-    let stamp = dir.join(format!("{name}.lock"));
-    if place.exists() && std::fs::read_to_string(&stamp).is_ok_and(|found| found == lock) {
-        return Ok(());
-    }
-    if place.exists() {
-        std::fs::remove_dir_all(&place).with_context(|| format!("failed to remove {}", place.display()))?;
-    }
     let packages = table.get("package").and_then(Value::as_array).context("the lock lists no package")?;
-    for package in packages {
-        let package = Package::read(package)?;
-        let file = fetch(&dir.join("registry"), &package)?;
-        unpack(&file, &place.join("node_modules").join(&package.directory))?;
-    }
-    // Written last: an interrupted installation is done again.
-    std::fs::write(&stamp, lock).with_context(|| format!("failed to write {}", stamp.display()))
+    packages.iter().try_for_each(|package| file(registry, &Package::read(package)?))
 }
 
-/// The package file, from the registry when it is not there or is not the right one.
-fn fetch(registry: &Path, package: &Package) -> Result<PathBuf> {
+/// Sees to it that the package file is there and is the right one.
+fn file(registry: &Path, package: &Package) -> Result<()> {
     let file = registry.join(package.path());
     if file.exists() && sha512(&file)? == package.sha512 {
-        return Ok(file);
+        return Ok(());
     }
     let into = file.parent().context("a package path has a directory")?;
     std::fs::create_dir_all(into).with_context(|| format!("failed to make {}", into.display()))?;
@@ -104,14 +87,7 @@ fn fetch(registry: &Path, package: &Package) -> Result<PathBuf> {
         std::fs::remove_file(&file)?;
         bail!("{wanted} has the SHA-512 {found}, but its lock says {}", package.sha512);
     }
-    Ok(file)
-}
-
-fn unpack(file: &Path, into: &Path) -> Result<()> {
-    std::fs::create_dir_all(into).with_context(|| format!("failed to make {}", into.display()))?;
-    let (file, into) = (file.to_string_lossy(), into.to_string_lossy());
-    let flags = ["-xzf", &file, "-C", &into, "--strip-components=1", "--no-same-owner", "--no-same-permissions"];
-    run::output("tar", &flags).map(drop)
+    Ok(())
 }
 
 fn sha512(file: &Path) -> Result<String> {

@@ -18,7 +18,6 @@ const PROGRAMS: &[Needed] = &[
     Needed { program: "awk", package: "mawk", what_for: "runs inside the sandbox" },
     Needed { program: "node", package: "nodejs", what_for: "the gemini engine" },
     Needed { program: "npm", package: "npm", what_for: "fetches the packages of the engines" },
-    Needed { program: "tar", package: "tar", what_for: "unpacks them" },
     Needed { program: "mkfs.btrfs", package: "btrfs-progs", what_for: "the disk limit" },
     Needed { program: "useradd", package: "passwd", what_for: "the user of the rootless tests" },
 ];

@@ -56,7 +56,7 @@ pub(crate) fn run(names: &[&str]) -> Result<()> {
     let began = Instant::now();
     setup::machine()?;
     if stages.contains(&Stage::E2e) {
-        engines::install()?;
+        engines::fetch()?;
     }
     let mut rows = vec![("set-up", began.elapsed(), Tally::default())];
     for stage in stages {
