@@ -1,6 +1,6 @@
 //! Using up what the host has.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -88,26 +88,36 @@ fn inotify(_: &str) -> Outcome {
     stopped_at(count, None)
 }
 
-/// `DIR:MEBIBYTES`: writes until it is refused.
+/// The size of one file of [`fill`], below any limit on single files.
+const FILE_MEBIBYTES: u64 = 16;
+
+/// `DIR:MEBIBYTES`: writes files until it is refused, then removes them.
 fn fill(argument: &str) -> Outcome {
-    let (dir, most) = argument.rsplit_once(':').unwrap_or((argument, "512"));
+    let (dir, most) = argument.rsplit_once(':').ok_or(Errno(libc::EINVAL))?;
     let most: u64 = most.parse().map_err(|_| Errno(libc::EINVAL))?;
-    let path = format!("{dir}/probe-fill");
-    let mut file = File::create(&path)?;
+    // SAFETY: asks the kernel to answer EFBIG instead of ending this process.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
     let piece = vec![7_u8; 1 << 20];
     let mut count = 0;
-    let mut error = None;
-    while count < most {
-        match file.write_all(&piece) {
-            Ok(()) => count += 1,
-            Err(e) => {
-                error = Some(Errno::from(e));
-                break;
-            }
+    let mut paths = Vec::new();
+    let result = loop {
+        if count == most {
+            break None;
         }
+        let path = format!("{dir}/probe-fill-{}", count / FILE_MEBIBYTES);
+        let wrote = OpenOptions::new().append(true).create(true).open(&path).and_then(|mut file| file.write_all(&piece));
+        if count % FILE_MEBIBYTES == 0 {
+            paths.push(path);
+        }
+        match wrote {
+            Ok(()) => count += 1,
+            Err(error) => break Some(Errno::from(error)),
+        }
+    };
+    for path in paths {
+        let _ = fs::remove_file(path);
     }
-    let _ = fs::remove_file(&path);
-    stopped_at(count, error)
+    stopped_at(count, result)
 }
 
 /// `DIR:COUNT`: empty files until it is refused.

@@ -93,9 +93,8 @@ fn xattr(argument: &str) -> Outcome {
     call(libc::SYS_setxattr, &[address(&text(path)), address(&text(name)), place, size, 0]).map(Value::from)
 }
 
-/// Every entry below, without following links and without other file systems.
+/// Every entry below, without following links.
 fn walk(root: &Path, mut visit: impl FnMut(&Path, &fs::Metadata)) {
-    let Ok(top) = fs::symlink_metadata(root) else { return };
     let mut open: Vec<PathBuf> = vec![root.to_owned()];
     let mut entries = 0;
     while let Some(dir) = open.pop() {
@@ -107,7 +106,7 @@ fn walk(root: &Path, mut visit: impl FnMut(&Path, &fs::Metadata)) {
             let path = entry.path();
             let Ok(meta) = fs::symlink_metadata(&path) else { continue };
             visit(&path, &meta);
-            if meta.is_dir() && meta.dev() == top.dev() {
+            if meta.is_dir() {
                 open.push(path);
             }
         }
@@ -160,7 +159,8 @@ fn canary(text: &str) -> Outcome {
     for top in fs::read_dir("/")?.flatten() {
         if !["usr", "proc", "sys", "dev"].contains(&&*top.file_name().to_string_lossy()) {
             let path = top.path();
-            if path.is_dir() {
+            let Ok(meta) = fs::symlink_metadata(&path) else { continue };
+            if meta.is_dir() {
                 walk(&path, |path, meta| {
                     if meta.is_file()
                         && !path.ends_with("escape_probe")
@@ -169,7 +169,7 @@ fn canary(text: &str) -> Outcome {
                         files.push(path.to_owned());
                     }
                 });
-            } else {
+            } else if meta.is_file() {
                 files.push(path);
             }
         }

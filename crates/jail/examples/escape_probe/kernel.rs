@@ -16,6 +16,7 @@ pub(crate) const ATTACKS: &[(&str, Attack)] = &[
     ("clone", clone),
     ("clone3-user", clone3_user),
     ("setns-init", setns_init),
+    ("userns-mount", userns_mount),
     ("mount-tmpfs", |at| mount("none", at, "tmpfs", 0)),
     ("mount-proc", |at| mount("none", at, "proc", 0)),
     ("mount-cgroup", mount_cgroup),
@@ -50,7 +51,8 @@ pub(crate) const ATTACKS: &[(&str, Attack)] = &[
     ("x32", |_| call(0x4000_0000 | libc::SYS_getpid, &[]).map(Value::from)),
     #[cfg(target_arch = "x86_64")]
     ("int80", int80),
-    ("memfd-exec", memfd_exec),
+    ("memfd-exec", |_| memfd_exec(0)),
+    ("memfd-status", memfd_status),
 ];
 
 /// Makes every call that the list refuses, each in a child; tells the errors by name.
@@ -193,20 +195,18 @@ fn int80(_: &str) -> Outcome {
     Ok(json!(answer))
 }
 
-/// Runs a program from memory: made without a word about execution, so the namespace's default decides.
-fn memfd_exec(_: &str) -> Outcome {
-    let name = text("probe");
-    let fd = call(libc::SYS_memfd_create, &[address(&name), 0])?;
-    let program = std::fs::read("/bin/true")?;
-    let mut at = 0;
-    while at < program.len() {
-        let rest = &program[at..];
-        let wrote = call(libc::SYS_write, &[fd, pointer(rest), i64::try_from(rest.len()).unwrap_or(0)])?;
-        at += usize::try_from(wrote).unwrap_or(rest.len());
-    }
+/// Mounts with the rights of a user namespace of one's own.
+fn userns_mount(at: &str) -> Outcome {
+    call(libc::SYS_unshare, &[(libc::CLONE_NEWUSER | libc::CLONE_NEWNS).into()])?;
+    mount("none", at, "tmpfs", 0)
+}
+
+/// Runs a program from memory, in a file that was made with these flags.
+fn memfd_exec(flags: u32) -> Outcome {
+    let fd = memory_file(flags, "/bin/true")?;
     let pid = fork();
     if pid == 0 {
-        let empty = text("");
+        let (name, empty) = (text("probe"), text(""));
         let arguments = [address(&name), 0];
         let error = call(libc::SYS_execveat, &[fd, address(&empty), pointer(&arguments), pointer(&[0_i64]), libc::AT_EMPTY_PATH.into()]);
         exit_now(error.err().map_or(0, |errno| errno.0));
@@ -215,4 +215,26 @@ fn memfd_exec(_: &str) -> Outcome {
         0 => Ok(json!("ran")),
         errno => Err(Errno(errno)),
     }
+}
+
+/// The walls of this very program, run from an executable file in memory.
+fn memfd_status(_: &str) -> Outcome {
+    let own = std::env::current_exe()?;
+    let fd = memory_file(libc::MFD_EXEC, &own.to_string_lossy())?;
+    let output = std::process::Command::new(format!("/proc/self/fd/{fd}")).arg("status").output()?;
+    let line: Value = serde_json::from_slice(&output.stdout).map_err(|_| Errno(libc::EIO))?;
+    Ok(line["how"].clone())
+}
+
+fn memory_file(flags: u32, program: &str) -> Result<i64, Errno> {
+    let name = text("probe");
+    let fd = call(libc::SYS_memfd_create, &[address(&name), flags.into()])?;
+    let program = std::fs::read(program)?;
+    let mut at = 0;
+    while at < program.len() {
+        let rest = &program[at..];
+        let wrote = call(libc::SYS_write, &[fd, pointer(rest), i64::try_from(rest.len()).unwrap_or(0)])?;
+        at += usize::try_from(wrote).unwrap_or(rest.len());
+    }
+    Ok(fd)
 }

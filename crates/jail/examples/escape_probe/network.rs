@@ -1,5 +1,6 @@
 //! Reaching anything but the sandbox's own loopback.
 
+use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::UnixStream;
@@ -19,6 +20,7 @@ pub(crate) const ATTACKS: &[(&str, Attack)] = &[
     ("udp", udp),
     ("abstract", |name| greeting(UnixStream::connect_addr(&std::os::unix::net::SocketAddr::from_abstract_name(name)?)?)),
     ("unix", |path| greeting(UnixStream::connect(path)?)),
+    ("door", door),
     ("interfaces", interfaces),
 ];
 
@@ -50,6 +52,20 @@ fn udp(address: &str) -> Outcome {
     let len =
         socket.recv(&mut bytes).map_err(|e| if e.kind() == std::io::ErrorKind::WouldBlock { Errno(libc::ETIMEDOUT) } else { e.into() })?;
     Ok(json!(String::from_utf8_lossy(&bytes[..len])))
+}
+
+/// Asks for a door by name. One that closes at once is no find, one that waits for more or answers is.
+fn door(name: &str) -> Outcome {
+    let mut stream = UnixStream::connect("/run/lazaret/host.sock")?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.write_all(format!("lazaret/1 {name}\n").as_bytes())?;
+    let mut bytes = [0; 64];
+    match stream.read(&mut bytes) {
+        Ok(0) => Err(Errno(libc::ENODATA)),
+        Ok(len) => Ok(json!(String::from_utf8_lossy(&bytes[..len]))),
+        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(json!("waits for more")),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// What the listener says first; an empty answer still means that it was reached.

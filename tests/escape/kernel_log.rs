@@ -1,0 +1,15 @@
+//! The kernel's log, which tells addresses and other users' doings.
+
+use crate::support::each_caller;
+
+#[test]
+fn the_kernel_log_is_closed() {
+    each_caller(|caller| {
+        let attacks = ["kernel-log", "read=/dev/kmsg", "write=/dev/kmsg", "read=/proc/kmsg"];
+        let report = caller.sandbox().attack(&attacks);
+        assert_eq!(report.denied("kernel-log"), "EPERM");
+        assert_eq!(report.denied("read=/dev/kmsg"), "ENOENT");
+        assert_eq!(report.denied("write=/dev/kmsg"), "ENOENT");
+        assert!(["EACCES", "EPERM", "ENODATA", "ENOENT"].contains(&report.denied("read=/proc/kmsg")));
+    });
+}

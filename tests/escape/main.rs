@@ -1,0 +1,39 @@
+//! The escape suite: one file for each thing that a sandbox must not be able to do. Every case runs the shipped binary
+//! as root and as an ordinary user, asserts why the attack failed, and shows once, with the wall taken away, that the
+//! attack works where nothing stops it.
+
+mod support;
+
+mod abi;
+mod cgroup_agent;
+mod copied_out;
+mod core_pattern;
+mod credentials;
+mod devices;
+mod disk_fill;
+mod doors;
+mod fork_bomb;
+mod guest_program;
+mod host_files;
+mod host_network;
+mod kernel_interfaces;
+mod kernel_log;
+mod leaked_descriptors;
+mod memory_files;
+mod memory_hog;
+mod mounts;
+mod namespaces;
+mod other_processes;
+mod overlay_attributes;
+mod privileges;
+mod proc_settings;
+mod processor_hog;
+mod read_only_root;
+mod reentry;
+mod set_id_files;
+mod sockets;
+mod sysfs;
+mod system_calls;
+mod tables;
+mod terminal_input;
+mod unkillable;

@@ -1,0 +1,40 @@
+//! All processors, for ever.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::support::{Caller, each_caller};
+
+/// Half a processor is granted, four processes spin: together they get about the half of what they ask for.
+#[test]
+fn the_processor_limit_holds() {
+    let caller = Caller::root();
+    let script = "for i in 1 2 3; do (while :; do :; done) & done; timeout 1 sh -c 'while :; do :; done'; kill %1 %2 %3; times";
+    let output = caller.sandbox().option("--cpus").option("0.5").run(&["/bin/bash", "-c", script]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let spent: f64 = text.split_whitespace().filter_map(seconds).sum();
+    // One second of wall clock at half a processor, plus the quota of the last period.
+    assert!(spent > 0.1 && spent < 1.0, "{output:?}");
+}
+
+/// `0m0.480s`, as the shell prints it.
+fn seconds(word: &str) -> Option<f64> {
+    let (minutes, seconds) = word.strip_suffix('s')?.split_once('m')?;
+    Some(minutes.parse::<f64>().ok()? * 60.0 + seconds.parse::<f64>().ok()?)
+}
+
+/// While a sandbox spins, the host starts programs.
+#[test]
+fn the_host_stays_responsive() {
+    each_caller(|caller| {
+        std::thread::scope(|scope| {
+            let hog = scope.spawn(|| caller.sandbox().attack(&["spin=8:600"]));
+            let began = Instant::now();
+            for _ in 0..5 {
+                assert!(Command::new("/bin/true").status().expect("run true").success());
+            }
+            assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+            hog.join().expect("a report").worked("spin=8:600");
+        });
+    });
+}

@@ -1,0 +1,34 @@
+//! Tables of the kernel that are small and shared: descriptors, watches, message queues, keys.
+
+use crate::support::each_caller;
+
+#[test]
+fn descriptors_and_watches_are_bounded() {
+    each_caller(|caller| {
+        let report = caller.sandbox().attack(&["open-files", "inotify", "message-queues"]);
+        let files = report.worked("open-files");
+        assert_eq!(files["errno"], "EMFILE", "{files}");
+        assert!(files["count"].as_u64().is_some_and(|count| count <= 65_536), "{files}");
+        let watches = report.worked("inotify");
+        assert!(watches["errno"].is_string() && watches["count"].as_u64().is_some_and(|count| count <= 1024), "{watches}");
+        assert!(report.worked("message-queues")["errno"].is_string(), "{report:?}");
+    });
+}
+
+/// A sandbox that has used up its own share takes nothing from the next.
+#[test]
+fn a_neighbour_keeps_its_share() {
+    each_caller(|caller| {
+        std::thread::scope(|scope| {
+            let hog = scope.spawn(|| caller.sandbox().attack(&["inotify", "open-files"]));
+            let report = caller.sandbox().attack(&["inotify"]);
+            assert!(report.worked("inotify")["count"].as_u64().is_some_and(|count| count >= 8), "{report:?}");
+            drop(hog.join());
+        });
+    });
+}
+
+#[test]
+fn no_key_is_made() {
+    each_caller(|caller| assert_eq!(caller.sandbox().attack(&["add-key"]).denied("add-key"), "EPERM"));
+}
