@@ -10,6 +10,7 @@ mod native;
 mod peers;
 mod sample;
 mod start;
+mod task;
 
 use std::process::ExitCode;
 
@@ -19,7 +20,7 @@ use anyhow::{Context, Result};
 type Bench = (&'static str, fn() -> Result<String>);
 
 /// Every bench, in the order of the page.
-const ALL: &[Bench] = &[("start", start::run), ("exec", exec::run), ("many", many::run)];
+const ALL: &[Bench] = &[("start", start::run), ("exec", exec::run), ("many", many::run), ("run", task::run)];
 
 fn main() -> ExitCode {
     match run() {
