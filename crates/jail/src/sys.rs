@@ -22,9 +22,7 @@ pub(crate) enum Cloned {
 /// # Errors
 /// The kernel's; `Deadlock` (EDEADLK) when the calling program has more than one thread, whose locks the copy would keep for ever.
 pub(crate) fn clone_process(flags: c_int) -> io::Result<Cloned> {
-    if threads()? != 1 {
-        return Err(io::Error::from_raw_os_error(libc::EDEADLK));
-    }
+    one_thread()?;
     let mut pidfd: c_int = -1;
     let flags = c_long::from(flags | libc::CLONE_PIDFD);
     // SAFETY: without CLONE_VM and with no new stack this is fork: the child runs on its own copy of the memory. The
@@ -39,9 +37,14 @@ pub(crate) fn clone_process(flags: c_int) -> io::Result<Cloned> {
     }
 }
 
-fn threads() -> io::Result<u64> {
+/// Refuses a program with more than one thread.
+///
+/// # Errors
+/// EDEADLK then.
+pub(crate) fn one_thread() -> io::Result<()> {
     // The link count of a process's task directory is 2 and its number of threads.
-    Ok(rustix::fs::stat("/proc/self/task")?.st_nlink.saturating_sub(2))
+    let threads = rustix::fs::stat("/proc/self/task")?.st_nlink.saturating_sub(2);
+    if threads == 1 { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::EDEADLK)) }
 }
 
 /// Ends the process at once: no destructor, no flush.

@@ -41,6 +41,7 @@ pub fn launch(
     report: impl FnOnce(i32, BorrowedFd<'_>) -> io::Result<()>,
     then: impl FnOnce(Result<Stand, LaunchError>) -> i32,
 ) -> Result<i32, LaunchError> {
+    sys::one_thread().at(Layer::Namespaces, || "launch from a program with threads".into())?;
     let mut keep: Vec<_> = fds.iter().map(AsRawFd::as_raw_fd).chain([control.as_raw_fd()]).collect();
     sys::close_others(&mut keep).at(Layer::Namespaces, || "close inherited descriptors".into())?;
     let command_cgroups = enter_cgroups(spec)?;
@@ -51,7 +52,10 @@ pub fn launch(
         sys::clone_process(namespaces(&spec.walls, spec.identity)).at(Layer::Namespaces, || "make the namespaces of a sandbox".into())?;
     match cloned {
         Cloned::Parent { pid, pidfd } => {
-            report(pid, pidfd.as_fd()).at(Layer::Namespaces, || "tell the host the first process of a sandbox".into())?;
+            report(pid, pidfd.as_fd())
+                // Nobody would know of it.
+                .inspect_err(|_| drop(crate::pidfd::kill(pidfd.as_fd(), libc::SIGKILL)))
+                .at(Layer::Namespaces, || "tell the host the first process of a sandbox".into())?;
             Ok(0)
         }
         Cloned::Child => {
@@ -84,4 +88,37 @@ fn enter_cgroups(spec: &Spec) -> Result<Vec<OwnedFd>, LaunchError> {
         open(path)?.write_all(b"0").at(Layer::Cgroup, || format!("enter the control group {}", path.display()))?;
     }
     join.commands.iter().map(|path| open(path).map(OwnedFd::from)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd as _;
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::{Rlimits, Root, Upper};
+
+    #[test]
+    fn a_program_with_threads_is_refused_before_anything_is_touched() {
+        let spec = Spec {
+            hostname: "x".into(),
+            identity: Identity::Caller,
+            root: Root { lowers: Vec::new(), upper: Upper::Tmpfs { bytes: 1 } },
+            mounts: Vec::new(),
+            door: None,
+            guest: PathBuf::new(),
+            tmp_bytes: 1,
+            rlimits: Rlimits { nofile: 1, nproc: None, fsize: None },
+            cgroup: None,
+            walls: Walls::ALL,
+        };
+        let file = std::fs::File::open("/dev/null").expect("open");
+        let (hold, held) = std::sync::mpsc::channel::<()>();
+        std::thread::scope(|scope| {
+            scope.spawn(move || held.recv());
+            let refused = launch(file.as_fd(), &spec, Vec::new(), |_, _| Ok(()), |_| 0).expect_err("two threads");
+            assert_eq!((refused.layer, refused.errno), (Layer::Namespaces, libc::EDEADLK));
+            drop(hold);
+        });
+    }
 }

@@ -47,6 +47,8 @@ fn memory_bites_the_command_and_not_the_guest() {
 #[test]
 fn processes_are_counted() {
     let (case, group) = sandbox("pids", GroupLimits { pids: Some(10), ..GroupLimits::default() });
+    assert_eq!(case.sh("cut -d: -f3 /proc/self/cgroup | sort -u").ok(), "/\n/commands", "no name of the host's");
+    case.fresh_layer();
     let script = "for i in $(seq 20); do sleep 5 & done 2>/dev/null; echo no";
     let out = case.sh(&format!("({script}) 2>&1; kill -9 -1"));
     assert!(out.out.contains("fork") || group.0.stats().pids_refused > 0, "{out:?} {:?}", group.0.stats());

@@ -44,6 +44,8 @@ pub(crate) struct Case {
     pub(crate) dir: tempfile::TempDir,
     pub(crate) spec: Spec,
     pub(crate) fds: Vec<OwnedFd>,
+    /// A program that starts the launcher, given its command line.
+    pub(crate) wrap: Vec<String>,
     rootless: bool,
 }
 
@@ -81,7 +83,7 @@ impl Case {
             cgroup: None,
             walls: Walls::ALL,
         };
-        Self { dir, spec, fds: Vec::new(), rootless }
+        Self { dir, spec, fds: Vec::new(), wrap: Vec::new(), rootless }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -109,8 +111,11 @@ impl Case {
         let spec = self.path("spec.json");
         fs::write(&spec, serde_json::to_vec(&self.spec).expect("json")).expect("written");
         let (host, guest) = UnixStream::pair().expect("socket pair");
-        let mut command = Command::new(self.spec_probe());
-        command.arg(&spec).args(argv).stdin(Stdio::from(OwnedFd::from(guest))).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let probe = self.spec_probe();
+        let mut words = self.wrap.iter().map(String::as_ref).chain([probe.as_os_str(), spec.as_os_str()]);
+        let mut command = Command::new(words.next().expect("a program"));
+        command.args(words).args(argv);
+        command.stdin(Stdio::from(OwnedFd::from(guest))).stdout(Stdio::piped()).stderr(Stdio::piped());
         if self.rootless {
             command.uid(CALLER).gid(CALLER);
         }

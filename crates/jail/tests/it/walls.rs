@@ -1,10 +1,11 @@
 //! Each wall holds, and what it stops works when it is taken away.
 
 use std::fs;
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::{MetadataExt as _, chown};
+use std::io::Write as _;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 
-use crate::jail::{Layer, Mount, Source, Upper, Walls};
+use crate::jail::{Identity, Layer, Mount, Source, Upper, Walls};
 use crate::support::{CALLER, Case, MODES};
 
 /// Runs a script in a sandbox with all walls, and in one without the wall that `open` takes away: only there it works.
@@ -40,7 +41,13 @@ fn only_its_own_places_can_be_written() {
             for d in / /etc /usr /opt /opt/lazaret/bin /run /run/lazaret /proc /proc/self /sys /dev /dev/pts /data; do
                 (: > $d/f) 2>/dev/null && echo written $d; done; echo 1 > /dev/null; head -c 1 /dev/urandom | wc -c";
         assert_eq!(case.sh(script).ok(), "x\nx\nx\nx\n1", "rootless: {rootless}");
-        assert_eq!(fs::read_to_string(case.path("upper/workspace/f")).expect("in the layer"), "x\n");
+        let file = case.path("upper/workspace/f");
+        assert_eq!(fs::read_to_string(&file).expect("in the layer"), "x\n");
+        let owner = match case.spec.identity {
+            Identity::Reserved { uid, .. } => uid,
+            Identity::Caller => CALLER,
+        };
+        assert_eq!(fs::metadata(&file).expect("there").uid(), owner, "on the host");
     }
 }
 
@@ -202,6 +209,99 @@ fn the_door_and_the_guest_program_cannot_be_changed() {
 }
 
 #[test]
+fn the_door_tells_the_host_who_comes() {
+    for rootless in MODES {
+        let mut case = Case::new(rootless);
+        case.fds = vec![OwnedFd::from(fs::File::open(case.path("door")).expect("open"))];
+        case.spec.door = Some(0);
+        let socket = case.path("door/host.sock");
+        let listener = std::os::unix::net::UnixListener::bind(&socket).expect("bind");
+        fs::set_permissions(&socket, fs::Permissions::from_mode(0o666)).expect("mode");
+        let uid = match case.spec.identity {
+            Identity::Reserved { uid, .. } => uid,
+            Identity::Caller => CALLER,
+        };
+        std::thread::scope(|scope| {
+            let script = "python3 -c 'import socket; s=socket.socket(socket.AF_UNIX); s.connect(\"/run/lazaret/host.sock\"); print(s.recv(9).decode())'";
+            let inside = scope.spawn(|| case.sh(script));
+            let (mut stream, _) = listener.accept().expect("a connection");
+            let peer = crate::jail::peer::of(stream.as_fd()).expect("peer");
+            assert_eq!(peer.uid, uid);
+            let me = i32::try_from(std::process::id()).expect("pid");
+            assert!(peer.pid > 1 && crate::jail::peer::descends_from(peer.pid, me));
+            stream.write_all(b"welcome").expect("write");
+            drop(stream);
+            assert_eq!(inside.join().expect("ended").ok(), "welcome", "rootless: {rootless}");
+        });
+    }
+}
+
+#[test]
+fn the_first_process_keeps_nothing_of_the_host_open() {
+    for rootless in MODES {
+        let mut case = Case::new(rootless);
+        case.spec.mounts.push(Mount {
+            source: Source::Path(case.path("door")),
+            target: "/data".into(),
+            read_only: false,
+            owner: Some((CALLER, CALLER)),
+        });
+        // Its socket, its output, the directory that it reads, and the device that the probe brought.
+        assert_eq!(case.run(&["--fds"]).ok(), "/dev/null /proc/1/fd pipe pipe socket", "rootless: {rootless}");
+    }
+}
+
+#[test]
+fn layers_lie_in_the_order_given_and_at_any_depth() {
+    for rootless in MODES {
+        let mut case = Case::new(rootless);
+        let deep = case.path(&["x".repeat(100), "y".repeat(100), "z".repeat(100)].join("/"));
+        for (name, text) in [("top", "top"), ("middle", "middle")] {
+            fs::create_dir_all(deep.join(name).join("etc")).expect("made");
+            fs::write(deep.join(name).join("etc/which"), text).expect("written");
+        }
+        fs::write(deep.join("middle/etc/only"), "only").expect("written");
+        let image = case.spec.root.lowers.remove(0);
+        case.spec.root.lowers = vec![deep.join("top"), deep.join("middle"), image];
+        assert_eq!(
+            case.sh("cat /etc/which /etc/only; test -s /etc/passwd; grep -c xxxx /proc/self/mountinfo").out,
+            "toponly0\n",
+            "rootless: {rootless}"
+        );
+    }
+}
+
+#[test]
+fn a_file_system_that_cannot_show_another_owner_is_refused_with_the_remedy() {
+    let mut case = Case::new(false);
+    case.spec.mounts.push(Mount {
+        source: Source::Path("/sys/kernel".into()),
+        target: "/data".into(),
+        read_only: true,
+        owner: Some((7, 7)),
+    });
+    let refused = case.sh("true").refused();
+    assert_eq!(refused.layer, Layer::Mounts);
+    assert!(refused.remedy.contains("idmapped"), "{refused:?}");
+}
+
+#[test]
+fn without_user_namespaces_the_start_is_refused_by_name() {
+    let mut case = Case::new(true);
+    let script = "echo 0 > /proc/sys/user/max_user_namespaces && exec \"$0\" \"$@\"";
+    case.wrap = ["unshare", "-Ur", "sh", "-c", script].map(str::to_owned).to_vec();
+    let refused = case.sh("true").refused();
+    assert_eq!((refused.layer, refused.errno), (Layer::Namespaces, libc::ENOSPC));
+    assert!(refused.remedy.contains("max_user_namespaces"), "{refused:?}");
+}
+
+#[test]
+fn settings_of_the_namespaces_are_its_own() {
+    let script = "cat /proc/sys/vm/memfd_noexec /proc/sys/user/max_inotify_instances; cat /proc/self/cgroup | cut -d: -f3 | sort -u | tr -d '\\n'; cat /proc/self/uid_map | wc -l; cat /proc/self/setgroups";
+    assert_eq!(Case::new(false).sh(script).ok(), "1\n128\n/1\ndeny");
+}
+
+#[test]
 fn a_layer_of_memory_holds_what_it_was_given() {
     for rootless in MODES {
         let mut case = Case::new(rootless);
@@ -213,6 +313,45 @@ fn a_layer_of_memory_holds_what_it_was_given() {
         assert_eq!(case.sh("grep -c ' / / ' /proc/self/mountinfo").ok(), "1", "nothing of the old root is left");
         assert!(!case.path("upper/workspace").exists());
     }
+}
+
+/// A loop device that is given back when the test ends.
+struct Loop(String);
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("losetup").args(["-d", &self.0]).status();
+    }
+}
+
+fn output(program: &str, package: &str, args: &[&str]) -> String {
+    let out = std::process::Command::new(program).args(args).output();
+    let out = out.unwrap_or_else(|error| panic!("{program}: {error}: apt-get install {package}"));
+    assert!(out.status.success(), "{program}: {out:?}");
+    String::from_utf8(out.stdout).expect("text").trim().to_owned()
+}
+
+#[test]
+fn a_layer_on_a_device_of_its_own_is_as_large_as_the_device() {
+    let mut case = Case::new(false);
+    for name in ["tree/upper", "tree/work"] {
+        fs::create_dir_all(case.path(name)).expect("made");
+    }
+    let (disk, tree) = (case.path("disk"), case.path("tree"));
+    fs::File::create(&disk).expect("file").set_len(8 << 20).expect("size");
+    let (disk, tree) = (disk.to_str().expect("text"), tree.to_str().expect("text"));
+    output("mkfs.ext4", "e2fsprogs", &["-q", "-d", tree, disk]);
+    let device = Loop(output("losetup", "mount", &["-f", "--show", disk]));
+    case.spec.root.upper = Upper::Device {
+        device: device.0.clone().into(),
+        fstype: "ext4".into(),
+        options: Vec::new(),
+        upper: "upper".into(),
+        work: "work".into(),
+    };
+    let script = "grep -c ' / / ' /proc/self/mountinfo; head -c 20000000 /dev/zero > /workspace/big 2>/dev/null; test $(stat -c %s /workspace/big) -lt 8388608 && echo full";
+    assert_eq!(case.sh(script).ok(), "1\nfull");
+    assert_eq!(case.sh("test -s /workspace/big && echo kept").ok(), "kept");
 }
 
 #[test]

@@ -36,6 +36,9 @@ fn main() {
 }
 
 fn run(stand: &jail::Stand, argv: &[String]) -> i32 {
+    if argv.first().is_some_and(|first| first == "--fds") {
+        return list_descriptors();
+    }
     let null = stand.fds.last().and_then(Option::as_ref).expect("/dev/null");
     let env = [("PATH", "/usr/local/bin:/usr/bin:/bin"), ("HOME", "/home/sandbox"), ("LC_ALL", "C")];
     let env: Vec<(String, String)> = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
@@ -61,4 +64,17 @@ fn run(stand: &jail::Stand, argv: &[String]) -> i32 {
         }
     }
     126
+}
+
+/// Prints what the first process itself has open.
+fn list_descriptors() -> i32 {
+    let mut open: Vec<String> = std::fs::read_dir("/proc/self/fd")
+        .expect("own descriptors")
+        .flatten()
+        .filter_map(|entry| std::fs::read_link(entry.path()).ok())
+        .map(|to| to.to_string_lossy().split(':').next().unwrap_or_default().to_owned())
+        .collect();
+    open.sort();
+    let _ = writeln!(std::io::stdout(), "{}", open.join(" "));
+    0
 }
