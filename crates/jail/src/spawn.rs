@@ -345,7 +345,8 @@ mod tests {
     #[test]
     fn a_command_starts_clean() {
         let script = "echo $$ $A; pwd; ls /proc/self/fd | wc -l; grep -E 'SigIgn|SigBlk' /proc/self/status; ps -o sid= -p $$; exit 7";
-        let (text, status) = run(&["sh", "-c", script], &[("A", "b c"), ("PATH", "/nowhere:relative:/usr/bin:/bin")], "/usr").expect("starts");
+        let (text, status) =
+            run(&["sh", "-c", script], &[("A", "b c"), ("PATH", "/nowhere:relative:/usr/bin:/bin")], "/usr").expect("starts");
         let lines: Vec<&str> = text.lines().collect();
         let pid = lines[0].split(' ').next().expect("pid");
         assert_eq!(&lines[0][pid.len()..], " b c");
