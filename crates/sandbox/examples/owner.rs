@@ -8,6 +8,7 @@
 
 use std::io::{Error, Result, Write as _};
 use std::os::fd::AsFd as _;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,7 +23,7 @@ impl Doors for NoDoors {
     fn open(&self, _: &SandboxId, _: Door, _: UnixStream, _: Bytes, _: Hold) {}
 }
 
-fn main() -> Result<()> {
+fn main() -> Result<ExitCode> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let [verb, home, guest, install, rest @ ..] = args.as_slice() else { return Err(Error::other("usage: see the source")) };
     let config = Config::new(home.into(), guest.into(), install.clone());
@@ -74,17 +75,18 @@ fn request(settings: &[String]) -> Result<Request> {
     Ok(request)
 }
 
-fn leave(exit: Exit) -> Result<()> {
-    std::process::exit(exit.code.unwrap_or(128 + exit.signal.unwrap_or(0)));
+fn leave(exit: Exit) -> Result<ExitCode> {
+    let status = exit.code.unwrap_or_else(|| 128 + exit.signal.unwrap_or(0));
+    Ok(ExitCode::from(u8::try_from(status).unwrap_or(1)))
 }
 
-fn fail(error: &lazaret_sandbox::SandboxError) -> Result<()> {
+fn fail(error: &lazaret_sandbox::SandboxError) -> Result<ExitCode> {
     let failure = error.failure();
     writeln!(std::io::stderr(), "error[{}]: {} ({})", failure.code, failure.message, failure.hint.unwrap_or_default())?;
-    std::process::exit(i32::from(failure.code.exit_status()));
+    Ok(ExitCode::from(failure.code.exit_status()))
 }
 
-async fn one(all: &Sandboxes, request: Request, exec: Exec) -> Result<()> {
+async fn one(all: &Sandboxes, request: Request, exec: Exec) -> Result<ExitCode> {
     let sandbox = match all.start(request).await {
         Ok(sandbox) => sandbox,
         Err(error) => return fail(&error),
@@ -107,7 +109,7 @@ async fn one(all: &Sandboxes, request: Request, exec: Exec) -> Result<()> {
     leave(ended)
 }
 
-async fn serve(all: &Sandboxes, mut request: Request, exec: Exec, adopted: usize) -> Result<()> {
+async fn serve(all: &Sandboxes, mut request: Request, exec: Exec, adopted: usize) -> Result<ExitCode> {
     request.orphan = Duration::from_secs(60);
     let sandbox = all.start(request).await.map_err(Error::other)?;
     let command = sandbox.exec(exec).await.map_err(Error::other)?;
@@ -117,7 +119,7 @@ async fn serve(all: &Sandboxes, mut request: Request, exec: Exec, adopted: usize
     std::future::pending().await
 }
 
-async fn many(all: &Sandboxes, count: Option<&String>) -> Result<()> {
+async fn many(all: &Sandboxes, count: Option<&String>) -> Result<ExitCode> {
     let count: usize = count.and_then(|c| c.parse().ok()).unwrap_or(10);
     let before = available();
     let started = Instant::now();
@@ -143,7 +145,8 @@ async fn many(all: &Sandboxes, count: Option<&String>) -> Result<()> {
         std::io::stdout(),
         "{count} up in {up:?}, {each} kB of the machine each, {fds} descriptors each, all pinged in {pinged:?}, down in {:?}; this process: {rss}",
         down.elapsed()
-    )
+    )?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Memory of the machine that is free or can be freed, in kB.
@@ -153,7 +156,7 @@ fn available() -> u64 {
     line.and_then(|l| l.split_whitespace().next()?.parse().ok()).unwrap_or(0)
 }
 
-async fn repeat(all: &Sandboxes, count: Option<&String>) -> Result<()> {
+async fn repeat(all: &Sandboxes, count: Option<&String>) -> Result<ExitCode> {
     let count: usize = count.and_then(|c| c.parse().ok()).unwrap_or(100);
     let (mut starts, mut execs, mut stops) = (Vec::new(), Vec::new(), Vec::new());
     let whole = Instant::now();
@@ -192,5 +195,6 @@ async fn repeat(all: &Sandboxes, count: Option<&String>) -> Result<()> {
         execs[middle],
         stops[0],
         stops[middle]
-    )
+    )?;
+    Ok(ExitCode::SUCCESS)
 }

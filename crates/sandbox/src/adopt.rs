@@ -14,12 +14,10 @@ use crate::host::Host;
 use crate::launcher::Init;
 use crate::record::Record;
 use crate::sandboxes::{Parts, blocking};
-use crate::{Adopted, Sandbox, SandboxError, Sandboxes, channel, clean, direct, disk, door};
+use crate::{Adopted, Kept, Sandbox, SandboxError, Sandboxes, channel, clean, direct, disk, door};
 
 /// How long a guest has to come back. It tries again every few milliseconds, so a longer wait only delays the start.
 const COME_BACK_MAX: Duration = Duration::from_millis(1500);
-
-type Commands = Vec<(u32, u64, u64)>;
 
 pub(crate) async fn adopt(all: &Sandboxes) -> Result<Adopted, SandboxError> {
     let host = all.0.host.clone();
@@ -79,7 +77,7 @@ fn found(host: &Host, dir: &Path) -> Option<(Record, Init)> {
 }
 
 /// Binds the door again and waits until the guest comes back through it.
-async fn take_over(all: &Sandboxes, dir: &Path, record: Record, init: Init) -> Result<(Sandbox, Commands), SandboxError> {
+async fn take_over(all: &Sandboxes, dir: &Path, record: Record, init: Init) -> Result<(Sandbox, Vec<Kept>), SandboxError> {
     let place = all.reserve_adopted(&record)?;
     let (at, uid) = (dir.to_owned(), record.uid);
     let listener = blocking(move || door::bind(&at, uid)).await?;
@@ -148,7 +146,9 @@ fn sweep(host: &Host, live: &[SandboxId]) -> Vec<String> {
         trouble.push(model::chain(&error));
     }
     if let Some(uids) = &host.uids {
-        uids.sweep(|uid, what| known(what) || what.parse::<SandboxId>().is_ok_and(|id| host.dir(&id).exists()) || disk::owner(host, what) == Some(uid));
+        uids.sweep(|uid, what| {
+            known(what) || what.parse::<SandboxId>().is_ok_and(|id| host.dir(&id).exists()) || disk::owner(host, what) == Some(uid)
+        });
     }
     let fresh = |path: &PathBuf| path.extension().is_some_and(|e| e == "new");
     for path in directories(&host.home.images()).unwrap_or_default().iter().filter(|p| fresh(p)) {

@@ -14,7 +14,7 @@ use model::{SandboxId, Want};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::process::Signal;
-use wire::{Boot, Decoder, Exec, Exit, FromGuest, Stdio, ToGuest};
+use wire::{Boot, Decoder, Exec, Exit, Frame, FromGuest, Stdio, ToGuest};
 
 use crate::home::make_dir;
 use crate::host::Host;
@@ -92,6 +92,11 @@ fn end(host: &Host, made: &Made, launched: Launched, id: &SandboxId, waited: Res
 fn wait(launched: &mut Launched, signals: &Signals, deadline: Option<Instant>) -> Result<Exit, SandboxError> {
     let (mut asked_to_end, mut started) = (0, false);
     let mut channel = &launched.channel;
+    for frame in &launched.early {
+        if let Some(exit) = read_frame(frame, &mut started)? {
+            return Ok(exit);
+        }
+    }
     if let Some(exit) = read_frames(&mut launched.rest, &mut started)? {
         return Ok(exit);
     }
@@ -124,18 +129,24 @@ fn wait(launched: &mut Launched, signals: &Signals, deadline: Option<Instant>) -
 
 /// The end of the command, if it is among what was read.
 fn read_frames(decoder: &mut Decoder, started: &mut bool) -> Result<Option<Exit>, SandboxError> {
-    let broken = |e: wire::FrameError| SandboxError::Protocol(e.to_string());
-    while let Some(frame) = decoder.next_frame().map_err(broken)? {
-        match FromGuest::read(&frame).map_err(broken)? {
-            FromGuest::Exited(exit) if frame.stream == 0 => return Ok(Some(exit)),
-            FromGuest::Trouble(t) if frame.stream == 0 && !*started => {
-                return Err(SandboxError::Inside { errno: t.errno, message: t.message });
-            }
-            // A signal that could not be sent: the command has just ended.
-            FromGuest::Trouble(_) if frame.stream == 0 => {}
-            FromGuest::Started(_) if frame.stream == 0 => *started = true,
-            _ => return Err(SandboxError::Protocol(format!("frame kind {} was not asked for", frame.kind))),
+    while let Some(frame) = decoder.next_frame().map_err(|e| SandboxError::Protocol(e.to_string()))? {
+        if let Some(exit) = read_frame(&frame, started)? {
+            return Ok(Some(exit));
         }
+    }
+    Ok(None)
+}
+
+fn read_frame(frame: &Frame, started: &mut bool) -> Result<Option<Exit>, SandboxError> {
+    match FromGuest::read(frame).map_err(|e| SandboxError::Protocol(e.to_string()))? {
+        FromGuest::Exited(exit) if frame.stream == 0 => return Ok(Some(exit)),
+        FromGuest::Trouble(t) if frame.stream == 0 && !*started => {
+            return Err(SandboxError::Inside { errno: t.errno, message: t.message });
+        }
+        // A signal that could not be sent: the command has just ended.
+        FromGuest::Trouble(_) if frame.stream == 0 => {}
+        FromGuest::Started(_) if frame.stream == 0 => *started = true,
+        _ => return Err(SandboxError::Protocol(format!("frame kind {} was not asked for", frame.kind))),
     }
     Ok(None)
 }
@@ -146,7 +157,8 @@ fn poll(channel: &UnixStream, signals: &Signals, deadline: Option<Instant>) -> R
         if left == Some(Duration::ZERO) {
             return Err(SandboxError::Timeout { what: "the command", limit_ms: 0 });
         }
-        let timeout = left.map(|t| Timespec { tv_sec: i64::try_from(t.as_secs()).unwrap_or(i64::MAX), tv_nsec: i64::from(t.subsec_nanos()) });
+        let timeout =
+            left.map(|t| Timespec { tv_sec: i64::try_from(t.as_secs()).unwrap_or(i64::MAX), tv_nsec: i64::from(t.subsec_nanos()) });
         let mut fds = [PollFd::new(channel, PollFlags::IN), PollFd::from_borrowed_fd(signals.fd(), PollFlags::IN)];
         match rustix::event::poll(&mut fds, timeout.as_ref()) {
             Ok(0) | Err(rustix::io::Errno::INTR) => {}
@@ -183,7 +195,8 @@ pub(crate) fn sweep(host: &Host) -> Result<(), SandboxError> {
         let path = entry.path();
         let Some(id) = entry.file_name().to_str().and_then(|name| name.parse::<SandboxId>().ok()) else { continue };
         let Some(_lock) = try_lock(&path) else { continue };
-        first = first.and(clean::remove(host, &id, &path));
+        let removed = clean::remove(host, &id, &path);
+        first = first.and(removed);
     }
     first
 }

@@ -108,6 +108,17 @@ pub(crate) fn used(host: &Host, record: &crate::record::Record) -> Option<u64> {
     }
 }
 
+/// The sandbox stands: its limit holds from now on to the byte.
+pub(crate) fn settle(host: &Host, record: &crate::record::Record) -> Result<(), SandboxError> {
+    let Some(pool) = host.open_pool() else { return Ok(()) };
+    let (keep, name) = match &record.tree {
+        Some(name) => (Keep::Session, name.as_str()),
+        None => (Keep::Sandbox, record.id.as_str()),
+    };
+    // Not every layer lies in the image.
+    if pool.has(keep, name) { pool.limit(keep, name, record.limits.disk_bytes) } else { Ok(()) }
+}
+
 /// Removes the layer of a sandbox that is gone.
 pub(crate) fn remove_ephemeral(host: &Host, id: &SandboxId) -> Result<(), SandboxError> {
     // Without an open image this process made none; what an earlier one made is removed when it is opened to adopt.

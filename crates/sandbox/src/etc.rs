@@ -59,16 +59,7 @@ const COPIED: [&str; 22] = [
 
 /// Directories that are copied with the files and links below them.
 const TREES: [&str; 11] = [
-    "alternatives",
-    "ld.so.conf.d",
-    "ssl/certs",
-    "perl",
-    "python3",
-    "python3.11",
-    "python3.12",
-    "python3.13",
-    "terminfo",
-    "fonts",
+    "alternatives", "ld.so.conf.d", "ssl/certs", "perl", "python3", "python3.11", "python3.12", "python3.13", "terminfo", "fonts",
     "java-17-openjdk",
 ];
 

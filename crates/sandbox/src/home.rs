@@ -163,7 +163,7 @@ mod tests {
         let tree = dir.path().join("t");
         fs::create_dir_all(tree.join("a/b")).expect("dirs");
         fs::write(tree.join("a/b/f"), "x").expect("file");
-        fs::set_permissions(tree.join("a"), fs::Permissions::from_mode(0)).expect("chmod");
+        fs::set_permissions(tree.join("a"), fs::Permissions::from_mode(0o000)).expect("chmod");
         remove_tree(&tree).expect("removed");
         assert!(!tree.exists());
         remove_tree(&tree).expect("already gone");

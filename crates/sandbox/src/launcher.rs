@@ -18,6 +18,8 @@ use crate::record::Process;
 
 /// How long a sandbox may take until it stands.
 const START_MAX: Duration = Duration::from_secs(10);
+/// Messages that a command which was started at once can have sent before the sandbox was known.
+const EARLY_MAX: usize = 16;
 /// How long killed processes may take to be gone.
 const END_MAX: Duration = Duration::from_secs(2);
 
@@ -26,7 +28,9 @@ const END_MAX: Duration = Duration::from_secs(2);
 pub(crate) struct Launched {
     pub(crate) init: Init,
     pub(crate) channel: UnixStream,
-    /// What came after the first messages.
+    /// Messages that came after the first ones already: of the command that was started at once.
+    pub(crate) early: Vec<Frame>,
+    /// What was read beyond them.
     pub(crate) rest: Decoder,
 }
 
@@ -67,7 +71,7 @@ pub(crate) fn launch(
     // It ends by itself once the sandbox stands; a zombie must not stay in the daemon.
     let status = launcher.wait().map_err(SandboxError::io("wait for the launcher"))?;
     match (result, first) {
-        (Ok(rest), Some(init)) => Ok(Launched { init, channel: ours, rest }),
+        (Ok(heard), Some(init)) => Ok(Launched { init, channel: ours, early: heard.early, rest: heard.decoder }),
         (Err(SandboxError::Start(why)), _) if why.is_empty() => Err(SandboxError::Start(format!("the launcher ended early ({status})"))),
         (Err(error), _) => Err(error),
         (Ok(_), None) => Err(SandboxError::Protocol("the launcher named no process".into())),
@@ -79,37 +83,66 @@ fn end_launcher(launcher: &mut Child) {
     let _ = launcher.kill();
 }
 
-/// Sends the specification and reads until the guest is ready.
+/// What was read until the sandbox stood.
+#[derive(Default)]
+struct Heard {
+    decoder: Decoder,
+    came: Vec<OwnedFd>,
+    /// Whether the guest serves, or why not. The launcher and the first process write to one channel, so this may come
+    /// before the launcher has named the process.
+    ready: Option<Result<(), SandboxError>>,
+    early: Vec<Frame>,
+}
+
+/// Sends the specification and reads until the first process is known and the guest is ready or has said why not.
 fn stand(
     channel: &UnixStream,
     launch: &Launch<jail::Spec>,
     descriptors: &[BorrowedFd<'_>],
     first: &mut Option<Init>,
     seen: impl FnOnce(Process) -> Result<(), SandboxError>,
-) -> Result<Decoder, SandboxError> {
+) -> Result<Heard, SandboxError> {
     let payload = serde_json::to_vec(launch).map_err(|e| SandboxError::Start(e.to_string()))?;
     let bytes = encode(&ToGuest::Launch(payload), 0, 0)?;
     send(channel, &bytes, descriptors)?;
-    let (mut decoder, mut seen, mut came) = (Decoder::default(), Some(seen), Vec::new());
+    let (mut heard, mut seen) = (Heard::default(), Some(seen));
     let deadline = Instant::now() + START_MAX;
     loop {
-        while let Some(frame) = decoder.next_frame().map_err(|e| SandboxError::Protocol(e.to_string()))? {
-            match (&first, launched(&frame)?) {
-                (None, Some(pid)) => {
-                    let fd = came.pop().ok_or_else(|| SandboxError::Protocol("no descriptor of the first process came".into()))?;
-                    let process = Process::now(pid).ok_or_else(|| SandboxError::Start("the first process ended at once".into()))?;
-                    *first = Some(Init { process, pidfd: fd, child: true });
-                    if let Some(seen) = seen.take() {
-                        seen(process)?;
-                    }
-                    model::crash::point("sandbox.process.recorded");
-                }
-                (Some(_), None) => return ready(&frame).map(|_| decoder),
-                (None, None) => return Err(ready(&frame).err().unwrap_or_else(|| SandboxError::Protocol("ready without a process".into()))),
-                (Some(_), Some(_)) => return Err(SandboxError::Protocol("a second first process".into())),
+        while let Some(frame) = heard.decoder.next_frame().map_err(|e| SandboxError::Protocol(e.to_string()))? {
+            let Some(pid) = launched(&frame)? else {
+                heard.take(frame)?;
+                continue;
+            };
+            if first.is_some() {
+                return Err(SandboxError::Protocol("a second first process".into()));
             }
+            let fd = heard.came.pop().ok_or_else(|| SandboxError::Protocol("no descriptor of the first process came".into()))?;
+            let process = Process::now(pid).ok_or_else(|| SandboxError::Start("the first process ended at once".into()))?;
+            *first = Some(Init { process, pidfd: fd, child: true });
+            if let Some(seen) = seen.take() {
+                seen(process)?;
+            }
+            model::crash::point("sandbox.process.recorded");
         }
-        receive(channel, &mut decoder, &mut came, deadline)?;
+        match (&first, heard.ready.take()) {
+            (Some(_), Some(ready)) => return ready.map(|()| heard),
+            (_, ready) => heard.ready = ready,
+        }
+        if let Err(error) = receive(channel, &mut heard.decoder, &mut heard.came, deadline) {
+            // Trouble of the launcher itself, which then ends without a process.
+            return Err(heard.ready.and_then(Result::err).unwrap_or(error));
+        }
+    }
+}
+
+impl Heard {
+    fn take(&mut self, frame: Frame) -> Result<(), SandboxError> {
+        match &self.ready {
+            None => self.ready = Some(ready(&frame).map(drop)),
+            Some(Ok(())) if self.early.len() < EARLY_MAX => self.early.push(frame),
+            Some(_) => return Err(SandboxError::Protocol("too much was said before the sandbox stood".into())),
+        }
+        Ok(())
     }
 }
 

@@ -21,13 +21,22 @@ fn group_line(host: &Host, name: &'static str, want: Want, how: String) -> Resul
         Want::Off => Ok(line(name, false, "not asked for")),
         _ if host.groups.has(name) => Ok(line(name, true, how)),
         Want::Prefer => Ok(line(name, false, format!("{why}; {remedy}"))),
-        Want::Require => Err(SandboxError::Layer { layer: name.into(), why: why.into(), remedy: format!("{remedy}; or set the limit to prefer") }),
+        Want::Require => {
+            Err(SandboxError::Layer { layer: name.into(), why: why.into(), remedy: format!("{remedy}; or set the limit to prefer") })
+        }
     }
 }
 
 /// The level of a sandbox, always in the same order. The guest refuses to start when one of the walls cannot be had, so
 /// for a sandbox that stands each of them holds unless it was taken away.
-pub(crate) fn level(host: &Host, walls: &Walls, limits: &Limits, wants: &Wants, disk: LevelLine, uid: Option<u32>) -> Result<Level, SandboxError> {
+pub(crate) fn level(
+    host: &Host,
+    walls: &Walls,
+    limits: &Limits,
+    wants: &Wants,
+    disk: LevelLine,
+    uid: Option<u32>,
+) -> Result<Level, SandboxError> {
     let wall = |name: &str, stands: bool, how: &str| line(name, stands, if stands { how } else { "taken away for a test" });
     let mut lines = vec![
         wall("user", walls.privileges, "a user namespace with one user, no further ones inside"),

@@ -45,7 +45,7 @@ pub use config::{Config, HostMount, Image, Request, Tree, Wants, base_env};
 pub use direct::{DirectCommand, run_direct};
 pub use error::SandboxError;
 pub use sandbox::{Sandbox, Stats, Summary, TarStream};
-pub use sandboxes::{Adopted, Doors, Hold, Sandboxes};
+pub use sandboxes::{Adopted, Doors, Hold, Kept, Sandboxes};
 pub use unpack::{Skipped, Unpacked, unpack, unpack_below};
 
 /// The commands that the guest runs, as the wire describes them.

@@ -24,6 +24,8 @@ const LABEL_CHARS_MAX: usize = 64;
 const NOFILE: u64 = 16_384;
 /// The largest /tmp and /dev/shm, each.
 const TMP_BYTES_MAX: u64 = 1 << 30;
+/// A full disk must be seen before the limit on one file, which kills whoever reaches it.
+const FSIZE_MORE: u64 = 64 << 10;
 /// Processes that are no commands: the guest itself and what it forks on the way to one.
 const GUEST_PIDS: u64 = 4;
 
@@ -87,7 +89,8 @@ fn build(host: &Host, request: Request, dir: &Path, with_door: bool) -> Result<M
     let listener = if with_door {
         home::make_dir(&dir.join("door"))?;
         let listener = door::bind(dir, uid)?;
-        fs::set_permissions(dir.join("door"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).map_err(SandboxError::io("open the door"))?;
+        fs::set_permissions(dir.join("door"), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .map_err(SandboxError::io("open the door"))?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = rustix::fs::open(dir.join("door"), flags, Mode::empty()).map_err(|e| SandboxError::io("open the door")(e.into()))?;
         descriptors.push(fd);
@@ -116,7 +119,7 @@ fn build(host: &Host, request: Request, dir: &Path, with_door: bool) -> Result<M
         rlimits: Rlimits {
             nofile: NOFILE,
             nproc: (request.wants.pids != Want::Off).then(|| u64::from(limits.pids) + GUEST_PIDS),
-            fsize: (request.wants.disk != Want::Off).then_some(limits.disk_bytes),
+            fsize: (request.wants.disk != Want::Off).then_some(limits.disk_bytes.saturating_add(FSIZE_MORE)),
         },
         cgroup: group.as_ref().map(Group::join),
         walls: request.walls,
@@ -142,6 +145,11 @@ impl Made {
         });
         match launched {
             Ok(launched) => {
+                if let Err(error) = disk::settle(host, &self.record) {
+                    // The error that is reported is why it had to go.
+                    let _ = launched.init.kill_and_wait().and_then(|()| clean::remove(host, &self.record.id, &self.dir));
+                    return Err(error);
+                }
                 // The mounts are the sandbox's now.
                 self.descriptors.clear();
                 Ok(launched)

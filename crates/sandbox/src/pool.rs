@@ -20,6 +20,9 @@ use crate::{SandboxError, template};
 /// The image in the home.
 const IMAGE: &str = "disk.img";
 
+/// What a tree gets beyond its limit while it is mounted.
+const MOUNT_SLACK_BYTES: u64 = 4 << 20;
+
 /// Whose files a subvolume holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Keep {
@@ -92,7 +95,9 @@ impl Pool {
                 _ => {}
             }
             let tree = self.tree(keep, name)?;
-            btrfs::limit(tree.as_fd(), bytes)?;
+            // A tree that is full must still be mounted: overlay makes a directory for itself, and would without room
+            // give a tree that nobody can write or tidy.
+            btrfs::limit(tree.as_fd(), bytes.saturating_add(MOUNT_SLACK_BYTES))?;
             for (dir, mode) in [("upper", 0o755), ("work", 0o700)] {
                 match rustix::fs::mkdirat(&tree, dir, Mode::from_raw_mode(mode)) {
                     Ok(()) | Err(rustix::io::Errno::EXIST) => {}
@@ -110,6 +115,17 @@ impl Pool {
             upper: inside.join("upper"),
             work: inside.join("work"),
         })
+    }
+
+    /// Whether there is a subvolume of this name.
+    pub(crate) fn has(&self, keep: Keep, name: &str) -> bool {
+        self.tree(keep, name).is_ok()
+    }
+
+    /// Sets the limit that holds from now on.
+    pub(crate) fn limit(&self, keep: Keep, name: &str, bytes: u64) -> Result<(), SandboxError> {
+        let limited = self.tree(keep, name).and_then(|tree| btrfs::limit(tree.as_fd(), bytes));
+        limited.map_err(SandboxError::io("limit a writable layer in the disk image"))
     }
 
     /// Removes a subvolume. Fine when there is none.
@@ -206,6 +222,7 @@ mod tests {
         assert_eq!(total, 1 << 30, "it has grown to its device");
         pool.upper(Keep::Session, "a", 16 << 20).expect("upper");
         pool.upper(Keep::Session, "a", 16 << 20).expect("again");
+        pool.limit(Keep::Session, "a", 16 << 20).expect("limited");
         let tree = pool.tree(Keep::Session, "a").expect("tree");
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC;
         let mut file = File::from(rustix::fs::openat(&tree, "upper/f", flags, Mode::from_raw_mode(0o600)).expect("file"));

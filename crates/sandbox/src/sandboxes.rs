@@ -42,11 +42,14 @@ pub trait Doors: Send + Sync {
 #[derive(Debug)]
 pub struct Hold(#[expect(dead_code, reason = "held for its drop")] pub(crate) tokio::sync::OwnedSemaphorePermit);
 
+/// A command that a sandbox still has: its stream, its lease, and the number of its last piece.
+pub type Kept = (u32, u64, u64);
+
 /// What [`Sandboxes::adopt`] found.
 #[derive(Debug, Default)]
 pub struct Adopted {
-    /// Sandboxes that live on, each with the commands it still has: stream, lease, last number.
-    pub sandboxes: Vec<(Sandbox, Vec<(u32, u64, u64)>)>,
+    /// Sandboxes that live on, each with the commands it still has.
+    pub sandboxes: Vec<(Sandbox, Vec<Kept>)>,
     /// How many others were removed.
     pub removed: usize,
     /// What could not be removed, for the log.
@@ -65,6 +68,8 @@ pub(crate) struct Shared {
     starts: Arc<Semaphore>,
     max: usize,
     tasks: TaskTracker,
+    /// Starts that are under way.
+    starting: TaskTracker,
     /// This process goes away; sandboxes live on.
     leave: CancellationToken,
 }
@@ -104,6 +109,7 @@ impl Sandboxes {
             starts: Arc::new(Semaphore::new(STARTS_MAX)),
             max,
             tasks: TaskTracker::new(),
+            starting: TaskTracker::new(),
             leave: CancellationToken::new(),
         })))
     }
@@ -126,7 +132,7 @@ impl Sandboxes {
         let place = self.reserve(&request)?;
         let (done, result) = oneshot::channel();
         let this = self.clone();
-        self.0.tasks.spawn(async move {
+        self.0.starting.spawn(async move {
             let started = this.start_in(place, request).await;
             if let Err(Ok(unclaimed)) = done.send(started) {
                 // Whoever asked went away while it was built.
@@ -151,7 +157,10 @@ impl Sandboxes {
         })
         .await?;
         let Made { record, group, listener, .. } = made;
-        let Launched { init, channel, rest, .. } = launched;
+        let Launched { init, channel, rest, early } = launched;
+        if !early.is_empty() {
+            tracing::warn!(sandbox = %record.id, "the guest spoke before it was spoken to");
+        }
         let joined = channel.set_nonblocking(true).and_then(|()| UnixStream::from_std(channel));
         let channel = joined.map_err(SandboxError::io("use the control channel"))?;
         let listener = listener.ok_or_else(|| SandboxError::Start("no door was made".into()))?;
@@ -193,6 +202,9 @@ impl Sandboxes {
 
     /// Stops serving. With `kill` every sandbox is stopped first; without, they live on for the next daemon.
     pub async fn shutdown(&self, kill: bool) {
+        self.0.starts.close();
+        self.0.starting.close();
+        self.0.starting.wait().await;
         if kill {
             let all: Vec<Sandbox> = self.0.lock().live.values().cloned().collect();
             for sandbox in &all {
@@ -205,7 +217,6 @@ impl Sandboxes {
             }
         }
         self.0.leave.cancel();
-        self.0.starts.close();
         self.0.tasks.close();
         self.0.tasks.wait().await;
     }
@@ -362,7 +373,9 @@ impl Drop for Place {
 }
 
 /// Runs work that blocks.
-pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, SandboxError> + Send + 'static) -> Result<T, SandboxError> {
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, SandboxError> + Send + 'static,
+) -> Result<T, SandboxError> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|e| Err(SandboxError::Start(format!("a step of the host broke: {e}"))))
 }
 

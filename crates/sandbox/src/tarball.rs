@@ -213,7 +213,13 @@ fn number(field: &[u8]) -> Result<u64, SandboxError> {
         let high = field[..field.len() - 8].iter().enumerate().any(|(at, b)| if at == 0 { *b != 0x80 } else { *b != 0 });
         let low = field[field.len() - 8..].iter().fold(0u64, |n, b| n << 8 | u64::from(*b));
         // A field of eight bytes keeps its mark in the number itself.
-        return if field.len() == 8 { Ok(low & (u64::MAX >> 1)) } else if high { Err(bad()) } else { Ok(low) };
+        return if field.len() == 8 {
+            Ok(low & (u64::MAX >> 1))
+        } else if high {
+            Err(bad())
+        } else {
+            Ok(low)
+        };
     }
     let text = until_nul(field).trim_ascii();
     let text = std::str::from_utf8(text).map_err(|_| bad())?;
