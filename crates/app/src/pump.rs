@@ -102,6 +102,8 @@ enum Stop {
     Cancelled,
     Deadline,
     Flood,
+    /// It goes round in circles, or wrote more than is read: its parser says why.
+    Hopeless,
     Gone(SandboxError),
 }
 
@@ -181,8 +183,8 @@ pub(crate) async fn pump(running: &Running<'_>, sandbox: &Sandbox, command: Comm
             // Only when nothing else waits: pieces that come together share a commit.
             () = std::future::ready(()), if pump.has_news() => pump.flush().await?,
         }
-        if pump.feed.is_over_limit() {
-            break Err(Stop::Flood);
+        if pump.feed.must_end() {
+            break Err(Stop::Hopeless);
         }
         if pump.waiting.len() >= BATCH_EVENTS_MAX {
             pump.flush().await?;
@@ -273,6 +275,7 @@ impl Pump<'_> {
         let because = |code: Code, message: String| Some((code, message));
         let cause = match stop {
             Ok(_) => limit_reached(sandbox, limits, ending.code),
+            Err(Stop::Hopeless) => None,
             Err(Stop::Cancelled) => because(Code::Cancelled, "cancelled".to_owned()),
             Err(Stop::Deadline) => because(Code::Timeout, format!("the time limit of {} s was reached", limits.time.as_secs())),
             Err(Stop::Flood) => because(Code::OutputLimit, "the engine wrote more than is kept of one turn".to_owned()),

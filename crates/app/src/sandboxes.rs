@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use gateway::egress::Policy;
+use gateway::egress::{Policy, Watch};
 use model::{Code, EgressRule, Failure, Limits, SandboxId};
 use sandbox::{HostMount, Sandbox, Summary, TarStream, Tree};
 use serde::{Deserialize, Serialize};
@@ -77,7 +77,7 @@ impl App {
         request.tree = Tree::Ephemeral;
         request.relays = relays();
         request.orphan = ORPHAN;
-        let egress = (!form.egress.is_empty()).then(|| self.policy(form.egress));
+        let egress = (!form.egress.is_empty()).then(|| self.policy(form.egress, None));
         self.doors().admit(&id, Occupant { identity: None, egress, cancel: CancellationToken::new() });
         match self.sandboxes().start(request).await {
             Ok(made) => Ok(made.summary()),
@@ -134,7 +134,8 @@ impl App {
         self.sandboxes().get(&parsed).ok_or_else(missing)
     }
 
-    pub(crate) fn policy(&self, rules: Vec<EgressRule>) -> Arc<Policy> {
-        Arc::new(Policy { rules, private_ok: self.settings().private_ok.clone(), ..Policy::default() })
+    /// What a sandbox may reach. Refusals are told to `watch`.
+    pub(crate) fn policy(&self, rules: Vec<EgressRule>, watch: Option<Arc<dyn Watch>>) -> Arc<Policy> {
+        Arc::new(Policy { rules, private_ok: self.settings().private_ok.clone(), watch, ..Policy::default() })
     }
 }

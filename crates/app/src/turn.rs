@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use engines::{Plan, ProgramPath, Wire};
@@ -9,6 +10,7 @@ use gateway::{Budget, BudgetKey, Identity, REHEARSAL, TapeMode, tape};
 use model::{Code, EventKind, Failure, Level, Outcome, ResultEvent, SandboxId, SessionId, TurnEvent, TurnState, Usage};
 use sandbox::{Command, Sandbox, Stdio, Tree};
 use store::{Fence, Record, TurnRow};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::doors::Occupant;
@@ -146,7 +148,9 @@ impl Running<'_> {
             Some(TapeMode::Record(writer)) => Some(Arc::clone(writer)),
             _ => None,
         };
-        let egress = (!live.spec.egress.is_empty()).then(|| self.app.policy(live.spec.egress.clone()));
+        // Without a rule the door still answers: it says which line would allow a host, and the log hears of it.
+        let refusals = Arc::new(Refusals { log: live.calls.clone(), left: AtomicUsize::new(REFUSALS_MAX) });
+        let egress = Some(self.app.policy(live.spec.egress.clone(), Some(refusals)));
         self.app.doors().admit(sandbox.id(), Occupant { identity: Some(Arc::new(identity)), egress, cancel: CancellationToken::new() });
         let listening = self.app.callers().listen(&self.turn.id, live.calls.clone());
         let engine = engines::find(&live.spec.engine)?;
@@ -335,6 +339,26 @@ impl Running<'_> {
         let _ = std::fs::remove_file(pump::raw_path(self.app, &self.live.id));
         self.app.publish(&self.live.id, &events);
         Ok(())
+    }
+}
+
+/// Refused hosts that one turn's log names; a sandbox can ask as often as it likes.
+const REFUSALS_MAX: usize = 50;
+
+/// Logs which hosts were refused.
+struct Refusals {
+    log: mpsc::Sender<EventKind>,
+    left: AtomicUsize,
+}
+
+impl gateway::egress::Watch for Refusals {
+    fn seen(&self, report: &gateway::egress::Report) {
+        let Some(notice) = report.notice() else { return };
+        let counted = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+        if counted.is_ok() {
+            // A full queue is a log far behind; the refusal itself stands.
+            let _ = self.log.try_send(notice);
+        }
     }
 }
 

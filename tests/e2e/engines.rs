@@ -1,0 +1,146 @@
+//! Each engine, as its package comes from the registry, does a whole turn against a scripted model and resumes.
+
+use serde_json::Value;
+use testkit::model_server::{ModelServer, Rule, Say, Script};
+
+use crate::registry::Registry;
+use crate::support::{KEY, Lab, of_type};
+
+/// What the tool is told to print: it appears nowhere else.
+const PRINTED: &str = "tide-table-4711";
+
+fn script() -> Script {
+    let first = Rule {
+        contains: "first question".to_owned(),
+        say: vec![Say::Shell(format!("echo {PRINTED} > /workspace/tide; cat /workspace/tide; id -u")), Say::Text("the first answer".to_owned())],
+    };
+    let second = Rule { contains: "second question".to_owned(), say: vec![] };
+    let second = Rule { say: vec![Say::Text("the second answer".to_owned())], ..second };
+    Script { key: Some(KEY.to_owned()), rules: vec![second, first], ..Script::default() }
+}
+
+/// Installs an engine from the pinned files, over the same way as from the registry.
+fn install(lab: &Lab, engine: &str) {
+    let registry = Registry::start();
+    lab.run(&["config", "set", "engines.registry", &format!("http://127.0.0.1:{}", registry.port)]).succeeds();
+    lab.run(&["config", "set", "egress.private_ok", "[\"127.0.0.1\"]"]).succeeds();
+    let ran = lab.run(&["engine", "install", engine]).succeeds();
+    assert!(ran.out.contains("installed, verified"), "{}", ran.out);
+    lab.run(&["engine", "verify", engine]).succeeds();
+}
+
+fn whole_turn(engine: &str, provider: &str) {
+    let lab = Lab::new();
+    if engine != "mini" {
+        install(&lab, engine);
+    }
+    let server = lab.model(script());
+    lab.connect(provider, &server);
+
+    let ran = lab.run(&["run", "--json", "--engine", engine, "--budget-usd", "5", "first question"]).succeeds();
+    let events = ran.events();
+    let calls = of_type(&events, "tool_call");
+    assert!(!calls.is_empty(), "{engine} called no tool: {}", ran.out);
+    let results: Vec<&Value> = of_type(&events, "tool_result");
+    assert!(results.iter().any(|r| r["output"].as_str().is_some_and(|o| o.contains(PRINTED) && o.contains("1000"))), "{}", ran.out);
+    let result = ran.result();
+    assert_eq!(result["status"], "completed");
+    assert!(result["text"].as_str().is_some_and(|t| t.contains("the first answer")), "{result}");
+    assert!(result["usage"]["input_tokens"].as_u64() >= Some(200), "two calls at least: {result}");
+    assert!(result["cost_usd"].as_f64() > Some(0.0), "{result}");
+    check_requests(&server);
+
+    let session = result["session"].as_str().expect("a session").to_owned();
+    let before = server.requests().len();
+    let ran = lab.run(&["run", "--json", "--resume", &session, "second question"]).succeeds();
+    let result = ran.result();
+    assert_eq!(result["session"], session.as_str());
+    assert!(result["text"].as_str().is_some_and(|t| t.contains("the second answer")), "{result}");
+    let remembers = server.requests()[before..].iter().any(|r| {
+        let body = String::from_utf8_lossy(&r.body).into_owned();
+        body.contains("first question") && body.contains("second question")
+    });
+    assert!(remembers, "{engine} forgot the first turn");
+    check_requests(&server);
+    lab.assert_nothing_left();
+}
+
+/// Every request carries the host's key and nobody else's.
+fn check_requests(server: &ModelServer) {
+    for request in server.requests() {
+        let text = format!("{:?} {}", request.headers, String::from_utf8_lossy(&request.body));
+        assert!(!text.contains("lazaret-placeholder"), "the placeholder went out: {}", request.target);
+        if request.method == "POST" {
+            assert_eq!(request.credential().as_deref(), Some(KEY), "{}", request.target);
+        }
+    }
+}
+
+#[test]
+fn mini_over_messages() {
+    whole_turn("mini", "anthropic");
+}
+
+#[test]
+fn mini_over_chat_completions() {
+    whole_turn("mini", "openai");
+}
+
+#[test]
+fn claude_code() {
+    whole_turn("claude-code", "anthropic");
+}
+
+#[test]
+fn codex() {
+    whole_turn("codex", "openai");
+}
+
+#[test]
+fn opencode() {
+    whole_turn("opencode", "anthropic");
+}
+
+#[test]
+fn gemini() {
+    whole_turn("gemini", "gemini");
+}
+
+#[test]
+fn any_other_program_by_its_path() {
+    let lab = Lab::new();
+    let program = lab.path("parrot");
+    std::fs::write(&program, "#!/bin/sh\nread -r line; echo \"parrot says: $line\"\n").expect("write");
+    std::process::Command::new("chmod").arg("755").arg(&program).status().expect("chmod");
+    let ran = lab.run(&["run", "--json", "--engine", program.to_str().expect("utf-8"), "--model", "rehearsal", "polly"]).succeeds();
+    assert!(ran.result()["text"].as_str().is_some_and(|t| t.contains("parrot says: polly")), "{}", ran.out);
+}
+
+#[test]
+fn a_file_that_is_not_the_pinned_one_is_refused() {
+    let lab = Lab::new();
+    let root = lab.path("registry");
+    let real = crate::support::project("target/test-engines/registry/@anthropic-ai");
+    assert!(real.is_dir(), "the pinned engines are not here: run `cargo xtask test e2e`, which fetches them");
+    let dir = root.join("@anthropic-ai/claude-code-linux-x64/-");
+    std::fs::create_dir_all(&dir).expect("make");
+    std::fs::write(dir.join("claude-code-linux-x64-2.1.329.tgz"), b"not the package").expect("write");
+    let registry = Registry::of(root);
+    lab.run(&["config", "set", "engines.registry", &format!("http://127.0.0.1:{}", registry.port)]).succeeds();
+    lab.run(&["config", "set", "egress.private_ok", "[\"127.0.0.1\"]"]).succeeds();
+    let ran = lab.run(&["engine", "install", "claude-code"]).ends_with(3);
+    assert!(ran.err.contains("is not the file that was pinned"), "{}", ran.err);
+    assert!(!lab.home().join("engines/claude-code/2.1.329").exists());
+    lab.assert_nothing_left();
+}
+
+#[test]
+fn the_installer_reaches_the_registry_alone() {
+    let lab = Lab::new();
+    let registry = Registry::of(lab.path("nothing"));
+    lab.run(&["config", "set", "engines.registry", &format!("http://127.0.0.1:{}", registry.port)]).succeeds();
+    // Without the owner's word a private address is refused, whoever names it.
+    let ran = lab.run(&["engine", "install", "codex"]).fails("ENGINE_MISSING", 3);
+    assert!(ran.err.contains("private_ok"), "{}", ran.err);
+    lab.assert_nothing_left();
+}

@@ -1,0 +1,215 @@
+//! A place to try the shipped binary in: an empty home, nothing of the tester's environment, and a look at what is left.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use testkit::model_server::{ModelServer, Script};
+
+/// A run that takes longer is ended and fails its test.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// An empty home. Dropping it stops its daemon and looks for what was left behind.
+pub(crate) struct Lab {
+    dir: tempfile::TempDir,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Lab {
+    pub(crate) fn new() -> Self {
+        let dir = tempfile::Builder::new().prefix("lazaret-e2e-").tempdir().expect("make a directory");
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("make a runtime");
+        Self { dir, runtime }
+    }
+
+    /// A path beside the home.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub(crate) fn home(&self) -> PathBuf {
+        self.path("home")
+    }
+
+    /// The shipped binary with this home.
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lazaret"));
+        command
+            .env_clear()
+            .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("HOME", self.dir.path())
+            .env("LAZARET_HOME", self.home())
+            .current_dir(self.dir.path())
+            .args(args)
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs the binary to its end.
+    pub(crate) fn run(&self, args: &[&str]) -> Ran {
+        Ran::of(self.command(args), None)
+    }
+
+    /// Runs the binary with this standard input.
+    pub(crate) fn run_with(&self, args: &[&str], input: &[u8]) -> Ran {
+        Ran::of(self.command(args), Some(input.to_vec()))
+    }
+
+    /// A model provider on loopback.
+    pub(crate) fn model(&self, script: Script) -> ModelServer {
+        self.runtime.block_on(ModelServer::start(script))
+    }
+
+    /// Leads a provider to a server and stores the key that it wants.
+    pub(crate) fn connect(&self, provider: &str, server: &ModelServer) {
+        let base = if provider == "openai" { format!("{}/v1", server.url()) } else { server.url() };
+        self.run(&["config", "set", &format!("providers.{provider}.base_url"), &base]).succeeds();
+        self.run_with(&["secret", "set", provider, "-"], KEY.as_bytes()).succeeds();
+    }
+
+    /// Looks for anything that a sandbox may leave: processes, control groups, mounts, directories.
+    pub(crate) fn assert_nothing_left(&self) {
+        let deadline = Instant::now() + Duration::from_secs(2);
+        loop {
+            let left = self.left();
+            if left.is_empty() {
+                return;
+            }
+            assert!(Instant::now() < deadline, "left behind: {left:#?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn left(&self) -> Vec<String> {
+        let home = self.home();
+        let mut left = Vec::new();
+        let guest = home.join("bin");
+        for process in std::fs::read_dir("/proc").expect("read /proc").flatten() {
+            let exe = std::fs::read_link(process.path().join("exe")).unwrap_or_default();
+            if exe.starts_with(&guest) {
+                left.push(format!("process {}", process.file_name().to_string_lossy()));
+            }
+        }
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").expect("read the mounts");
+        let home_text = home.to_string_lossy().into_owned();
+        left.extend(mounts.lines().filter(|line| line.contains(&home_text)).map(|line| format!("mount {line}")));
+        if let Ok(entries) = std::fs::read_dir(home.join("sandboxes")) {
+            left.extend(entries.flatten().filter(|e| e.path().is_dir()).map(|e| format!("directory {}", e.path().display())));
+        }
+        if let Ok(install) = std::fs::read_to_string(home.join("install-id")) {
+            let label = format!("lazaret-{}", install.trim());
+            for hierarchy in std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
+                if let Ok(groups) = std::fs::read_dir(hierarchy.path().join(&label)) {
+                    left.extend(groups.flatten().filter(|g| g.path().is_dir()).map(|g| format!("group {}", g.path().display())));
+                }
+            }
+        }
+        left
+    }
+}
+
+/// The key of every provider in these tests.
+pub(crate) const KEY: &str = "sk-ant-api03-e2e-canary-key-0123456789";
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        if !self.home().exists() {
+            return;
+        }
+        let stopped = self.command(&["stop", "--grace", "0s"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+        if std::thread::panicking() {
+            let log = std::fs::read_to_string(self.home().join("logs/daemon.log")).unwrap_or_default();
+            eprintln!("the daemon's log:\n{log}");
+            return;
+        }
+        assert!(stopped.is_ok_and(|s| s.success()), "the daemon did not stop");
+        self.assert_nothing_left();
+    }
+}
+
+/// What a command did.
+pub(crate) struct Ran {
+    pub(crate) status: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+    pub(crate) took: Duration,
+}
+
+impl Ran {
+    fn of(mut command: Command, input: Option<Vec<u8>>) -> Self {
+        let began = Instant::now();
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        if input.is_some() {
+            command.stdin(Stdio::piped());
+        }
+        let mut child = command.spawn().expect("run the binary");
+        if let Some(input) = input {
+            let mut pipe = child.stdin.take().expect("a pipe");
+            std::thread::spawn(move || std::io::Write::write_all(&mut pipe, &input));
+        }
+        let pid = rustix::process::Pid::from_child(&child);
+        let (done, ended) = std::sync::mpsc::channel::<()>();
+        std::thread::spawn(move || {
+            if ended.recv_timeout(PATIENCE) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
+        });
+        let output = child.wait_with_output().expect("wait for the binary");
+        drop(done);
+        Self::read(output, began.elapsed())
+    }
+
+    pub(crate) fn read(output: Output, took: Duration) -> Self {
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        use std::os::unix::process::ExitStatusExt;
+        let status = output.status.code().unwrap_or_else(|| -output.status.signal().unwrap_or(0));
+        Self { status, out: text(output.stdout), err: text(output.stderr), took }
+    }
+
+    #[track_caller]
+    pub(crate) fn succeeds(self) -> Self {
+        self.ends_with(0)
+    }
+
+    #[track_caller]
+    pub(crate) fn ends_with(self, status: i32) -> Self {
+        assert_eq!(self.status, status, "\nstdout: {}\nstderr: {}", self.out, self.err);
+        self
+    }
+
+    /// Fails with this code and exit status.
+    #[track_caller]
+    pub(crate) fn fails(self, code: &str, status: i32) -> Self {
+        let ran = self.ends_with(status);
+        assert!(ran.err.contains(&format!("[{code}]")), "no {code} in: {}", ran.err);
+        ran
+    }
+
+    /// Standard output as JSON lines.
+    #[track_caller]
+    pub(crate) fn events(&self) -> Vec<Value> {
+        self.out.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))).collect()
+    }
+
+    /// The last event, which is the result.
+    #[track_caller]
+    pub(crate) fn result(&self) -> Value {
+        let events = self.events();
+        let results = events.iter().filter(|e| e["type"] == "result").count();
+        assert_eq!(results, 1, "{}", self.out);
+        let last = events.last().expect("an event").clone();
+        assert_eq!(last["type"], "result");
+        last
+    }
+}
+
+/// The events of one type.
+pub(crate) fn of_type<'a>(events: &'a [Value], kind: &str) -> Vec<&'a Value> {
+    events.iter().filter(|e| e["type"] == kind).collect()
+}
+
+/// A file of the workspace of this project.
+pub(crate) fn project(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
+}
