@@ -16,31 +16,39 @@ fn main() {
     let driver = jail::cgroup::Driver::detect("bench");
     let limits = jail::cgroup::GroupLimits { memory_bytes: Some(1 << 30), cpu_millis: Some(1000), pids: Some(256) };
     let mut case = support::Case::new(false);
-    print("sandbox, no groups", count, || run(&mut case));
-    case.spec.walls.seccomp = false;
-    print("the same without seccomp", count, || run(&mut case));
-    case.spec.walls.landlock = false;
-    print("and without landlock", count, || run(&mut case));
-    case.spec.walls.network = false;
-    print("and without network", count, || run(&mut case));
-    case.spec.walls = jail::Walls::ALL;
-    print("groups alone", count, || {
+    print("layer on disk", count, || {
+        case.fresh_layer();
+        run(&case);
+    });
+    print("of that, its directories", count, || case.fresh_layer());
+    case.spec.root.upper = jail::Upper::Tmpfs { bytes: 64 << 20 };
+    print("layer in memory", count, || run(&case));
+    print("of that, groups", count, || {
         let group = driver.create("bench", &limits).expect("groups");
         group.remove().expect("removed");
     });
-    print("sandbox with groups", count, || {
+    print("both: all layers and limits", count, || {
         let group = driver.create("bench", &limits).expect("groups");
         case.spec.cgroup = Some(group.join());
-        run(&mut case);
+        run(&case);
         group.remove().expect("removed");
     });
+    case.spec.cgroup = None;
+    case.spec.walls.seccomp = false;
+    print("in memory without seccomp", count, || run(&case));
+    case.spec.walls.landlock = false;
+    print("and without landlock", count, || run(&case));
+    case.spec.walls.proc = false;
+    print("and with all of /proc", count, || run(&case));
+    case.spec.walls.network = false;
+    print("and without network", count, || run(&case));
     driver.tidy();
     let mut rootless = support::Case::new(true);
-    print("rootless", count, || run(&mut rootless));
+    rootless.spec.root.upper = jail::Upper::Tmpfs { bytes: 64 << 20 };
+    print("rootless, layer in memory", count, || run(&rootless));
 }
 
-fn run(case: &mut support::Case) {
-    case.fresh_layer();
+fn run(case: &support::Case) {
     let outcome = case.run(&["true"]);
     assert_eq!(outcome.status, Some(0), "{outcome:?}");
 }

@@ -44,7 +44,7 @@ impl NewRoot {
         let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
         let mount = fsmount(&overlay, FsMountFlags::FSMOUNT_CLOEXEC, attributes).map_err(explain)?;
         attach(&mount, rustix::fs::CWD, "/").map_err(explain)?;
-        let beneath = usize::from(!matches!(spec.root.upper, Upper::Dirs { .. }));
+        let beneath = usize::from(matches!(spec.root.upper, Upper::Tmpfs { .. } | Upper::Device { .. }));
         let root = Self { mount, beneath };
         if spec.walls.read_only {
             root.keep_writable()?;
