@@ -38,9 +38,34 @@ pub(crate) fn mount_all(root: &NewRoot, spec: &Spec, parts: &mut Parts) -> Resul
     }
     let tree = clone_tree(&spec.guest).at(Layer::Mounts, || format!("open {}", spec.guest.display()))?;
     sys::mount_setattr(tree.as_fd(), &read_only(0), true).at(Layer::Mounts, || "make the guest program read-only".into())?;
-    put(root, &tree, Path::new(GUEST_PATH), Kind::File, owner)?;
-    links(root).at(Layer::Mounts, || "name the guest program".into())
+    guest_names(root, owner).at(Layer::Mounts, || "name the guest program".into())?;
+    put(root, &tree, Path::new(GUEST_PATH), Kind::File, owner)
 }
+
+/// Sees to it that the guest program's place and its other names exist. An image that has them costs nothing; in
+/// another they lie in a tmpfs, which is cheaper than copying a directory up into the writable layer, and leaves none
+/// of it there.
+fn guest_names(root: &NewRoot, owner: Owner) -> rustix::io::Result<()> {
+    let guest = Path::new(GUEST_PATH);
+    let (Some(directory), Some(name)) = (guest.parent(), guest.file_name()) else { return Err(Errno::INVAL) };
+    let there = GUEST_LINKS.iter().all(|link| target::find(root, &directory.join(link)).is_ok());
+    if there && target::find(root, guest).is_ok() {
+        return Ok(());
+    }
+    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+    let names = tmpfs(GUEST_NAMES_BYTES, "0755", attributes)?;
+    target::make(&names, Path::new(name), Kind::File)?;
+    for link in GUEST_LINKS {
+        symlinkat(name, &names, link)?;
+    }
+    let attr = MountAttr { set: sys::ATTR_RDONLY, ..MountAttr::default() };
+    sys::mount_setattr(names.as_fd(), &attr, false).map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))?;
+    let place = target::ensure(root, directory, Kind::Directory, owner)?;
+    attach(&names, &place, "")
+}
+
+/// Three names and no data.
+const GUEST_NAMES_BYTES: u64 = 16 << 10;
 
 fn one(root: &NewRoot, spec: &Spec, mount: &Mount, parts: &mut Parts, owner: Owner) -> Result<(), LaunchError> {
     let target = &mount.target;
@@ -144,20 +169,6 @@ fn from_descriptor(parts: &mut Parts, index: u32, target: &Path) -> Result<(Owne
     opened
         .at(Layer::Mounts, || format!("open what is to be mounted at {}", target.display()))
         .map_err(|error| error.remedy("the directory was moved or replaced, or lies in another mount namespace: try again"))
-}
-
-/// The other names of the guest program.
-fn links(root: &NewRoot) -> rustix::io::Result<()> {
-    let guest = Path::new(GUEST_PATH);
-    let (Some(directory), Some(name)) = (guest.parent(), guest.file_name()) else { return Err(Errno::INVAL) };
-    let directory = target::find(root, directory)?;
-    for link in GUEST_LINKS {
-        match symlinkat(name, &directory, link) {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

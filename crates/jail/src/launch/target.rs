@@ -60,7 +60,8 @@ pub(crate) fn find(root: impl AsFd, path: &Path) -> rustix::io::Result<OwnedFd> 
     openat2(root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)
 }
 
-fn make(parent: &OwnedFd, name: &Path, kind: Kind) -> rustix::io::Result<()> {
+/// Makes a mount point in a directory.
+pub(crate) fn make(parent: &OwnedFd, name: &Path, kind: Kind) -> rustix::io::Result<()> {
     match kind {
         Kind::Directory => mkdirat(parent, name, Mode::from_raw_mode(0o755)),
         Kind::File => {

@@ -205,6 +205,12 @@ fn the_door_and_the_guest_program_cannot_be_changed() {
         let script = "ls -A /run/lazaret | wc -l; (: > /run/lazaret/x) 2>/dev/null || echo sealed; readlink /opt/lazaret/bin/ipc
             test -x /opt/lazaret/bin/lazaret-guest && (: >> /opt/lazaret/bin/lazaret-guest) 2>/dev/null || echo sealed";
         assert_eq!(case.sh(script).ok(), "0\nsealed\nlazaret-guest\nsealed", "rootless: {rootless}");
+        // An image that was not prepared for it.
+        fs::remove_dir_all(case.path("image/opt/lazaret/bin")).expect("removed");
+        fs::create_dir(case.path("image/opt/lazaret/bin")).expect("made");
+        case.fds = vec![OwnedFd::from(fs::File::open(case.path("door")).expect("open"))];
+        assert_eq!(case.sh(script).ok(), "0\nsealed\nlazaret-guest\nsealed", "rootless: {rootless}");
+        assert!(!case.path("upper/opt").exists(), "nothing is left of it in the layer");
     }
 }
 
