@@ -24,6 +24,8 @@ pub(crate) struct Native {
     /// Drives it.
     pub(crate) runtime: Runtime,
     sandboxes: Sandboxes,
+    /// What the home's control groups are called by.
+    install: String,
 }
 
 impl Native {
@@ -34,10 +36,10 @@ impl Native {
         std::fs::create_dir(&home)?;
         std::fs::set_permissions(&home, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
         let install = format!("{:08x}", std::process::id());
-        let config = Config::new(home, built("guest", "lazaret-guest")?, install);
+        let config = Config::new(home, built("guest", "lazaret-guest")?, install.clone());
         let sandboxes = runtime.block_on(Sandboxes::open(config, Arc::new(NoDoors))).context("failed to open the sandboxes")?;
         runtime.block_on(sandboxes.adopt()).context("failed to look for sandboxes")?;
-        Ok(Self { runtime, sandboxes })
+        Ok(Self { runtime, sandboxes, install })
     }
 
     /// Starts one with every layer and the default limits.
@@ -55,6 +57,10 @@ impl Native {
 impl Drop for Native {
     fn drop(&mut self) {
         self.runtime.block_on(self.sandboxes.shutdown(true));
+        // The home is gone after a bench, so what it keeps for its next daemon goes too.
+        for hierarchy in std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
+            let _ = std::fs::remove_dir(hierarchy.path().join(format!("lazaret-{}", self.install)));
+        }
     }
 }
 
