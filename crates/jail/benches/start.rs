@@ -42,7 +42,6 @@ fn main() {
     print("and with all of /proc", count, || run(&case));
     case.spec.walls.network = false;
     print("and without network", count, || run(&case));
-    driver.tidy();
     let mut rootless = support::Case::new(true);
     rootless.spec.root.upper = jail::Upper::Tmpfs { bytes: 64 << 20 };
     print("rootless, layer in memory", count, || run(&rootless));

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
@@ -60,7 +59,9 @@ impl GroupLimits {
 #[derive(Debug, Clone)]
 pub struct Driver {
     kind: Kind,
-    /// This installation's directory, in each hierarchy (v1) or once (v2), with the controllers that it has.
+    /// What the names of this installation's groups begin with.
+    prefix: String,
+    /// Where the groups lie, in each hierarchy (v1) or once (v2), with the controllers that it has.
     bases: Vec<(Vec<Controller>, PathBuf)>,
 }
 
@@ -76,10 +77,10 @@ impl Driver {
     /// The same for another root directory (a tree that stands in, in tests) and the caller's own v2 group.
     #[must_use]
     pub fn at(root: &Path, own: &str, install: &str) -> Self {
-        let name = format!("lazaret-{install}");
+        // The point ends the installation's part, so that no other's name can begin with it.
+        let prefix = format!("lazaret-{}.", install.replace('.', "_"));
         if root.join("cgroup.controllers").exists() {
-            let base = delegated(root, own).map(|(controllers, path)| (controllers, path.join(&name)));
-            return Self { kind: Kind::V2, bases: base.into_iter().collect() };
+            return Self { kind: Kind::V2, prefix, bases: delegated(root, own).into_iter().collect() };
         }
         let mut bases: Vec<(Vec<Controller>, PathBuf)> = Vec::new();
         for controller in Controller::ALL {
@@ -88,13 +89,12 @@ impl Driver {
             if access(path.join("cgroup.procs"), Access::WRITE_OK).is_err() {
                 continue;
             }
-            let base = path.join(&name);
-            match bases.iter_mut().find(|(_, have)| *have == base) {
+            match bases.iter_mut().find(|(_, have)| *have == path) {
                 Some((controllers, _)) => controllers.push(controller),
-                None => bases.push((vec![controller], base)),
+                None => bases.push((vec![controller], path)),
             }
         }
-        Self { kind: Kind::V1, bases }
+        Self { kind: Kind::V1, prefix, bases }
     }
 
     /// `v1` or `v2`.
@@ -127,24 +127,11 @@ impl Driver {
             // The hierarchy of pids is where everything is found and killed.
             controllers.iter().any(|c| *c == Controller::Pids || limits.wants(*c))
         });
-        // Another process of this installation may tidy up between the two steps.
-        let make = || self.prepare(&group).and_then(|()| group.make(limits));
-        let made = match make() {
-            Err(CgroupError::File { source, .. }) if source.kind() == ErrorKind::NotFound => make(),
-            other => other,
-        };
-        if let Err(error) = made {
+        if let Err(error) = self.prepare(&group).and_then(|()| group.make(limits)) {
             let _ = group.remove();
             return Err(error);
         }
         Ok(group)
-    }
-
-    /// Removes this installation's own directories if they hold no group: for when the last sandbox is gone.
-    pub fn tidy(&self) {
-        for (_, base) in &self.bases {
-            let _ = fs::remove_dir(base);
-        }
     }
 
     /// The groups of a sandbox that was made earlier, perhaps by a daemon that is gone.
@@ -162,29 +149,28 @@ impl Driver {
         for (_, base) in &self.bases {
             let Ok(entries) = fs::read_dir(base) else { continue };
             let groups = entries.flatten().filter(|e| e.file_type().is_ok_and(|t| t.is_dir()));
-            names.extend(groups.filter_map(|e| e.file_name().into_string().ok()));
+            let ours = groups.filter_map(|e| e.file_name().to_str().and_then(|name| name.strip_prefix(&self.prefix)).map(str::to_owned));
+            names.extend(ours);
         }
         names.into_iter().collect()
     }
 
     fn group(&self, name: &str, wanted: impl Fn(&[Controller]) -> bool) -> Group {
         let bases = self.bases.iter().filter(|(controllers, _)| self.kind == Kind::V2 || wanted(controllers));
-        Group::new(self.kind, bases.map(|(controllers, base)| (controllers.clone(), base.join(name))).collect())
+        Group::new(self.kind, bases.map(|(controllers, base)| (controllers.clone(), base.join(format!("{}{name}", self.prefix)))).collect())
     }
 
-    /// Makes this installation's directories, which stay until [`Driver::tidy`].
+    /// Lets the groups to come have their controllers (v2). Nothing of this installation's own is made beside the
+    /// groups, so nothing is left when the last of them is gone.
     fn prepare(&self, group: &Group) -> Result<(), CgroupError> {
-        for (controllers, path) in group.places() {
-            let Some(base) = path.parent() else { continue };
-            files::make(base)?;
-            if self.kind == Kind::V2 {
-                if let Some(above) = base.parent() {
-                    enable(above, controllers)?;
-                }
-                enable(base, controllers)?;
-            }
+        if self.kind == Kind::V1 {
+            return Ok(());
         }
-        Ok(())
+        group
+            .places()
+            .iter()
+            .filter_map(|(controllers, path)| Some((controllers, path.parent()?)))
+            .try_for_each(|(c, above)| enable(above, c))
     }
 }
 

@@ -14,7 +14,6 @@ impl Drop for Held {
     fn drop(&mut self) {
         let _ = self.0.kill_all();
         let _ = self.0.remove();
-        driver().tidy();
     }
 }
 
@@ -92,7 +91,6 @@ fn groups_are_found_again() {
     assert!(driver.list().contains(&name));
     driver.open(&name).expect("found").remove().expect("removed");
     assert!(driver.open(&name).is_none() && !driver.list().contains(&name));
-    driver.tidy();
     for bad in ["", "..", "a/b", ".x", "a\0"] {
         assert!(matches!(driver.create(bad, &GroupLimits::default()), Err(CgroupError::Name)), "{bad:?}");
     }
@@ -111,18 +109,18 @@ fn v2_files_are_written_as_the_kernel_wants_them() {
     let driver = Driver::at(root, "", "x");
     assert_eq!((driver.version(), driver.has("memory"), driver.has("cpu"), driver.has("pids")), ("v2", true, true, true));
     let group = driver.create("a", &GroupLimits { memory_bytes: Some(4096), cpu_millis: Some(1500), pids: Some(7) }).expect("made");
-    let base = root.join("lazaret-x");
-    for path in [root.to_owned(), base.clone(), base.join("a")] {
+    let group_path = root.join("lazaret-x.a");
+    for path in [root.to_owned(), group_path.clone()] {
         assert_eq!(text(&path.join("cgroup.subtree_control")), "+pids +memory +cpu");
     }
-    let commands = base.join("a/commands");
+    let commands = group_path.join("commands");
     for (file, expect) in
         [("memory.max", "4096"), ("memory.swap.max", "0"), ("memory.oom.group", "1"), ("pids.max", "7"), ("cpu.max", "150000 100000")]
     {
         assert_eq!(text(&commands.join(file)), expect, "{file}");
     }
     let join = group.join();
-    assert_eq!(join.guest, [base.join("a/guest/cgroup.procs")], "no process beside groups with limits");
+    assert_eq!(join.guest, [group_path.join("guest/cgroup.procs")], "no process beside groups with limits");
     assert_eq!(join.commands, [commands.join("cgroup.procs")]);
     for (file, value) in [
         ("memory.current", "10"),
@@ -139,6 +137,7 @@ fn v2_files_are_written_as_the_kernel_wants_them() {
     assert_eq!(text(&commands.join("cgroup.kill")), "1");
     assert_eq!(text(&commands.join("pids.max")), "7", "commands may start again");
     assert_eq!(driver.list(), ["a"]);
+    assert!(Driver::at(root, "", "other").list().is_empty(), "another installation's are not its own");
 }
 
 #[test]
@@ -156,7 +155,7 @@ fn v2_below_a_group_that_was_handed_over() {
     let limits = GroupLimits { cpu_millis: Some(1), ..GroupLimits::default() };
     assert!(matches!(driver.create("a", &limits), Err(CgroupError::Controller { controller: "cpu" })));
     driver.create("a", &GroupLimits { pids: Some(1), ..GroupLimits::default() }).expect("made");
-    assert!(handed.join("lazaret-x/a/commands").is_dir());
+    assert!(handed.join("lazaret-x.a/commands").is_dir());
 }
 
 #[test]
