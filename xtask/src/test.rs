@@ -110,7 +110,12 @@ fn suite(name: &str) -> Result<Tally> {
     if !members.iter().flat_map(|p| &p.targets).any(|t| t.is_test && t.name == name) {
         bail!("no crate has a test target `{name}`: the suite in tests/{name} is not built");
     }
-    runner(&["--test", name])
+    let mut args = vec!["--test", name];
+    if name == Stage::Crash.name() {
+        // These measure times against a promise (two seconds to clean up): one after the other.
+        args.extend(if run::has_nextest() { ["--test-threads", "1"].as_slice() } else { ["--", "--test-threads=1"].as_slice() });
+    }
+    runner(&args)
 }
 
 /// Runs tests of the whole workspace, always with the same profile and features so that nothing is built twice.
