@@ -91,3 +91,24 @@ fn a_copy_inwards_stays_inside() {
         assert_eq!(fs::read_to_string(victim).expect("the victim"), "untouched");
     });
 }
+
+/// A tree that is deep, wide and oddly named costs the host no more than its limits, and the daemon lives on.
+#[test]
+fn a_monstrous_tree_does_no_harm() {
+    const MONSTER: &str = "
+import os
+os.makedirs('/workspace/m'); os.chdir('/workspace/m')
+for n in range(3000): open('f%d' % n, 'w').close()
+open('a' * 255, 'w').close(); open('\\n\\r\\t', 'w').close(); open(b'\\xff\\xfe', 'w').close()
+f = open('sparse', 'w'); f.truncate(1 << 30); f.close()
+for n in range(1200): os.mkdir('d'); os.chdir('d')
+";
+    each_caller(|caller: &Caller| {
+        let sandbox = Standing::create(caller, &[]);
+        let made = sandbox.exec(&["/usr/bin/python3", "-c", MONSTER]);
+        assert!(made.status.success(), "{made:?}");
+        let out = caller.dir("out");
+        let _ = sandbox.copy(&format!("{}:/workspace/m", sandbox.id), &out.to_string_lossy());
+        assert!(sandbox.exec(&["/bin/true"]).status.success(), "the sandbox is gone");
+    });
+}

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{Caller, PROBE, Report, each_caller, finish};
+use crate::support::{Caller, PROBE, Report, Standing, each_caller, finish};
 
 /// Looks like a key and is none. Made of two halves, so that the search finds no command line with the whole of it.
 fn canary(caller: &Caller) -> String {
@@ -45,5 +45,23 @@ fn a_key_that_was_handed_over_is_found() {
         let attack = format!("canary={key}");
         let found = trial.attack(&[&attack]).worked(&attack).to_string();
         assert!(found.contains("/home/sandbox/given/key") && found.contains("environ"), "{found}");
+    });
+}
+
+/// A secret of the store, which the daemon holds, is not in a sandbox of that daemon.
+#[test]
+fn a_stored_secret_is_found_nowhere() {
+    each_caller(|caller| {
+        let key = canary(caller);
+        let mut command = caller.lazaret();
+        command.args(["secret", "set", "anthropic", "-"]);
+        let input = std::fs::File::open(caller.file("key", &key)).expect("open the key");
+        let set = finish(command, input.into());
+        assert!(set.status.success(), "{set:?}");
+        std::fs::remove_file(caller.home.join("key")).expect("remove the key's file");
+        let sandbox = Standing::create(caller, &[]);
+        let attack = format!("canary={key}");
+        let report = Report::read(&sandbox.exec(&[PROBE, &attack]), 1);
+        assert_eq!(report.worked(&attack), &json!([]));
     });
 }

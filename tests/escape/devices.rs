@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::support::each_caller;
+use crate::support::{Caller, each_caller};
 
 /// null, zero, full, random, urandom, tty, ptmx and the sandbox's own terminals.
 fn is_harmless(device: &str) -> bool {
@@ -34,4 +34,16 @@ fn devices_cannot_be_made() {
         open.worked("whiteout=/tmp/w");
         open.all_denied(&attacks[..2], "EPERM");
     });
+}
+
+/// A device that root made with the other walls gone cannot be opened: every mount says nodev.
+#[test]
+fn a_made_device_cannot_be_opened() {
+    let caller = Caller::root();
+    let attacks = ["device=/tmp/d", "read=/tmp/d", "device=/workspace/d", "read=/workspace/d"];
+    let report = caller.without("seccomp,privileges,landlock").attack(&attacks);
+    for place in ["/tmp", "/workspace"] {
+        report.worked(&format!("device={place}/d"));
+        assert_eq!(report.denied(&format!("read={place}/d")), "EACCES");
+    }
 }

@@ -1,7 +1,7 @@
 //! Overwriting the program that runs as the sandbox's first process, by its path or through /proc, so that the host
 //! would run the attacker's code at the next start.
 
-use crate::support::each_caller;
+use crate::support::{Caller, each_caller};
 
 const PROGRAM: &str = "/opt/lazaret/bin/lazaret-guest";
 
@@ -30,4 +30,13 @@ fn its_insides_are_closed() {
         let calls = ["ptrace-init", "read-init-memory", "getfd-init"];
         caller.sandbox().attack(&calls).all_denied(&calls, "EPERM");
     });
+}
+
+#[test]
+fn without_the_walls_they_are_open() {
+    let caller = Caller::root();
+    let attacks = ["link-of=/proc/1/exe", "list=/proc/1/fd"];
+    let report = caller.without("privileges,landlock,seccomp").attack(&attacks);
+    report.worked(attacks[0]);
+    report.worked(attacks[1]);
 }

@@ -1,6 +1,6 @@
 //! The kernel's log, which tells addresses and other users' doings.
 
-use crate::support::each_caller;
+use crate::support::{Caller, each_caller};
 
 #[test]
 fn the_kernel_log_is_closed() {
@@ -12,4 +12,11 @@ fn the_kernel_log_is_closed() {
         assert_eq!(report.denied("write=/dev/kmsg"), "ENOENT");
         assert!(["EACCES", "EPERM", "ENODATA", "ENOENT"].contains(&report.denied("read=/proc/kmsg")));
     });
+}
+
+#[test]
+fn without_the_walls_its_size_is_told() {
+    let caller = Caller::root();
+    assert_eq!(caller.without("seccomp").attack(&["kernel-log"]).denied("kernel-log"), "EPERM");
+    caller.without("seccomp,privileges").attack(&["kernel-log"]).worked("kernel-log");
 }

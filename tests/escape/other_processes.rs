@@ -1,7 +1,9 @@
 //! Processes of the host and of other sandboxes: not seen, not signalled, not traced.
 
-use crate::support::{each_caller, within};
+use std::process::{Child, Command};
 use std::time::Duration;
+
+use crate::support::{Caller, each_caller, within};
 
 #[test]
 fn only_the_sandboxs_processes_are_seen() {
@@ -50,5 +52,51 @@ fn a_neighbour_is_not_seen() {
             assert!(neighbour.join().expect("a run").status.success());
             assert!(!report.worked("processes").to_string().contains(&mark), "{report:?}");
         });
+    });
+}
+
+/// A process of the same caller on the host, which the kernel would let the caller's processes kill.
+struct Bystander(Child);
+
+impl Bystander {
+    fn start(caller: &Caller) -> Self {
+        let mut command = Command::new("/bin/sleep");
+        command.arg("600");
+        caller.dress(&mut command);
+        Self(command.spawn().expect("start a bystander"))
+    }
+
+    fn is_alive(&mut self) -> bool {
+        self.0.try_wait().expect("look at the bystander").is_none()
+    }
+}
+
+impl Drop for Bystander {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn killing_everything_kills_only_the_sandbox() {
+    each_caller(|caller| {
+        let mut bystander = Bystander::start(caller);
+        let output = caller.sandbox().run(&["/bin/sh", "-c", "sleep 60 & kill -KILL -1; kill -KILL $$"]);
+        assert_eq!(output.status.code(), Some(128 + 9), "{output:?}");
+        assert!(bystander.is_alive());
+    });
+}
+
+/// With the walls gone, the bystander can be signalled: by root whoever it is, by a user when it is his own.
+#[test]
+fn without_the_walls_a_bystander_can_be_signalled() {
+    each_caller(|caller| {
+        let bystander = Bystander::start(caller);
+        let attack = format!("signal={}", bystander.0.id());
+        assert_eq!(caller.sandbox().attack(&[&attack]).denied(&attack), "ESRCH");
+        // The scope of landlock is a second wall.
+        assert_eq!(caller.without("pids,proc,privileges").attack(&[&attack]).denied(&attack), "EPERM");
+        caller.without("pids,proc,privileges,landlock").attack(&[&attack]).worked(&attack);
     });
 }

@@ -33,3 +33,15 @@ fn a_read_only_mount_is_read_only() {
         assert!(dir.join("x").exists());
     });
 }
+
+/// With the mount writable, the list of places still says no; with that gone too, and as the owner, a file is made. It
+/// lands in the sandbox's own layer.
+#[test]
+fn without_the_walls_the_root_can_be_written() {
+    each_caller(|caller| {
+        let attack = "create=/probe";
+        assert_eq!(caller.without("read_only").attack(&[attack]).denied(attack), "EACCES");
+        caller.without("read_only,landlock,privileges").attack(&[attack]).worked(attack);
+        assert!(!std::path::Path::new("/probe").exists());
+    });
+}

@@ -1,7 +1,7 @@
 //! Processes that try to outlive their sandbox: daemons with two parents less, sessions of their own, stopped ones, ones
 //! that ignore every signal, ones that fork away. Two seconds after the end none is left on the host.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -50,3 +50,20 @@ fn killing_the_starter_ends_them() {
         assert!(within(SOON, || host_processes(&mark).is_empty()), "left: {:?}", host_processes(&mark));
     });
 }
+
+/// The time limit is the host's: nothing inside can ignore it.
+#[test]
+fn the_time_limit_ends_them() {
+    each_caller(|caller| {
+        let mark = format!("late-{}-{}", caller.uid, std::process::id());
+        let script = format!("trap '' TERM INT HUP QUIT; {PROBE} hold-on={mark}; while :; do sleep 60; done");
+        let began = Instant::now();
+        let output = caller.sandbox().option("--timeout").option("1s").run(&["/bin/sh", "-c", &script]);
+        assert_eq!(output.status.code(), Some(4), "{output:?}");
+        assert!(began.elapsed() < Duration::from_secs(1) + SOON + SLACK, "{:?}", began.elapsed());
+        assert!(within(SOON, || host_processes(&mark).is_empty()), "left: {:?}", host_processes(&mark));
+    });
+}
+
+/// What starting a program may take on a busy machine.
+const SLACK: Duration = Duration::from_secs(5);
