@@ -84,10 +84,8 @@ fn the_time_limit() {
 fn the_memory_limit() {
     let lab = Lab::new();
     // A program of the sandbox's own user takes the engine's memory group to its end.
-    let program = lab.path("hog");
-    std::fs::write(&program, "#!/usr/bin/python3\nb = []\nwhile True: b.append(bytearray(1 << 20))\n").expect("write");
-    std::process::Command::new("chmod").arg("755").arg(&program).status().expect("chmod");
-    let ran = lab.run(&["run", "--json", "--memory", "64m", "--model", "rehearsal", "--engine", program.to_str().expect("utf-8"), "eat"]);
+    let program = lab.program("hog", "#!/usr/bin/python3\nb = []\nwhile True: b.append(bytearray(1 << 20))\n");
+    let ran = lab.run(&["run", "--json", "--memory", "64m", "--model", "rehearsal", "--engine", &program, "eat"]);
     assert_eq!(ran.ends_with(1).result()["code"], "MEMORY_LIMIT");
     lab.assert_nothing_left();
 }
@@ -95,10 +93,8 @@ fn the_memory_limit() {
 #[test]
 fn an_engine_that_floods_its_output() {
     let lab = Lab::new();
-    let program = lab.path("flood");
-    std::fs::write(&program, "#!/bin/sh\nexec yes flood\n").expect("write");
-    std::process::Command::new("chmod").arg("755").arg(&program).status().expect("chmod");
-    let ran = lab.run(&["run", "--json", "--model", "rehearsal", "--engine", program.to_str().expect("utf-8"), "flood"]).ends_with(1);
+    let program = lab.program("flood", "#!/bin/sh\nexec yes flood\n");
+    let ran = lab.run(&["run", "--json", "--model", "rehearsal", "--engine", &program, "flood"]).ends_with(1);
     assert_eq!(ran.result()["code"], "OUTPUT_LIMIT");
     lab.assert_nothing_left();
 }
@@ -106,10 +102,8 @@ fn an_engine_that_floods_its_output() {
 #[test]
 fn an_engine_that_dies() {
     let lab = Lab::new();
-    let program = lab.path("dies");
-    std::fs::write(&program, "#!/bin/sh\necho 'about to die' >&2\nkill -SEGV $$\n").expect("write");
-    std::process::Command::new("chmod").arg("755").arg(&program).status().expect("chmod");
-    let ran = lab.run(&["run", "--json", "--model", "rehearsal", "--engine", program.to_str().expect("utf-8"), "x"]).ends_with(1);
+    let program = lab.program("dies", "#!/bin/sh\necho 'about to die' >&2\nkill -SEGV $$\n");
+    let ran = lab.run(&["run", "--json", "--model", "rehearsal", "--engine", &program, "x"]).ends_with(1);
     assert_eq!(ran.result()["code"], "ENGINE_FAILED");
     assert!(ran.out.contains("about to die"), "{}", ran.out);
 }

@@ -109,10 +109,8 @@ fn gemini() {
 #[test]
 fn any_other_program_by_its_path() {
     let lab = Lab::new();
-    let program = lab.path("parrot");
-    std::fs::write(&program, "#!/bin/sh\nread -r line; echo \"parrot says: $line\"\n").expect("write");
-    std::process::Command::new("chmod").arg("755").arg(&program).status().expect("chmod");
-    let ran = lab.run(&["run", "--json", "--engine", program.to_str().expect("utf-8"), "--model", "rehearsal", "polly"]).succeeds();
+    let program = lab.program("parrot", "#!/bin/sh\nread -r line; echo \"parrot says: $line\"\n");
+    let ran = lab.run(&["run", "--json", "--engine", &program, "--model", "rehearsal", "polly"]).succeeds();
     assert!(ran.result()["text"].as_str().is_some_and(|t| t.contains("parrot says: polly")), "{}", ran.out);
 }
 

@@ -32,6 +32,19 @@ impl Lab {
         self.path("home")
     }
 
+    /// An engine of the tester's own: a program in a directory of its own.
+    pub(crate) fn program(&self, name: &str, text: &str) -> String {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = self.path(&format!("engine-{name}"));
+        std::fs::create_dir(&dir).expect("make");
+        let program = dir.join(name);
+        std::fs::write(&program, text).expect("write");
+        for path in [&dir, &program] {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).expect("chmod");
+        }
+        program.to_str().expect("utf-8").to_owned()
+    }
+
     /// The shipped binary with this home.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lazaret"));

@@ -64,6 +64,10 @@ impl Engine for ClaudeCode {
     fn recipe(&self) -> Option<Recipe> {
         Recipe::parse(include_str!("../../../share/engines/locks/claude-code.toml")).ok()
     }
+
+    fn default_model(&self, wire: Wire) -> Option<&'static str> {
+        crate::default_model(wire)
+    }
 }
 
 struct Stream {

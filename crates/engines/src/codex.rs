@@ -56,6 +56,10 @@ impl Engine for Codex {
     fn recipe(&self) -> Option<Recipe> {
         Recipe::parse(include_str!("../../../share/engines/locks/codex.toml")).ok()
     }
+
+    fn default_model(&self, wire: Wire) -> Option<&'static str> {
+        crate::default_model(wire)
+    }
 }
 
 /// Settings as arguments, so that no file of the home can undo them.

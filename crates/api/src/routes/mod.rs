@@ -41,8 +41,11 @@ pub fn router(api: Api) -> Router {
         .with_state(api)
 }
 
+/// Routes that only look at the daemon: to be looked at is no work, so a watcher does not keep an idle daemon up.
+const LOOKS: &[&str] = &["/health", "/ready", "/v1/status"];
+
 /// Tells the daemon that somebody is there, so that it does not end as idle.
 async fn busy(State(api): State<Api>, request: Request, next: Next) -> Response {
-    let _busy = api.app.busy();
+    let _busy = (!LOOKS.contains(&request.uri().path())).then(|| api.app.busy());
     next.run(request).await
 }

@@ -119,12 +119,14 @@ async fn get(order: &FetchOrder, tls: &Arc<rustls::ClientConfig>, file: &FetchFi
         let body = Limited::new(response.into_body(), FILE_BYTES_MAX).collect().await;
         Ok(body.map_err(|e| failed(&format!("{}: {e}", file.path)))?.to_bytes().to_vec())
     };
+    tokio::pin!(answer);
     tokio::select! {
-        answer = answer => answer,
-        ended = connection => Err(match ended {
-            Ok(()) => failed(&format!("{} closed the connection", to.host)),
-            Err(e) => fail("HTTP", &e),
-        }),
+        answer = &mut answer => answer,
+        ended = connection => match ended {
+            // A registry that closes after its answer: what it sent is still to be read.
+            Ok(()) => answer.await,
+            Err(e) => Err(fail("HTTP", &e)),
+        },
     }
 }
 
