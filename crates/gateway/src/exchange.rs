@@ -449,7 +449,8 @@ impl Reply {
             return Err(no_answer("a redirect, which is not followed"));
         }
         let needles = key.and_then(|key| provider.needles(key));
-        let headers = headers::response(&parts.headers, scrub_header(needles.as_ref()));
+        let mut headers = headers::response(&parts.headers, scrub_header(needles.as_ref()));
+        headers::pace(parts.status, &mut headers);
         let scrubber = needles.map(Scrubber::new);
         let reply = Self { status: parts.status, headers, source: Source::Provider(body), scrubber };
         let is_known = matches!(reply.content_type(), rehearsal::JSON | rehearsal::EVENTS);
@@ -466,6 +467,7 @@ impl Reply {
         if let Ok(value) = content_type.parse() {
             headers.insert(header::CONTENT_TYPE, value);
         }
+        headers::pace(status, &mut headers);
         Self { status, headers, source: Source::Made(pieces, breaks), scrubber: None }
     }
 

@@ -1,6 +1,9 @@
 //! Which headers pass, in both directions, and how the host's key is put in.
 
-use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use http::StatusCode;
+use http::header::{
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT,
+};
 
 use crate::{Auth, Kind};
 
@@ -17,6 +20,12 @@ const RESPONSE_PREFIXES: &[&str] = &["anthropic-ratelimit-", "x-ratelimit-"];
 const OAUTH_BETA: &str = "oauth-2025-04-20";
 /// How an Anthropic OAuth or setup token begins.
 const OAUTH_PREFIX: &str = "sk-ant-oat";
+/// The header by which engines' libraries learn when to try again, in milliseconds.
+const RETRY_AFTER_MS: &str = "retry-after-ms";
+/// When a failed call may be tried again if its reply does not say, in milliseconds.
+const RETRY_MS: u64 = 2_000;
+/// The longest time that a reply may tell an engine to wait, in milliseconds.
+const RETRY_MS_MAX: u64 = 20_000;
 /// Longest value of a header that passes, and most names in `anthropic-beta`.
 const VALUE_BYTES_MAX: usize = 1024;
 const BETAS_MAX: usize = 32;
@@ -103,6 +112,32 @@ pub(crate) fn response(from: &HeaderMap, mut scrub: impl FnMut(&mut Vec<u8>)) ->
     to
 }
 
+/// Sets the pace at which a failed call is tried again: some engines wait for minutes when a reply does not name a time,
+/// and any engine would wait for as long as a provider says.
+pub(crate) fn pace(status: StatusCode, headers: &mut HeaderMap) {
+    if status != StatusCode::TOO_MANY_REQUESTS && !status.is_server_error() {
+        return;
+    }
+    let number = |headers: &HeaderMap, name: &str| -> Option<u64> {
+        let value = headers.get(name)?;
+        // A date, or a number beyond all bounds, says no more than: later.
+        Some(value.to_str().ok().and_then(|v| v.trim().parse::<f64>().ok()).map_or(u64::MAX, whole))
+    };
+    let seconds = number(headers, RETRY_AFTER.as_str()).map(|s| s.saturating_mul(1000));
+    let asked = number(headers, RETRY_AFTER_MS).or(seconds).unwrap_or(RETRY_MS);
+    let wait = asked.min(RETRY_MS_MAX);
+    headers.insert(RETRY_AFTER_MS, HeaderValue::from(wait));
+    if headers.contains_key(RETRY_AFTER) {
+        headers.insert(RETRY_AFTER, HeaderValue::from(wait.div_ceil(1000)));
+    }
+}
+
+/// A number of a header, rounded up.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the cast saturates, and less than nothing is nothing")]
+fn whole(number: f64) -> u64 {
+    number.ceil() as u64
+}
+
 /// Whether a request's own framing is in order: at most one length, and the body in no encoding that cannot be read.
 pub(crate) fn is_plain_body(headers: &HeaderMap) -> bool {
     let encoding = headers.get(http::header::CONTENT_ENCODING).is_none_or(|v| v.as_bytes().eq_ignore_ascii_case(b"identity"));
@@ -171,6 +206,25 @@ mod tests {
         check(Kind::OpenAi, Auth::Auto, "sk-1", &["authorization: Bearer sk-1"]);
         check(Kind::Gemini, Auth::Auto, "AIza1", &["x-goog-api-key: AIza1"]);
         check(Kind::Gemini, Auth::Bearer, "tok", &["authorization: Bearer tok"]);
+    }
+
+    #[test]
+    fn a_failed_reply_says_when_to_try_again_and_never_too_late() {
+        let check = |status: u16, pairs: &[(&'static str, &str)], expect: &[&str]| {
+            let mut headers = map(pairs);
+            pace(StatusCode::from_u16(status).unwrap(), &mut headers);
+            assert_eq!(lines(&headers), expect, "{status} {pairs:?}");
+        };
+        check(429, &[], &["retry-after-ms: 2000"]);
+        check(500, &[], &["retry-after-ms: 2000"]);
+        check(529, &[("retry-after", "5")], &["retry-after-ms: 5000", "retry-after: 5"]);
+        check(503, &[("retry-after", "86400")], &["retry-after-ms: 20000", "retry-after: 20"]);
+        check(503, &[("retry-after", "Fri, 31 Dec 2100 23:59:59 GMT")], &["retry-after-ms: 20000", "retry-after: 20"]);
+        check(429, &[("retry-after-ms", "1.5")], &["retry-after-ms: 2"]);
+        check(429, &[("retry-after-ms", "-4")], &["retry-after-ms: 0"]);
+        check(429, &[("retry-after-ms", "1e300")], &["retry-after-ms: 20000"]);
+        check(200, &[], &[]);
+        check(401, &[("retry-after", "86400")], &["retry-after: 86400"]);
     }
 
     #[test]

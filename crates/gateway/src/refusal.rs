@@ -109,6 +109,7 @@ pub(crate) fn head<B>(status: StatusCode, content_type: &'static str, body: B) -
     if status.is_client_error() {
         answer.headers_mut().insert("x-should-retry", HeaderValue::from_static("false"));
     }
+    crate::headers::pace(status, answer.headers_mut());
     answer
 }
 
