@@ -97,6 +97,9 @@ const STDERR_TAIL_BYTES: usize = 8 << 10;
 /// Events that are logged at once at most.
 const BATCH_EVENTS_MAX: usize = 512;
 
+/// Lines of text that come together become one event of at most this much.
+const JOINED_BYTES_MAX: usize = 64 << 10;
+
 /// What makes the pump stop before the engine's own end.
 enum Stop {
     Cancelled,
@@ -130,7 +133,7 @@ pub(crate) async fn pump(running: &Running<'_>, sandbox: &Sandbox, command: Comm
         let _ = std::fs::remove_file(&path);
     }
     let io = |e: std::io::Error| Failure::new(Code::Internal, format!("the engine's output cannot be kept: {e}"));
-    let (raw, before) = RawLog::open(&path).map_err(io)?;
+    let (raw, before) = RawLog::open(&path, running.turn.spool).map_err(io)?;
     let mut pump = Pump {
         running,
         control,
@@ -144,18 +147,24 @@ pub(crate) async fn pump(running: &Running<'_>, sandbox: &Sandbox, command: Comm
         read: running.turn.spool,
     };
     // What an earlier daemon has read and recorded brings the parser to where it was; its events are logged already.
-    let recorded = pump.recorded;
-    for record in before.iter().filter(|r| r.number <= recorded) {
+    for record in &before {
         pump.take(record.is_stderr, &record.bytes);
     }
     pump.waiting.clear();
     let deadline = running.started + running.live.spec.limits.time;
     let mut calls = running.live.calls_out.lock().await;
+    // One wait for the whole turn: an engine that says something every moment must not begin it again each time.
+    let abandoned = running.live.abandoned();
+    tokio::pin!(abandoned);
     let stop = loop {
         tokio::select! {
             biased;
             () = running.cancel.cancelled() => break Err(Stop::Cancelled),
-            () = running.live.abandoned() => break Err(Stop::Cancelled),
+            () = &mut abandoned => {
+                // Nobody waits for its sandbox either.
+                running.live.released.notify_one();
+                break Err(Stop::Cancelled);
+            }
             () = running.live.cancel.cancelled() => break Err(Stop::Cancelled),
             () = tokio::time::sleep_until(deadline) => break Err(Stop::Deadline),
             next = output.next() => match next {
@@ -220,7 +229,7 @@ impl Pump<'_> {
     fn note(&mut self, parsed: Vec<Parsed>) {
         for one in parsed {
             match one {
-                Parsed::Event(event) => self.waiting.push(event),
+                Parsed::Event(event) => push_joined(&mut self.waiting, event),
                 Parsed::SessionId(id) => self.engine_session = Some(id),
             }
         }
@@ -293,6 +302,18 @@ impl Pump<'_> {
     }
 }
 
+/// Adds an event. Lines that follow each other are one text, so that a flood of short lines is no flood of events.
+fn push_joined(waiting: &mut Vec<EventKind>, event: EventKind) {
+    if let (Some(EventKind::Text { text }), EventKind::Text { text: more }) = (waiting.last_mut(), &event)
+        && (text.ends_with('\n') || more.starts_with('\n'))
+        && text.len() + more.len() <= JOINED_BYTES_MAX
+    {
+        text.push_str(more);
+        return;
+    }
+    waiting.push(event);
+}
+
 fn ending_of(end: End, session: Option<String>) -> Ending {
     Ending {
         outcome: end.outcome,
@@ -359,4 +380,27 @@ pub(crate) fn tar_of(files: &[engines::File]) -> Result<Vec<u8>, Failure> {
         builder.append_data(&mut header, file.path.trim_start_matches('/'), file.bytes.as_slice()).map_err(fail)?;
     }
     builder.into_inner().map_err(fail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn joined(texts: &[&str]) -> Vec<String> {
+        let mut waiting = Vec::new();
+        for text in texts {
+            push_joined(&mut waiting, EventKind::Text { text: (*text).to_owned() });
+        }
+        let text = |kind| if let EventKind::Text { text } = kind { text } else { String::new() };
+        waiting.into_iter().map(text).collect()
+    }
+
+    #[test]
+    fn lines_are_joined_and_messages_are_not() {
+        assert_eq!(joined(&["one", "\ntwo", "\nthree"]), ["one\ntwo\nthree"]);
+        assert_eq!(joined(&["one\n", "two\n"]), ["one\ntwo\n"]);
+        assert_eq!(joined(&["a message", "another"]), ["a message", "another"]);
+        let long = "x".repeat(JOINED_BYTES_MAX);
+        assert_eq!(joined(&[&long, "\nnext"]).len(), 2);
+    }
 }
