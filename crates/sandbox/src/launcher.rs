@@ -4,6 +4,7 @@
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -16,6 +17,8 @@ use crate::channel::ready;
 use crate::outbox::encode;
 use crate::record::Process;
 
+/// What the guest program is called in lists of processes.
+const GUEST_NAME: &str = "lazaret-guest";
 /// How long a sandbox may take until it stands.
 const START_MAX: Duration = Duration::from_secs(10);
 /// Messages that a command which was started at once can have sent before the sandbox was known.
@@ -54,7 +57,8 @@ pub(crate) fn launch(
 ) -> Result<Launched, SandboxError> {
     let (ours, theirs) = UnixStream::pair().map_err(SandboxError::io("make a control channel"))?;
     let mut command = Command::new(guest);
-    command.arg("launch").arg(label).env_clear().stdin(OwnedFd::from(theirs)).stdout(Stdio::null()).stderr(Stdio::null());
+    // The command line can be read inside: it must not tell where the home lies.
+    command.arg0(GUEST_NAME).arg("launch").arg(label).env_clear().stdin(OwnedFd::from(theirs)).stdout(Stdio::null()).stderr(Stdio::null());
     let mut launcher = command.spawn().map_err(SandboxError::io("start the guest program"))?;
     // The command holds the other end of the channel; without this the end of the guest would not be seen.
     drop(command);

@@ -28,7 +28,7 @@ pub(super) async fn start(context: &Context, flags: &args::Up) -> Done {
     }
     let program = std::env::current_exe().map_err(|e| internal(&e.to_string()))?;
     let mut command = tokio::process::Command::new(program);
-    command.arg("up").env("LAZARET_HOME", home.path()).current_dir("/").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.arg("up").args(context.json.then_some("--json")).env("LAZARET_HOME", home.path()).current_dir("/").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     if let Some(listen) = &flags.listen {
         command.args(["--listen", listen]);
     }
