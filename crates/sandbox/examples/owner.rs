@@ -1,21 +1,24 @@
 //! Owns sandboxes from the command line, for tests that kill the owner or run it as another user, and for measuring.
 //!
-//!     owner direct HOME GUEST INSTALL [memory=64m] [disk=16m] [pids=64] [cpu=500] [time=2s] -- CMD ARGS...
+//!     owner direct HOME GUEST INSTALL [memory=64m] [disk=16m] [pids=64] [cpu=500] [time=2s] [crash=POINT] -- CMD ARGS...
 //!     owner exec   HOME GUEST INSTALL [...] -- CMD ARGS...     one sandbox of a daemon, one command, then all is removed
 //!     owner serve  HOME GUEST INSTALL [...] -- CMD ARGS...     starts the command, says so, and waits to be killed
-//!     owner many   HOME GUEST INSTALL COUNT                    that many at once, with times and memory
-//!     owner loop   HOME GUEST INSTALL COUNT                    that many one after another
+//!     owner many   HOME GUEST INSTALL COUNT [...]              that many at once, with times and memory
+//!     owner loop   HOME GUEST INSTALL COUNT [...]              that many one after another
 
 use std::io::{Error, Result, Write as _};
 use std::os::fd::AsFd as _;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use lazaret_sandbox::{Config, DirectCommand, Door, Doors, Exec, Exit, Hold, Piece, Request, Sandboxes, Stdio, Tree, base_env, run_direct};
 use model::SandboxId;
 use tokio::net::UnixStream;
+
+/// Where this process ends itself.
+static CRASH: OnceLock<String> = OnceLock::new();
 
 struct NoDoors;
 
@@ -48,8 +51,8 @@ fn main() -> Result<ExitCode> {
         match verb.as_str() {
             "exec" => one(&all, request, exec).await,
             "serve" => serve(&all, request, exec, adopted.sandboxes.len()).await,
-            "many" => many(&all, settings.first()).await,
-            "loop" => repeat(&all, settings.first()).await,
+            "many" => many(&all, settings).await,
+            "loop" => repeat(&all, settings).await,
             _ => Err(Error::other("usage: see the source")),
         }
     })
@@ -68,6 +71,15 @@ fn request(settings: &[String]) -> Result<Request> {
             "cpu" => request.limits.cpu_millis = value.parse().map_err(Error::other)?,
             "time" => request.limits.time = model::parse_duration(value).ok_or_else(bad)?,
             "session" => request.tree = Tree::Session { name: value.into() },
+            "crash" => {
+                CRASH.set(value.to_owned()).map_err(Error::other)?;
+                model::crash::set(|name| {
+                    if CRASH.get().is_some_and(|at| at == name) {
+                        // As abrupt as a kill from outside, and without a core file.
+                        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+                    }
+                });
+            }
             "require" => request.wants.memory = model::Want::Require,
             _ => return Err(bad()),
         }
@@ -119,13 +131,13 @@ async fn serve(all: &Sandboxes, mut request: Request, exec: Exec, adopted: usize
     std::future::pending().await
 }
 
-async fn many(all: &Sandboxes, count: Option<&String>) -> Result<ExitCode> {
-    let count: usize = count.and_then(|c| c.parse().ok()).unwrap_or(10);
+async fn many(all: &Sandboxes, settings: &[String]) -> Result<ExitCode> {
+    let count: usize = settings.first().and_then(|c| c.parse().ok()).unwrap_or(10);
     let before = available();
     let started = Instant::now();
     let mut live = Vec::new();
     for n in 0..count {
-        let mut request = request(&[])?;
+        let mut request = request(settings)?;
         request.id = SandboxId::from_bits(u128::from(std::process::id()) << 64 | n as u128);
         live.push(all.start(request).await.map_err(Error::other)?);
     }
@@ -156,12 +168,12 @@ fn available() -> u64 {
     line.and_then(|l| l.split_whitespace().next()?.parse().ok()).unwrap_or(0)
 }
 
-async fn repeat(all: &Sandboxes, count: Option<&String>) -> Result<ExitCode> {
-    let count: usize = count.and_then(|c| c.parse().ok()).unwrap_or(100);
+async fn repeat(all: &Sandboxes, settings: &[String]) -> Result<ExitCode> {
+    let count: usize = settings.first().and_then(|c| c.parse().ok()).unwrap_or(100);
     let (mut starts, mut execs, mut stops) = (Vec::new(), Vec::new(), Vec::new());
     let whole = Instant::now();
     for n in 0..count {
-        let mut request = request(&[])?;
+        let mut request = request(settings)?;
         request.id = SandboxId::from_bits(u128::from(std::process::id()) << 64 | n as u128);
         let exec = Exec {
             argv: vec!["/bin/true".into()],

@@ -34,6 +34,9 @@ impl Config {
     }
 }
 
+/// The longest [`Request::note`].
+pub const NOTE_BYTES_MAX: usize = 64 << 10;
+
 /// One sandbox to make.
 #[derive(Debug)]
 pub struct Request {
@@ -41,6 +44,9 @@ pub struct Request {
     pub id: SandboxId,
     /// What people see it is for: a session or a name. At most 64 characters.
     pub label: String,
+    /// Whatever its user wants to have back with it after a restart ([`crate::Sandbox::note`]). Not looked at here. At
+    /// most [`NOTE_BYTES_MAX`].
+    pub note: String,
     /// The root file system.
     pub image: Image,
     /// What it may use.
@@ -68,6 +74,7 @@ impl Request {
         Self {
             id,
             label: label.into(),
+            note: String::new(),
             image: Image::Host { usr_local: false },
             limits: Limits::default(),
             wants: Wants::of_caller(),

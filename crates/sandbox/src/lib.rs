@@ -41,7 +41,7 @@ mod uids;
 mod unpack;
 
 pub use command::{Command, CommandControl, CommandOutput, CommandStdin, Output, Piece};
-pub use config::{Config, HostMount, Image, Request, Tree, Wants, base_env};
+pub use config::{Config, HostMount, Image, NOTE_BYTES_MAX, Request, Tree, Wants, base_env};
 pub use direct::{DirectCommand, run_direct};
 pub use error::SandboxError;
 pub use sandbox::{Sandbox, Stats, Summary, TarStream};

@@ -11,6 +11,7 @@ use model::{Limits, Want};
 use rustix::fs::{Mode, OFlags};
 use wire::{Boot, Launch};
 
+use crate::config::NOTE_BYTES_MAX;
 use crate::host::Host;
 use crate::launcher::{Launched, launch};
 use crate::record::{Record, now};
@@ -67,6 +68,7 @@ fn build(host: &Host, request: Request, dir: &Path, with_door: bool) -> Result<M
         wire: wire::VERSION,
         id: request.id.clone(),
         label: request.label.chars().take(LABEL_CHARS_MAX).collect(),
+        note: request.note,
         boot: host.boot.clone(),
         made: now(),
         uid,
@@ -210,6 +212,9 @@ fn check(request: &Request) -> Result<(), SandboxError> {
     }
     if request.mounts.len() + request.extra_ro.len() > MOUNTS_MAX {
         return Err(SandboxError::Busy { what: "mounts", max: MOUNTS_MAX });
+    }
+    if request.note.len() > NOTE_BYTES_MAX {
+        return Err(SandboxError::Start(format!("its note has more than {NOTE_BYTES_MAX} bytes")));
     }
     let limits = &request.limits;
     if limits.memory_bytes < MEMORY_MIN || limits.disk_bytes < DISK_MIN || limits.cpu_millis == 0 || limits.pids == 0 {

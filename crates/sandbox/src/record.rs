@@ -12,7 +12,7 @@ use crate::home::replace_file;
 /// The name of a record in the directory of its sandbox.
 const FILE: &str = "record.json";
 /// The largest record that is read.
-const BYTES_MAX: u64 = 256 << 10;
+const BYTES_MAX: u64 = 512 << 10;
 
 /// What a sandbox has on the host. Written first without a process, then again with it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -24,6 +24,9 @@ pub(crate) struct Record {
     pub(crate) wire: u32,
     pub(crate) id: SandboxId,
     pub(crate) label: String,
+    /// What its user wants to have back.
+    #[serde(default)]
+    pub(crate) note: String,
     /// The boot of the machine in which it was made; in another nothing of it lives.
     pub(crate) boot: String,
     pub(crate) made: Timestamp,
@@ -101,6 +104,7 @@ mod tests {
             wire: wire::VERSION,
             id: SandboxId::from_bits(1),
             label: "x".into(),
+            note: "{}".into(),
             boot: boot(),
             made: now(),
             uid: Some(7),

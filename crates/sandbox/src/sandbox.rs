@@ -97,6 +97,12 @@ impl Sandbox {
         &self.0.record.level
     }
 
+    /// What its user noted when it was made ([`crate::Request::note`]).
+    #[must_use]
+    pub fn note(&self) -> &str {
+        &self.0.record.note
+    }
+
     /// What it may use.
     #[must_use]
     pub fn limits(&self) -> &Limits {

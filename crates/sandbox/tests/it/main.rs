@@ -2,6 +2,7 @@
 
 mod adopt;
 mod commands;
+mod crash;
 mod direct;
 mod doors;
 mod files;

@@ -199,29 +199,29 @@ pub(crate) async fn finish(command: &mut lazaret_sandbox::Command) -> Result<(St
 pub(crate) const OK: Exit = Exit { code: Some(0), signal: None };
 
 /// The guest program, built once for all tests.
-pub(crate) fn guest() -> PathBuf {
+fn guest() -> PathBuf {
     static GUEST: OnceLock<PathBuf> = OnceLock::new();
-    let build = || {
-        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("guest");
-        let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
-        let status = Program::new(env!("CARGO"))
-            .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
-            .args(["build", "--quiet", "--package", "lazaret-guest", "--bin", "lazaret-guest", "--target", &triple, "--target-dir"])
-            .arg(&target)
-            .env("RUSTFLAGS", "-C target-feature=+crt-static -C relocation-model=static")
-            .env_remove("CARGO_ENCODED_RUSTFLAGS")
-            .status()
-            .expect("cargo runs");
-        assert!(status.success(), "the guest builds");
-        target.join(triple).join("debug/lazaret-guest")
-    };
+    let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let args = ["--package", "lazaret-guest", "--bin", "lazaret-guest", "--target", &triple];
+    let build = || build(&args, "-C target-feature=+crt-static -C relocation-model=static").join(&triple).join("debug/lazaret-guest");
     GUEST.get_or_init(build).clone()
 }
 
-/// The example `owner`, which cargo builds beside the tests.
+/// The example `owner`. It is built here so that it is never older than what is tested.
 fn owner_program() -> PathBuf {
-    let own = std::env::current_exe().expect("own path");
-    own.ancestors().nth(2).expect("target directory").join("examples/owner")
+    static OWNER: OnceLock<PathBuf> = OnceLock::new();
+    let args = ["--package", "lazaret-sandbox", "--example", "owner"];
+    OWNER.get_or_init(|| build(&args, "").join("debug/examples/owner")).clone()
+}
+
+/// Builds something into a directory of its own and gives that directory.
+fn build(args: &[&str], flags: &str) -> PathBuf {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("programs");
+    let mut cargo = Program::new(env!("CARGO"));
+    cargo.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).args(["build", "--quiet", "--target-dir"]).arg(&target).args(args);
+    cargo.env("RUSTFLAGS", flags).env_remove("CARGO_ENCODED_RUSTFLAGS");
+    assert!(cargo.status().expect("cargo runs").success(), "{args:?} builds");
+    target
 }
 
 fn user() -> u32 {

@@ -220,13 +220,14 @@ impl Channel {
         self.closed.send_replace(Some(why));
     }
 
+    /// Never returns: a guest that is gone is seen by the reader, after the last of what it said.
     async fn write(&self, mut writer: OwnedWriteHalf, mut queue: mpsc::Receiver<Vec<u8>>) -> String {
         while let Some(bytes) = self.outbox.next(&mut queue).await {
-            if let Err(e) = writer.write_all(&bytes).await {
-                return format!("its channel cannot be written: {e}");
+            if writer.write_all(&bytes).await.is_err() {
+                break;
             }
         }
-        "its channel is closed".to_owned()
+        std::future::pending().await
     }
 
     async fn read(&self, reader: &OwnedReadHalf, mut decoder: Decoder) -> String {
@@ -246,6 +247,8 @@ impl Channel {
                 Ok(0) => return "the guest ended".to_owned(),
                 Ok(_) => {}
                 Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {}
+                // It ended before it had read all that it was sent.
+                Err(e) if e.kind() == std::io::ErrorKind::ConnectionReset => return "the guest ended".to_owned(),
                 Err(e) => return format!("its channel cannot be read: {e}"),
             }
         }
@@ -429,3 +432,6 @@ fn not_built(trouble: &Trouble) -> SandboxError {
         Err(_) => SandboxError::Start(format!("{} (error number {})", trouble.message, trouble.errno)),
     }
 }
+
+#[cfg(test)]
+mod tests;
