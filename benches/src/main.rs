@@ -6,6 +6,7 @@
 
 mod exec;
 mod many;
+mod models;
 mod native;
 mod peers;
 mod sample;
@@ -20,7 +21,7 @@ use anyhow::{Context, Result};
 type Bench = (&'static str, fn() -> Result<String>);
 
 /// Every bench, in the order of the page.
-const ALL: &[Bench] = &[("start", start::run), ("exec", exec::run), ("many", many::run), ("run", task::run)];
+const ALL: &[Bench] = &[("start", start::run), ("exec", exec::run), ("many", many::run), ("run", task::run), ("gateway", models::run)];
 
 fn main() -> ExitCode {
     match run() {

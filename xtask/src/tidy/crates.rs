@@ -28,7 +28,10 @@ pub(crate) const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("lazaret-testkit", &["lazaret-model", "lazaret-wire", "lazaret-jail", "lazaret-gateway"]),
-    ("lazaret-benches", &["lazaret-model", "lazaret-wire", "lazaret-jail", "lazaret-sandbox", "lazaret-gateway", "lazaret-testkit"]),
+    (
+        "lazaret-benches",
+        &["lazaret-model", "lazaret-wire", "lazaret-jail", "lazaret-sandbox", "lazaret-store", "lazaret-gateway", "lazaret-testkit"],
+    ),
     ("lazaret-fuzz", &["lazaret-model", "lazaret-wire", "lazaret-engines", "lazaret-gateway", "lazaret-sandbox"]),
     ("xtask", &["lazaret-model"]),
 ];
