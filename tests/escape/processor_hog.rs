@@ -5,16 +5,17 @@ use std::time::{Duration, Instant};
 
 use crate::support::{Caller, each_caller};
 
-/// Half a processor is granted, four processes spin: together they get about the half of what they ask for.
+/// A quarter of a processor is granted, four processes spin for a second: together they get a quarter of a second, and
+/// not the two that this machine's processors would give. On a busy machine they get less.
 #[test]
 fn the_processor_limit_holds() {
     let caller = Caller::root();
-    let script = "for i in 1 2 3; do (while :; do :; done) & done; timeout 1 sh -c 'while :; do :; done'; kill %1 %2 %3; times";
-    let output = caller.sandbox().option("--cpus").option("0.5").run(&["/bin/bash", "-c", script]);
+    let script = "for i in 1 2 3; do (while :; do :; done) & done; timeout 1 sh -c 'while :; do :; done'; kill %1 %2 %3; wait; times";
+    let output = caller.sandbox().option("--cpus").option("0.25").run(&["/bin/bash", "-c", script]);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let spent: f64 = text.split_whitespace().filter_map(seconds).sum();
-    // One second of wall clock at half a processor, plus the quota of the last period.
-    assert!(spent > 0.1 && spent < 1.0, "{output:?}");
+    // The quota of a period or two, spent before and after the second, comes on top.
+    assert!(spent > 0.0 && spent < 0.5, "{output:?}");
 }
 
 /// `0m0.480s`, as the shell prints it.

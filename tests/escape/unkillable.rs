@@ -1,6 +1,7 @@
 //! Processes that try to outlive their sandbox: daemons with two parents less, sessions of their own, stopped ones, ones
 //! that ignore every signal, ones that fork away. Two seconds after the end none is left on the host.
 
+use std::fs;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -34,7 +35,7 @@ fn they_hold_on_while_the_sandbox_is_up() {
     });
 }
 
-/// The program that started the sandbox is killed without a chance to clean up.
+/// The program that started the sandbox is killed without a chance to clean up. The next start removes what is left.
 #[test]
 fn killing_the_starter_ends_them() {
     each_caller(|caller| {
@@ -48,6 +49,10 @@ fn killing_the_starter_ends_them() {
         kill_process(Pid::from_child(&child), Signal::KILL).expect("kill the starter");
         child.wait().expect("reap it");
         assert!(within(SOON, || host_processes(&mark).is_empty()), "left: {:?}", host_processes(&mark));
+        let left = || fs::read_dir(caller.home.join(".lazaret/direct")).map_or(0, |entries| entries.flatten().count());
+        assert_eq!(left(), 1, "what the killed starter made");
+        assert!(caller.sandbox().run(&["/bin/true"]).status.success());
+        assert_eq!(left(), 0);
     });
 }
 
