@@ -187,6 +187,30 @@ impl CommandControl {
         self.channel.outbox().signal(self.stream, signal);
     }
 
+    /// After [`crate::Sandbox::attach`]: sends what the command has not taken of `all` its input, and ends it.
+    ///
+    /// # Errors
+    /// [`SandboxError::Gone`] when the sandbox ended.
+    pub async fn resume_input(&self, all: &[u8]) -> Result<(), SandboxError> {
+        let taken = loop {
+            {
+                let state = self.pieces.lock();
+                if let Some(why) = &state.lost {
+                    return Err(SandboxError::Gone(why.clone()));
+                }
+                if state.ended || matches!(state.started, Some(Err(_))) {
+                    return Ok(());
+                }
+                if state.heard {
+                    break state.taken;
+                }
+            }
+            self.pieces.input.notified().await;
+        };
+        let rest = usize::try_from(taken).ok().and_then(|taken| all.get(taken..)).unwrap_or_default();
+        CommandStdin { control: self.clone(), sent: taken }.write(rest).await
+    }
+
     /// Tells the command's terminal its size.
     pub fn resize(&self, size: Size) {
         self.channel.outbox().resize(self.stream, size);
@@ -216,6 +240,8 @@ struct State {
     last: u64,
     /// Bytes of input that the command has taken.
     taken: u64,
+    /// Whether the guest has said how much that is.
+    heard: bool,
     ended: bool,
     lost: Option<String>,
     discard: bool,
@@ -356,6 +382,7 @@ impl Pieces {
     pub(crate) fn taken(&self, all: u64) {
         let mut state = self.lock();
         state.taken = state.taken.max(all);
+        state.heard = true;
         state.settled = true;
         drop(state);
         self.input.notify_one();

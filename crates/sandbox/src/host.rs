@@ -30,7 +30,7 @@ impl Host {
     pub(crate) fn open(config: &Config) -> Result<Self, SandboxError> {
         let home = Home::open(config)?;
         let root = rustix::process::geteuid().is_root();
-        let uids = root.then(|| Uids::open(Path::new(REGISTRY), &config.install, config.uid_range)).transpose()?;
+        let uids = root.then(|| Uids::open(Path::new(REGISTRY), &config.install, &config.home, config.uid_range)).transpose()?;
         Ok(Self { config: config.clone(), home, groups: Driver::detect(&config.install), uids, boot: boot(), pool: Mutex::default() })
     }
 
