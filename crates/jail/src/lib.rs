@@ -11,6 +11,7 @@
 //!
 //! Keeps INV-4: a layer that cannot be had is a [`LaunchError`], never a weaker sandbox.
 
+pub mod btrfs;
 pub mod cgroup;
 mod error;
 mod launch;
