@@ -136,9 +136,10 @@ pub struct Rlimits {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CgroupJoin {
-    /// `cgroup.procs` files of the parent groups (one per v1 hierarchy, or the one of v2): the guest enters these.
+    /// Files of the parent groups that a process enters by writing 0 (`tasks` of each v1 hierarchy, or the one
+    /// `cgroup.procs` of v2): the guest enters these.
     pub guest: Vec<PathBuf>,
-    /// `cgroup.procs` files of the child groups: every command enters these.
+    /// The same files of the child groups: every command enters these.
     pub commands: Vec<PathBuf>,
 }
 

@@ -128,8 +128,14 @@ impl Group {
     /// What the launcher needs to enter them.
     #[must_use]
     pub fn join(&self) -> CgroupJoin {
-        let guest = self.places.iter().map(|(_, path)| self.guest(path).join("cgroup.procs")).collect();
-        let commands = self.places.iter().map(|(_, path)| path.join("commands/cgroup.procs")).collect();
+        // Version 1 moves a single thread without the global lock that a whole process takes, and with that lock goes a
+        // wait of several milliseconds on a busy machine. Whoever enters has one thread.
+        let file = match self.kind {
+            Kind::V1 => "tasks",
+            Kind::V2 => "cgroup.procs",
+        };
+        let guest = self.places.iter().map(|(_, path)| self.guest(path).join(file)).collect();
+        let commands = self.places.iter().map(|(_, path)| path.join("commands").join(file)).collect();
         CgroupJoin { guest, commands }
     }
 
