@@ -119,12 +119,22 @@ impl Caller {
 
 impl Drop for Caller {
     fn drop(&mut self) {
+        // A daemon that a command started would go on without its home for a while.
+        if self.home.join(".lazaret").exists() {
+            let mut stop = self.lazaret();
+            let _ = stop.args(["stop", "--grace", "0s"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+        }
         if let Err(error) = fs::remove_dir_all(&self.home)
             && !std::thread::panicking()
         {
             assert_eq!(error.kind(), io::ErrorKind::NotFound, "remove {}: {error}", self.home.display());
         }
     }
+}
+
+/// The flag's value that mounts the probe.
+pub(crate) fn probe_mount() -> String {
+    format!("{}:/home/sandbox/probe", programs().probe_dir.display())
 }
 
 /// A sandbox that is about to be started.
@@ -151,8 +161,7 @@ impl Trial<'_> {
     /// The command line that starts it, without the command inside.
     pub(crate) fn command(&self) -> Command {
         let mut command = self.caller.lazaret();
-        command.args(["sandbox", "run", "--mount"]);
-        command.arg(format!("{}:/home/sandbox/probe", programs().probe_dir.display()));
+        command.args(["sandbox", "run", "--mount", &probe_mount()]);
         command.args(&self.options).arg("--");
         command
     }
@@ -172,7 +181,7 @@ impl Trial<'_> {
     }
 }
 
-/// A sandbox of the daemon, which stays up. Dropping it removes the sandbox and stops the daemon.
+/// A sandbox of the daemon, which stays up. Dropping it removes the sandbox.
 #[derive(Debug)]
 pub(crate) struct Standing<'a> {
     caller: &'a Caller,
@@ -183,7 +192,7 @@ pub(crate) struct Standing<'a> {
 impl<'a> Standing<'a> {
     pub(crate) fn create(caller: &'a Caller, options: &[&str]) -> Self {
         let mut command = caller.lazaret();
-        command.args(["sandbox", "create", "--mount"]).arg(format!("{}:/home/sandbox/probe", programs().probe_dir.display())).args(options);
+        command.args(["sandbox", "create", "--mount", &probe_mount()]).args(options);
         let output = finish(command, Stdio::null());
         let id = String::from_utf8_lossy(&output.stdout).trim().to_owned();
         assert!(output.status.success() && !id.is_empty(), "{output:?}");
@@ -207,10 +216,8 @@ impl<'a> Standing<'a> {
 
 impl Drop for Standing<'_> {
     fn drop(&mut self) {
-        for words in [&["sandbox", "rm", &self.id][..], &["stop", "--grace", "0s"]] {
-            let mut command = self.caller.lazaret();
-            let _ = command.args(words).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
-        }
+        let mut command = self.caller.lazaret();
+        let _ = command.args(["sandbox", "rm", &self.id]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
     }
 }
 
