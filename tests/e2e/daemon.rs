@@ -6,7 +6,7 @@ use std::process::Stdio;
 
 use crate::support::Lab;
 
-fn http(address: &str, request: &str) -> String {
+pub(crate) fn http(address: &str, request: &str) -> String {
     let mut stream = TcpStream::connect(address).expect("connect");
     stream.write_all(request.as_bytes()).expect("write");
     let mut answer = String::new();
@@ -14,7 +14,7 @@ fn http(address: &str, request: &str) -> String {
     answer
 }
 
-fn get(address: &str, path: &str, headers: &str) -> String {
+pub(crate) fn get(address: &str, path: &str, headers: &str) -> String {
     http(address, &format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{headers}\r\n"))
 }
 
@@ -53,8 +53,8 @@ fn up_status_stop() {
 #[test]
 fn every_route_but_the_open_ones_wants_a_token() {
     let lab = Lab::new();
-    let line = lab.run(&["start", "--listen", "127.0.0.1:0", "--json"]).succeeds().out;
-    let address = line.split("http://").nth(1).and_then(|rest| rest.split(' ').next()).expect("an address").to_owned();
+    let ready = lab.run(&["start", "--listen", "127.0.0.1:0", "--json"]).succeeds().events();
+    let address = ready[0]["address"].as_str().expect("an address").to_owned();
     let id = "0".repeat(32);
     for (method, path) in [
         ("GET", "/v1/status".to_owned()),
@@ -89,6 +89,7 @@ fn every_route_but_the_open_ones_wants_a_token() {
         ("GET", format!("/v1/sessions/ses_{id}/tape")),
         ("PUT", format!("/v1/sessions/ses_{id}/tape")),
         ("POST", "/v1/replays".to_owned()),
+        ("POST", "/v1/login/link".to_owned()),
         ("GET", "/v1/nonsense".to_owned()),
     ] {
         let answer = http(&address, &format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"));

@@ -3,13 +3,22 @@
 mod registry;
 mod support;
 
+mod budgets;
 mod daemon;
 mod ends;
 mod engines;
+mod faults;
 mod first_run;
+mod homes;
+mod limits;
 mod models;
+mod page;
 mod places;
 mod refusals;
 mod replay;
+mod restart;
+mod rootless;
 mod sandboxes;
+mod sessions;
 mod settings;
+mod words;

@@ -9,12 +9,14 @@
 
 mod auth;
 mod files;
+mod logins;
 mod problem;
 mod routes;
 mod serve;
 mod tickets;
 
 pub use auth::{Access, OPEN_ROUTES};
+pub use logins::Logins;
 pub use problem::{Problem, status_of};
 pub use routes::{Api, router};
 pub use serve::{serve_descriptors, serve_owner, serve_tcp};

@@ -3,9 +3,10 @@
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use api::{Access, Api, Tickets};
+use api::{Access, Api, Logins, Tickets};
 use app::App;
 use model::{Code, Failure};
 use tokio::net::{TcpListener, UnixListener};
@@ -29,14 +30,16 @@ const IDLE_STEP: Duration = Duration::from_secs(1);
 /// How much time running work gets when the daemon is told to end by a signal.
 const SIGNAL_GRACE: Duration = Duration::from_secs(2);
 
-/// The point at which this process ends itself.
-static CRASH_AT: OnceLock<String> = OnceLock::new();
+/// The point at which this process ends itself, and how often it still passes it.
+static CRASH_AT: OnceLock<(String, AtomicUsize)> = OnceLock::new();
 
-/// From now on the process dies at once when it comes to the named point, as `kill -9` would end it there.
+/// From now on the process dies at once when it comes to the named point, as `kill -9` would end it there. `POINT@N` is
+/// the N-th time that it comes there.
 pub(crate) fn crash_at(point: &str) {
-    if CRASH_AT.set(point.to_owned()).is_ok() {
+    let (name, times) = point.split_once('@').and_then(|(name, n)| Some((name, n.parse().ok()?))).unwrap_or((point, 1));
+    if CRASH_AT.set((name.to_owned(), AtomicUsize::new(times))).is_ok() {
         model::crash::set(|name| {
-            if CRASH_AT.get().is_some_and(|at| at == name) {
+            if CRASH_AT.get().is_some_and(|(at, left)| at == name && left.fetch_sub(1, Ordering::SeqCst) == 1) {
                 let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
             }
         });
@@ -62,20 +65,23 @@ pub(crate) async fn up(context: Context, flags: args::Up) -> Done {
     let tasks = TaskTracker::new();
     let cancel = CancellationToken::new();
     let served = serve(&home, &config, &flags, &app, &tasks, &cancel).await;
-    let address = match served {
-        Ok(address) => address,
+    let place = match served {
+        Ok(place) => place,
         Err(failure) => {
             app.shutdown(Duration::ZERO).await;
             return Err(failure);
         }
     };
-    let place = address.as_deref().map_or_else(|| "on demand".to_owned(), |a| format!("http://{a}"));
-    if context.json {
-        out::json(&serde_json::json!({ "ready": true, "address": address, "pid": std::process::id() }))?;
-    } else {
-        out::line(&format!("lazaret is ready: {place} (process {})", std::process::id()));
+    let process = std::process::id();
+    match &place {
+        _ if context.json => {
+            let (address, link) = (place.as_ref().map(|p| &p.address), place.as_ref().map(|p| &p.link));
+            out::json(&serde_json::json!({ "ready": true, "address": address, "link": link, "pid": process }))?;
+        }
+        Some(place) => out::line(&format!("lazaret is ready: http://{} (process {process}), log in once: {}", place.address, place.link)),
+        None => out::line(&format!("lazaret is ready: on demand (process {process})")),
     }
-    tracing::info!(%place, "ready");
+    tracing::info!(address = place.as_ref().map(|p| p.address.as_str()), "ready");
     let idle = if flags.on_demand { Some(config.idle_daemon().map_err(|why| internal(&why))?) } else { None };
     let grace = wait_for_end(&app, idle).await?;
     tracing::info!(?grace, "ending");
@@ -90,37 +96,42 @@ pub(crate) async fn up(context: Context, flags: args::Up) -> Done {
     Ok(0)
 }
 
+/// Where the daemon is reached over HTTP, with a one-time link to its page.
+struct Place {
+    address: String,
+    link: String,
+}
+
 /// Opens every listener.
-async fn serve(home: &Home, config: &Config, flags: &args::Up, app: &App, tasks: &TaskTracker, cancel: &CancellationToken) -> Result<Option<String>, Failure> {
+async fn serve(home: &Home, config: &Config, flags: &args::Up, app: &App, tasks: &TaskTracker, cancel: &CancellationToken) -> Result<Option<Place>, Failure> {
+    let (owner, fds) = (bind(&home.run_dir(), api::OWNER_SOCKET)?, bind(&home.run_dir(), api::FDS_SOCKET)?);
+    let listener = match flags.on_demand {
+        true => None,
+        false => Some(listen_on(flags.listen.as_deref().or(config.listen.as_deref()).unwrap_or(LISTEN_DEFAULT)).await?),
+    };
+    let address = listener.as_ref().map(|l| l.local_addr().map(|a| a.to_string()));
+    let address = address.transpose().map_err(|e| internal(&e.to_string()))?;
     let tickets = Tickets::default();
-    let router = api::router(Api { app: app.clone(), tickets: tickets.clone() });
-    let owner = bind(&home.run_dir(), api::OWNER_SOCKET)?;
-    let fds = bind(&home.run_dir(), api::FDS_SOCKET)?;
-    let address = if flags.on_demand {
-        None
-    } else {
-        let listen = flags.listen.as_deref().or(config.listen.as_deref()).unwrap_or(LISTEN_DEFAULT);
-        let listener = listen_on(listen).await?;
-        let address = listener.local_addr().map_err(|e| internal(&e.to_string()))?.to_string();
+    let api = Api { app: app.clone(), tickets: tickets.clone(), logins: Logins::default(), listen: address.clone() };
+    if let Some(listener) = listener {
         // Clients over TCP hand no descriptors over: their set of tickets stays empty.
-        let router = api::router(Api { app: app.clone(), tickets: Tickets::default() });
-        let access = Access::new(&home.token()?);
-        let cancel = cancel.clone();
+        let router = api::router(Api { tickets: Tickets::default(), ..api.clone() });
+        let (access, cancel) = (Access::new(&home.token()?, api.logins.clone()), cancel.clone());
         tasks.spawn(async move {
             if let Err(error) = api::serve_tcp(listener, router, access, cancel).await {
                 tracing::error!(%error, "the HTTP port failed");
             }
         });
-        Some(address)
-    };
+    }
+    let place = address.map(|address| Ok(Place { link: format!("http://{address}/ui#{}", api.logins.code()?), address })).transpose();
     tasks.spawn(api::serve_descriptors(fds, tickets, tasks.clone(), cancel.clone()));
-    let cancel = cancel.clone();
+    let (router, cancel) = (api::router(api), cancel.clone());
     tasks.spawn(async move {
         if let Err(error) = api::serve_owner(owner, router, cancel).await {
             tracing::error!(%error, "the owner's socket failed");
         }
     });
-    Ok(address)
+    place
 }
 
 async fn listen_on(listen: &str) -> Result<TcpListener, Failure> {

@@ -5,6 +5,7 @@ mod engines;
 mod sandboxes;
 mod secrets;
 mod sessions;
+mod ui;
 mod usage;
 
 use app::App;
@@ -13,7 +14,7 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 
-use crate::Tickets;
+use crate::{Logins, Tickets};
 
 /// What every route works on.
 #[derive(Clone)]
@@ -22,6 +23,10 @@ pub struct Api {
     pub app: App,
     /// Descriptors that clients handed over. The TCP listener has a set of its own that stays empty.
     pub tickets: Tickets,
+    /// Codes and tokens of browsers; shared by all listeners.
+    pub logins: Logins,
+    /// The address of the HTTP port, where there is one.
+    pub listen: Option<String>,
 }
 
 /// The longest body of a request that is read whole: a prompt in JSON, where each byte may take six.
@@ -35,6 +40,7 @@ pub fn router(api: Api) -> Router {
         .merge(sandboxes::routes())
         .merge(secrets::routes())
         .merge(sessions::routes())
+        .merge(ui::routes())
         .merge(usage::routes())
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn_with_state(api.clone(), busy))

@@ -98,13 +98,7 @@ pub(super) async fn stop(context: &Context, grace: &str) -> Done {
 }
 
 pub(super) async fn ui(context: &Context) -> Done {
-    let client = context.client()?;
-    let status: Value = client.json(Method::GET, "/v1/status", None).await?;
-    match status["listen"].as_str() {
-        Some(address) => {
-            out::line(&format!("http://{address}/health"));
-            Err(Failure::new(Code::NotFound, "this version has no web page yet").hint("the API answers at the address above"))
-        }
-        None => Err(Failure::new(Code::DaemonMissing, "the daemon listens on no HTTP port").hint("run: lazaret start")),
-    }
+    let answer: Value = context.client()?.json(Method::POST, "/v1/login/link", None).await?;
+    if context.json { out::json(&answer)? } else { out::line(answer["url"].as_str().unwrap_or_default()) }
+    Ok(0)
 }

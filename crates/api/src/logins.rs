@@ -1,0 +1,111 @@
+//! How a browser gets in: a one-time code that the owner's terminal shows, exchanged for a token of some hours.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use model::{Code, Failure};
+use sha2::{Digest, Sha256};
+
+/// How long a code can be used.
+const CODE_LIFE: Duration = Duration::from_secs(300);
+/// How long a browser's token is good.
+const TOKEN_LIFE: Duration = Duration::from_secs(12 * 3600);
+/// Codes and tokens that are good at once, each. The oldest goes for a new one.
+const LIVE_MAX: usize = 64;
+
+/// Codes and tokens that are good now. Only their hashes are kept, and only in memory: a restart ends every login.
+#[derive(Debug, Clone, Default)]
+pub struct Logins {
+    /// Held for single map operations.
+    live: Arc<Mutex<Live>>,
+}
+
+#[derive(Debug, Default)]
+struct Live {
+    codes: HashMap<[u8; 32], Instant>,
+    tokens: HashMap<[u8; 32], Instant>,
+}
+
+impl Logins {
+    /// A new one-time code, for a link that is shown to the owner alone.
+    ///
+    /// # Errors
+    /// There are no random numbers.
+    pub fn code(&self) -> Result<String, Failure> {
+        let code = random("lzc_")?;
+        add(&mut self.lock().codes, &code, CODE_LIFE);
+        Ok(code)
+    }
+
+    /// Exchanges a code for a token; once.
+    ///
+    /// # Errors
+    /// `UNAUTHORIZED` when the code is unknown, used or too old.
+    pub(crate) fn redeem(&self, code: &str) -> Result<String, Failure> {
+        let mut live = self.lock();
+        if live.codes.remove(&hash(code)).is_none_or(|until| until <= Instant::now()) {
+            return Err(Failure::new(Code::Unauthorized, "this link was used already or is too old").hint("run: lazaret ui"));
+        }
+        let token = random("lzb_")?;
+        add(&mut live.tokens, &token, TOKEN_LIFE);
+        Ok(token)
+    }
+
+    /// Whether a hash is that of a token that is good.
+    pub(crate) fn knows(&self, hash: &[u8; 32]) -> bool {
+        self.lock().tokens.get(hash).is_some_and(|until| *until > Instant::now())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Live> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn add(to: &mut HashMap<[u8; 32], Instant>, secret: &str, life: Duration) {
+    let now = Instant::now();
+    to.retain(|_, until| *until > now);
+    if to.len() >= LIVE_MAX
+        && let Some(oldest) = to.iter().min_by_key(|(_, until)| **until).map(|(hash, _)| *hash)
+    {
+        to.remove(&oldest);
+    }
+    to.insert(hash(secret), now + life);
+}
+
+fn hash(secret: &str) -> [u8; 32] {
+    Sha256::digest(secret.as_bytes()).into()
+}
+
+fn random(prefix: &str) -> Result<String, Failure> {
+    let mut bytes = [0u8; 32];
+    getrandom::fill(&mut bytes).map_err(|e| Failure::new(Code::Internal, e.to_string()))?;
+    Ok(prefix.chars().chain(bytes.iter().flat_map(|b| format!("{b:02x}").chars().collect::<Vec<_>>())).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_works_once_and_only_as_a_code() {
+        let logins = Logins::default();
+        let code = logins.code().expect("a code");
+        assert!(!logins.knows(&hash(&code)), "a code is no token");
+        let token = logins.redeem(&code).expect("fresh");
+        assert!(logins.knows(&hash(&token)));
+        assert!(logins.redeem(&code).is_err(), "used");
+        assert!(logins.redeem(&token).is_err(), "a token is no code");
+        assert!(logins.redeem("").is_err());
+    }
+
+    #[test]
+    fn there_are_never_too_many() {
+        let logins = Logins::default();
+        let first = logins.code().expect("a code");
+        for _ in 0..LIVE_MAX {
+            logins.code().expect("a code");
+        }
+        assert!(logins.redeem(&first).is_err(), "the oldest went");
+    }
+}
