@@ -126,7 +126,8 @@ pub(crate) fn loopback_up() -> io::Result<()> {
     // SAFETY: all-zero is a valid value of this plain C structure.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
-        *to = from.cast_signed();
+        // A character of C is signed on one machine and not on another; these two are ASCII.
+        *to = libc::c_char::try_from(*from).unwrap_or_default();
     }
     const UP_AND_RUNNING: libc::c_short = 0x41;
     request.ifr_ifru.ifru_flags = UP_AND_RUNNING;
