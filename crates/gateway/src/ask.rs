@@ -144,7 +144,7 @@ impl Ask {
             Wire::Responses => head.max_output_tokens,
             Wire::Generate => generation.and_then(|g| g.max_output_tokens),
         };
-        let answers = head.n.or(generation.and_then(|g| g.candidate_count)).unwrap_or(1).max(1);
+        let answers = head.n.or_else(|| generation.and_then(|g| g.candidate_count)).unwrap_or(1).max(1);
         if answers > ANSWERS_MAX {
             return Err(bad("too many answers are asked for at once"));
         }

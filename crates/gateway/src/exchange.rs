@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use crate::ask::Ask;
 use crate::books::{Closed, Entry};
-use crate::flow::{End, Ending, Flow, Outgoing, Source, scrub_header};
+use crate::flow::{End, Ending, Flow, Outgoing, Pending, Source, scrub_header};
 use crate::gateway::{BUFFER_UNIT, Shared};
 use crate::meter::{Framing, Meter};
 use crate::prices::{Price, canonical};
@@ -165,14 +165,15 @@ impl Exchange {
                 None => return self.refuse(&Refusal::new(Code::Forbidden, "no provider is set for this sandbox")),
             },
         };
-        let mut ending = match self.open() {
-            Ok(ending) => ending,
+        let mut pending = match self.open() {
+            Ok(ending) => Pending::new(ending),
             Err(refusal) => return self.refuse(&refusal),
         };
         let result = match provider {
-            Some(provider) if !is_scripted => self.generate(wire, &provider, &mut ending).await,
-            _ => self.scripted(wire, &mut ending),
+            Some(provider) if !is_scripted => self.generate(wire, &provider, pending.ending()).await,
+            _ => self.scripted(wire, pending.ending()),
         };
+        let mut ending = pending.end();
         match result {
             Ok(reply) => self.forward(reply, Some(wire), Some(ending)),
             Err(refusal) => {
@@ -336,8 +337,10 @@ impl Exchange {
     /// The scripted model.
     fn scripted(&self, wire: Wire, ending: &mut Ending) -> Result<Reply, Refusal> {
         let is_events = self.parts.uri.query().is_some_and(|q| q.split('&').any(|p| p == "alt=sse"));
-        let asked = Asked::read(wire, &self.body, self.route.model.as_deref(), self.route.streams, is_events)
+        let mut asked = Asked::read(wire, &self.body, self.route.model.as_deref(), self.route.streams, is_events)
             .map_err(|_| Refusal::new(Code::Usage, "the request is not JSON"))?;
+        // A chat stream always tells its usage here, as with a real provider.
+        asked.usage = true;
         ending.call.model = asked.model.chars().filter(|c| !c.is_control()).take(128).collect();
         ending.call.basis = Basis::Free;
         let rendered = rehearsal::render(wire, &asked, &rehearsal::rehearse(&asked));
@@ -418,6 +421,7 @@ impl Exchange {
             deadline: self.started + limits.total,
             timer: None,
             is_over: false,
+            breaking: None,
             ending,
             _room: self.room.take(),
         };

@@ -49,6 +49,35 @@ pub(crate) struct Ending {
     pub(crate) _room: Option<OwnedSemaphorePermit>,
 }
 
+/// A call whose reply has not begun. Dropped, the caller went away and the call is closed as that.
+pub(crate) struct Pending(Option<Ending>);
+
+impl Pending {
+    pub(crate) fn new(ending: Ending) -> Self {
+        Self(Some(ending))
+    }
+
+    /// The call, while it is under way.
+    pub(crate) fn ending(&mut self) -> &mut Ending {
+        self.0.as_mut().expect("it is taken only by `end`, which consumes")
+    }
+
+    /// The call, to be ended by whoever takes it.
+    pub(crate) fn end(mut self) -> Ending {
+        self.0.take().expect("nobody else takes it")
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        if let Some(mut ending) = self.0.take() {
+            ending.call.code = Some(Code::Cancelled);
+            "the caller went away".clone_into(&mut ending.call.message);
+            ending.close(End::Left, None);
+        }
+    }
+}
+
 /// How a reply came to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
@@ -86,7 +115,7 @@ impl Ending {
             (Some(_), cost, Some(worst)) => (cost.unwrap_or_default().max(worst), Basis::Reserved),
             (Some(_), cost, None) => (cost.unwrap_or_default(), Basis::Counted),
         };
-        self.call.usage = count.map_or(Usage::default(), |count| count.usage);
+        self.call.usage = count.map_or_else(Usage::default, |count| count.usage);
         if let Some(reservation) = self.reservation {
             reservation.settle(self.call.cost);
         }
@@ -107,6 +136,8 @@ pub(crate) struct Flow {
     /// Made at the first wait.
     pub(crate) timer: Option<Pin<Box<Sleep>>>,
     pub(crate) is_over: bool,
+    /// An error that is told at the next poll, so that the server first sends what it has.
+    pub(crate) breaking: Option<FlowError>,
     /// Held as long as the reply lasts, when no call is accounted.
     pub(crate) _room: Option<OwnedSemaphorePermit>,
 }
@@ -188,6 +219,9 @@ impl Body for Flow {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, FlowError>>> {
         let this = &mut *self;
         loop {
+            if let Some(error) = this.breaking.take() {
+                return Poll::Ready(Some(Err(error)));
+            }
             if this.is_over {
                 return Poll::Ready(None);
             }
@@ -215,14 +249,16 @@ impl Body for Flow {
                 }
                 Err(error) => {
                     this.over(if error == FlowError::Cut { End::Cut } else { End::Limit });
-                    return Poll::Ready(Some(Err(error)));
+                    this.breaking = Some(error);
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
                 }
             }
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.is_over
+        self.is_over && self.breaking.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {

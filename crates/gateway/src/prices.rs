@@ -328,7 +328,7 @@ mod tests {
             let price = prices.of(name).unwrap();
             for input in [0u64, 1, 1_000, 200_000, 200_001, 900_000] {
                 for split in [0u64, 1, 3] {
-                    let part = if split == 0 { 0 } else { input / split };
+                    let part = input.checked_div(split).unwrap_or(0);
                     let usage = Usage { input_tokens: input - part, output_tokens: 5_000, cache_read_tokens: 0, cache_write_tokens: part };
                     assert!(price.worst(input, 5_000) >= price.cost(&Count { usage, cache_write_long_tokens: part / 2 }), "{name} {input}");
                 }

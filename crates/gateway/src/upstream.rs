@@ -54,8 +54,9 @@ impl Provider {
         if name == REHEARSAL || name.is_empty() || name.len() > 64 || !name.bytes().all(plain) {
             return Err(wrong("the name is reserved, too long, or has other characters than small letters, digits, `-` and `_`"));
         }
-        let kind = config.kind.or(known.map(|known| known.kind)).unwrap_or(Kind::OpenAi);
-        let base = config.base_url.as_deref().or(known.map(|known| known.base_url)).ok_or_else(|| wrong("`base_url` is missing"))?;
+        let kind = config.kind.or_else(|| known.map(|known| known.kind)).unwrap_or(Kind::OpenAi);
+        let base =
+            config.base_url.as_deref().or_else(|| known.map(|known| known.base_url)).ok_or_else(|| wrong("`base_url` is missing"))?;
         let base = base_url(base, kind).map_err(wrong)?;
         let mut headers = HeaderMap::new();
         for (name, value) in &config.headers {

@@ -33,6 +33,7 @@ pub struct Scripted {
     pause: Duration,
     timer: Option<Pin<Box<Sleep>>>,
     is_over: bool,
+    is_flushed: bool,
     /// Told when the client leaves; `None` for bodies that are always whole.
     state: Option<Arc<State>>,
 }
@@ -51,11 +52,19 @@ impl std::error::Error for Broken {}
 
 impl Scripted {
     pub(super) fn new(pieces: Vec<Bytes>, then: Then, state: Arc<State>) -> Self {
-        Self { pieces: pieces.into(), then, pause: Duration::ZERO, timer: None, is_over: false, state: Some(state) }
+        Self { pieces: pieces.into(), then, pause: Duration::ZERO, timer: None, is_over: false, is_flushed: false, state: Some(state) }
     }
 
     pub(super) fn whole(bytes: Bytes) -> Self {
-        Self { pieces: VecDeque::from([bytes]), then: Then::End, pause: Duration::ZERO, timer: None, is_over: false, state: None }
+        Self {
+            pieces: VecDeque::from([bytes]),
+            then: Then::End,
+            pause: Duration::ZERO,
+            timer: None,
+            is_over: false,
+            is_flushed: false,
+            state: None,
+        }
     }
 
     pub(super) fn with_pause(mut self, pause: Duration) -> Self {
@@ -88,6 +97,12 @@ impl Body for Scripted {
             Then::End => {
                 self.is_over = true;
                 Poll::Ready(None)
+            }
+            // The server sends what it has when it must wait; only then the connection breaks.
+            Then::Cut if !self.is_flushed => {
+                self.is_flushed = true;
+                cx.waker().wake_by_ref();
+                Poll::Pending
             }
             Then::Cut => {
                 self.is_over = true;

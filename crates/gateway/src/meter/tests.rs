@@ -27,7 +27,10 @@ const GEMINI: &str = concat!(
     "\"cachedContentTokenCount\":3,\"totalTokenCount\":21,\"promptTokensDetails\":[{\"modality\":\"TEXT\",\"tokenCount\":11}]}}\r\n\r\n",
 );
 
-fn read(wire: Wire, framing: Framing, text: &str, cut: usize) -> (Option<(u64, u64, u64, u64, u64)>, bool, Option<Code>) {
+/// Input, output, cache read, cache write, and of that for an hour.
+type Counts = (u64, u64, u64, u64, u64);
+
+fn read(wire: Wire, framing: Framing, text: &str, cut: usize) -> (Option<Counts>, bool, Option<Code>) {
     let mut meter = Meter::new(wire, framing);
     for piece in text.as_bytes().chunks(cut) {
         meter.feed(piece);

@@ -67,7 +67,7 @@ impl Asked {
         let value: Value = serde_json::from_slice(body)?;
         let seed = Sha256::digest(body).iter().take(12).map(|b| format!("{b:02x}")).collect();
         let mut asked = Self {
-            model: path_model.or(value["model"].as_str()).unwrap_or("rehearsal").to_owned(),
+            model: path_model.or_else(|| value["model"].as_str()).unwrap_or("rehearsal").to_owned(),
             stream: path_stream || value["stream"] == Value::Bool(true),
             events: wire != Wire::Generate || alt_sse,
             usage: value["stream_options"]["include_usage"] == Value::Bool(true),
@@ -197,7 +197,7 @@ fn text_of(value: &Value) -> String {
         }
         Value::Null => String::new(),
         Value::Object(fields) => {
-            fields.get("output").or(fields.get("content")).and_then(Value::as_str).map_or_else(|| value.to_string(), str::to_owned)
+            fields.get("output").or_else(|| fields.get("content")).and_then(Value::as_str).map_or_else(|| value.to_string(), str::to_owned)
         }
         other => other.to_string(),
     }

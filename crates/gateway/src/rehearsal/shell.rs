@@ -16,7 +16,7 @@ const COMMANDS: &[&str] = &["command", "cmd", "script", "code", "input"];
 #[must_use]
 pub fn shell_call(asked: &Asked, command: &str) -> Option<ToolCall> {
     let offered = |name: &&str| asked.tools.iter().find(|tool| tool.namespace.is_none() && tool.name.eq_ignore_ascii_case(name));
-    let tool = SHELLS.iter().find_map(|name| offered(name))?;
+    let tool = SHELLS.iter().find_map(offered)?;
     Some(ToolCall { name: tool.name.clone(), namespace: tool.namespace.clone(), input: arguments(tool, command) })
 }
 
@@ -46,7 +46,7 @@ fn filler(properties: &Map<String, Value>, name: &str) -> Value {
     }
     match schema["type"].as_str().unwrap_or_default().to_ascii_lowercase().as_str() {
         "boolean" => json!(false),
-        "integer" | "number" => schema.get("minimum").cloned().unwrap_or(json!(1)),
+        "integer" | "number" => schema.get("minimum").cloned().unwrap_or_else(|| json!(1)),
         "array" => json!([]),
         "object" => json!({}),
         _ => json!("Look at the machine"),

@@ -212,8 +212,8 @@ fn difference(was: &Value, is: &Value) -> Option<(String, String, String)> {
                     (x, y) => {
                         return Some((
                             format!("/{at}"),
-                            x.map_or("nothing".to_owned(), |x| shown(x, 0)),
-                            y.map_or("nothing".to_owned(), |y| shown(y, 0)),
+                            x.map_or_else(|| "nothing".to_owned(), |x| shown(x, 0)),
+                            y.map_or_else(|| "nothing".to_owned(), |y| shown(y, 0)),
                         ));
                     }
                 }
