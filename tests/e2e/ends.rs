@@ -93,7 +93,7 @@ fn the_memory_limit() {
 #[test]
 fn an_engine_that_floods_its_output() {
     let lab = Lab::new();
-    let program = lab.program("flood", "#!/bin/sh\nexec yes flood\n");
+    let program = lab.program("flood", "#!/bin/sh\nyes flood | head -c 10000000\nexec yes \"$(head -c 20000 /dev/zero | tr '\\0' x)\"\n");
     let ran = lab.run(&["run", "--json", "--model", "rehearsal", "--engine", &program, "flood"]).ends_with(1);
     assert_eq!(ran.result()["code"], "OUTPUT_LIMIT");
     lab.assert_nothing_left();

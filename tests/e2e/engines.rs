@@ -14,9 +14,9 @@ fn script() -> Script {
         contains: "first question".to_owned(),
         say: vec![Say::Shell(format!("echo {PRINTED} > /workspace/tide; cat /workspace/tide; id -u")), Say::Text("the first answer".to_owned())],
     };
-    let second = Rule { contains: "second question".to_owned(), say: vec![] };
-    let second = Rule { say: vec![Say::Text("the second answer".to_owned())], ..second };
-    Script { key: Some(KEY.to_owned()), rules: vec![second, first], ..Script::default() }
+    let answer = |to: &str, text: &str| Rule { contains: to.to_owned(), say: vec![Say::Text(text.to_owned()); 3] };
+    let (second, third) = (answer("second question", "the second answer"), answer("third question", "the third answer"));
+    Script { key: Some(KEY.to_owned()), rules: vec![third, second, first], ..Script::default() }
 }
 
 /// Installs an engine from the pinned files, over the same way as from the registry.
@@ -61,8 +61,23 @@ fn whole_turn(engine: &str, provider: &str) {
         body.contains("first question") && body.contains("second question")
     });
     assert!(remembers, "{engine} forgot the first turn");
+    long_prompt(&lab, &server, engine);
     check_requests(&server);
     lab.assert_nothing_left();
+}
+
+/// A prompt of a megabyte on standard input reaches the model whole.
+fn long_prompt(lab: &Lab, server: &ModelServer, engine: &str) {
+    let before = server.requests().len();
+    let prompt = format!("third question {} the very end", "0123456789 ".repeat(90_900));
+    assert!(prompt.len() > 999_000 && prompt.len() <= 1_000_000);
+    let ran = lab.run_with(&["run", "--json", "--engine", engine, "-"], prompt.as_bytes()).succeeds();
+    assert_eq!(ran.result()["status"], "completed");
+    let whole = server.requests()[before..].iter().any(|r| {
+        let body = String::from_utf8_lossy(&r.body).into_owned();
+        body.contains("third question 0123456789 ") && body.contains("0123456789  the very end") && body.matches("0123456789 ").count() >= 90_900
+    });
+    assert!(whole, "{engine} did not send the prompt whole");
 }
 
 /// Every request carries the host's key and nobody else's.

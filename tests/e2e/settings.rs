@@ -1,4 +1,4 @@
-//! Configuration, secrets, usage, doctor and completions.
+//! Configuration, secrets and doctor.
 
 use testkit::model_server::Script;
 
@@ -89,12 +89,4 @@ fn doctor_names_each_layer() {
     assert!(checks.len() > 10, "{}", ran.out);
     assert!(checks.iter().all(|c| c["ok"] == true), "{}", ran.out);
     lab.run(&["doctor"]).succeeds();
-}
-
-#[test]
-fn completions_for_every_shell() {
-    let lab = Lab::new();
-    for shell in ["bash", "zsh", "fish"] {
-        assert!(lab.run(&["completions", shell]).succeeds().out.contains("lazaret"));
-    }
 }

@@ -187,7 +187,7 @@ impl Ran {
 
     #[track_caller]
     pub(crate) fn ends_with(self, status: i32) -> Self {
-        assert_eq!(self.status, status, "\nstdout: {}\nstderr: {}", self.out, self.err);
+        assert_eq!(self.status, status, "\nstdout: {}\nstderr: {}", end_of(&self.out), end_of(&self.err));
         self
     }
 
@@ -215,6 +215,12 @@ impl Ran {
         assert_eq!(last["type"], "result");
         last
     }
+}
+
+/// The end of a text that may be very long.
+fn end_of(text: &str) -> &str {
+    let from = (text.len().saturating_sub(8 << 10)..text.len()).find(|at| text.is_char_boundary(*at));
+    from.map_or(text, |from| &text[from..])
 }
 
 /// The events of one type.
