@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueHint};
 
 /// Runs AI agents in sealed sandboxes: no network, no credential, every request through one door.
 #[derive(Debug, Parser)]
-#[command(name = "lazaret", version, propagate_version = true, max_term_width = 100, disable_help_subcommand = true)]
+#[command(name = "lazaret", version, propagate_version = true, max_term_width = 100)]
 pub(crate) struct Cli {
     /// Print JSON, one object a line, instead of text.
     #[arg(long, global = true)]

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use model::Failure;
+use model::{Code, Failure};
 
 /// What a command comes to: an exit status, or a failure to print.
 pub(crate) type Done = Result<u8, Failure>;
@@ -18,6 +18,16 @@ pub(crate) fn finish(done: Done, json: bool) -> ExitCode {
             ExitCode::from(status)
         }
     }
+}
+
+/// What is wrong with a command line, in the form of every other failure.
+pub(crate) fn usage(error: &clap::Error) -> Failure {
+    let text = error.render().to_string();
+    let text = text.strip_prefix("error: ").unwrap_or(&text).trim_end();
+    let (message, hint) = text.split_once("\n\n").unwrap_or((text, ""));
+    let hint = hint.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ");
+    let failure = Failure::new(Code::Usage, message.trim_end());
+    if hint.is_empty() { failure } else { failure.hint(hint) }
 }
 
 /// Writes `error[CODE]: message` and the hint to standard error; with `--json` one JSON line.

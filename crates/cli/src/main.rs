@@ -22,11 +22,12 @@ use crate::exit::Done;
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => {
-            // Help and version come this way too, to standard output and with success.
+        // Help and version come this way too, to standard output and with success.
+        Err(error) if !error.use_stderr() => {
             let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+            return ExitCode::SUCCESS;
         }
+        Err(error) => return exit::finish(Err(exit::usage(&error)), std::env::args_os().any(|arg| arg == "--json")),
     };
     let json = cli.json;
     exit::finish(run(cli), json)

@@ -18,6 +18,7 @@ pub(crate) fn run(context: &Context, verb: args::Config) -> Done {
     let home = Home::open(&context.env.home)?;
     let path = Config::path(home.path());
     match verb {
+        args::Config::Path if context.json => out::json(&path)?,
         args::Config::Path => out::line(&path.display().to_string()),
         args::Config::Show => show(context, &Config::load(home.path())?)?,
         args::Config::Get { key } => get(context, &Config::load(home.path())?, &key)?,
