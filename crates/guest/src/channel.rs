@@ -43,10 +43,6 @@ impl Channel {
         Self { fd, ready: Ready::NEW, decoder: Decoder::default(), out: Vec::new(), written: 0 }
     }
 
-    pub(crate) fn fd(&self) -> &OwnedFd {
-        &self.fd
-    }
-
     /// Bytes that wait to be sent.
     pub(crate) fn waiting(&self) -> usize {
         self.out.len() - self.written

@@ -165,6 +165,16 @@ impl Command {
         }
     }
 
+    /// Forgets what waits to be written, and whether more was to come: the host that sent it is gone, and the next one
+    /// sends all again that was not taken.
+    pub(crate) fn forget_input(&mut self) {
+        if let Some(input) = self.input.as_mut().filter(|input| input.fd.is_some()) {
+            input.queue = Vec::new();
+            input.written = 0;
+            input.ended = false;
+        }
+    }
+
     /// Sets the size of the terminal, if there is one.
     pub(crate) fn resize(&self, size: Size) {
         if let (true, Some(output)) = (self.terminal, &self.outputs[0]) {

@@ -1,18 +1,16 @@
-//! The one program inside a sandbox, told what it is by its first argument or by the name that it was called by.
+//! The one static program inside a sandbox. What it is depends on its first argument, or on the name it was called by.
 
 mod mini;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let mut args = std::env::args_os().map(|arg| arg.to_string_lossy().into_owned());
-    let called = args.next().unwrap_or_default();
-    let name = called.rsplit('/').next().unwrap_or_default();
-    let role = if name == "mini" { Some(name.to_owned()) } else { args.next() };
-    let status = match role.as_deref() {
-        Some("launch") => guest::launch(),
-        Some("mini") => mini::main(args.collect()),
-        // What is not known is said by the status alone: there may be nothing to write to.
+    let args: Vec<String> = std::env::args_os().map(|a| a.to_string_lossy().into_owned()).collect();
+    let called = args.first().map_or("", |a| a.rsplit('/').next().unwrap_or(""));
+    let verb = if called == "mini" { "mini" } else { args.get(1).map_or("", String::as_str) };
+    let status = match verb {
+        "launch" => guest::launch(),
+        "mini" => mini::main(args),
         _ => 2,
     };
     ExitCode::from(u8::try_from(status).unwrap_or(1))

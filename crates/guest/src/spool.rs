@@ -45,6 +45,10 @@ impl Lane {
     fn last(&self) -> u64 {
         self.first + self.frames.len() as u64 - 1
     }
+
+    fn waits(&self) -> bool {
+        self.attached && self.sent < self.last()
+    }
 }
 
 /// The lanes of all commands.
@@ -131,22 +135,21 @@ impl Spool {
         }
     }
 
+    /// Whether a frame could be sent.
+    pub(crate) fn has_next(&self) -> bool {
+        self.lanes.values().any(Lane::waits)
+    }
+
     /// The next frame to send, from the lanes in turn.
     pub(crate) fn next_frame(&mut self) -> Option<&[u8]> {
-        let waiting = |lane: &Lane| lane.attached && lane.sent < lane.last();
-        let after = self.lanes.range(self.turn.saturating_add(1)..).find(|(_, lane)| waiting(lane));
-        let found = after.or_else(|| self.lanes.iter().find(|(_, lane)| waiting(lane)));
+        let after = self.lanes.range(self.turn.saturating_add(1)..).find(|(_, lane)| lane.waits());
+        let found = after.or_else(|| self.lanes.iter().find(|(_, lane)| lane.waits()));
         let stream = *found?.0;
         self.turn = stream;
         let lane = self.lanes.get_mut(&stream)?;
         let at = usize::try_from(lane.sent + 1 - lane.first).ok()?;
         lane.sent += 1;
         lane.frames.get(at).map(Vec::as_slice)
-    }
-
-    /// Whether [`Spool::next_frame`] has something to give.
-    pub(crate) fn has_next(&self) -> bool {
-        self.lanes.values().any(|lane| lane.attached && lane.sent < lane.last())
     }
 
     /// The commands that are running or not wholly acknowledged: stream, lease, last number.

@@ -254,7 +254,8 @@ messages! {
         /// From the launcher: the sandbox's first process, with its pidfd; host numbering.
         Launched = 73 json(i32),
         /// All bytes of input that the command has taken since it started, or that were dropped because it no longer
-        /// reads. Also sent after an [`Attach`]. Not spooled.
+        /// reads. Also sent after an [`Attach`]; what the guest had and the command had not taken was dropped when the host
+        /// went away. Not spooled.
         StdinTaken = 74 json(u64),
     }
 }

@@ -1,8 +1,9 @@
 //! The first process of a sandbox: one thread, one loop.
 
+mod serve;
+
 mod host;
-mod init;
 mod requests;
 mod transfers;
 
-pub use init::{Init, InitError, Setup};
+pub use serve::{Init, InitError, Setup};

@@ -5,13 +5,10 @@ use std::time::Instant;
 use wire::{Attach, Exec, Frame, FromGuest, Started, ToGuest, Trouble};
 
 use super::host::Host;
-use super::init::{COMMANDS_MAX, Init, Stage};
+use super::serve::{COMMANDS_MAX, Init, KILL_ROUNDS, Stage};
 use super::transfers::trouble;
 use crate::channel::ChannelEnd;
 use crate::command::Command;
-
-/// More rounds than any process needs to die; one that sleeps in the kernel may be left to the host.
-const KILL_ROUNDS: u32 = 200;
 
 impl Init {
     /// Does what a frame asks.

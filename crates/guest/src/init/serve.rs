@@ -25,6 +25,7 @@ const SCRATCH_BYTES: usize = 128 << 10;
 
 /// How often processes that must die are told so again, and how many times.
 const KILL_EVERY: Duration = Duration::from_millis(5);
+pub(super) const KILL_ROUNDS: u32 = 400;
 
 /// How long a command that ended with the sandbox may take to have its last frames sent.
 const FAREWELL: Duration = Duration::from_secs(10);
@@ -295,6 +296,7 @@ impl Init {
         } else {
             orphaned.0.get_or_insert(now);
             self.spool.detach_all();
+            self.commands.values_mut().for_each(Command::forget_input);
             self.transfers.clear();
             self.host = Host::Away(Search::new(&self.setup.socket, &self.poll, now));
         }
