@@ -3,9 +3,8 @@
 use std::collections::HashSet;
 
 use model::{Code, Failure, SandboxId, SessionId, TurnEvent};
-use tokio_util::sync::CancellationToken;
+use store::StoreError;
 
-use crate::doors::Occupant;
 use crate::live::lock;
 use crate::{App, turn};
 
@@ -20,7 +19,8 @@ impl App {
             tracing::warn!(trouble, "something of an earlier daemon could not be removed");
         }
         let open = self.store().unfinished_turns().await.map_err(|e| e.failure())?;
-        let mut sessions: HashSet<SessionId> = open.iter().map(|t| t.session.clone()).collect();
+        let at_work: HashSet<SessionId> = open.iter().map(|t| t.session.clone()).collect();
+        let mut sessions = at_work.clone();
         for (sandbox, commands) in adopted.sandboxes {
             let label = sandbox.summary().label;
             match label.parse::<SessionId>() {
@@ -30,10 +30,7 @@ impl App {
                     sessions.remove(&session);
                     self.bring(&session, None, Some(sandbox)).await?;
                 }
-                Err(_) if label == crate::sandboxes::LABEL => {
-                    let occupant = Occupant { identity: None, egress: None, cancel: CancellationToken::new() };
-                    self.doors().admit(sandbox.id(), occupant);
-                }
+                Err(_) if label == crate::sandboxes::LABEL => self.admit_again(&sandbox),
                 _ => {
                     if let Err(error) = sandbox.stop().await {
                         tracing::warn!(error = model::chain(&error), "a sandbox without work was not removed whole");
@@ -47,7 +44,8 @@ impl App {
                 self.give_up(&session).await;
             }
         }
-        self.sweep().await
+        self.installs().sweep();
+        self.sweep(&at_work).await
     }
 
     /// The stream of a command that an earlier daemon started in this sandbox under this lease; once.
@@ -68,17 +66,23 @@ impl App {
         }
     }
 
-    /// Removes directories of sessions that are not in the store.
-    async fn sweep(&self) -> Result<(), Failure> {
+    /// Removes directories of sessions that are not in the store, and kept output of turns that are over.
+    async fn sweep(&self, at_work: &HashSet<SessionId>) -> Result<(), Failure> {
         for (dir, is_tree) in [(self.home().join("turns"), false), (self.home().join("sessions"), true)] {
             let Ok(entries) = std::fs::read_dir(&dir) else { continue };
             for entry in entries.flatten() {
                 let name = entry.file_name().to_string_lossy().into_owned();
-                let known = match name.parse::<SessionId>() {
-                    Ok(id) => self.store().session(&id).await.is_ok(),
-                    Err(_) => false,
+                let id = name.parse::<SessionId>().ok();
+                let known = match &id {
+                    // Trouble of the store is no word that a session is gone.
+                    Some(id) => !matches!(self.store().session(id).await, Err(StoreError::NotFound { .. })),
+                    None => false,
                 };
                 if known {
+                    if let Some(id) = id.filter(|id| !is_tree && !at_work.contains(id)) {
+                        // The turn's result was logged and its output not removed any more; most have none.
+                        let _ = std::fs::remove_file(crate::pump::raw_path(self, &id));
+                    }
                     continue;
                 }
                 let removed = if is_tree {

@@ -70,6 +70,8 @@ struct Parts {
     reload: Reload,
     tasks: TaskTracker,
     cancel: CancellationToken,
+    /// Clients can come.
+    open: CancellationToken,
     busy: AtomicUsize,
     idle_since: Mutex<Instant>,
     adopted: Mutex<Vec<AdoptedCommand>>,
@@ -143,6 +145,7 @@ impl App {
                 reload: opening.reload,
                 tasks,
                 cancel,
+                open: CancellationToken::new(),
                 busy: AtomicUsize::new(0),
                 idle_since: Mutex::new(Instant::now()),
                 adopted: Mutex::default(),
@@ -211,6 +214,11 @@ impl App {
             sessions: self.live_sessions().len(),
             providers: providers.into_iter().filter(|(_, p)| p.is_usable).map(|(name, _)| name).collect(),
         })
+    }
+
+    /// Says that clients can come from now on: work that waits for one is given up if none does.
+    pub fn opened(&self) {
+        self.parts.open.cancel();
     }
 
     /// Reads the settings again; what runs keeps what it began with.
@@ -335,6 +343,10 @@ impl App {
 
     pub(crate) fn adopted(&self) -> &Mutex<Vec<AdoptedCommand>> {
         &self.parts.adopted
+    }
+
+    pub(crate) fn open_for_clients(&self) -> &CancellationToken {
+        &self.parts.open
     }
 
     pub(crate) fn cancel(&self) -> &CancellationToken {

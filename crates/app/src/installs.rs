@@ -73,6 +73,8 @@ const FETCHER: &str = "/opt/lazaret/fetch";
 const UNPACKED: &str = "/workspace/engine";
 /// How much of the fetcher's complaint is shown.
 const COMPLAINT_BYTES_MAX: usize = 2 << 10;
+/// What the name of a tree begins with that is not in place yet.
+const FRESH: &str = ".fresh-";
 /// The deepest tree that is hashed.
 const DEPTH_MAX: usize = 64;
 
@@ -115,6 +117,17 @@ impl EngineInstalls {
                 .hint(format!("run: lazaret engine install {}", spec.engine)));
         }
         Ok(vec![(path, PathBuf::from(format!("{root}/{}", spec.engine)))])
+    }
+
+    /// Removes trees that a daemon which is gone began to unpack. Called before anything is installed.
+    pub(crate) fn sweep(&self) {
+        let children = |dir: &Path| std::fs::read_dir(dir).into_iter().flatten().flatten().map(|e| e.path()).collect::<Vec<_>>();
+        let is_fresh = |path: &PathBuf| path.file_name().is_some_and(|name| name.as_bytes().starts_with(FRESH.as_bytes()));
+        for fresh in children(&self.dir).iter().flat_map(|engine| children(engine)).filter(is_fresh) {
+            if let Err(error) = std::fs::remove_dir_all(&fresh) {
+                tracing::warn!(path = %fresh.display(), %error, "half an engine was not removed");
+            }
+        }
     }
 
     fn path_of(&self, recipe: &Recipe) -> PathBuf {
@@ -226,7 +239,7 @@ impl EnginesOf<'_> {
         let fail = |what: &str, e: std::io::Error| Failure::new(Code::HomeUnsafe, format!("the engine cannot be put in place: {what}: {e}"));
         let parent = target.parent().unwrap_or(target).to_owned();
         std::fs::create_dir_all(&parent).map_err(|e| fail("make its directory", e))?;
-        let fresh = parent.join(format!(".fresh-{}", sandbox.id()));
+        let fresh = parent.join(format!("{FRESH}{}", sandbox.id()));
         std::fs::create_dir(&fresh).map_err(|e| fail("make its directory", e))?;
         let dir: OwnedFd = File::open(&fresh).map_err(|e| fail("open its directory", e))?.into();
         let done = async {

@@ -9,12 +9,11 @@ use sandbox::{HostMount, Sandbox};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::SessionSpec;
+use crate::{App, SessionSpec};
 
-/// How long foreground work goes on when nobody is attached.
-pub(crate) const DETACH_GRACE: Duration = Duration::from_millis(1500);
-/// The same right after a daemon's start: clients need a moment to come back.
-pub(crate) const ADOPT_GRACE: Duration = Duration::from_secs(5);
+/// How long foreground work goes on when nobody is attached. A client that has lost its daemon is back within a few
+/// milliseconds of the next one's start, and one that was killed must be without work two seconds later.
+pub(crate) const DETACH_GRACE: Duration = Duration::from_secs(1);
 /// Model calls of a turn whose events wait to be logged. Beyond it the gateway drops the event; the ledger has the row.
 const CALLS_WAITING_MAX: usize = 1024;
 
@@ -36,8 +35,6 @@ pub(crate) struct Live {
     pub(crate) released: Notify,
     attached: AtomicUsize,
     attached_changed: Notify,
-    /// Whether a daemon that is gone started the present turn.
-    pub(crate) adopted: bool,
     /// Events of model calls, from the gateway to the runner.
     pub(crate) calls: mpsc::Sender<EventKind>,
     pub(crate) calls_out: tokio::sync::Mutex<mpsc::Receiver<EventKind>>,
@@ -45,15 +42,16 @@ pub(crate) struct Live {
     pub(crate) cancel: CancellationToken,
     /// The session is out of memory.
     pub(crate) gone: CancellationToken,
+    /// Clients can come.
+    open: CancellationToken,
 }
 
 impl Live {
-    pub(crate) fn new(id: SessionId, spec: SessionSpec, last_seq: u64, mounts: Vec<HostMount>, adopted: Option<Sandbox>, cancel: CancellationToken) -> Self {
+    pub(crate) fn new(id: SessionId, spec: SessionSpec, last_seq: u64, mounts: Vec<HostMount>, adopted: Option<Sandbox>, app: &App) -> Self {
         let (calls, calls_out) = mpsc::channel(CALLS_WAITING_MAX);
         Self {
             id,
             spec,
-            adopted: adopted.is_some(),
             sandbox: tokio::sync::Mutex::new(adopted),
             mounts: Mutex::new(mounts),
             seq: watch::Sender::new(last_seq),
@@ -64,8 +62,9 @@ impl Live {
             attached_changed: Notify::new(),
             calls,
             calls_out: tokio::sync::Mutex::new(calls_out),
-            cancel,
+            cancel: app.cancel().child_token(),
             gone: CancellationToken::new(),
+            open: app.open_for_clients().clone(),
         }
     }
 
@@ -113,19 +112,18 @@ impl Live {
         if !self.spec.foreground {
             std::future::pending::<()>().await;
         }
-        let mut grace = if self.adopted { ADOPT_GRACE } else { DETACH_GRACE };
+        self.open.cancelled().await;
         loop {
             let changed = self.attached_changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
             if self.attached.load(Ordering::SeqCst) > 0 {
                 changed.await;
-                grace = DETACH_GRACE;
                 continue;
             }
             tokio::select! {
                 () = changed => {}
-                () = tokio::time::sleep(grace) => return,
+                () = tokio::time::sleep(DETACH_GRACE) => return,
             }
         }
     }

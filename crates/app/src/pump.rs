@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use engines::{End, Feed, Parsed};
 use model::{Code, EventKind, Failure, Outcome, SessionId, Usage};
-use sandbox::{Command, CommandControl, Exit, Piece, Sandbox, SandboxError};
+use sandbox::{Command, CommandControl, CommandOutput, Exit, Piece, Sandbox, SandboxError};
 use store::{Record, Spool};
 
 use crate::raw_log::RawLog;
@@ -22,6 +22,8 @@ pub(crate) struct Ending {
     pub(crate) spool: Option<Spool>,
     /// What the guest may forget once the end is durable.
     pub(crate) ack: Option<Ack>,
+    /// Kept until the end is durable: dropping it lets the guest forget the command, and with it that it has run.
+    pub(crate) output: Option<CommandOutput>,
     /// The last model call that failed, as the gateway saw it.
     pub(crate) call: Option<(Code, String)>,
 }
@@ -43,6 +45,7 @@ impl Ending {
             engine_session: None,
             spool: None,
             ack: None,
+            output: None,
             call: None,
         }
     }
@@ -200,7 +203,11 @@ pub(crate) async fn pump(running: &Running<'_>, sandbox: &Sandbox, command: Comm
         }
     };
     drop(calls);
-    pump.end(sandbox, stop).await
+    // One that was stopped is drained: what it still says must not hold up the channel.
+    let kept = stop.is_ok().then_some(output);
+    let mut ending = pump.end(sandbox, stop).await?;
+    ending.output = kept;
+    Ok(ending)
 }
 
 impl Pump<'_> {
@@ -324,6 +331,7 @@ fn ending_of(end: End, session: Option<String>) -> Ending {
         engine_session: end.engine_session.or(session),
         spool: None,
         ack: None,
+        output: None,
         call: None,
     }
 }

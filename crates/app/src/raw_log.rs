@@ -31,10 +31,11 @@ pub(crate) const RAW_BYTES_MAX: u64 = 512 << 20;
 const HEADER_BYTES: usize = 13;
 
 impl RawLog {
-    /// Opens the log and gives what is whole in it. What is torn at its end is cut off.
-    pub(crate) fn open(path: &Path) -> std::io::Result<(Self, Vec<Record>)> {
+    /// Opens the log and gives what is whole in it up to number `last`. The rest is cut off: what is torn, and what was
+    /// kept but not recorded, which the guest sends again.
+    pub(crate) fn open(path: &Path, last: u64) -> std::io::Result<(Self, Vec<Record>)> {
         let file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
-        let (records, whole) = read(&file)?;
+        let (records, whole) = read(&file, last)?;
         file.set_len(whole)?;
         Ok((Self { file, written: whole }, records))
     }
@@ -57,7 +58,7 @@ impl RawLog {
     }
 }
 
-fn read(file: &File) -> std::io::Result<(Vec<Record>, u64)> {
+fn read(file: &File, last: u64) -> std::io::Result<(Vec<Record>, u64)> {
     let size = file.metadata()?.len();
     let mut reader = BufReader::new(file);
     let mut records = Vec::new();
@@ -69,7 +70,7 @@ fn read(file: &File) -> std::io::Result<(Vec<Record>, u64)> {
         let number = u64::from_le_bytes(number.try_into().unwrap_or_default());
         let len = u32::from_le_bytes(rest[1..].try_into().unwrap_or_default());
         let end = whole + HEADER_BYTES as u64 + u64::from(len);
-        if end > size {
+        if end > size || number > last {
             break;
         }
         let mut bytes = vec![0; len as usize];
@@ -87,7 +88,7 @@ mod tests {
     #[test]
     fn what_is_whole_survives_a_torn_end() {
         let dir = std::env::temp_dir().join(format!("lazaret-raw-{}", std::process::id()));
-        let (mut log, old) = RawLog::open(&dir).expect("open");
+        let (mut log, old) = RawLog::open(&dir, 0).expect("open");
         assert!(old.is_empty());
         for number in 1..=3 {
             assert!(log.append(number, number == 2, &vec![b'x'; 10]).expect("append"));
@@ -95,12 +96,20 @@ mod tests {
         drop(log);
         let size = std::fs::metadata(&dir).expect("there").len();
         OpenOptions::new().write(true).open(&dir).expect("open").set_len(size - 1).expect("cut");
-        let (mut log, old) = RawLog::open(&dir).expect("open");
+        let (mut log, old) = RawLog::open(&dir, 3).expect("open");
         assert_eq!(old.iter().map(|r| (r.number, r.is_stderr)).collect::<Vec<_>>(), [(1, false), (2, true)]);
         assert!(log.append(3, false, b"again").expect("append"));
         drop(log);
-        let (_, old) = RawLog::open(&dir).expect("open");
+        let (log, old) = RawLog::open(&dir, 3).expect("open");
         assert_eq!(old.last().map(|r| r.bytes.as_slice()), Some(&b"again"[..]));
+        drop(log);
+        // The second and third were kept and never recorded: they come again, and are in the log once.
+        let (mut log, old) = RawLog::open(&dir, 1).expect("open");
+        assert_eq!(old.iter().map(|r| r.number).collect::<Vec<_>>(), [1]);
+        assert!(log.append(2, false, b"second time").expect("append"));
+        drop(log);
+        let (_, old) = RawLog::open(&dir, 2).expect("open");
+        assert_eq!(old.iter().map(|r| r.number).collect::<Vec<_>>(), [1, 2]);
         std::fs::remove_file(&dir).expect("remove");
     }
 }

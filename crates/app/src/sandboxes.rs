@@ -57,6 +57,14 @@ pub(crate) fn proxy_env() -> Vec<(String, String)> {
     env
 }
 
+/// What stands beside a sandbox made by hand, so that a later daemon opens the same doors.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Note {
+    /// Hosts that may be reached.
+    egress: Vec<EgressRule>,
+}
+
 impl App {
     /// Every sandbox that runs, of sessions too.
     #[must_use]
@@ -77,8 +85,8 @@ impl App {
         request.tree = Tree::Ephemeral;
         request.relays = relays();
         request.orphan = ORPHAN;
-        let egress = (!form.egress.is_empty()).then(|| self.policy(form.egress, None));
-        self.doors().admit(&id, Occupant { identity: None, egress, cancel: CancellationToken::new() });
+        request.note = serde_json::to_string(&Note { egress: form.egress.clone() }).map_err(|e| Failure::new(Code::Internal, e.to_string()))?;
+        self.doors().admit(&id, self.by_hand(form.egress));
         match self.sandboxes().start(request).await {
             Ok(made) => Ok(made.summary()),
             Err(error) => {
@@ -126,6 +134,21 @@ impl App {
     /// There is no such sandbox, or the guest could not unpack.
     pub async fn sandbox_put(&self, id: &str, path: &str, tar: impl AsyncRead + Send + Unpin) -> Result<(), Failure> {
         self.sandbox(id)?.put(path, tar).await.map(drop).map_err(|e| e.failure())
+    }
+
+    fn by_hand(&self, egress: Vec<EgressRule>) -> Occupant {
+        let egress = (!egress.is_empty()).then(|| self.policy(egress, None));
+        Occupant { identity: None, egress, cancel: CancellationToken::new() }
+    }
+
+    /// Opens the doors of a sandbox that an earlier daemon made by hand, as they were. A note that is not understood
+    /// opens none.
+    pub(crate) fn admit_again(&self, sandbox: &Sandbox) {
+        let note = serde_json::from_str(sandbox.note()).unwrap_or_else(|error| {
+            tracing::warn!(sandbox = %sandbox.id(), %error, "a sandbox reaches no host any more: its note is not understood");
+            Note::default()
+        });
+        self.doors().admit(sandbox.id(), self.by_hand(note.egress));
     }
 
     pub(crate) fn sandbox(&self, id: &str) -> Result<Sandbox, Failure> {

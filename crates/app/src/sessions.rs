@@ -341,7 +341,7 @@ impl App {
             if all.len() >= LIVE_MAX {
                 return Err(Failure::new(Code::Busy, format!("{LIVE_MAX} sessions are at work")));
             }
-            let live = Arc::new(Live::new(row.id.clone(), spec, row.last_seq, mounts, adopted, self.cancel().child_token()));
+            let live = Arc::new(Live::new(row.id.clone(), spec, row.last_seq, mounts, adopted, self));
             all.insert(row.id.clone(), Arc::clone(&live));
             live
         };

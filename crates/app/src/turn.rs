@@ -28,12 +28,18 @@ pub(crate) const ENGINES_DIR: &str = "/opt/lazaret/engines";
 
 /// Works on a session until it has nothing to do for the idle time, or nobody needs it; then takes it out of memory.
 pub(crate) async fn run_session(app: App, live: Arc<Live>) {
+    let mut has_worked = false;
     loop {
         match next_turn(&app, &live.id).await {
-            Ok(Some(turn)) => run_turn(&app, &live, turn).await,
+            Ok(Some(turn)) => {
+                has_worked = true;
+                run_turn(&app, &live, turn).await;
+            }
             Ok(None) => {
                 tokio::select! {
                     () = live.cancel.cancelled() => break,
+                    // Whoever waited for the work was killed. Before the first turn nobody is attached yet.
+                    () = live.abandoned(), if has_worked => break,
                     () = live.wake.notified() => {}
                     () = live.released.notified() => break,
                     () = tokio::time::sleep(app.settings().sandbox_idle) => break,
@@ -140,6 +146,10 @@ impl Running<'_> {
         }
         let sandbox = tokio::select! {
             () = self.cancel.cancelled() => return Ok(Ending::cancelled()),
+            () = live.abandoned() => {
+                live.released.notify_one();
+                return Ok(Ending::cancelled());
+            }
             sandbox = self.app.sandbox_of(live) => sandbox?,
         };
         self.level = sandbox.level().clone();
@@ -154,9 +164,36 @@ impl Running<'_> {
         self.app.doors().admit(sandbox.id(), Occupant { identity: Some(Arc::new(identity)), egress, cancel: CancellationToken::new() });
         let listening = self.app.callers().listen(&self.turn.id, live.calls.clone());
         let engine = engines::find(&live.spec.engine)?;
+        let program = self.program()?;
+        let wire = wire_of(&*engine, self.app, &live.spec.provider);
+        let plan = Plan {
+            prompt: &self.prompt,
+            model: live.spec.model.as_deref().or(engine.default_model(wire)),
+            resume: engine_session,
+            wire,
+            gateway_port: GATEWAY_PORT,
+            egress_port: (!live.spec.egress.is_empty()).then_some(EGRESS_PORT),
+            workdir: WORKDIR,
+            home: HOME,
+            program: &program,
+            memory_bytes: live.spec.limits.memory_bytes,
+            instructions: None,
+        };
+        let (model, mut launch) = (plan.model.unwrap_or_default().to_owned(), engine.plan(&plan)?);
+        let input = launch.stdin.take();
         let command = match self.running_command(&sandbox).await {
-            Some(command) => command,
-            None => self.start(&sandbox, engine_session).await?,
+            Some(command) => {
+                let control = command.control.clone();
+                self.feed(input, |bytes| async move { control.resume_input(&bytes).await });
+                command
+            }
+            None => {
+                let mut command = self.start(&sandbox, launch, model, input.is_some()).await?;
+                if let Some(mut pipe) = command.stdin.take() {
+                    self.feed(input, |bytes| async move { pipe.write(&bytes).await });
+                }
+                command
+            }
         };
         let feed = engines::Feed::new(engine.parser(engines::Carried::default()));
         let ending = pump::pump(self, &sandbox, command, feed).await;
@@ -178,30 +215,12 @@ impl Running<'_> {
     }
 
     /// Says that the turn runs, and starts its engine.
-    async fn start(&mut self, sandbox: &Sandbox, engine_session: Option<&str>) -> Result<Command, Failure> {
+    async fn start(&mut self, sandbox: &Sandbox, launch: engines::Launch, model: String, has_input: bool) -> Result<Command, Failure> {
         let spec = &self.live.spec;
-        let engine = engines::find(&spec.engine)?;
-        let program = self.program()?;
-        let wire = wire_of(&*engine, self.app, &spec.provider);
-        let default_model = engine.default_model(wire);
-        let plan = Plan {
-            prompt: &self.prompt,
-            model: spec.model.as_deref().or(default_model),
-            resume: engine_session,
-            wire,
-            gateway_port: GATEWAY_PORT,
-            egress_port: (!spec.egress.is_empty()).then_some(EGRESS_PORT),
-            workdir: WORKDIR,
-            home: HOME,
-            program: &program,
-            memory_bytes: spec.limits.memory_bytes,
-            instructions: None,
-        };
-        let launch = engine.plan(&plan)?;
         if self.turn.state != TurnState::Running {
             let start = EventKind::Start {
                 engine: spec.engine.clone(),
-                model: plan.model.unwrap_or_default().to_owned(),
+                model,
                 provider: spec.provider.clone(),
                 level: self.level.clone(),
             };
@@ -222,22 +241,28 @@ impl Running<'_> {
             merge(&mut env, proxy_env());
         }
         merge(&mut env, spec.env.clone());
-        let stdio = Stdio::Pipes { stdin: launch.stdin.is_some() };
+        let stdio = Stdio::Pipes { stdin: has_input };
         let exec = sandbox::Exec { argv: launch.argv, env, cwd: WORKDIR.to_owned(), stdio, lease: self.fence.0 };
-        let mut command = sandbox.exec(exec).await.map_err(|e| e.failure())?;
+        let command = sandbox.exec(exec).await.map_err(|e| e.failure())?;
         model::crash::point("turn:engine-started");
-        if let (Some(mut pipe), Some(bytes)) = (command.stdin.take(), launch.stdin) {
-            let cancel = self.cancel.clone();
-            self.app.spawn(async move {
-                tokio::select! {
-                    () = cancel.cancelled() => {}
-                    written = pipe.write(&bytes) => if let Err(error) = written {
-                        tracing::debug!(error = model::chain(&error), "an engine did not read its prompt");
-                    }
-                }
-            });
-        }
         Ok(command)
+    }
+
+    /// Gives the engine its input, if it wants any, while the turn goes on.
+    fn feed<F>(&self, input: Option<Vec<u8>>, give: impl FnOnce(Vec<u8>) -> F)
+    where
+        F: Future<Output = Result<(), sandbox::SandboxError>> + Send + 'static,
+    {
+        let Some(bytes) = input else { return };
+        let (cancel, given) = (self.cancel.clone(), give(bytes));
+        self.app.spawn(async move {
+            tokio::select! {
+                () = cancel.cancelled() => {}
+                given = given => if let Err(error) = given {
+                    tracing::debug!(error = model::chain(&error), "an engine did not read its prompt");
+                }
+            }
+        });
     }
 
     fn program(&self) -> Result<ProgramPath, Failure> {
@@ -289,7 +314,7 @@ impl Running<'_> {
 
     /// Logs the result and ends the turn.
     async fn finish(self, ending: Ending) -> Result<(), Failure> {
-        let (mut usage, cost) = self.app.doors().gateway().finish(&self.turn.id).await;
+        let (mut usage, mut cost) = self.app.doors().gateway().finish(&self.turn.id).await;
         let mut ending = ending;
         if let Some(recording) = self.recording.clone() {
             let finished = tokio::task::spawn_blocking(move || recording.finish()).await;
@@ -306,8 +331,12 @@ impl Running<'_> {
             }
         }
         ending.explain();
-        if usage == Usage::default() {
-            usage = ending.usage;
+        // The ledger also knows the calls that an earlier daemon made for this turn.
+        match self.app.store().turn_usage(&self.live.id, &self.turn.id).await {
+            Ok(Some(all)) => (usage, cost) = (all.usage, all.cost),
+            Ok(None) if usage == Usage::default() => usage = ending.usage,
+            Ok(None) => {}
+            Err(error) => tracing::warn!(turn = %self.turn.id, error = model::chain(&error), "the ledger cannot be read"),
         }
         let result = ResultEvent {
             status: ending.outcome,

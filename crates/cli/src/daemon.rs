@@ -123,6 +123,7 @@ async fn serve(home: &Home, config: &Config, flags: &args::Up, app: &App, tasks:
             }
         });
     }
+    app.opened();
     let place = address.map(|address| Ok(Place { link: format!("http://{address}/ui#{}", api.logins.code()?), address })).transpose();
     tasks.spawn(api::serve_descriptors(fds, tickets, tasks.clone(), cancel.clone()));
     let (router, cancel) = (api::router(api), cancel.clone());

@@ -26,8 +26,11 @@ pub(crate) fn remove(host: &Host, id: &SandboxId, dir: &Path) -> Result<(), Sand
     killed?;
     grouped?;
     let kept = record.as_ref().is_some_and(|r| r.tree.is_some());
-    if let (Some(uids), Some(uid), false) = (&host.uids, record.as_ref().and_then(|r| r.uid), kept) {
-        uids.release(uid, id.as_str());
+    match (&host.uids, &record) {
+        (Some(uids), Some(Record { uid: Some(uid), .. })) if !kept => uids.release(*uid, id.as_str()),
+        // Its user may have been taken and not been written down yet.
+        (Some(uids), None) => uids.sweep(|_, what| what != id.as_str()),
+        _ => {}
     }
     model::crash::point("sandbox.user.released");
     if !kept {

@@ -89,7 +89,7 @@ impl Store {
     /// # Errors
     /// What the database said.
     pub async fn usage_by(&self, by: By, from: Timestamp, to: Timestamp) -> Result<Vec<UsageRow>, StoreError> {
-        self.read(move |conn| report(conn, by, None, from, to)).await
+        self.read(move |conn| report(conn, by, Of::default(), from, to)).await
     }
 
     /// Adds up all calls of one session; nothing at all when it made none.
@@ -99,8 +99,27 @@ impl Store {
     pub async fn session_usage(&self, session: &SessionId) -> Result<Option<UsageRow>, StoreError> {
         let session = session.clone();
         let all = (Timestamp(0), Timestamp(u64::MAX));
-        self.read(move |conn| Ok(report(conn, By::Session, Some(&session), all.0, all.1)?.pop())).await
+        let of = move |conn: &Connection| report(conn, By::Session, Of { session: Some(&session), turn: None }, all.0, all.1);
+        self.read(move |conn| Ok(of(conn)?.pop())).await
     }
+
+    /// Adds up all calls of one turn, whichever daemon made them; nothing at all when it made none.
+    ///
+    /// # Errors
+    /// What the database said.
+    pub async fn turn_usage(&self, session: &SessionId, turn: &TurnId) -> Result<Option<UsageRow>, StoreError> {
+        let (session, turn) = (session.clone(), turn.clone());
+        let all = (Timestamp(0), Timestamp(u64::MAX));
+        let of = move |conn: &Connection| report(conn, By::Session, Of { session: Some(&session), turn: Some(&turn) }, all.0, all.1);
+        self.read(move |conn| Ok(of(conn)?.pop())).await
+    }
+}
+
+/// Whose calls are added up.
+#[derive(Debug, Clone, Copy, Default)]
+struct Of<'a> {
+    session: Option<&'a SessionId>,
+    turn: Option<&'a TurnId>,
 }
 
 fn insert(conn: &Connection, calls: &[Call]) -> Result<(), StoreError> {
@@ -131,7 +150,7 @@ fn insert(conn: &Connection, calls: &[Call]) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn report(conn: &Connection, by: By, session: Option<&SessionId>, from: Timestamp, to: Timestamp) -> Result<Vec<UsageRow>, StoreError> {
+fn report(conn: &Connection, by: By, of: Of<'_>, from: Timestamp, to: Timestamp) -> Result<Vec<UsageRow>, StoreError> {
     let (key, order) = match by {
         By::Session => ("session", "whole DESC, part DESC, key"),
         By::Model => ("provider || '/' || model", "whole DESC, part DESC, key"),
@@ -139,16 +158,16 @@ fn report(conn: &Connection, by: By, session: Option<&SessionId>, from: Timestam
         By::Day => (&*format!("CAST(time_ms / {DAY_MS} AS TEXT)"), "min(time_ms)"),
     };
     // Named in the statement only when it is wanted, so that its index is used.
-    let of = if session.is_some() { "session = ?3 AND" } else { "?3 IS NULL AND" };
+    let whose = if of.session.is_some() { "session = ?3 AND" } else { "?3 IS NULL AND" };
     // Dollars and the rest of them are added apart, so that no sum overflows.
     let sql = format!(
         "SELECT {key} AS key, count(*) AS calls, sum(input) AS input, sum(output) AS output, sum(cache_read) AS cache_read,
            sum(cache_write) AS cache_write, sum(cost / 1000000000) AS whole, sum(cost % 1000000000) AS part, sum(estimated) AS estimated
-         FROM calls WHERE {of} time_ms >= ?1 AND time_ms < ?2
+         FROM calls WHERE {whose} (?4 IS NULL OR turn = ?4) AND time_ms >= ?1 AND time_ms < ?2
          GROUP BY 1 ORDER BY {order} LIMIT {REPORT_MAX}"
     );
     let column = |t: Timestamp| i64::try_from(t.0).unwrap_or(i64::MAX);
-    let with = (column(from), column(to), session.map(SessionId::as_str));
+    let with = (column(from), column(to), of.session.map(SessionId::as_str), of.turn.map(TurnId::as_str));
     let mut statement = conn.prepare_cached(&sql).doing("add up the ledger")?;
     let rows = statement.query_map(with, |row| from_row(row, by)).doing("add up the ledger")?;
     rows.collect::<rusqlite::Result<_>>().doing("add up the ledger")

@@ -1,6 +1,7 @@
 //! `lazaret run`: one task, from the prompt to the result.
 
 use std::io::Read;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use app::{MountNote, SessionForm, SessionView, Tape};
@@ -25,6 +26,8 @@ const OWN_ENGINE_DIR: &str = "/opt/lazaret/engines/own";
 const SHOWN_CHARS: usize = 200;
 /// How often a lost daemon is looked for again.
 const RECONNECTS_MAX: usize = 20;
+/// How often is tried what a dying daemon may have left undone.
+const ATTEMPTS_MAX: usize = 4;
 /// How long is waited between two looks.
 const RECONNECT_STEP: std::time::Duration = std::time::Duration::from_millis(200);
 
@@ -43,8 +46,10 @@ pub(super) async fn run(context: &Context, flags: args::Run) -> Done {
         _ = ended.recv() => return Ok(130),
     };
     let path = format!("/v1/sessions/{}", session.id);
+    // It stays attached to the end: a session without anybody gives its sandbox up.
+    let mut attached = Follow::new(&client, &session, context.json);
     let done = {
-        let follow = work.turn(&session, &prompt);
+        let follow = work.turn(&mut attached, &path, &prompt);
         tokio::pin!(follow);
         let mut asked = false;
         loop {
@@ -107,10 +112,8 @@ impl Work<'_> {
             foreground: true,
             mounts: notes,
         };
-        let ticket = if fds.is_empty() { None } else { Some(self.client.hand_over(&fds).await?) };
-        let mut body = serde_json::to_value(&form).map_err(|e| internal(&e.to_string()))?;
-        body["ticket"] = json!(ticket.as_ref().map(|t| &t.name));
-        let session: SessionView = self.client.json(Method::POST, "/v1/sessions", Some(&body)).await?;
+        // Whether or not a daemon that died over it made the session, nobody has asked anything of that one.
+        let (session, ticket) = again(|| self.make(&form, &fds)).await?;
         let path = format!("/v1/sessions/{}", session.id);
         let prepared = self.prepare(&path).await;
         if let Err(failure) = prepared {
@@ -122,6 +125,13 @@ impl Work<'_> {
             out::note("to use a model: lazaret secret set anthropic -");
         }
         Ok((session, ticket))
+    }
+
+    async fn make(&self, form: &SessionForm, fds: &[OwnedFd]) -> Result<(SessionView, Option<Ticket>), Failure> {
+        let ticket = if fds.is_empty() { None } else { Some(self.client.hand_over(fds).await?) };
+        let mut body = serde_json::to_value(form).map_err(|e| internal(&e.to_string()))?;
+        body["ticket"] = json!(ticket.as_ref().map(|t| &t.name));
+        Ok((self.client.json(Method::POST, "/v1/sessions", Some(&body)).await?, ticket))
     }
 
     async fn resume(&self, id: &str) -> Result<(SessionView, Option<Ticket>), Failure> {
@@ -179,13 +189,11 @@ impl Work<'_> {
     }
 
     /// Asks, and shows what happens until the result.
-    async fn turn(&self, session: &SessionView, prompt: &str) -> Result<ResultEvent, Failure> {
-        let path = format!("/v1/sessions/{}", session.id);
-        let mut follow = Follow::new(self.client, session, self.context.json);
+    async fn turn(&self, follow: &mut Follow<'_>, path: &str, prompt: &str) -> Result<ResultEvent, Failure> {
         // Attached before the turn is accepted: from its first moment somebody waits for it.
         follow.attach().await?;
         let key = random_hex::<16>()?;
-        self.ask(&path, prompt, &key).await?;
+        self.ask(path, prompt, &key).await?;
         follow.result().await
     }
 
@@ -208,6 +216,7 @@ impl Work<'_> {
                 Err(failure) if failure.code == Code::DaemonMissing => last = failure,
                 Err(failure) => return Err(failure),
             }
+            tokio::time::sleep(RECONNECT_STEP).await;
         }
         Err(last)
     }
@@ -227,14 +236,31 @@ impl Work<'_> {
             Ok(())
         };
         let taken = if has_result { taken.await } else { Ok(()) };
-        let end = if self.flags.no_keep {
-            self.client.json::<Value>(Method::DELETE, path, None).await
-        } else {
-            self.client.json::<Value>(Method::POST, &format!("{path}/release"), None).await
-        };
+        let end = again(|| self.end(path)).await;
         taken?;
-        end.map(drop)
+        match end {
+            // A daemon that died over it had done it.
+            Err(failure) if failure.code == Code::NotFound => Ok(()),
+            end => end,
+        }
     }
+
+    /// Gives back what the session holds: its sandbox, or all of it when it is not kept.
+    async fn end(&self, path: &str) -> Result<(), Failure> {
+        let (method, path) = if self.flags.no_keep { (Method::DELETE, path.to_owned()) } else { (Method::POST, format!("{path}/release")) };
+        self.client.json::<Value>(method, &path, None).await.map(drop)
+    }
+}
+
+/// Does it again when the daemon died over it, with the next one.
+async fn again<T>(attempt: impl AsyncFn() -> Result<T, Failure>) -> Result<T, Failure> {
+    for _ in 1..ATTEMPTS_MAX {
+        match attempt().await {
+            Err(failure) if failure.code == Code::DaemonMissing => tokio::time::sleep(RECONNECT_STEP).await,
+            done => return done,
+        }
+    }
+    attempt().await
 }
 
 /// The exit status of a command that waited for this result.
@@ -280,10 +306,14 @@ impl<'a> Follow<'a> {
 
     /// Shows what happens until the next result.
     pub(super) async fn result(&mut self) -> Result<ResultEvent, Failure> {
-        let mut lost = 0;
+        let (mut lost, mut seen) = (0, self.after);
         loop {
             if let Some(result) = self.shown()? {
                 return Ok(result);
+            }
+            if self.after > seen {
+                // The work goes on: the patience is for each time that it does not.
+                (lost, seen) = (0, self.after);
             }
             let piece = match &mut self.stream {
                 Some(stream) => stream.next().await,

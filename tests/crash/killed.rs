@@ -1,0 +1,130 @@
+//! Kills at random moments: of the client, of the daemon under load, and of both.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use model::Outcome;
+
+use crate::chance::Chance;
+use crate::scene::{Running, TOOL, is_up, kill_daemon, lab};
+use crate::support::Lab;
+use crate::{log, world};
+
+/// A tool that does not want to die.
+const STUBBORN: &str = "trap '' TERM INT HUP; (setsid sh -c 'trap \"\" TERM INT HUP; while :; do sleep 1; done' &) ; while :; do sleep 1; done";
+/// Kills of clients.
+const CLIENTS: usize = 8;
+/// Kills of the daemon under load.
+const DAEMONS: usize = 20;
+/// Runs at once under load.
+const RUNS: usize = 4;
+
+#[test]
+fn a_killed_client_cancels_its_run() {
+    let mut chance = Chance::new(3);
+    let (lab, _server) = lab(STUBBORN);
+    lab.run(&["start", "--listen", "127.0.0.1:0"]).succeeds();
+    for moment in 0..CLIENTS {
+        let mut client = Running::start(&lab, &["run", "--json", "work"]);
+        std::thread::sleep(chance.wait(0, 900));
+        client.kill();
+        world::empties(&lab, world::GONE, &format!("client {moment}, seed {}", chance.seed));
+    }
+    assert!(is_up(&lab), "the daemon goes on");
+    world::ends(&lab, "at the end");
+    let outcomes = log::outcomes(&log::read(&lab, "at the end"));
+    assert!(outcomes.iter().all(|o| *o == Outcome::Cancelled), "{outcomes:?}");
+}
+
+/// An engine that prints without a pause gives the daemon no quiet moment to notice that nobody listens.
+#[test]
+fn a_killed_client_of_a_chatty_engine() {
+    let lab = Lab::new();
+    let program = lab.program("chatty", "#!/bin/sh\nwhile :; do echo word; sleep 0.05; done\n");
+    let mut client = Running::start(&lab, &["run", "--json", "--model", "rehearsal", "--engine", &program, "talk"]);
+    let began = Instant::now();
+    while world::traces(&lab).is_empty() {
+        assert!(began.elapsed() < crate::scene::PATIENCE, "no sandbox");
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    client.kill();
+    world::empties(&lab, world::GONE, "chatty");
+    world::ends(&lab, "chatty");
+    assert_eq!(log::outcomes(&log::read(&lab, "chatty")), [Outcome::Cancelled]);
+}
+
+#[test]
+fn a_killed_daemon_under_load() {
+    let mut chance = Chance::new(4);
+    let seed = chance.seed;
+    let (lab, _server) = lab(TOOL);
+    let (kills, completed, failed) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..RUNS {
+            scope.spawn(|| {
+                while kills.load(Ordering::SeqCst) < DAEMONS {
+                    one_run(&lab, seed, &completed, &failed);
+                }
+            });
+        }
+        while kills.load(Ordering::SeqCst) < DAEMONS {
+            if !is_up(&lab) {
+                std::thread::sleep(std::time::Duration::from_millis(5));
+                continue;
+            }
+            std::thread::sleep(chance.wait(0, 400));
+            if kill_daemon(&lab) {
+                kills.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+    });
+    let about = format!("seed {seed}");
+    world::ends(&lab, &about);
+    let outcomes = log::outcomes(&log::read(&lab, &about));
+    let done = outcomes.iter().filter(|o| **o == Outcome::Completed).count();
+    let (completed, failed) = (completed.into_inner(), failed.into_inner());
+    eprintln!("{completed} runs completed, {failed} failed");
+    assert!(done >= completed, "{about}: clients saw {completed} results and the store has {done}");
+    assert!(completed > failed, "{about}: {completed} completed, {failed} failed");
+}
+
+/// A run that is disturbed completes once, or fails and says why.
+fn one_run(lab: &Lab, seed: u64, completed: &AtomicUsize, failed: &AtomicUsize) {
+    let ran = Running::start(lab, &["run", "--json", "count"]).ends(&format!("seed {seed}"));
+    if ran.status == 0 {
+        let result = ran.result();
+        assert_eq!(result["text"].as_str().map(str::trim), Some(crate::scene::ANSWER), "seed {seed}: {}", ran.out);
+        completed.fetch_add(1, Ordering::SeqCst);
+        return;
+    }
+    failed.fetch_add(1, Ordering::SeqCst);
+    eprintln!("status {}: {} {}", ran.status, ran.out.lines().last().unwrap_or(""), ran.err.trim());
+    let clear = ["DAEMON_MISSING", "SANDBOX_FAILED"].iter().any(|code| ran.err.contains(code) || ran.out.contains(code));
+    assert!(clear, "seed {seed}: status {}: {} {}", ran.status, ran.out, ran.err);
+}
+
+#[test]
+fn a_killed_daemon_and_its_client() {
+    let mut chance = Chance::new(5);
+    let (lab, _server) = lab(STUBBORN);
+    for moment in 0..CLIENTS {
+        let about = format!("moment {moment}, seed {}", chance.seed);
+        lab.run(&["sandbox", "list"]).succeeds();
+        let mut client = Running::start(&lab, &["run", "--json", "work"]);
+        std::thread::sleep(chance.wait(0, 900));
+        // In this order the client may start another daemon, in the other one the daemon may see the client go: both happen.
+        if chance.below(2) == 0 {
+            client.kill();
+            kill_daemon(&lab);
+        } else {
+            kill_daemon(&lab);
+            client.kill();
+        }
+        lab.run(&["sandbox", "list"]).succeeds();
+        world::empties(&lab, world::GONE, &about);
+    }
+    world::ends(&lab, "at the end");
+    let outcomes = log::outcomes(&log::read(&lab, "at the end"));
+    assert!(outcomes.iter().all(|o| *o == Outcome::Cancelled), "{outcomes:?}");
+}

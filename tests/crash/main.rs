@@ -1,0 +1,23 @@
+//! The shipped binary, killed: nothing that was accepted is lost, nothing that should be gone is left.
+//!
+//! Goal: a kill at any instruction of the daemon or of a command is survived. Method: `LAZARET_CRASH_AT` ends the process
+//! at each labelled point in turn; kills at seeded random moments cover what lies between the points. `LAZARET_SEED`
+//! repeats a random test; every failure names its seed.
+
+#[path = "../e2e/registry.rs"]
+mod registry;
+#[path = "../e2e/support.rs"]
+#[expect(dead_code, reason = "shared with the tests that need more of it")]
+mod support;
+
+mod chance;
+mod log;
+mod scene;
+mod world;
+
+mod direct;
+mod doors;
+mod guest;
+mod installs;
+mod killed;
+mod points;

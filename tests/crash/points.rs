@@ -1,0 +1,232 @@
+//! The daemon dies at each labelled point, once with the command that waits for it alive and once killed with it.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Child;
+
+use model::Outcome;
+
+use crate::scene::{ANSWER, Running, TOOL, asked, daemon, dies, is_up, lab, up_or_over};
+use crate::support::{Lab, of_type, project};
+use crate::{direct, installs, log, world};
+
+/// Declares a test for each point, and what is going on when the daemon comes there.
+macro_rules! points {
+    ($($test:ident: $point:literal, $scene:ident;)*) => {
+        /// Every point that is tried.
+        const TRIED: &[&str] = &[$($point),*];
+        $(#[test] fn $test() { Scene::$scene.play($point); })*
+    };
+}
+
+points! {
+    sandbox_dir_made: "sandbox.dir.made", Run;
+    sandbox_record_written: "sandbox.record.written", Run;
+    sandbox_group_made: "sandbox.group.made", Run;
+    sandbox_disk_made: "sandbox.disk.made", Run;
+    sandbox_image_made: "sandbox.image.made", Run;
+    sandbox_launcher_started: "sandbox.launcher.started", Run;
+    sandbox_process_recorded: "sandbox.process.recorded", Run;
+    sandbox_killed: "sandbox.killed", Run;
+    sandbox_group_removed: "sandbox.group.removed", Run;
+    sandbox_user_released: "sandbox.user.released", Run;
+    direct_dir_made: "sandbox.dir.made", Direct;
+    direct_record_written: "sandbox.record.written", Direct;
+    direct_group_made: "sandbox.group.made", Direct;
+    direct_image_made: "sandbox.image.made", Direct;
+    direct_launcher_started: "sandbox.launcher.started", Direct;
+    direct_process_recorded: "sandbox.process.recorded", Direct;
+    direct_killed: "sandbox.killed", Direct;
+    direct_group_removed: "sandbox.group.removed", Direct;
+    direct_user_released: "sandbox.user.released", Direct;
+    session_created: "session:created", Run;
+    session_deleted: "session:deleted", NoKeep;
+    turn_accepted: "turn:accepted", Run;
+    turn_leased: "turn:leased", Run;
+    turn_sandbox_started: "turn:sandbox-started", Run;
+    turn_running: "turn:running", Run;
+    turn_engine_started: "turn:engine-started", Run;
+    turn_before_result: "turn:before-result", Run;
+    turn_result: "turn:result", Run;
+    output_kept: "output:kept", Run;
+    output_kept_again: "output:kept@3", Run;
+    output_recorded: "output:recorded", Run;
+    output_recorded_again: "output:recorded@3", Run;
+    engine_unpacked: "engine:unpacked", Install;
+    store_session_create_before: "store.session-create.before", Run;
+    store_session_create_after: "store.session-create.after", Run;
+    store_session_delete_before: "store.session-delete.before", NoKeep;
+    store_session_delete_after: "store.session-delete.after", NoKeep;
+    store_turn_accept_before: "store.turn-accept.before", Run;
+    store_turn_accept_after: "store.turn-accept.after", Run;
+    store_turn_lease_before: "store.turn-lease.before", Run;
+    store_turn_lease_after: "store.turn-lease.after", Run;
+    store_record_before: "store.record.before", Run;
+    store_record_after: "store.record.after", Run;
+    store_record_before_2: "store.record.before@2", Run;
+    store_record_after_2: "store.record.after@2", Run;
+    store_record_before_4: "store.record.before@4", Run;
+    store_record_after_4: "store.record.after@4", Run;
+    store_calls_before: "store.calls.before", Run;
+    store_calls_after: "store.calls.after", Run;
+    store_slab_lease_before: "store.slab-lease.before", Budget;
+    store_slab_lease_after: "store.slab-lease.after", Budget;
+    store_slab_settle_before: "store.slab-settle.before", Budget;
+    store_slab_settle_after: "store.slab-settle.after", Budget;
+    store_secret_before: "store.secret.before", Secret;
+    store_secret_after: "store.secret.after", Secret;
+    store_close_before: "store.close.before", Stop;
+    store_close_after: "store.close.after", Stop;
+}
+
+/// What is going on when the daemon comes to a point.
+#[derive(Clone, Copy)]
+enum Scene {
+    /// A run in the foreground.
+    Run,
+    /// The same, with a budget.
+    Budget,
+    /// The same, whose session is forgotten at its end.
+    NoKeep,
+    /// A secret is stored.
+    Secret,
+    /// The daemon is told to end.
+    Stop,
+    /// An engine is installed.
+    Install,
+    /// A command in a sandbox, without a daemon: the command itself dies.
+    Direct,
+}
+
+impl Scene {
+    fn play(self, point: &str) {
+        match self {
+            Scene::Run => both(point, &[]),
+            Scene::Budget => both(point, &["--budget-usd", "5"]),
+            Scene::NoKeep => both(point, &["--no-keep"]),
+            Scene::Secret => secret(point),
+            Scene::Stop => stop(point),
+            Scene::Install => installs::dies_at(point),
+            Scene::Direct => direct::dies_at(point),
+        }
+    }
+}
+
+fn both(point: &str, args: &[&str]) {
+    daemon_alone(point, args);
+    with_its_client(point, args);
+}
+
+fn start(lab: &Lab, point: &str, args: &[&str]) -> (Child, Running) {
+    let daemon = daemon(lab, Some(point));
+    let mut all = vec!["run", "--json"];
+    all.extend(args);
+    all.push("count");
+    (daemon, Running::start(lab, &all))
+}
+
+/// The client stays: it starts another daemon, and sees the work come to its end as if nothing had been.
+fn daemon_alone(point: &str, args: &[&str]) {
+    let (lab, server) = lab(TOOL);
+    let (mut daemon, mut client) = start(&lab, point, args);
+    dies(&mut daemon, point);
+    let before = world::traces(&lab);
+    up_or_over(&lab, &mut client, point);
+    world::settles(&lab, &before, point);
+    let ran = client.ends(point).succeeds();
+    let result = ran.result();
+    assert_eq!(result["status"], "completed", "{point}: {}", ran.out);
+    assert_eq!(result["text"].as_str().map(str::trim), Some(ANSWER), "{point}: {}", ran.out);
+    let events = ran.events();
+    let numbers: Vec<u64> = events.iter().filter_map(|e| e["seq"].as_u64()).collect();
+    assert_eq!(numbers, (1..=events.len() as u64).collect::<Vec<_>>(), "{point}: {}", ran.out);
+    for (kind, times) in [("start", 1), ("tool_call", 1), ("tool_result", 1)] {
+        assert_eq!(of_type(&events, kind).len(), times, "{point}: {kind} in {}", ran.out);
+    }
+    let said: String = of_type(&events, "text").iter().filter_map(|e| e["text"].as_str()).collect();
+    assert_eq!(said.trim(), ANSWER, "{point}: {}", ran.out);
+    // A call that the kill cut off is told as an error and made again.
+    assert!(of_type(&events, "error").iter().all(|e| e["retriable"] == true), "{point}: {}", ran.out);
+    // Two calls, and one more when the kill cut one off.
+    assert!((2..=3).contains(&asked(&server)), "{point}: {} calls", asked(&server));
+    world::ends(&lab, point);
+    let expected: &[Outcome] = if args.contains(&"--no-keep") { &[] } else { &[Outcome::Completed] };
+    assert_eq!(log::outcomes(&log::read(&lab, point)), expected, "{point}");
+}
+
+/// The client is killed as well: the next daemon ends its work, unless it was over.
+fn with_its_client(point: &str, args: &[&str]) {
+    let (lab, server) = lab(TOOL);
+    let (mut daemon, mut client) = start(&lab, point, args);
+    dies(&mut daemon, point);
+    client.kill();
+    // The client may have been quick and started the next one.
+    if !is_up(&lab) {
+        lab.run(&["sandbox", "list"]).succeeds();
+    }
+    world::empties(&lab, world::GONE, point);
+    assert!(asked(&server) <= 3, "{point}");
+    world::ends(&lab, point);
+    for outcome in log::outcomes(&log::read(&lab, point)) {
+        assert!(matches!(outcome, Outcome::Cancelled | Outcome::Completed), "{point}: {outcome:?}");
+    }
+}
+
+/// A secret that was being stored is there or not, and the next attempt stores it.
+fn secret(point: &str) {
+    let (lab, _server) = lab(TOOL);
+    // A store's first daemon makes its keys; this is the second.
+    lab.run(&["sandbox", "list"]).succeeds();
+    lab.run(&["stop", "--grace", "0s"]).succeeds();
+    let mut first = daemon(&lab, Some(point));
+    let said = lab.run_with(&["secret", "set", "anthropic", "-"], b"sk-of-the-first-attempt");
+    assert_ne!(said.status, 0, "{point}: nobody knows whether it was stored");
+    dies(&mut first, point);
+    lab.run(&["secret", "list"]).succeeds();
+    lab.run_with(&["secret", "set", "anthropic", "-"], b"sk-of-the-second-attempt").succeeds();
+    assert_eq!(lab.run(&["secret", "list"]).succeeds().out, "anthropic\n", "{point}");
+    world::ends(&lab, point);
+}
+
+/// A daemon that dies over its own end leaves a store that opens, and no sandbox.
+fn stop(point: &str) {
+    let (lab, _server) = lab(TOOL);
+    let mut first = daemon(&lab, Some(point));
+    lab.run(&["sandbox", "create"]).succeeds();
+    lab.run(&["stop", "--grace", "0s"]);
+    dies(&mut first, point);
+    let before = world::traces(&lab);
+    lab.run(&["run", "count"]).succeeds();
+    world::settles(&lab, &before, point);
+    world::ends(&lab, point);
+    assert_eq!(log::outcomes(&log::read(&lab, point)), [Outcome::Completed], "{point}");
+}
+
+/// Every point of the source is tried, and every tried one is in the source.
+#[test]
+fn no_point_is_forgotten() {
+    let mut there: BTreeSet<String> = store::CRASH_POINTS.iter().map(|&point| point.to_owned()).collect();
+    collect(&project("crates"), &mut there);
+    let tried: BTreeSet<String> = TRIED.iter().map(|point| point.split('@').next().unwrap_or(point).to_owned()).collect();
+    let forgotten: Vec<_> = there.difference(&tried).collect();
+    let gone: Vec<_> = tried.difference(&there).collect();
+    assert!(forgotten.is_empty() && gone.is_empty(), "not tried: {forgotten:?}; not in the source: {gone:?}");
+}
+
+fn collect(dir: &Path, there: &mut BTreeSet<String>) {
+    for entry in std::fs::read_dir(dir).expect("read the source").flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            collect(&path, there);
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            let text = std::fs::read_to_string(&path).expect("read a file");
+            for rest in text.split("crash::point(").skip(1) {
+                match rest.strip_prefix('"').and_then(|rest| rest.split_once('"')) {
+                    Some((name, _)) => drop(there.insert(name.to_owned())),
+                    // The store names its points in one list.
+                    None => assert!(path.ends_with("store/src/writer.rs"), "a point without a plain name in {}", path.display()),
+                }
+            }
+        }
+    }
+}
