@@ -130,3 +130,14 @@ fn an_idle_daemon_on_demand_ends() {
         std::thread::sleep(std::time::Duration::from_millis(100));
     }
 }
+
+#[test]
+fn start_takes_the_place_of_an_idle_daemon_that_a_command_started() {
+    let lab = Lab::new();
+    lab.run(&["run", "leave a daemon behind"]).succeeds();
+    lab.run(&["status"]).succeeds();
+    lab.run(&["start", "--listen", "127.0.0.1:0"]).succeeds();
+    let id = lab.run(&["sandbox", "create"]).succeeds().out.trim().to_owned();
+    lab.run(&["start"]).fails("CONFLICT", 1);
+    lab.run(&["sandbox", "rm", &id]).succeeds();
+}

@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::args;
 use crate::client::internal;
-use crate::commands::Context;
+use crate::commands::{Context, lifecycle};
 use crate::compose;
 use crate::config::{Config, LISTEN_DEFAULT};
 use crate::exit::Done;
@@ -53,11 +53,14 @@ pub(crate) async fn up(context: Context, flags: args::Up) -> Done {
         let _ = rustix::process::setsid();
     }
     let home = Home::open(&context.env.home)?;
+    if !flags.on_demand {
+        lifecycle::make_room(&home).await?;
+    }
     let Some(_lock) = home.lock()? else {
         if flags.on_demand {
             return Ok(ALREADY_UP);
         }
-        return Err(Failure::new(Code::Conflict, "a daemon of this home is up already").hint("`lazaret status` describes it"));
+        return Err(Failure::new(Code::Conflict, "a daemon of this home is just starting or ending").hint("try again in a moment"));
     };
     log_to(&home, context.env.log.as_deref())?;
     let config = Config::load(home.path())?;

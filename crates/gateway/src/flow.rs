@@ -146,7 +146,9 @@ impl Flow {
     fn over(&mut self, end: End) {
         self.is_over = true;
         if let Some(tap) = self.tap.take() {
-            tap.end(end == End::Whole);
+            // A caller that leaves after the last event has heard everything.
+            let has_ended = self.meter.as_ref().is_some_and(Meter::has_ended);
+            tap.end(end == End::Whole || (end == End::Left && has_ended));
         }
         if let Some(ending) = self.ending.take() {
             ending.close(end, self.meter.as_ref());

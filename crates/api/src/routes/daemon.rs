@@ -22,8 +22,10 @@ async fn ready(State(api): State<Api>) -> Result<Json<Value>, Problem> {
     Ok(Json(json!({ "status": "ready" })))
 }
 
-async fn status(State(api): State<Api>) -> Result<Json<app::Status>, Problem> {
-    Ok(Json(api.app.status().await?))
+async fn status(State(api): State<Api>) -> Result<Json<Value>, Problem> {
+    let mut status = json!(api.app.status().await?);
+    status["listen"] = json!(api.listen);
+    Ok(Json(status))
 }
 
 /// Reads the configuration again.

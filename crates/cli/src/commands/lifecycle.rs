@@ -22,10 +22,7 @@ const END_WAIT: Duration = Duration::from_secs(20);
 
 pub(super) async fn start(context: &Context, flags: &args::Up) -> Done {
     let home = Home::open(&context.env.home)?;
-    let client = Client::new(&home, false);
-    if client.is_up().await {
-        return Err(Failure::new(Code::Conflict, "a daemon of this home is up already").hint("`lazaret status` describes it"));
-    }
+    make_room(&home).await?;
     let program = std::env::current_exe().map_err(|e| internal(&e.to_string()))?;
     let mut command = tokio::process::Command::new(program);
     command.arg("up").args(context.json.then_some("--json")).env("LAZARET_HOME", home.path()).current_dir("/").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -46,6 +43,25 @@ pub(super) async fn start(context: &Context, flags: &args::Up) -> Done {
     out::note(text.trim_end());
     let status = child.try_wait().ok().flatten().and_then(|s| s.code()).and_then(|c| u8::try_from(c).ok());
     Ok(status.unwrap_or(1))
+}
+
+/// Ends a daemon that a command started and that has nothing to do, so that one with an HTTP port can take its place.
+///
+/// # Errors
+/// `CONFLICT` when the daemon that is up was started on purpose, or is at work.
+pub(crate) async fn make_room(home: &Home) -> Result<(), Failure> {
+    let client = Client::new(home, false);
+    if !client.is_up().await {
+        return Ok(());
+    }
+    let status: Value = client.json(Method::GET, "/v1/status", None).await?;
+    if !status["listen"].is_null() {
+        return Err(Failure::new(Code::Conflict, "a daemon of this home is up already").hint("`lazaret status` describes it"));
+    }
+    if status["sessions"] != 0 || status["sandboxes"] != 0 {
+        return Err(Failure::new(Code::Conflict, "a daemon that a command started is at work").hint("wait until it is done, or run: lazaret stop"));
+    }
+    end_daemon(&client, home, Duration::ZERO).await
 }
 
 pub(super) async fn status(context: &Context) -> Done {
@@ -84,17 +100,22 @@ pub(super) async fn stop(context: &Context, grace: &str) -> Done {
         }
         return Ok(0);
     }
+    end_daemon(&client, &home, grace).await?;
+    Ok(0)
+}
+
+/// Asks the daemon to end and waits until it is gone with everything that it had: the lock is free then.
+async fn end_daemon(client: &Client, home: &Home, grace: Duration) -> Result<(), Failure> {
     let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
     let _: Value = client.json(Method::POST, "/v1/shutdown", Some(&json!({ "grace_ms": grace_ms }))).await?;
     let deadline = tokio::time::Instant::now() + grace + END_WAIT;
-    // The lock is free when the daemon is gone with everything that it had.
     while home.lock()?.is_none() {
         if tokio::time::Instant::now() > deadline {
             return Err(Failure::new(Code::Timeout, "the daemon does not end").hint("look into its log, logs/daemon.log in the home"));
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    Ok(0)
+    Ok(())
 }
 
 pub(super) async fn ui(context: &Context) -> Done {

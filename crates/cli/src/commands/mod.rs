@@ -5,7 +5,7 @@ pub(crate) mod config;
 pub(crate) mod doctor;
 mod engine;
 pub(crate) mod fetch;
-mod lifecycle;
+pub(crate) mod lifecycle;
 mod replay;
 mod run;
 mod sandbox;
