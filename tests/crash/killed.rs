@@ -11,7 +11,8 @@ use crate::support::Lab;
 use crate::{log, world};
 
 /// A tool that does not want to die.
-const STUBBORN: &str = "trap '' TERM INT HUP; (setsid sh -c 'trap \"\" TERM INT HUP; while :; do sleep 1; done' &) ; while :; do sleep 1; done";
+const STUBBORN: &str =
+    "trap '' TERM INT HUP; (setsid sh -c 'trap \"\" TERM INT HUP; while :; do sleep 1; done' &) ; while :; do sleep 1; done";
 /// Kills of clients.
 const CLIENTS: usize = 8;
 /// Kills of the daemon under load.

@@ -159,9 +159,8 @@ pub(crate) fn tool_runs(lab: &Lab, mark: &str) {
         String::from_utf8_lossy(&line).replace('\0', " ").contains(mark)
     };
     let install = std::fs::read_to_string(lab.home().join("install-id")).expect("a home").trim().to_owned();
-    let own = |process: &std::fs::DirEntry| {
-        std::fs::read_to_string(process.path().join("cgroup")).is_ok_and(|group| group.contains(&install))
-    };
+    let own =
+        |process: &std::fs::DirEntry| std::fs::read_to_string(process.path().join("cgroup")).is_ok_and(|group| group.contains(&install));
     while !std::fs::read_dir("/proc").expect("read /proc").flatten().any(|process| own(&process) && marked(&process)) {
         assert!(began.elapsed() < PATIENCE, "the tool does not run");
         std::thread::sleep(Duration::from_millis(10));

@@ -56,7 +56,8 @@ fn usage_sums_by_everything_it_names() {
     let first = lab.run(&["run", "--json", "one"]).succeeds().result();
     let second = lab.run(&["run", "--json", "--model", "claude-haiku-4-5", "two"]).succeeds().result();
     let rows = |by: &str| lab.run(&["usage", "--json", "--by", by]).succeeds().events();
-    let sum = |rows: &[Value], pointer: &str| rows.iter().map(|r| r.pointer(pointer).and_then(Value::as_u64).expect("a number")).sum::<u64>();
+    let sum =
+        |rows: &[Value], pointer: &str| rows.iter().map(|r| r.pointer(pointer).and_then(Value::as_u64).expect("a number")).sum::<u64>();
     let by_session = rows("session");
     assert_eq!(by_session.len(), 2);
     for result in [&first, &second] {

@@ -92,7 +92,8 @@ fn every_route_but_the_open_ones_wants_a_token() {
         ("POST", "/v1/login/link".to_owned()),
         ("GET", "/v1/nonsense".to_owned()),
     ] {
-        let answer = http(&address, &format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"));
+        let answer =
+            http(&address, &format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"));
         assert!(answer.starts_with("HTTP/1.1 401"), "{method} {path}: {answer}");
     }
     lab.run(&["status"]).succeeds();

@@ -34,7 +34,8 @@ fn started(lab: &Lab) -> Child {
 }
 
 /// A tool that does not want to die: it ignores signals, leaves its group and its session, and spawns others.
-const STUBBORN: &str = "trap '' TERM INT HUP; (setsid sh -c 'trap \"\" TERM INT HUP; while :; do sleep 1; done' &) ; while :; do sleep 1; done";
+const STUBBORN: &str =
+    "trap '' TERM INT HUP; (setsid sh -c 'trap \"\" TERM INT HUP; while :; do sleep 1; done' &) ; while :; do sleep 1; done";
 
 #[test]
 fn an_interrupt_ends_the_whole_tree() {
@@ -146,8 +147,11 @@ fn signals_and_statuses_pass_through() {
     lab.run(&["sandbox", "run", "--", "no-such-program"]).ends_with(3);
     let echoed = lab.run_with(&["sandbox", "run", "--", "cat"], b"through the wall").succeeds();
     assert_eq!(echoed.out, "through the wall");
-    let mut child =
-        lab.command(&["sandbox", "run", "--", "sh", "-c", "trap 'exit 7' TERM; echo up; while :; do sleep 0.05; done"]).stdout(Stdio::piped()).spawn().expect("run");
+    let mut child = lab
+        .command(&["sandbox", "run", "--", "sh", "-c", "trap 'exit 7' TERM; echo up; while :; do sleep 0.05; done"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("run");
     let mut line = String::new();
     BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut line).expect("read");
     kill_process(Pid::from_child(&child), Signal::TERM).expect("terminate");

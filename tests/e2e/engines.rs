@@ -1,7 +1,7 @@
 //! Each engine, as its package comes from the registry, does a whole turn against a scripted model and resumes.
 
 use serde_json::Value;
-use testkit::model_server::{ModelServer, Rule, Say, Script};
+use testkit::model_server::{Fault, ModelServer, Rule, Say, Script};
 
 use crate::registry::Registry;
 use crate::support::{KEY, Lab, of_type};
@@ -12,7 +12,10 @@ const PRINTED: &str = "tide-table-4711";
 fn script() -> Script {
     let first = Rule {
         contains: "first question".to_owned(),
-        say: vec![Say::Shell(format!("echo {PRINTED} > /workspace/tide; cat /workspace/tide; id -u")), Say::Text("the first answer".to_owned())],
+        say: vec![
+            Say::Shell(format!("echo {PRINTED} > /workspace/tide; cat /workspace/tide; id -u")),
+            Say::Text("the first answer".to_owned()),
+        ],
     };
     let answer = |to: &str, text: &str| Rule { contains: to.to_owned(), say: vec![Say::Text(text.to_owned()); 3] };
     let (second, third) = (answer("second question", "the second answer"), answer("third question", "the third answer"));
@@ -62,6 +65,7 @@ fn whole_turn(engine: &str, provider: &str) {
     });
     assert!(remembers, "{engine} forgot the first turn");
     long_prompt(&lab, &server, engine);
+    failing_provider(&lab, &server, engine);
     check_requests(&server);
     lab.assert_nothing_left();
 }
@@ -75,9 +79,24 @@ fn long_prompt(lab: &Lab, server: &ModelServer, engine: &str) {
     assert_eq!(ran.result()["status"], "completed");
     let whole = server.requests()[before..].iter().any(|r| {
         let body = String::from_utf8_lossy(&r.body).into_owned();
-        body.contains("third question 0123456789 ") && body.contains("0123456789  the very end") && body.matches("0123456789 ").count() >= 90_900
+        body.contains("third question 0123456789 ")
+            && body.contains("0123456789  the very end")
+            && body.matches("0123456789 ").count() >= 90_900
     });
     assert!(whole, "{engine} did not send the prompt whole");
+}
+
+/// A provider that refuses the key, or fails again and again: the run fails with the gateway's code, in bounded time.
+fn failing_provider(lab: &Lab, server: &ModelServer, engine: &str) {
+    for (status, code) in [(401, "CREDENTIAL_EXPIRED"), (429, "PROVIDER_LIMITED"), (500, "PROVIDER_ERROR")] {
+        server.fail(Fault::Status(status));
+        let ran = lab.run(&["run", "--json", "--engine", engine, "--timeout", "110s", "first question"]).ends_with(1);
+        let result = ran.result();
+        assert_eq!((&result["status"], &result["code"]), (&"failed".into(), &code.into()), "{engine} on {status}: {result}");
+        assert!(ran.took < std::time::Duration::from_secs(100), "{engine} on {status} took {:?}", ran.took);
+        eprintln!("{engine} on {status}: {:?}", ran.took);
+    }
+    server.heal();
 }
 
 /// Every request carries the host's key and nobody else's.

@@ -29,7 +29,12 @@ fn json_is_one_event_a_line_and_ends_with_the_result() {
     for field in ["text", "usage", "cost_usd", "duration_ms", "level"] {
         assert!(!result[field].is_null(), "{field} in {result}");
     }
-    let missing: Vec<&str> =
-        result["level"]["lines"].as_array().expect("lines").iter().filter(|l| l["holds"] == false).filter_map(|l| l["name"].as_str()).collect();
+    let missing: Vec<&str> = result["level"]["lines"]
+        .as_array()
+        .expect("lines")
+        .iter()
+        .filter(|l| l["holds"] == false)
+        .filter_map(|l| l["name"].as_str())
+        .collect();
     assert_eq!(missing, [""; 0], "as root every layer holds");
 }

@@ -15,7 +15,8 @@ fn two_homes_never_see_each_other() {
 
     one.run_with(&["secret", "set", "anthropic", "-"], b"sk-of-the-first").succeeds();
     assert_eq!(two.run(&["secret", "list"]).succeeds().out, "");
-    let session = two.run(&["run", "--json", "--model", "rehearsal", "hello"]).succeeds().result()["session"].as_str().expect("a session").to_owned();
+    let session =
+        two.run(&["run", "--json", "--model", "rehearsal", "hello"]).succeeds().result()["session"].as_str().expect("a session").to_owned();
     one.run(&["run", "--resume", &session, "more"]).fails("NOT_FOUND", 2);
 
     // Inside, the neighbour does not exist: neither its processes nor its name.

@@ -38,7 +38,8 @@ fn an_engine_that_forks_without_end() {
     let ran = engine(&lab, text, &["--pids", "40", "--timeout", "5s"]).ends_with(4);
     let result = ran.result();
     let said = result["text"].as_str().unwrap_or_default().to_owned() + &ran.out;
-    let made: u32 = said.split("forks ").nth(1).and_then(|rest| rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()).expect("a count");
+    let made: u32 =
+        said.split("forks ").nth(1).and_then(|rest| rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()).expect("a count");
     assert!((5..40).contains(&made), "{made} forks under a limit of 40");
     lab.assert_nothing_left();
 }

@@ -22,7 +22,9 @@ fn a_link_logs_in_once_and_the_page_is_closed_to_others() {
 
     let login = |code: &str| {
         let body = format!("{{\"code\":\"{code}\"}}");
-        let head = format!("POST /v1/login HTTP/1.1\r\nHost: {address}\r\nOrigin: http://{address}\r\nConnection: close\r\nContent-Type: application/json\r\n");
+        let head = format!(
+            "POST /v1/login HTTP/1.1\r\nHost: {address}\r\nOrigin: http://{address}\r\nConnection: close\r\nContent-Type: application/json\r\n"
+        );
         http(&address, &format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()))
     };
     let answer = login(code);

@@ -105,7 +105,13 @@ fn a_repository_is_cloned_and_its_traps_are_not_sprung() {
     git(&["commit", "-q", "-m", "first"]);
     git(&["branch", "secret-branch"]);
     let trap = format!("touch {}", text(&canary));
-    for (key, value) in [("core.fsmonitor", trap.as_str()), ("filter.trap.smudge", &trap), ("filter.trap.clean", &trap), ("core.sshCommand", &trap), ("diff.trap.command", &trap)] {
+    for (key, value) in [
+        ("core.fsmonitor", trap.as_str()),
+        ("filter.trap.smudge", &trap),
+        ("filter.trap.clean", &trap),
+        ("core.sshCommand", &trap),
+        ("diff.trap.command", &trap),
+    ] {
         git(&["config", key, value]);
     }
     let hooks = repo.join(".git/hooks");

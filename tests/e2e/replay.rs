@@ -36,3 +36,12 @@ fn a_recorded_run_is_run_again_without_a_model() {
     lab.run(&["replay", "/nonexistent"]).fails("TAPE_INVALID", 2);
     lab.assert_nothing_left();
 }
+
+#[test]
+fn a_rehearsal_can_be_recorded_and_run_again_too() {
+    let lab = Lab::new();
+    let tape = lab.path("tape.jsonl");
+    let tape = tape.to_str().expect("utf-8");
+    lab.run(&["run", "--record", tape, "Count the files."]).succeeds();
+    lab.run(&["replay", tape]).succeeds();
+}

@@ -19,7 +19,12 @@ impl User {
         assert!(rustix::process::geteuid().is_root(), "this test makes a user, and needs root for that");
         let name = format!("lz-e2e-{}", std::process::id());
         let dir = std::env::temp_dir().join(format!("lazaret-e2e-home-{}", std::process::id()));
-        let added = Command::new("useradd").args(["--no-create-home", "--shell", "/bin/sh", "--home-dir"]).arg(&dir).arg(&name).output().expect("useradd");
+        let added = Command::new("useradd")
+            .args(["--no-create-home", "--shell", "/bin/sh", "--home-dir"])
+            .arg(&dir)
+            .arg(&name)
+            .output()
+            .expect("useradd");
         assert!(added.status.success(), "{added:?}");
         let passwd = std::fs::read_to_string("/etc/passwd").expect("the users");
         let line = passwd.lines().find(|l| l.starts_with(&format!("{name}:"))).expect("the user is listed").to_owned();

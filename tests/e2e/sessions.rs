@@ -5,14 +5,20 @@ use testkit::model_server::Script;
 use crate::support::{KEY, Lab};
 
 fn dirs(lab: &Lab) -> Vec<String> {
-    let names = |dir: &str| std::fs::read_dir(lab.home().join(dir)).into_iter().flatten().flatten().map(|e| e.file_name().to_string_lossy().into_owned());
+    let names = |dir: &str| {
+        std::fs::read_dir(lab.home().join(dir)).into_iter().flatten().flatten().map(|e| e.file_name().to_string_lossy().into_owned())
+    };
     names("sessions").chain(names("sandboxes")).filter(|name| name.starts_with("ses_") || name.starts_with("sbx_")).collect()
 }
 
 #[test]
 fn a_session_stays_with_its_files_and_answers_again() {
     let lab = Lab::new();
-    let server = lab.model(Script { key: Some(KEY.to_owned()), command: "echo kept >> /workspace/note; cat /workspace/note".to_owned(), ..Script::default() });
+    let server = lab.model(Script {
+        key: Some(KEY.to_owned()),
+        command: "echo kept >> /workspace/note; cat /workspace/note".to_owned(),
+        ..Script::default()
+    });
     lab.connect("anthropic", &server);
     for keep in [&["--keep"][..], &[]] {
         let mut args = vec!["run", "--json"];

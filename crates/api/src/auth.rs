@@ -42,8 +42,8 @@ impl Access {
 /// The layer of the TCP listener.
 pub(crate) async fn check(State(access): State<Access>, request: Request, next: Next) -> Response {
     if !names_this_machine(request.headers(), request.uri()) {
-        let failure = Failure::new(Code::Forbidden, "the Host header does not name this machine")
-            .hint("call the API as 127.0.0.1 or localhost");
+        let failure =
+            Failure::new(Code::Forbidden, "the Host header does not name this machine").hint("call the API as 127.0.0.1 or localhost");
         return Problem(failure).into_response();
     }
     if !is_own_origin(request.headers()) {
@@ -115,7 +115,8 @@ mod tests {
         };
         check(None, true);
         check(Some("http://127.0.0.1:8420"), true);
-        for foreign in ["http://127.0.0.1:9", "https://127.0.0.1:8420", "http://evil.example", "null", "http://127.0.0.1:8420.evil.example"] {
+        for foreign in ["http://127.0.0.1:9", "https://127.0.0.1:8420", "http://evil.example", "null", "http://127.0.0.1:8420.evil.example"]
+        {
             check(Some(foreign), false);
         }
     }

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use gateway::{Gateway, REHEARSAL, WELL_KNOWN};
 use gateway::egress::Egress;
+use gateway::{Gateway, REHEARSAL, WELL_KNOWN};
 use model::{Code, EgressRule, Failure};
 use sandbox::Sandboxes;
 use serde::{Deserialize, Serialize};

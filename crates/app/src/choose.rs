@@ -37,7 +37,12 @@ const ENGINE_DEFAULT: &str = "mini";
 ///
 /// # Errors
 /// `ENGINE_MISSING`, `KEY_MISSING`, or `USAGE` when engine, provider and model do not fit together.
-pub fn choose(engine: Option<&str>, model: Option<&str>, usual: Option<&str>, providers: &BTreeMap<String, Provider>) -> Result<Chosen, Failure> {
+pub fn choose(
+    engine: Option<&str>,
+    model: Option<&str>,
+    usual: Option<&str>,
+    providers: &BTreeMap<String, Provider>,
+) -> Result<Chosen, Failure> {
     let name = engine.or(usual).unwrap_or(ENGINE_DEFAULT);
     let found = engines::find(name)?;
     let (asked, model_name) = split(model, providers);

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, RwLock};
 
 use bytes::Bytes;
-use gateway::{Gateway, Identity};
 use gateway::egress::{Egress, Policy};
+use gateway::{Gateway, Identity};
 use model::SandboxId;
 use sandbox::{Door, Doors, Hold};
 use tokio::net::UnixStream;

@@ -236,7 +236,8 @@ impl EnginesOf<'_> {
     }
 
     async fn put_in_place(&self, sandbox: &Sandbox, recipe: &Recipe, target: &Path) -> Result<(), Failure> {
-        let fail = |what: &str, e: std::io::Error| Failure::new(Code::HomeUnsafe, format!("the engine cannot be put in place: {what}: {e}"));
+        let fail =
+            |what: &str, e: std::io::Error| Failure::new(Code::HomeUnsafe, format!("the engine cannot be put in place: {what}: {e}"));
         let parent = target.parent().unwrap_or(target).to_owned();
         std::fs::create_dir_all(&parent).map_err(|e| fail("make its directory", e))?;
         let fresh = parent.join(format!("{FRESH}{}", sandbox.id()));
@@ -247,7 +248,10 @@ impl EnginesOf<'_> {
             let (tree, pinned) = (fresh.join("engine"), recipe.tree_sha256.clone());
             let hash = hash_off_thread(tree.clone()).await?;
             if hash != pinned {
-                return Err(Failure::new(Code::EngineTampered, format!("the engine {} has the hash {hash}, not the pinned {pinned}", recipe.engine)));
+                return Err(Failure::new(
+                    Code::EngineTampered,
+                    format!("the engine {} has the hash {hash}, not the pinned {pinned}", recipe.engine),
+                ));
             }
             model::crash::point("engine:unpacked");
             std::fs::rename(&tree, target).map_err(|e| fail("rename it", e))
@@ -293,7 +297,9 @@ impl EnginesOf<'_> {
         let dir = self.app.installs().dir.join(&recipe.engine);
         match std::fs::remove_dir_all(&dir) {
             Ok(()) => Ok(()),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Err(Failure::new(Code::EngineMissing, format!("the engine {name} is not installed"))),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                Err(Failure::new(Code::EngineMissing, format!("the engine {name} is not installed")))
+            }
             Err(e) => Err(Failure::new(Code::Internal, format!("the engine {name} cannot be removed: {e}"))),
         }
     }
@@ -306,7 +312,10 @@ impl EnginesOf<'_> {
                 .hint("set it: lazaret config set engines.registry URL")
                 .field("engines.registry")
         })?;
-        let wrong = || Failure::new(Code::ConfigInvalid, format!("engines.registry: `{registry}` is not an http or https address")).field("engines.registry");
+        let wrong = || {
+            Failure::new(Code::ConfigInvalid, format!("engines.registry: `{registry}` is not an http or https address"))
+                .field("engines.registry")
+        };
         let (rest, port) = match registry.strip_prefix("https://") {
             Some(rest) => (rest, 443),
             None => (registry.strip_prefix("http://").ok_or_else(wrong)?, 80),

@@ -47,7 +47,14 @@ pub(crate) struct Live {
 }
 
 impl Live {
-    pub(crate) fn new(id: SessionId, spec: SessionSpec, last_seq: u64, mounts: Vec<HostMount>, adopted: Option<Sandbox>, app: &App) -> Self {
+    pub(crate) fn new(
+        id: SessionId,
+        spec: SessionSpec,
+        last_seq: u64,
+        mounts: Vec<HostMount>,
+        adopted: Option<Sandbox>,
+        app: &App,
+    ) -> Self {
         let (calls, calls_out) = mpsc::channel(CALLS_WAITING_MAX);
         Self {
             id,

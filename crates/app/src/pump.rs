@@ -65,7 +65,8 @@ impl Ending {
     /// that differs has failed whatever the engine made of it.
     pub(crate) fn explain(&mut self) {
         let Some((code, message)) = self.call.take() else { return };
-        let guessed = !matches!(self.code, None | Some(Code::Cancelled | Code::Timeout | Code::MemoryLimit | Code::DiskLimit | Code::OutputLimit));
+        let guessed =
+            !matches!(self.code, None | Some(Code::Cancelled | Code::Timeout | Code::MemoryLimit | Code::DiskLimit | Code::OutputLimit));
         if code == Code::ReplayDiffers || (self.outcome == Outcome::Failed && guessed) {
             self.outcome = Outcome::of_failure(code);
             self.code = Some(code);

@@ -30,7 +30,15 @@ pub(crate) fn about(spec: &SessionSpec, prompt: &str) -> Result<String, serde_js
 
 /// A session that can be run from a tape: it reaches nothing and holds no value of the caller's environment.
 fn portable(spec: &SessionSpec) -> SessionSpec {
-    SessionSpec { env: Vec::new(), egress: Vec::new(), mounts: Vec::new(), budget: None, tape: Tape::Replay, foreground: true, ..spec.clone() }
+    SessionSpec {
+        env: Vec::new(),
+        egress: Vec::new(),
+        mounts: Vec::new(),
+        budget: None,
+        tape: Tape::Replay,
+        foreground: true,
+        ..spec.clone()
+    }
 }
 
 impl SessionsOf<'_> {
@@ -66,7 +74,8 @@ impl SessionsOf<'_> {
             let invalid = |why: String| Failure::new(Code::TapeInvalid, why);
             let file = std::fs::File::open(&path).map_err(|e| invalid(e.to_string()))?;
             let reader = tape::Reader::open(file).map_err(|e| invalid(model::chain(&e)))?;
-            let about: About = serde_json::from_str(reader.version()).map_err(|_| invalid("the tape does not say what was run".to_owned()))?;
+            let about: About =
+                serde_json::from_str(reader.version()).map_err(|_| invalid("the tape does not say what was run".to_owned()))?;
             self.again(portable(&about.spec), vec![(path.clone(), about.prompt)]).await
         }
         .await;

@@ -85,7 +85,8 @@ impl App {
         request.tree = Tree::Ephemeral;
         request.relays = relays();
         request.orphan = ORPHAN;
-        request.note = serde_json::to_string(&Note { egress: form.egress.clone() }).map_err(|e| Failure::new(Code::Internal, e.to_string()))?;
+        request.note =
+            serde_json::to_string(&Note { egress: form.egress.clone() }).map_err(|e| Failure::new(Code::Internal, e.to_string()))?;
         self.doors().admit(&id, self.by_hand(form.egress));
         match self.sandboxes().start(request).await {
             Ok(made) => Ok(made.summary()),
@@ -152,7 +153,8 @@ impl App {
     }
 
     pub(crate) fn sandbox(&self, id: &str) -> Result<Sandbox, Failure> {
-        let missing = || Failure::new(Code::NotFound, format!("there is no sandbox {}", id.escape_debug())).hint("`lazaret sandbox list` names them");
+        let missing =
+            || Failure::new(Code::NotFound, format!("there is no sandbox {}", id.escape_debug())).hint("`lazaret sandbox list` names them");
         let parsed: SandboxId = id.parse().map_err(|_| missing())?;
         self.sandboxes().get(&parsed).ok_or_else(missing)
     }

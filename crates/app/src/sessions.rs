@@ -181,7 +181,14 @@ impl SessionsOf<'_> {
         let id = parse(id)?;
         let live = self.app.bring(&id, None, None).await?;
         let attached = attach.then(|| live.attach());
-        Ok(Follow { store: self.app.store().clone(), session: id, after, changes: live.seq.subscribe(), gone: live.gone.clone(), _attached: attached })
+        Ok(Follow {
+            store: self.app.store().clone(),
+            session: id,
+            after,
+            changes: live.seq.subscribe(),
+            gone: live.gone.clone(),
+            _attached: attached,
+        })
     }
 
     /// Cancels what runs and what waits.
@@ -322,7 +329,12 @@ impl SessionsOf<'_> {
 
 impl App {
     /// The session in memory; brought there when it is not. `adopted` is its sandbox of an earlier daemon.
-    pub(crate) async fn bring(&self, id: &SessionId, mounts: Option<Vec<HostMount>>, adopted: Option<Sandbox>) -> Result<Arc<Live>, Failure> {
+    pub(crate) async fn bring(
+        &self,
+        id: &SessionId,
+        mounts: Option<Vec<HostMount>>,
+        adopted: Option<Sandbox>,
+    ) -> Result<Arc<Live>, Failure> {
         if let Some(live) = self.live(id) {
             return Ok(live);
         }
@@ -434,12 +446,16 @@ fn check_prompt(text: &str) -> Result<(), Failure> {
 fn make_dir(dir: &std::path::Path) -> Result<(), Failure> {
     use std::os::unix::fs::DirBuilderExt;
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
-    made.map_err(|e| Failure::new(Code::HomeUnsafe, format!("the session's directory cannot be made: {e}")).hint("free some space in the home"))
+    made.map_err(|e| {
+        Failure::new(Code::HomeUnsafe, format!("the session's directory cannot be made: {e}")).hint("free some space in the home")
+    })
 }
 
 fn remove_dir(dir: &std::path::Path) -> Result<(), Failure> {
     match std::fs::remove_dir_all(dir) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Failure::new(Code::Internal, format!("the session's directory cannot be removed: {e}"))),
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            Err(Failure::new(Code::Internal, format!("the session's directory cannot be removed: {e}")))
+        }
         _ => Ok(()),
     }
 }

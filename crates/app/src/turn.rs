@@ -218,12 +218,7 @@ impl Running<'_> {
     async fn start(&mut self, sandbox: &Sandbox, launch: engines::Launch, model: String, has_input: bool) -> Result<Command, Failure> {
         let spec = &self.live.spec;
         if self.turn.state != TurnState::Running {
-            let start = EventKind::Start {
-                engine: spec.engine.clone(),
-                model,
-                provider: spec.provider.clone(),
-                level: self.level.clone(),
-            };
+            let start = EventKind::Start { engine: spec.engine.clone(), model, provider: spec.provider.clone(), level: self.level.clone() };
             let mut record = Record::new(self.turn.id.clone(), self.fence, vec![start], now()).change(TurnEvent::Start);
             record.sandbox = Some(sandbox.id().clone());
             let events = self.app.store().record(record).await.map_err(|e| e.failure())?;
@@ -300,7 +295,8 @@ impl Running<'_> {
             Tape::Off => Ok(None),
             Tape::Record if self.turn.state == TurnState::Running => Ok(None),
             Tape::Record => {
-                let file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path).map_err(|e| fail(&e))?;
+                let file =
+                    std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path).map_err(|e| fail(&e))?;
                 let about = crate::replay::about(spec, &self.prompt).map_err(|e| fail(&e))?;
                 let writer = tape::Writer::create(file, &about).map_err(|e| fail(&e))?;
                 Ok(Some(TapeMode::Record(Arc::new(writer))))

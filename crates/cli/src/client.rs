@@ -62,8 +62,10 @@ impl Client {
 
     /// Starts a daemon of the lowest kind (no HTTP port, ends when idle) and waits until it is ready.
     async fn start(&self) -> Result<(), Failure> {
-        let fail = |why: String| Failure::new(Code::DaemonMissing, format!("the daemon did not start: {why}"))
-            .hint(format!("its log is {}", self.home.join("logs/daemon.log").display()));
+        let fail = |why: String| {
+            Failure::new(Code::DaemonMissing, format!("the daemon did not start: {why}"))
+                .hint(format!("its log is {}", self.home.join("logs/daemon.log").display()))
+        };
         let program = std::env::current_exe().map_err(|e| fail(e.to_string()))?;
         let mut child = tokio::process::Command::new(program)
             .args(["up", "--on-demand"])
@@ -95,7 +97,12 @@ impl Client {
     }
 
     /// Sends a request and reads a JSON answer.
-    pub(crate) async fn json<T: DeserializeOwned>(&self, method: Method, path: &str, body: Option<&serde_json::Value>) -> Result<T, Failure> {
+    pub(crate) async fn json<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&serde_json::Value>,
+    ) -> Result<T, Failure> {
         let bytes = match body {
             Some(body) => serde_json::to_vec(body).map_err(|e| internal(&e.to_string()))?,
             None => Vec::new(),
@@ -114,7 +121,8 @@ impl Client {
     pub(crate) async fn hand_over(&self, fds: &[OwnedFd]) -> Result<Ticket, Failure> {
         // The connection above has made sure that there is a daemon.
         drop(self.connection().await?);
-        let stream = connect(&self.run_dir, api::FDS_SOCKET).await.map_err(|e| internal(&format!("the daemon takes no descriptors: {e}")))?;
+        let stream =
+            connect(&self.run_dir, api::FDS_SOCKET).await.map_err(|e| internal(&format!("the daemon takes no descriptors: {e}")))?;
         let borrowed: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
         stream.writable().await.map_err(|e| internal(&e.to_string()))?;
         jail::scm::send(stream.as_fd(), b"f", &borrowed).map_err(|e| internal(&format!("descriptors cannot be sent: {e}")))?;
@@ -144,8 +152,9 @@ pub(crate) struct Connection {
 
 impl Connection {
     async fn over(stream: UnixStream) -> Result<Self, Failure> {
-        let (sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| internal(&format!("no HTTP with the daemon: {e}")))?;
+        let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|e| internal(&format!("no HTTP with the daemon: {e}")))?;
         // The connection's own task ends when the sender is dropped; the command lives no longer than it.
         #[expect(clippy::disallowed_methods, reason = "a client process has no component that could own the task")]
         tokio::spawn(connection.with_upgrades());
@@ -167,9 +176,11 @@ impl Connection {
 
     /// The same for a whole request.
     pub(crate) async fn send_request(&mut self, request: Request<Body>) -> Result<Response<Incoming>, Failure> {
-        let response = self.sender.send_request(request).await.map_err(|e| {
-            Failure::new(Code::DaemonMissing, format!("the daemon went away: {}", model::chain(&e)))
-        })?;
+        let response = self
+            .sender
+            .send_request(request)
+            .await
+            .map_err(|e| Failure::new(Code::DaemonMissing, format!("the daemon went away: {}", model::chain(&e))))?;
         if response.status().is_success() || response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Ok(response);
         }

@@ -28,9 +28,7 @@ pub(crate) async fn open(home: &Home, env: &Env) -> Result<App, Failure> {
 
 /// What sandboxes of a home are made with.
 pub(crate) fn sandbox_config(home: &Home, config: &Config) -> Result<sandbox::Config, Failure> {
-    config
-        .sandbox_config(home.path().to_owned(), home.guest()?, home.install.clone())
-        .map_err(|why| Failure::new(Code::ConfigInvalid, why))
+    config.sandbox_config(home.path().to_owned(), home.guest()?, home.install.clone()).map_err(|why| Failure::new(Code::ConfigInvalid, why))
 }
 
 fn settings(config: &Config, path: &str) -> Result<Settings, Failure> {

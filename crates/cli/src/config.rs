@@ -234,9 +234,7 @@ fn check_provider(name: &str, provider: &gateway::ProviderConfig) -> Result<(), 
         Some(url) if !url.starts_with("http://") && !url.starts_with("https://") => {
             Err(format!("providers.{name}.base_url: `{url}` does not begin with http:// or https://"))
         }
-        None if !gateway::WELL_KNOWN.iter().any(|known| known.name == name) => {
-            Err(format!("providers.{name}.base_url: say where it is"))
-        }
+        None if !gateway::WELL_KNOWN.iter().any(|known| known.name == name) => Err(format!("providers.{name}.base_url: say where it is")),
         _ => Ok(()),
     }
 }

@@ -106,7 +106,14 @@ struct Place {
 }
 
 /// Opens every listener.
-async fn serve(home: &Home, config: &Config, flags: &args::Up, app: &App, tasks: &TaskTracker, cancel: &CancellationToken) -> Result<Option<Place>, Failure> {
+async fn serve(
+    home: &Home,
+    config: &Config,
+    flags: &args::Up,
+    app: &App,
+    tasks: &TaskTracker,
+    cancel: &CancellationToken,
+) -> Result<Option<Place>, Failure> {
     let (owner, fds) = (bind(&home.run_dir(), api::OWNER_SOCKET)?, bind(&home.run_dir(), api::FDS_SOCKET)?);
     let listener = match flags.on_demand {
         true => None,

@@ -48,7 +48,9 @@ impl Home {
     pub(crate) fn guest(&self) -> Result<PathBuf, Failure> {
         let name = concat!("lazaret-guest-", env!("LAZARET_GUEST_TAG"));
         let path = self.path.join("bin").join(name);
-        let fail = |e: std::io::Error| unsafe_home(&self.path, &format!("the guest program cannot be written: {e}"), "free some space in the home");
+        let fail = |e: std::io::Error| {
+            unsafe_home(&self.path, &format!("the guest program cannot be written: {e}"), "free some space in the home")
+        };
         if let Ok(meta) = std::fs::symlink_metadata(&path)
             && meta.is_file()
             && meta.len() == GUEST.len() as u64
@@ -86,7 +88,8 @@ impl Home {
     /// The owner's API token, made at the first use.
     pub(crate) fn token(&self) -> Result<String, Failure> {
         let path = self.path.join("token");
-        let fail = |why: String| unsafe_home(&self.path, &format!("the file `token` is unusable: {why}"), "remove the file; a new one is made");
+        let fail =
+            |why: String| unsafe_home(&self.path, &format!("the file `token` is unusable: {why}"), "remove the file; a new one is made");
         match std::fs::symlink_metadata(&path) {
             Ok(meta) if !meta.is_file() || meta.mode() & 0o077 != 0 => return Err(fail("others may read it".to_owned())),
             Ok(_) => {
@@ -128,7 +131,9 @@ fn check(path: &Path) -> Result<(), Failure> {
 
 fn install_label(home: &Path) -> Result<String, Failure> {
     let path = home.join("install-id");
-    let fail = |why: String| unsafe_home(home, &format!("the file `install-id` is unusable: {why}"), "restore the home from a backup, or use a new one");
+    let fail = |why: String| {
+        unsafe_home(home, &format!("the file `install-id` is unusable: {why}"), "restore the home from a backup, or use a new one")
+    };
     for _ in 0..2 {
         match File::open(&path) {
             Ok(file) => {

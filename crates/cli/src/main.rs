@@ -55,7 +55,8 @@ fn run(cli: Cli) -> Done {
 fn on_runtime(threads: usize, work: impl Future<Output = Done>) -> Done {
     // One TLS provider, chosen before anything could pick another.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let mut builder = if threads == 1 { tokio::runtime::Builder::new_current_thread() } else { tokio::runtime::Builder::new_multi_thread() };
+    let mut builder =
+        if threads == 1 { tokio::runtime::Builder::new_current_thread() } else { tokio::runtime::Builder::new_multi_thread() };
     let runtime = builder.enable_all().build().map_err(|e| client::internal(&format!("no runtime can be made: {e}")))?;
     let done = runtime.block_on(work);
     // Reads of a terminal that nobody types into would hold the end up.

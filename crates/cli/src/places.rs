@@ -13,7 +13,8 @@ use crate::config::{Config, cpu_millis};
 use crate::env::Env;
 
 /// Directories that hold credentials: never mounted, nor anything in them. Relative to the user's home.
-const REFUSED: &[&str] = &[".ssh", ".gnupg", ".aws", ".azure", ".kube", ".docker", ".config/gcloud", ".config/gh", ".password-store", ".netrc"];
+const REFUSED: &[&str] =
+    &[".ssh", ".gnupg", ".aws", ".azure", ".kube", ".docker", ".config/gcloud", ".config/gh", ".password-store", ".netrc"];
 
 /// A host directory that the user named, opened.
 #[derive(Debug)]
@@ -43,9 +44,7 @@ pub(crate) struct Places {
 /// The limits of the flags, over those of the configuration.
 pub(crate) fn limits(flags: &args::Limits, config: &Config) -> Result<model::Limits, Failure> {
     let mut limits = config.limits().map_err(|why| Failure::new(Code::ConfigInvalid, why))?;
-    let size = |flag: &str, text: &str| {
-        parse_bytes(text).ok_or_else(|| usage(flag, &format!("`{text}` is not a size like 512m or 2g")))
-    };
+    let size = |flag: &str, text: &str| parse_bytes(text).ok_or_else(|| usage(flag, &format!("`{text}` is not a size like 512m or 2g")));
     if let Some(text) = &flags.memory {
         limits.memory_bytes = size("--memory", text)?;
     }
@@ -119,7 +118,8 @@ pub(crate) fn places(flags: &args::Places, config: &Config, env: &Env) -> Result
 }
 
 fn tree(path: &Path) -> Result<PathBuf, Failure> {
-    let missing = |why: String| Failure::new(Code::ImageMissing, format!("the image {} cannot be used: {why}", path.display())).field("--image");
+    let missing =
+        |why: String| Failure::new(Code::ImageMissing, format!("the image {} cannot be used: {why}", path.display())).field("--image");
     let path = std::fs::canonicalize(path).map_err(|e| missing(e.to_string()))?;
     if !path.join("usr").is_dir() && !path.join("bin").is_dir() {
         return Err(missing("it has neither usr nor bin".to_owned()));
@@ -135,11 +135,14 @@ pub(crate) fn pairs(texts: &[String]) -> Result<Vec<(String, String)>, Failure> 
             let (key, value) = match text.split_once('=') {
                 Some((key, value)) => (key, value.to_owned()),
                 None => {
-                    let value = Env::named(text).ok_or_else(|| usage("--env", &format!("`{text}` is not set here and no =VALUE is given")))?;
+                    let value =
+                        Env::named(text).ok_or_else(|| usage("--env", &format!("`{text}` is not set here and no =VALUE is given")))?;
                     (text.as_str(), value)
                 }
             };
-            let plain = !key.is_empty() && !key.starts_with(|c: char| c.is_ascii_digit()) && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+            let plain = !key.is_empty()
+                && !key.starts_with(|c: char| c.is_ascii_digit())
+                && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
             if !plain || value.contains('\0') {
                 return Err(usage("--env", &format!("`{}` is not a variable name", key.escape_debug())));
             }
@@ -161,7 +164,9 @@ fn allowed(texts: &[String], config: &Config) -> Result<Vec<EgressRule>, Failure
                 return Ok(rule);
             }
             let line = format!("add \"{}:{}\" to `max` under [egress] in the configuration", rule.host, rule.port);
-            Err(Failure::new(Code::EgressDenied, format!("{}:{} is not within egress.max", rule.host, rule.port)).hint(line).field("--allow"))
+            Err(Failure::new(Code::EgressDenied, format!("{}:{} is not within egress.max", rule.host, rule.port))
+                .hint(line)
+                .field("--allow"))
         })
         .collect()
 }

@@ -107,7 +107,9 @@ impl Command {
             Stdio::Pty(size) => terminal(size).map_err(StartError::Streams)?,
             Stdio::Passed { .. } => Ends { theirs: passed.ok_or(StartError::Passed)?, input: None, outputs: [None, None] },
         };
-        for (fd, token) in [(&ends.input, Token::Stdin(stream)), (&ends.outputs[0], Token::Stdout(stream)), (&ends.outputs[1], Token::Stderr(stream))] {
+        for (fd, token) in
+            [(&ends.input, Token::Stdin(stream)), (&ends.outputs[0], Token::Stdout(stream)), (&ends.outputs[1], Token::Stderr(stream))]
+        {
             if let Some(fd) = fd {
                 rustix::io::ioctl_fionbio(fd, true).and_then(|()| poll.add(fd, token)).map_err(StartError::Streams)?;
             }

@@ -92,7 +92,10 @@ mod tests {
         let id = SessionId::from_bits(7);
         assert_eq!(id.as_str(), "ses_00000000000000000000000000000007");
         assert_eq!(id.as_str().parse::<SessionId>(), Ok(id.clone()));
-        for bad in ["", "ses_", "sbx_00000000000000000000000000000007", "ses_0000000000000000000000000000000G", "ses_../../../../../../../../etc/passwd"] {
+        for bad in [
+            "", "ses_", "sbx_00000000000000000000000000000007", "ses_0000000000000000000000000000000G",
+            "ses_../../../../../../../../etc/passwd",
+        ] {
             assert!(bad.parse::<SessionId>().is_err(), "{bad}");
         }
     }

@@ -33,13 +33,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            memory_bytes: 2 << 30,
-            cpu_millis: 1000,
-            pids: 256,
-            disk_bytes: 4 << 30,
-            time: Duration::from_secs(3600),
-        }
+        Self { memory_bytes: 2 << 30, cpu_millis: 1000, pids: 256, disk_bytes: 4 << 30, time: Duration::from_secs(3600) }
     }
 }
 

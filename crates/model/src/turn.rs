@@ -124,21 +124,10 @@ mod tests {
         assert_eq!(
             lines,
             [
-                "queued --Lease--> leased",
-                "queued --Fail--> failed",
-                "queued --Cancel--> cancelled",
-                "leased --Start--> running",
-                "leased --Release--> queued",
-                "leased --Fail--> failed",
-                "leased --Cancel--> cancelled",
-                "running --Ask--> waiting",
-                "running --Release--> queued",
-                "running --Finish--> done",
-                "running --Fail--> failed",
-                "running --Cancel--> cancelled",
-                "waiting --Answer--> running",
-                "waiting --Fail--> failed",
-                "waiting --Cancel--> cancelled",
+                "queued --Lease--> leased", "queued --Fail--> failed", "queued --Cancel--> cancelled", "leased --Start--> running",
+                "leased --Release--> queued", "leased --Fail--> failed", "leased --Cancel--> cancelled", "running --Ask--> waiting",
+                "running --Release--> queued", "running --Finish--> done", "running --Fail--> failed", "running --Cancel--> cancelled",
+                "waiting --Answer--> running", "waiting --Fail--> failed", "waiting --Cancel--> cancelled",
             ]
         );
     }

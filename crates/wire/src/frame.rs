@@ -115,7 +115,12 @@ mod tests {
     #[test]
     fn frames_survive_any_split() {
         let frames: Vec<Frame> = (0..4u8)
-            .map(|i| Frame { kind: i, stream: u32::MAX - u32::from(i), number: u64::MAX - u64::from(i), payload: vec![i; usize::from(i) * 700] })
+            .map(|i| Frame {
+                kind: i,
+                stream: u32::MAX - u32::from(i),
+                number: u64::MAX - u64::from(i),
+                payload: vec![i; usize::from(i) * 700],
+            })
             .collect();
         let mut bytes = Vec::new();
         for frame in &frames {

@@ -84,8 +84,8 @@ async fn exec(State(api): State<Api>, Path(id): Path<String>, mut request: Reque
         return Err(Failure::new(Code::Usage, format!("this route wants `Upgrade: {UPGRADE}`")).into());
     }
     let text = request.headers().get("command").and_then(|v| v.to_str().ok()).unwrap_or("").to_owned();
-    let form: app::ExecForm = serde_json::from_str(&text)
-        .map_err(|e| Failure::new(Code::Usage, format!("the command is malformed: {e}")).field("command"))?;
+    let form: app::ExecForm =
+        serde_json::from_str(&text).map_err(|e| Failure::new(Code::Usage, format!("the command is malformed: {e}")).field("command"))?;
     let command = api.app.exec(&id, form).await?;
     let upgrade = hyper::upgrade::on(&mut request);
     api.app.spawn(async move {

@@ -76,7 +76,12 @@ struct Message {
 /// The longest idempotency key.
 const IDEMPOTENCY_KEY_BYTES_MAX: usize = 128;
 
-async fn message(State(api): State<Api>, Path(id): Path<String>, headers: HeaderMap, Json(form): Json<Message>) -> Result<Response, Problem> {
+async fn message(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    Json(form): Json<Message>,
+) -> Result<Response, Problem> {
     let key = match headers.get("idempotency-key").map(|v| v.to_str()) {
         None => None,
         Some(Ok(key)) if !key.is_empty() && key.len() <= IDEMPOTENCY_KEY_BYTES_MAX => Some(key.to_owned()),

@@ -25,7 +25,14 @@ pub(super) async fn start(context: &Context, flags: &args::Up) -> Done {
     make_room(&home).await?;
     let program = std::env::current_exe().map_err(|e| internal(&e.to_string()))?;
     let mut command = tokio::process::Command::new(program);
-    command.arg("up").args(context.json.then_some("--json")).env("LAZARET_HOME", home.path()).current_dir("/").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .arg("up")
+        .args(context.json.then_some("--json"))
+        .env("LAZARET_HOME", home.path())
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     if let Some(listen) = &flags.listen {
         command.args(["--listen", listen]);
     }
@@ -59,7 +66,9 @@ pub(crate) async fn make_room(home: &Home) -> Result<(), Failure> {
         return Err(Failure::new(Code::Conflict, "a daemon of this home is up already").hint("`lazaret status` describes it"));
     }
     if status["sessions"] != 0 || status["sandboxes"] != 0 {
-        return Err(Failure::new(Code::Conflict, "a daemon that a command started is at work").hint("wait until it is done, or run: lazaret stop"));
+        return Err(
+            Failure::new(Code::Conflict, "a daemon that a command started is at work").hint("wait until it is done, or run: lazaret stop")
+        );
     }
     end_daemon(&client, home, Duration::ZERO).await
 }
@@ -120,6 +129,10 @@ async fn end_daemon(client: &Client, home: &Home, grace: Duration) -> Result<(),
 
 pub(super) async fn ui(context: &Context) -> Done {
     let answer: Value = context.client()?.json(Method::POST, "/v1/login/link", None).await?;
-    if context.json { out::json(&answer)? } else { out::line(answer["url"].as_str().unwrap_or_default()) }
+    if context.json {
+        out::json(&answer)?
+    } else {
+        out::line(answer["url"].as_str().unwrap_or_default())
+    }
     Ok(0)
 }

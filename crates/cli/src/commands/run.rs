@@ -153,7 +153,8 @@ impl Work<'_> {
         if !engine.contains('/') {
             return Ok((Some(engine.clone()), None));
         }
-        let missing = |why: String| Failure::new(Code::EngineMissing, format!("the engine {engine} cannot be used: {why}")).field("--engine");
+        let missing =
+            |why: String| Failure::new(Code::EngineMissing, format!("the engine {engine} cannot be used: {why}")).field("--engine");
         let real = std::fs::canonicalize(engine).map_err(|e| missing(e.to_string()))?;
         if !real.is_file() {
             return Err(missing("it is not a file".to_owned()));
@@ -385,7 +386,9 @@ struct Clone {
 impl Clone {
     /// Clones the current branch alone. Nothing that the repository's configuration names is run.
     fn of(repo: &Path, home: &Home, path: &str) -> Result<Self, Failure> {
-        let fail = |why: String| Failure::new(Code::PathUnusable, format!("the repository {} cannot be cloned: {why}", repo.display())).field("--repo");
+        let fail = |why: String| {
+            Failure::new(Code::PathUnusable, format!("the repository {} cannot be cloned: {why}", repo.display())).field("--repo")
+        };
         let repo = std::fs::canonicalize(repo).map_err(|e| fail(e.to_string()))?;
         let clone = Self { dir: home.run_dir().join(format!("clone-{}", random_hex::<8>()?)) };
         let out = std::process::Command::new("git")
@@ -396,7 +399,10 @@ impl Clone {
             .env("GIT_TERMINAL_PROMPT", "0")
             .env("GIT_NO_REPLACE_OBJECTS", "1")
             .env("LC_ALL", "C")
-            .args(["-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "protocol.allow=never", "-c", "protocol.file.allow=always"])
+            .args([
+                "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "protocol.allow=never", "-c",
+                "protocol.file.allow=always",
+            ])
             .args(["-c", "safe.directory=*", "-c", "core.symlinks=true", "-c", "filter.lfs.smudge=", "-c", "filter.lfs.required=false"])
             .args(["clone", "--quiet", "--no-local", "--single-branch", "--no-recurse-submodules", "--template=", "--"])
             .arg(&repo)
@@ -464,10 +470,16 @@ impl Screen {
             out::piece("\n");
             self.mid_line = false;
         }
-        let tokens = result.usage.input_tokens + result.usage.output_tokens + result.usage.cache_read_tokens + result.usage.cache_write_tokens;
+        let tokens =
+            result.usage.input_tokens + result.usage.output_tokens + result.usage.cache_read_tokens + result.usage.cache_write_tokens;
         #[expect(clippy::cast_precision_loss, reason = "a time for people")]
         let seconds = result.duration_ms as f64 / 1000.0;
-        self.note(&format!("{} in {seconds:.1} s, {tokens} tokens, ${:.4}, session {}", result.status.as_str(), result.cost_usd, event.session));
+        self.note(&format!(
+            "{} in {seconds:.1} s, {tokens} tokens, ${:.4}, session {}",
+            result.status.as_str(),
+            result.cost_usd,
+            event.session
+        ));
     }
 
     fn note(&mut self, text: &str) {

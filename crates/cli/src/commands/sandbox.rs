@@ -147,7 +147,11 @@ pub(super) async fn upload(client: &Client, uri: &str, from: &Path) -> Result<()
         let bridge = tokio_util::io::SyncIoBridge::new(write);
         let mut builder = tar::Builder::new(bridge);
         builder.follow_symlinks(false);
-        if is_dir { builder.append_dir_all(&name, &from_owned)? } else { builder.append_path_with_name(&from_owned, &name)? }
+        if is_dir {
+            builder.append_dir_all(&name, &from_owned)?
+        } else {
+            builder.append_path_with_name(&from_owned, &name)?
+        }
         builder.into_inner()?.shutdown()
     });
     send(client, uri, read).await?;

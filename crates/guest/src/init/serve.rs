@@ -328,11 +328,7 @@ impl Init {
         }
         self.reap();
         let alone = self.kill_round();
-        self.stage = if alone || rounds == 0 {
-            Stage::Serving
-        } else {
-            Stage::Killing { rounds: rounds - 1, next: now + KILL_EVERY }
-        };
+        self.stage = if alone || rounds == 0 { Stage::Serving } else { Stage::Killing { rounds: rounds - 1, next: now + KILL_EVERY } };
     }
 
     /// Kills all others; true when there are none. Outside a process namespace of its own (which only a deliberately

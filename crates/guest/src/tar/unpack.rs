@@ -57,9 +57,18 @@ impl UnpackError {
 enum Expect {
     Header,
     /// The data of a file, or of an entry that is left out.
-    Body { file: Option<(OwnedFd, Header)>, left: u64, padding: usize },
+    Body {
+        file: Option<(OwnedFd, Header)>,
+        left: u64,
+        padding: usize,
+    },
     /// A long name, link or records.
-    Text { kind: Kind, text: Vec<u8>, left: u64, padding: usize },
+    Text {
+        kind: Kind,
+        text: Vec<u8>,
+        left: u64,
+        padding: usize,
+    },
     Padding(usize),
     /// The closing zero block was seen; the rest does not matter.
     End,
