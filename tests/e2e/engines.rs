@@ -94,7 +94,6 @@ fn failing_provider(lab: &Lab, server: &ModelServer, engine: &str) {
         let result = ran.result();
         assert_eq!((&result["status"], &result["code"]), (&"failed".into(), &code.into()), "{engine} on {status}: {result}");
         assert!(ran.took < std::time::Duration::from_secs(100), "{engine} on {status} took {:?}", ran.took);
-        eprintln!("{engine} on {status}: {:?}", ran.took);
     }
     server.heal();
 }
