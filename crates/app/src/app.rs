@@ -14,14 +14,14 @@ use model::{Code, EgressRule, Failure};
 use sandbox::Sandboxes;
 use serde::{Deserialize, Serialize};
 use store::{Secrets, Store};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::adopt::AdoptedCommand;
 use crate::choose::Provider;
 use crate::doors::DoorKeeper;
-use crate::installs::{EngineInstalls, EnginesOf};
+use crate::installs::{RegistryFinder, EngineInstalls, EnginesOf};
 use crate::ledger::{Callers, StoreLedger};
 use crate::live::lock;
 use crate::secrets::SecretBook;
@@ -39,7 +39,7 @@ pub struct Settings {
     /// Private or reserved addresses that names may resolve to all the same.
     pub private_ok: Vec<IpAddr>,
     /// The package registry that engines come from.
-    pub registry: Option<String>,
+    pub registry: RegistryFinder,
     /// How long a session's sandbox stays up after a turn.
     pub sandbox_idle: Duration,
     /// US dollars that a session may cost when it does not say.
@@ -70,8 +70,8 @@ struct Parts {
     reload: Reload,
     tasks: TaskTracker,
     cancel: CancellationToken,
-    /// Clients can come.
-    open: CancellationToken,
+    /// Since when clients can come.
+    opened: watch::Sender<Option<tokio::time::Instant>>,
     busy: AtomicUsize,
     idle_since: Mutex<Instant>,
     adopted: Mutex<Vec<AdoptedCommand>>,
@@ -145,7 +145,7 @@ impl App {
                 reload: opening.reload,
                 tasks,
                 cancel,
-                open: CancellationToken::new(),
+                opened: watch::Sender::new(None),
                 busy: AtomicUsize::new(0),
                 idle_since: Mutex::new(Instant::now()),
                 adopted: Mutex::default(),
@@ -218,7 +218,7 @@ impl App {
 
     /// Says that clients can come from now on: work that waits for one is given up if none does.
     pub fn opened(&self) {
-        self.parts.open.cancel();
+        self.parts.opened.send_replace(Some(tokio::time::Instant::now()));
     }
 
     /// Reads the settings again; what runs keeps what it began with.
@@ -345,8 +345,8 @@ impl App {
         &self.parts.adopted
     }
 
-    pub(crate) fn open_for_clients(&self) -> &CancellationToken {
-        &self.parts.open
+    pub(crate) fn opened_at(&self) -> watch::Receiver<Option<tokio::time::Instant>> {
+        self.parts.opened.subscribe()
     }
 
     pub(crate) fn cancel(&self) -> &CancellationToken {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use model::{EventKind, SessionId};
 use sandbox::{HostMount, Sandbox};
 use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{App, SessionSpec};
@@ -42,8 +43,10 @@ pub(crate) struct Live {
     pub(crate) cancel: CancellationToken,
     /// The session is out of memory.
     pub(crate) gone: CancellationToken,
-    /// Clients can come.
-    open: CancellationToken,
+    /// Since when clients can come.
+    opened: watch::Receiver<Option<Instant>>,
+    /// When the last one left, or the session came into memory.
+    alone_since: Mutex<Instant>,
 }
 
 impl Live {
@@ -71,7 +74,8 @@ impl Live {
             calls_out: tokio::sync::Mutex::new(calls_out),
             cancel: app.cancel().child_token(),
             gone: CancellationToken::new(),
-            open: app.open_for_clients().clone(),
+            opened: app.opened_at(),
+            alone_since: Mutex::new(Instant::now()),
         }
     }
 
@@ -114,12 +118,26 @@ impl Live {
         Attachment(Arc::clone(self))
     }
 
+    /// Returns when somebody waits for the work, or nobody need.
+    pub(crate) async fn attended(&self) {
+        loop {
+            let changed = self.attached_changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if !self.spec.foreground || self.attached.load(Ordering::SeqCst) > 0 {
+                return;
+            }
+            changed.await;
+        }
+    }
+
     /// Returns when foreground work has been without anybody for the grace time; never for other work.
     pub(crate) async fn abandoned(&self) {
         if !self.spec.foreground {
             std::future::pending::<()>().await;
         }
-        self.open.cancelled().await;
+        let mut opened = self.opened.clone();
+        let Ok(Some(opened)) = opened.wait_for(Option::is_some).await.map(|at| *at) else { return };
         loop {
             let changed = self.attached_changed.notified();
             tokio::pin!(changed);
@@ -128,9 +146,11 @@ impl Live {
                 changed.await;
                 continue;
             }
+            // Counted from when the last one left, however often it is asked.
+            let since = opened.max(*lock(&self.alone_since));
             tokio::select! {
                 () = changed => {}
-                () = tokio::time::sleep(DETACH_GRACE) => return,
+                () = tokio::time::sleep_until(since + DETACH_GRACE) => return,
             }
         }
     }
@@ -141,6 +161,7 @@ pub(crate) struct Attachment(Arc<Live>);
 
 impl Drop for Attachment {
     fn drop(&mut self) {
+        *lock(&self.0.alone_since) = Instant::now();
         self.0.attached.fetch_sub(1, Ordering::SeqCst);
         self.0.attached_changed.notify_waiters();
     }

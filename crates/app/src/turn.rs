@@ -144,6 +144,15 @@ impl Running<'_> {
         if lost {
             return Err(Failure::new(Code::SandboxFailed, "the sandbox was lost together with the daemon").hint("run it again"));
         }
+        if self.turn.state != TurnState::Running {
+            // Nothing is begun for a client that was killed together with the daemon before.
+            tokio::select! {
+                () = self.cancel.cancelled() => return Ok(Ending::cancelled()),
+                () = live.cancel.cancelled() => return Ok(Ending::cancelled()),
+                () = live.abandoned() => return Ok(Ending::cancelled()),
+                () = live.attended() => {}
+            }
+        }
         let sandbox = tokio::select! {
             () = self.cancel.cancelled() => return Ok(Ending::cancelled()),
             () = live.abandoned() => {
