@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use engines::{Engine, Entry, EntryKind, ProgramPath, Recipe, TreeHasher};
 use model::{Code, EgressRule, Failure, SandboxId};
@@ -65,6 +66,30 @@ pub struct FetchFile {
     pub sha512: String,
     /// The directory to unpack into, relative.
     pub unpack: String,
+}
+
+/// Finds the package registry when one is needed, and not before: to ask the tools of the machine for theirs takes longer
+/// than the whole start of a daemon. It may block.
+#[derive(Clone, Default)]
+pub struct RegistryFinder(Option<Arc<dyn Fn() -> Option<String> + Send + Sync>>);
+
+impl RegistryFinder {
+    /// A finder that asks `find` each time.
+    #[must_use]
+    pub fn new(find: impl Fn() -> Option<String> + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(find)))
+    }
+
+    async fn find(&self) -> Option<String> {
+        let find = self.0.clone()?;
+        tokio::task::spawn_blocking(move || find()).await.ok()?
+    }
+}
+
+impl std::fmt::Debug for RegistryFinder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("RegistryFinder").finish_non_exhaustive()
+    }
 }
 
 /// Where the fetcher is seen inside.
@@ -168,7 +193,7 @@ impl EnginesOf<'_> {
         if target.is_dir() {
             return self.verify(name).await;
         }
-        let (registry, host) = self.registry()?;
+        let (registry, host) = self.registry().await?;
         let id = SandboxId::from_bits(crate::clock::fresh_bits());
         let tree = format!("engine-{}", id.as_str());
         let mut request = sandbox::Request::new(id.clone(), tree.clone());
@@ -305,9 +330,9 @@ impl EnginesOf<'_> {
     }
 
     /// The registry, and the one host that the fetcher may reach.
-    fn registry(&self) -> Result<(String, EgressRule), Failure> {
+    async fn registry(&self) -> Result<(String, EgressRule), Failure> {
         let settings = self.app.settings();
-        let registry = settings.registry.clone().ok_or_else(|| {
+        let registry = settings.registry.find().await.ok_or_else(|| {
             Failure::new(Code::ConfigInvalid, "no package registry is configured")
                 .hint("set it: lazaret config set engines.registry URL")
                 .field("engines.registry")

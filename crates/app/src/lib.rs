@@ -33,7 +33,7 @@ pub use bridge::{ExecForm, bridge};
 pub use choose::{Chosen, Provider, choose};
 pub use clock::now;
 pub use follow::Follow;
-pub use installs::{EngineInstalls, EngineStatus, EnginesOf, FetchFile, FetchOrder};
+pub use installs::{EngineInstalls, EngineStatus, EnginesOf, FetchFile, FetchOrder, RegistryFinder};
 pub use sandboxes::SandboxForm;
 pub use secrets::SecretBook;
 pub use sessions::{SessionForm, SessionView, SessionsOf};

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use app::{App, Opening, Settings};
+use app::{App, Opening, RegistryFinder, Settings};
 use model::{Code, Failure};
 use store::{KeySource, Secrets, Store};
 use zeroize::Zeroizing;
@@ -45,10 +45,15 @@ fn settings(config: &Config, path: &str) -> Result<Settings, Failure> {
         gateway,
         egress_max: config.egress.max.clone(),
         private_ok: config.egress.private_ok.clone(),
-        registry: config.engines.registry.clone().or_else(|| npm_registry(path)),
+        registry: registry(config.engines.registry.clone(), path.to_owned()),
         sandbox_idle: config.idle_sandbox().map_err(wrong)?,
         budget: config.run_budget().map_err(wrong)?,
     })
+}
+
+/// The configured registry, else the machine's.
+fn registry(configured: Option<String>, path: String) -> RegistryFinder {
+    RegistryFinder::new(move || configured.clone().or_else(|| npm_registry(&path)))
 }
 
 /// The registry that npm on this machine uses, when there is an npm and nothing else was said.
