@@ -74,7 +74,7 @@ fn a_killed_daemon_under_load() {
                 std::thread::sleep(std::time::Duration::from_millis(5));
                 continue;
             }
-            std::thread::sleep(chance.wait(0, 400));
+            std::thread::sleep(chance.wait(0, 700));
             if kill_daemon(&lab) {
                 kills.fetch_add(1, Ordering::SeqCst);
             }
@@ -128,4 +128,30 @@ fn a_killed_daemon_and_its_client() {
     world::ends(&lab, "at the end");
     let outcomes = log::outcomes(&log::read(&lab, "at the end"));
     assert!(outcomes.iter().all(|o| *o == Outcome::Cancelled), "{outcomes:?}");
+}
+
+/// A clone that was on its way into a sandbox goes with the next start, and one whose command lives stays.
+#[test]
+fn a_killed_client_that_clones() {
+    let lab = Lab::new();
+    lab.run(&["sandbox", "list"]).succeeds();
+    let git = lab.program("git", "#!/bin/sh\nexec sleep 5\n");
+    let tools = std::path::Path::new(&git).parent().expect("a directory").display().to_string();
+    let clones = || std::fs::read_dir(lab.home().join("run")).expect("read").flatten().filter(|e| e.file_name().to_string_lossy().starts_with("clone-")).count();
+    let mut command = lab.command(&["run", "--repo", ".", "x"]);
+    command.env("PATH", format!("{tools}:/usr/bin:/bin")).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+    let mut client = command.spawn().expect("run");
+    let began = Instant::now();
+    while clones() == 0 {
+        assert!(began.elapsed() < crate::scene::PATIENCE, "no clone");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    kill_daemon(&lab);
+    lab.run(&["sandbox", "list"]).succeeds();
+    assert_eq!(clones(), 1, "its command lives");
+    client.kill().expect("kill");
+    client.wait().expect("wait");
+    kill_daemon(&lab);
+    lab.run(&["sandbox", "list"]).succeeds();
+    assert_eq!(clones(), 0);
 }

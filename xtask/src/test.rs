@@ -55,7 +55,7 @@ pub(crate) fn run(names: &[&str]) -> Result<()> {
     let stages = choose(names)?;
     let began = Instant::now();
     setup::machine()?;
-    if stages.contains(&Stage::E2e) {
+    if stages.contains(&Stage::E2e) || stages.contains(&Stage::Crash) {
         engines::fetch()?;
     }
     let mut rows = vec![("set-up", began.elapsed(), Tally::default())];

@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::args;
 use crate::client::internal;
-use crate::commands::{Context, lifecycle};
+use crate::commands::{Context, lifecycle, repo};
 use crate::compose;
 use crate::config::{Config, LISTEN_DEFAULT};
 use crate::exit::Done;
@@ -64,6 +64,7 @@ pub(crate) async fn up(context: Context, flags: args::Up) -> Done {
     };
     log_to(&home, context.env.log.as_deref())?;
     let config = Config::load(home.path())?;
+    repo::sweep(&home.run_dir());
     let app = compose::open(&home, &context.env).await?;
     let tasks = TaskTracker::new();
     let cancel = CancellationToken::new();

@@ -13,7 +13,7 @@ pub(crate) struct Env {
     pub(crate) home: PathBuf,
     /// `LAZARET_LOG`: what the daemon logs, for example `info` or `gateway=debug`.
     pub(crate) log: Option<String>,
-    /// `LAZARET_CRASH_AT`: a named point at which the process kills itself; for crash tests.
+    /// `LAZARET_CRASH_AT`: a named point at which the process kills itself, `POINT@N` at its N-th time there; for crash tests.
     pub(crate) crash_at: Option<String>,
     /// `LAZARET_PASSPHRASE_FILE`: a file with the passphrase of the secret store, when it has one instead of a key file.
     pub(crate) passphrase_file: Option<PathBuf>,

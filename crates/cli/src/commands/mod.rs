@@ -7,6 +7,7 @@ mod engine;
 pub(crate) mod fetch;
 pub(crate) mod lifecycle;
 mod replay;
+pub(crate) mod repo;
 mod run;
 mod sandbox;
 pub(crate) mod sandbox_run;

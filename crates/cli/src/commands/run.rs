@@ -12,6 +12,7 @@ use model::{Code, Event, EventKind, Failure, Money, Outcome, PROMPT_BYTES_MAX, R
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::repo::Clone;
 use super::{Context, sandbox};
 use crate::args;
 use crate::client::{Client, Ticket, collect, full, internal};
@@ -25,7 +26,7 @@ const OWN_ENGINE_DIR: &str = "/opt/lazaret/engines/own";
 /// How much of a tool's input and output is shown to a person.
 const SHOWN_CHARS: usize = 200;
 /// How often a lost daemon is looked for again.
-const RECONNECTS_MAX: usize = 20;
+const RECONNECTS_MAX: usize = 60;
 /// How often is tried what a dying daemon may have left undone.
 const ATTEMPTS_MAX: usize = 4;
 /// How long is waited between two looks.
@@ -376,51 +377,6 @@ fn prompt(text: &str) -> Result<String, Failure> {
         return Err(invalid(format!("the prompt is longer than {PROMPT_BYTES_MAX} bytes")));
     }
     String::from_utf8(bytes).map_err(|_| invalid("the prompt is not UTF-8".to_owned()))
-}
-
-/// A clone of the user's repository that is removed when dropped.
-struct Clone {
-    dir: PathBuf,
-}
-
-impl Clone {
-    /// Clones the current branch alone. Nothing that the repository's configuration names is run.
-    fn of(repo: &Path, home: &Home, path: &str) -> Result<Self, Failure> {
-        let fail = |why: String| {
-            Failure::new(Code::PathUnusable, format!("the repository {} cannot be cloned: {why}", repo.display())).field("--repo")
-        };
-        let repo = std::fs::canonicalize(repo).map_err(|e| fail(e.to_string()))?;
-        let clone = Self { dir: home.run_dir().join(format!("clone-{}", random_hex::<8>()?)) };
-        let out = std::process::Command::new("git")
-            .env_clear()
-            .env("PATH", path)
-            .env("GIT_CONFIG_NOSYSTEM", "1")
-            .env("GIT_CONFIG_GLOBAL", "/dev/null")
-            .env("GIT_TERMINAL_PROMPT", "0")
-            .env("GIT_NO_REPLACE_OBJECTS", "1")
-            .env("LC_ALL", "C")
-            .args([
-                "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "protocol.allow=never", "-c",
-                "protocol.file.allow=always",
-            ])
-            .args(["-c", "safe.directory=*", "-c", "core.symlinks=true", "-c", "filter.lfs.smudge=", "-c", "filter.lfs.required=false"])
-            .args(["clone", "--quiet", "--no-local", "--single-branch", "--no-recurse-submodules", "--template=", "--"])
-            .arg(&repo)
-            .arg(&clone.dir)
-            .stdin(std::process::Stdio::null())
-            .output()
-            .map_err(|e| fail(format!("git cannot be run: {e}")))?;
-        if !out.status.success() {
-            return Err(fail(clean(String::from_utf8_lossy(&out.stderr).trim())));
-        }
-        Ok(clone)
-    }
-}
-
-impl Drop for Clone {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.dir);
-    }
 }
 
 /// Shows events: as they are, or as a person reads them.
