@@ -90,7 +90,8 @@ impl Home {
         for entry in fs::read_dir("/proc").expect("proc").flatten() {
             let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
             let line = String::from_utf8_lossy(&line).replace('\0', " ");
-            if line.contains("launch") && line.contains(&self.install) {
+            // The label is the install and the sandbox; another home's sandbox may carry the same digits in its identity.
+            if line.contains(&format!(" launch {}:", self.install)) {
                 left.push(format!("process {line}"));
             }
         }
