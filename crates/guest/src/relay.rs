@@ -147,7 +147,7 @@ impl Relays {
     /// When a connection must be tried again.
     pub(crate) fn deadline(&self, now: Instant) -> Option<Instant> {
         let connecting = self.links.values().any(|l| l.host.is_none()).then_some(CONNECT_RETRY);
-        connecting.or(self.starved.then_some(STARVED_RETRY)).map(|wait| now + wait)
+        connecting.or_else(|| self.starved.then_some(STARVED_RETRY)).map(|wait| now + wait)
     }
 
     fn accept(&mut self, poll: &Poll, now: Instant) {

@@ -37,16 +37,16 @@ pub(crate) struct Search {
 }
 
 impl Search {
-    /// Begins to look for a host at this socket. Without a watch (its number is limited) only time brings it back.
-    pub(crate) fn new(socket: &Path, poll: &Poll, now: Instant) -> Self {
+    /// Begins to look for a host at this socket, from `first_try` on. Without a watch (its number is limited) only time brings it back.
+    pub(crate) fn new(socket: &Path, poll: &Poll, first_try: Instant) -> Self {
         let watch = || -> Result<OwnedFd, Errno> {
             let fd = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
             let flags = WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::ATTRIB;
-            inotify::add_watch(&fd, socket.parent().unwrap_or(Path::new("/")), flags)?;
+            inotify::add_watch(&fd, socket.parent().unwrap_or_else(|| Path::new("/")), flags)?;
             poll.add(&fd, Token::Doorway)?;
             Ok(fd)
         };
-        Self { socket: socket.to_owned(), watch: watch().ok(), retry_at: now, wait: RETRY_FIRST }
+        Self { socket: socket.to_owned(), watch: watch().ok(), retry_at: first_try, wait: RETRY_FIRST }
     }
 
     /// Something changed in the door's directory.

@@ -27,6 +27,9 @@ const SCRATCH_BYTES: usize = 128 << 10;
 const KILL_EVERY: Duration = Duration::from_millis(5);
 pub(super) const KILL_ROUNDS: u32 = 400;
 
+/// How long after a host closed the door again it is tried anew.
+const RETRY_REFUSED: Duration = Duration::from_millis(500);
+
 /// How long a command that ended with the sandbox may take to have its last frames sent.
 const FAREWELL: Duration = Duration::from_secs(10);
 
@@ -128,6 +131,10 @@ impl Init {
         init.greet();
         if let Some(exec) = boot.exec {
             init.start(0, &exec);
+            if init.commands.is_empty() {
+                // It could not be started: saying so is all there is to do.
+                init.stage = Stage::Leaving { until: Instant::now() + FAREWELL };
+            }
         }
         // Nobody else gets them.
         init.setup.fds = Vec::new();
@@ -262,6 +269,10 @@ impl Init {
                 // The reading side sees the end after what the host said before it.
                 channel.ready.readable = true;
                 channel.ready.writable = false;
+                if matches!(self.stage, Stage::Leaving { .. }) {
+                    // Nobody hears the last words.
+                    self.stage = Stage::Over(0);
+                }
                 return true;
             }
             if channel.waiting() > 0 || !self.spool.has_next() {
@@ -294,11 +305,13 @@ impl Init {
         } else if self.setup.orphan.is_zero() {
             self.stage = Stage::Over(0);
         } else {
+            // A host that took the connection and said nothing is not asked again at once.
+            let first_try = orphaned.0.map_or(now, |_| now + RETRY_REFUSED);
             orphaned.0.get_or_insert(now);
             self.spool.detach_all();
             self.commands.values_mut().for_each(Command::forget_input);
             self.transfers.clear();
-            self.host = Host::Away(Search::new(&self.setup.socket, &self.poll, now));
+            self.host = Host::Away(Search::new(&self.setup.socket, &self.poll, first_try));
         }
     }
 

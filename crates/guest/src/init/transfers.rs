@@ -16,7 +16,7 @@ const PIECE_BYTES: usize = 128 << 10;
 
 #[derive(Debug)]
 enum Transfer {
-    In(Unpack),
+    In(Box<Unpack>),
     Out(Box<Pack>),
 }
 
@@ -30,7 +30,7 @@ impl Transfers {
     pub(crate) fn put(&mut self, stream: u32, path: &str) -> Result<(), Trouble> {
         self.place(stream)?;
         let unpack = Unpack::new(Path::new(path)).map_err(|e| trouble(e.errno(), &e))?;
-        self.running.insert(stream, Transfer::In(unpack));
+        self.running.insert(stream, Transfer::In(Box::new(unpack)));
         Ok(())
     }
 

@@ -56,7 +56,6 @@ impl PackError {
 #[derive(Debug)]
 struct Level {
     dir: Dir,
-    fd: OwnedFd,
     /// With a closing slash.
     prefix: Vec<u8>,
 }
@@ -169,7 +168,7 @@ impl Pack {
             return Ok(());
         }
         let full = [&level.prefix, name.to_bytes()].concat();
-        let Ok(fd) = rustix::io::fcntl_dupfd_cloexec(&level.fd, 3) else {
+        let Ok(fd) = level.dir.fd().and_then(|fd| rustix::io::fcntl_dupfd_cloexec(fd, 3)) else {
             self.skipped += 1;
             return Ok(());
         };
@@ -236,9 +235,9 @@ impl Pack {
         }
         let mut prefix = name;
         prefix.push(b'/');
-        let dir = Dir::read_from(&fd)?;
+        let dir = Dir::new(fd)?;
         header(Kind::Directory, prefix.clone(), Vec::new(), stat, 0).write(&mut self.ready);
-        self.levels.push(Level { dir, fd, prefix });
+        self.levels.push(Level { dir, prefix });
         Ok(())
     }
 }
