@@ -11,6 +11,7 @@ pub(crate) struct Chance {
 impl Chance {
     /// The seed of the environment, else one of the clock. `salt` keeps tests with one seed apart.
     #[expect(clippy::disallowed_methods, reason = "a test's own setting, not the program's")]
+    #[expect(clippy::print_stderr, reason = "a failed test shows its seed")]
     pub(crate) fn new(salt: u64) -> Self {
         let now = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(1, |d| d.subsec_nanos().into());
         let seed = std::env::var("LAZARET_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(now);

@@ -100,7 +100,6 @@ fn one_run(lab: &Lab, seed: u64, completed: &AtomicUsize, failed: &AtomicUsize) 
         return;
     }
     failed.fetch_add(1, Ordering::SeqCst);
-    eprintln!("status {}: {} {}", ran.status, ran.out.lines().last().unwrap_or(""), ran.err.trim());
     let clear = ["DAEMON_MISSING", "SANDBOX_FAILED"].iter().any(|code| ran.err.contains(code) || ran.out.contains(code));
     assert!(clear, "seed {seed}: status {}: {} {}", ran.status, ran.out, ran.err);
 }

@@ -177,7 +177,7 @@ impl Running<'_> {
         let wire = wire_of(&*engine, self.app, &live.spec.provider);
         let plan = Plan {
             prompt: &self.prompt,
-            model: live.spec.model.as_deref().or(engine.default_model(wire)),
+            model: live.spec.model.as_deref().or_else(|| engine.default_model(wire)),
             resume: engine_session,
             wire,
             gateway_port: GATEWAY_PORT,
