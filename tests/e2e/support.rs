@@ -133,7 +133,8 @@ impl Drop for Lab {
         let stopped = self.command(&["stop", "--grace", "0s"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
         if std::thread::panicking() {
             let log = std::fs::read_to_string(self.home().join("logs/daemon.log")).unwrap_or_default();
-            eprintln!("the daemon's log:\n{log}");
+            #[expect(clippy::print_stderr, reason = "a failing test shows what its daemon said")]
+            let () = eprintln!("the daemon's log:\n{log}");
             return;
         }
         assert!(stopped.is_ok_and(|s| s.success()), "the daemon did not stop");

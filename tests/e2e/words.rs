@@ -110,7 +110,7 @@ fn help_for_every_verb() {
         assert!(help.lines().all(|line| line.chars().count() <= 100), "{verb:?} has a line over 100 characters");
         // Every option says what it is for.
         for option in help.lines().filter(|line| line.trim_start().starts_with("--")) {
-            let words = option.trim_start().splitn(2, "  ").nth(1).unwrap_or_default().trim();
+            let words = option.trim_start().split_once("  ").map_or("", |(_, words)| words.trim());
             assert!(words.len() > 5, "{verb:?}: an option without words: {option}");
         }
         if let [name] = verb {

@@ -14,7 +14,7 @@ pub(crate) fn run(context: &Context) -> Done {
         Err(why) => checks.push((name.to_owned(), false, why)),
     };
     let home = Home::open(&context.env.home);
-    add("home", home.as_ref().map(|h| h.path().display().to_string()).map_err(|f| with_hint(f)));
+    add("home", home.as_ref().map(|h| h.path().display().to_string()).map_err(with_hint));
     if let Ok(home) = &home {
         add("configuration", crate::config::Config::load(home.path()).map(|_| "every key is known".to_owned()).map_err(|f| with_hint(&f)));
         add("guest program", home.guest().map(|p| p.display().to_string()).map_err(|f| with_hint(&f)));

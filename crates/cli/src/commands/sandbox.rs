@@ -140,7 +140,7 @@ const PIPE_BYTES: usize = 256 << 10;
 /// Packs a file or tree, links as links, and sends it.
 pub(super) async fn upload(client: &Client, uri: &str, from: &Path) -> Result<(), Failure> {
     let meta = std::fs::symlink_metadata(from).map_err(|e| unusable(from, &e))?;
-    let name = PathBuf::from(from.file_name().unwrap_or(std::ffi::OsStr::new(".")));
+    let name = PathBuf::from(from.file_name().unwrap_or_else(|| std::ffi::OsStr::new(".")));
     let (read, write) = tokio::io::simplex(PIPE_BYTES);
     let (from_owned, is_dir) = (from.to_owned(), meta.is_dir());
     let packing = tokio::task::spawn_blocking(move || -> std::io::Result<()> {
