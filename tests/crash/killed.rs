@@ -20,11 +20,19 @@ const DAEMONS: usize = 20;
 /// Runs at once under load.
 const RUNS: usize = 4;
 
+/// The first start of a home makes its image and its disk, which nothing interrupts and a loaded machine takes its time
+/// for.
+fn warm_up(lab: &Lab) {
+    let id = lab.run(&["sandbox", "create"]).succeeds().out.trim().to_owned();
+    lab.run(&["sandbox", "rm", &id]).succeeds();
+}
+
 #[test]
 fn a_killed_client_cancels_its_run() {
     let mut chance = Chance::new(3);
     let (lab, _server) = lab(STUBBORN);
     lab.run(&["start", "--listen", "127.0.0.1:0"]).succeeds();
+    warm_up(&lab);
     for moment in 0..CLIENTS {
         let mut client = Running::start(&lab, &["run", "--json", "work"]);
         std::thread::sleep(chance.wait(0, 900));
@@ -108,6 +116,7 @@ fn one_run(lab: &Lab, seed: u64, completed: &AtomicUsize, failed: &AtomicUsize) 
 fn a_killed_daemon_and_its_client() {
     let mut chance = Chance::new(5);
     let (lab, _server) = lab(STUBBORN);
+    warm_up(&lab);
     for moment in 0..CLIENTS {
         let about = format!("moment {moment}, seed {}", chance.seed);
         lab.run(&["sandbox", "list"]).succeeds();
