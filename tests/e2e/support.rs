@@ -111,11 +111,11 @@ impl Lab {
             left.extend(entries.flatten().filter(|e| e.path().is_dir()).map(|e| format!("directory {}", e.path().display())));
         }
         if let Ok(install) = std::fs::read_to_string(home.join("install-id")) {
-            let label = format!("lazaret-{}", install.trim());
+            let label = format!("lazaret-{}.", install.trim());
             for hierarchy in std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
-                if let Ok(groups) = std::fs::read_dir(hierarchy.path().join(&label)) {
-                    left.extend(groups.flatten().filter(|g| g.path().is_dir()).map(|g| format!("group {}", g.path().display())));
-                }
+                let groups = std::fs::read_dir(hierarchy.path()).into_iter().flatten().flatten();
+                let ours = groups.filter(|g| g.file_name().to_string_lossy().starts_with(&label));
+                left.extend(ours.map(|g| format!("group {}", g.path().display())));
             }
         }
         left
