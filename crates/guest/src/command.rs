@@ -203,6 +203,10 @@ impl Command {
     pub(crate) fn ended(&mut self, status: WaitStatus, now: Instant) {
         let exit = Exit { code: status.exit_status(), signal: status.terminating_signal() };
         self.exit = Some((exit, now + DRAIN_GRACE));
+        // A terminal that hung up before was kept open until now.
+        for output in self.outputs.iter_mut().flatten() {
+            output.ready.readable = true;
+        }
     }
 
     /// Writes input that waits. Returns how much was taken in all when the host should hear of it.
@@ -225,6 +229,8 @@ impl Command {
 
     /// Reads output into the spool. Returns whether more may be there that it did not read for fairness.
     pub(crate) fn pump_output(&mut self, spool: &mut Spool, scratch: &mut [u8], now: Instant) -> bool {
+        // A terminal that is closed takes its session with it, also a leader that is only about to end by itself.
+        let keep = self.terminal && self.exit.is_none();
         let grace_over = self.exit.as_ref().is_some_and(|(_, until)| now >= *until);
         let mut more = false;
         for (slot, is_error) in self.outputs.iter_mut().zip([false, true]) {
@@ -235,6 +241,7 @@ impl Command {
             match output.pump(self.stream, is_error, spool, scratch) {
                 Pumped::Waits => {}
                 Pumped::More => more = true,
+                Pumped::Ended if keep => output.ready.readable = false,
                 Pumped::Ended => *slot = None,
             }
         }

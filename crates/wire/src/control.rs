@@ -251,7 +251,8 @@ messages! {
         Trouble = 71 json(Trouble),
         /// The answer to a ping.
         Pong = 72 none,
-        /// From the launcher: the sandbox's first process, with its pidfd; host numbering.
+        /// From the launcher: the sandbox's first process, with its pidfd; host numbering. What the first process says
+        /// itself may come before it.
         Launched = 73 json(i32),
         /// All bytes of input that the command has taken since it started, or that were dropped because it no longer
         /// reads. Also sent after an [`Attach`]; what the guest had and the command had not taken was dropped when the host
