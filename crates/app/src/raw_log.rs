@@ -91,7 +91,7 @@ mod tests {
         let (mut log, old) = RawLog::open(&dir, 0).expect("open");
         assert!(old.is_empty());
         for number in 1..=3 {
-            assert!(log.append(number, number == 2, &vec![b'x'; 10]).expect("append"));
+            assert!(log.append(number, number == 2, &[b'x'; 10]).expect("append"));
         }
         drop(log);
         let size = std::fs::metadata(&dir).expect("there").len();
