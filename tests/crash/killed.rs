@@ -145,7 +145,13 @@ fn a_killed_client_that_clones() {
     lab.run(&["sandbox", "list"]).succeeds();
     let git = lab.program("git", "#!/bin/sh\nexec sleep 5\n");
     let tools = std::path::Path::new(&git).parent().expect("a directory").display().to_string();
-    let clones = || std::fs::read_dir(lab.home().join("run")).expect("read").flatten().filter(|e| e.file_name().to_string_lossy().starts_with("clone-")).count();
+    let clones = || {
+        std::fs::read_dir(lab.home().join("run"))
+            .expect("read")
+            .flatten()
+            .filter(|e| e.file_name().to_string_lossy().starts_with("clone-"))
+            .count()
+    };
     let mut command = lab.command(&["run", "--repo", ".", "x"]);
     command.env("PATH", format!("{tools}:/usr/bin:/bin")).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
     let mut client = command.spawn().expect("run");

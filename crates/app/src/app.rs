@@ -21,7 +21,7 @@ use tokio_util::task::TaskTracker;
 use crate::adopt::AdoptedCommand;
 use crate::choose::Provider;
 use crate::doors::DoorKeeper;
-use crate::installs::{RegistryFinder, EngineInstalls, EnginesOf};
+use crate::installs::{EngineInstalls, EnginesOf, RegistryFinder};
 use crate::ledger::{Callers, StoreLedger};
 use crate::live::lock;
 use crate::secrets::SecretBook;
