@@ -20,8 +20,8 @@ impl From<Failure> for Problem {
 pub fn status_of(code: Code) -> StatusCode {
     match code {
         Code::Usage | Code::PromptInvalid | Code::ConfigInvalid | Code::TapeInvalid => StatusCode::UNPROCESSABLE_ENTITY,
-        Code::NotFound | Code::EngineMissing | Code::ImageMissing => StatusCode::NOT_FOUND,
-        Code::Conflict => StatusCode::CONFLICT,
+        Code::NotFound | Code::EngineMissing | Code::ImageMissing | Code::CheckpointMissing => StatusCode::NOT_FOUND,
+        Code::Conflict | Code::EnvShared => StatusCode::CONFLICT,
         Code::Forbidden | Code::EgressDenied | Code::PathUnusable => StatusCode::FORBIDDEN,
         Code::Unauthorized => StatusCode::UNAUTHORIZED,
         Code::Busy => StatusCode::TOO_MANY_REQUESTS,

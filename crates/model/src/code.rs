@@ -52,6 +52,10 @@ codes! {
     NotFound = "NOT_FOUND", 2, false;
     /// The state of the thing does not allow it now.
     Conflict = "CONFLICT", 1, false;
+    /// Other sessions of the env have changed its files since.
+    EnvShared = "ENV_SHARED", 1, false;
+    /// There is no checkpoint to go back to.
+    CheckpointMissing = "CHECKPOINT_MISSING", 2, false;
     /// A policy or a missing right says no.
     Forbidden = "FORBIDDEN", 3, false;
     /// No engine of this name is known or installed.

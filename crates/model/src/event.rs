@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Code, Level, Outcome, SessionId, Timestamp, TurnId, Usage};
+use crate::{Code, Level, Outcome, QuestionId, SessionId, Timestamp, TurnId, Usage};
 
 /// The longest prompt, in bytes. Long prompts never pass through an argument vector.
 pub const PROMPT_BYTES_MAX: usize = 100 << 20;
@@ -69,8 +69,13 @@ pub enum EventKind {
     },
     /// The engine asks a person.
     Question {
+        /// What an answer must name.
+        id: QuestionId,
         /// The question.
         text: String,
+        /// Answers that are offered; empty for any text.
+        #[serde(default)]
+        options: Vec<String>,
     },
     /// A confirmation is asked for or answered.
     Approval {

@@ -82,6 +82,18 @@ identity!(
     /// One running isolated environment.
     SandboxId, "sbx_"
 );
+identity!(
+    /// A file tree that is kept: of a session, an env or a checkpoint.
+    TreeId, "tre_"
+);
+identity!(
+    /// A token of the HTTP API; public, the token itself is not stored.
+    TokenId, "tok_"
+);
+identity!(
+    /// Something that a person is asked in a turn.
+    QuestionId, "qst_"
+);
 
 #[cfg(test)]
 mod tests {

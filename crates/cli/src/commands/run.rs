@@ -406,7 +406,7 @@ impl Screen {
                 let mark = if *is_error { "<!" } else { "<" };
                 self.note(&format!("{mark} {}", short(output)));
             }
-            EventKind::Notice { text } | EventKind::Question { text } => self.note(text),
+            EventKind::Notice { text } | EventKind::Question { text, .. } => self.note(text),
             EventKind::Error { code, message, retriable } => {
                 let again = if *retriable { " (it is tried again)" } else { "" };
                 self.note(&format!("error[{code}]: {message}{again}"));
