@@ -26,6 +26,7 @@ use crate::ledger::{Callers, StoreLedger};
 use crate::live::lock;
 use crate::secrets::SecretBook;
 use crate::sessions::{Sessions, SessionsOf};
+use crate::{AgentsOf, Caller, EnvsOf, FilesOf, TokensOf, ToolsOf};
 
 /// What the configuration decides and may change while the daemon runs.
 #[derive(Debug, Clone, Default)]
@@ -44,6 +45,44 @@ pub struct Settings {
     pub sandbox_idle: Duration,
     /// US dollars that a session may cost when it does not say.
     pub budget: Option<model::Money>,
+    /// What a session's sandbox may use when neither it nor its agent says.
+    pub limits: model::Limits,
+    /// How many turns run and are kept.
+    pub sessions: SessionSettings,
+    /// Roots below which host directories may be mounted by name.
+    pub mount_roots: Vec<crate::MountRoot>,
+    /// The directory of the user's notes, read-only in every session.
+    pub vault: Option<PathBuf>,
+}
+
+/// How many turns run at once, and what is kept of them.
+#[derive(Debug, Clone)]
+pub struct SessionSettings {
+    /// Turns that run at once.
+    pub running_max: usize,
+    /// Turns of one agent that run at once.
+    pub agent_running_max: usize,
+    /// Turns of one tenant that run at once.
+    pub tenant_running_max: usize,
+    /// How long an engine's process waits for a further turn.
+    pub engine_idle: Duration,
+    /// Whether every turn is a checkpoint.
+    pub checkpoints: bool,
+    /// Checkpoints that are kept of one session.
+    pub checkpoints_keep: usize,
+}
+
+impl Default for SessionSettings {
+    fn default() -> Self {
+        Self {
+            running_max: 64,
+            agent_running_max: 64,
+            tenant_running_max: 64,
+            engine_idle: Duration::from_secs(60),
+            checkpoints: true,
+            checkpoints_keep: 50,
+        }
+    }
 }
 
 /// Reads the settings again.
@@ -158,10 +197,49 @@ impl App {
         Ok(app)
     }
 
-    /// The sessions.
+    /// The sessions, as the owner sees them.
     #[must_use]
     pub fn sessions(&self) -> SessionsOf<'_> {
-        SessionsOf { app: self }
+        self.sessions_of(&Caller::OWNER)
+    }
+
+    /// The sessions that this caller sees.
+    #[must_use]
+    pub fn sessions_of(&self, caller: &Caller) -> SessionsOf<'_> {
+        SessionsOf { app: self, caller: caller.clone() }
+    }
+
+    /// The envs that this caller sees.
+    #[must_use]
+    pub fn envs_of(&self, caller: &Caller) -> EnvsOf<'_> {
+        EnvsOf { app: self, caller: caller.clone() }
+    }
+
+    /// The files of an env that this caller sees.
+    ///
+    /// # Errors
+    /// There is none of this slug.
+    pub async fn files_of(&self, caller: &Caller, slug: &str) -> Result<FilesOf<'_>, Failure> {
+        let _ = (caller, slug);
+        Err(crate::unbuilt())
+    }
+
+    /// The agents.
+    #[must_use]
+    pub fn agents(&self) -> AgentsOf<'_> {
+        AgentsOf { app: self }
+    }
+
+    /// The tokens of the HTTP API.
+    #[must_use]
+    pub fn tokens(&self) -> TokensOf<'_> {
+        TokensOf { app: self }
+    }
+
+    /// The tools volume.
+    #[must_use]
+    pub fn tools(&self) -> ToolsOf<'_> {
+        ToolsOf { app: self }
     }
 
     /// The secrets.

@@ -10,15 +10,21 @@
 //! Keeps INV-2, INV-4, INV-6, INV-7, INV-8 and INV-9.
 
 mod adopt;
+mod agents;
 mod app;
 mod bridge;
+mod caller;
 mod choose;
 mod clock;
 mod doors;
+mod envs;
+mod files;
 mod follow;
+mod history;
 mod installs;
 mod ledger;
 mod live;
+mod mounts;
 mod pump;
 mod raw_log;
 mod replay;
@@ -26,17 +32,34 @@ mod sandboxes;
 mod secrets;
 mod sessions;
 mod spec;
+mod tokens;
+mod tools;
 mod turn;
 
-pub use app::{App, Busy, Opening, Reload, Settings, Status};
+pub use agents::{AgentForm, AgentsOf, DEFAULT_AGENT};
+pub use app::{App, Busy, Opening, Reload, SessionSettings, Settings, Status};
 pub use bridge::{ExecForm, bridge};
+pub use caller::{Caller, OWN_TENANT};
 pub use choose::{Chosen, Provider, choose};
 pub use clock::now;
+pub use envs::{CORE_MEMORY_CHARS_MAX, EnvForm, EnvPatch, EnvView, EnvsOf};
+pub use files::{Change, ENTRIES_MAX, FileEntry, FileStream, FilesOf, UPLOAD_BYTES_MAX};
 pub use follow::Follow;
+pub use history::{FORKS_MAX, ForkForm, Parent, TurnView, UndoForm};
 pub use installs::{EngineInstalls, EngineStatus, EnginesOf, FetchFile, FetchOrder, RegistryFinder};
+pub use mounts::{MountForm, MountRoot};
 pub use sandboxes::SandboxForm;
 pub use secrets::SecretBook;
-pub use sessions::{SessionForm, SessionView, SessionsOf};
+pub use sessions::{
+    AnswerForm, MessageFile, MessageForm, QuestionView, SessionForm, SessionPatch, SessionQuery, SessionState, SessionView, SessionsOf,
+};
 pub use spec::{ImageRef, MountNote, ProgramSource, SessionSpec, Tape};
+pub use tokens::{Scope, TokenForm, TokenView, TokensOf};
+pub use tools::{TOOLS_DIR, ToolView, ToolsOf};
 
 pub use ::sandbox::{HostMount, Summary};
+pub use ::store::Page;
+
+fn unbuilt() -> model::Failure {
+    model::Failure::new(model::Code::Internal, "this is not built yet")
+}

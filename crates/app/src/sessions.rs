@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use model::{Code, EgressRule, Failure, Limits, Money, PROMPT_BYTES_MAX, SessionId, TurnEvent, TurnId};
+use model::{Code, EgressRule, Failure, Limits, Money, PROMPT_BYTES_MAX, QuestionId, SessionId, Timestamp, TurnEvent, TurnId};
 use sandbox::{HostMount, Sandbox, TarStream};
 use serde::{Deserialize, Serialize};
 use store::{NewSession, NewTurn, SessionRow, StoreError};
@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::follow::Follow;
 use crate::live::{Live, lock};
-use crate::{App, ImageRef, MountNote, ProgramSource, SessionSpec, Tape};
+use crate::{App, Caller, ImageRef, MountForm, MountNote, Parent, ProgramSource, SessionSpec, Tape};
 
 /// The sessions in memory, by identity.
 #[derive(Default)]
@@ -22,45 +22,102 @@ pub(crate) struct Sessions {
     live: Mutex<HashMap<SessionId, Arc<Live>>>,
 }
 
-/// The sessions of an [`App`].
+/// The sessions of an [`App`], as one caller sees them.
 pub struct SessionsOf<'a> {
     pub(crate) app: &'a App,
+    pub(crate) caller: Caller,
 }
 
 /// A session to make.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct SessionForm {
-    /// The engine; the configured one when left out.
-    #[serde(default)]
+    /// Who it is with; `default` when left out.
+    pub agent: Option<String>,
+    /// The engine; the agent's, else the configured one when left out.
     pub engine: Option<String>,
     /// Where a program lies inside that the user brought; for engines by path.
-    #[serde(default)]
     pub program: Option<String>,
     /// The model.
-    #[serde(default)]
     pub model: Option<String>,
-    /// What its sandbox may use.
-    pub limits: Limits,
-    /// The root file system.
-    pub image: ImageRef,
+    /// The env that it works in; a private tree when left out.
+    pub env: Option<String>,
+    /// A directory of its own below /home/sandbox to work in, made when missing.
+    pub subdir: Option<String>,
+    /// Whether no other session of the env may work while a turn of this one runs.
+    pub exclusive: bool,
+    /// For people.
+    pub title: Option<String>,
+    /// The user's own words, for finding it again.
+    pub labels: BTreeMap<String, String>,
+    /// From 0 to 9; a higher one goes first. 5 when left out.
+    pub priority: Option<u8>,
+    /// What its sandbox may use; the agent's, else the configured limits when left out.
+    pub limits: Option<Limits>,
+    /// The root file system; the machine's own /usr when left out.
+    pub image: Option<ImageRef>,
+    /// Where turns begin: `/workspace`, or `/home/sandbox` when left out.
+    pub workdir: Option<String>,
     /// Variables for the engine.
-    #[serde(default)]
-    pub env: Vec<(String, String)>,
+    pub variables: Vec<(String, String)>,
     /// Hosts that may be reached.
-    #[serde(default)]
     pub egress: Vec<EgressRule>,
     /// The most that it may cost.
-    #[serde(default)]
     pub budget: Option<Money>,
     /// Recording or replay.
-    #[serde(default)]
     pub tape: Tape,
     /// Whether work is cancelled when nobody is attached.
-    #[serde(default)]
     pub foreground: bool,
-    /// Host directories; the descriptors come beside the form.
-    #[serde(default)]
-    pub mounts: Vec<MountNote>,
+    /// Host directories by name, below the configured roots.
+    pub mounts: Vec<MountForm>,
+    /// Host directories whose descriptors come beside the form.
+    pub opened: Vec<MountNote>,
+}
+
+/// What changes in a session.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SessionPatch {
+    /// For people.
+    pub title: Option<String>,
+    /// The user's own words; they replace those before.
+    pub labels: Option<BTreeMap<String, String>>,
+    /// An archived session keeps its files and takes no turns.
+    pub archived: Option<bool>,
+}
+
+/// Which sessions to list.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SessionQuery {
+    /// Those in this env.
+    pub env: Option<String>,
+    /// Those with this agent.
+    pub agent: Option<String>,
+    /// Those with this label: `KEY=VALUE`.
+    pub label: Option<String>,
+    /// Archived ones, or the others when left out.
+    pub archived: bool,
+    /// The cursor of an earlier page.
+    pub after: Option<String>,
+    /// Entries in a page; 50 when left out.
+    pub limit: Option<usize>,
+}
+
+/// Where a session stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SessionState {
+    /// Nothing is asked of it.
+    Idle,
+    /// A turn waits for a place.
+    Queued,
+    /// A turn runs.
+    Running,
+    /// A turn waits for a person.
+    Waiting,
+    /// It keeps its files and takes no turns.
+    Archived,
 }
 
 /// A session as it is shown.
@@ -68,6 +125,10 @@ pub struct SessionForm {
 pub struct SessionView {
     /// Its identity.
     pub id: SessionId,
+    /// For people; may be empty.
+    pub title: String,
+    /// Who it is with.
+    pub agent: String,
     /// The engine.
     pub engine: String,
     /// The model; empty for the engine's own choice.
@@ -76,12 +137,76 @@ pub struct SessionView {
     pub provider: String,
     /// Whether the rehearsal answers because there is no key.
     pub is_fallback: bool,
-    /// Its host directories.
+    /// The env that it works in.
+    pub env: Option<String>,
+    /// The user's own words.
+    pub labels: BTreeMap<String, String>,
+    /// Where it stands.
+    pub state: SessionState,
+    /// Host directories whose descriptors its owner hands over.
     pub mounts: Vec<MountNote>,
+    /// Where turns begin.
+    pub workdir: String,
     /// Turns so far.
     pub turns: u64,
+    /// The turn whose end is the present state; 0 at the beginning.
+    pub head: u64,
     /// The number of its last event.
     pub last_seq: u64,
+    /// Where it was forked from.
+    pub parent: Option<Parent>,
+    /// What a person is asked just now.
+    pub questions: Vec<QuestionView>,
+    /// When it was made.
+    pub created: Timestamp,
+    /// When something last happened in it.
+    pub updated: Timestamp,
+}
+
+/// Something that a person is asked.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct QuestionView {
+    /// What an answer must name.
+    pub id: QuestionId,
+    /// The question.
+    pub text: String,
+    /// Answers that are offered; empty for any text.
+    pub options: Vec<String>,
+    /// When it was asked.
+    pub asked: Timestamp,
+}
+
+/// A turn to ask.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MessageForm {
+    /// What is asked.
+    pub text: String,
+    /// Files that are put into the working directory first.
+    pub files: Vec<MessageFile>,
+    /// From 0 to 9; the session's when left out.
+    pub priority: Option<u8>,
+}
+
+/// A file that comes with a message: `upload/<name>` of the working directory.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MessageFile {
+    /// A plain name.
+    pub name: String,
+    /// Its bytes, in base64.
+    pub data: String,
+}
+
+/// An answer to a question.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AnswerForm {
+    /// Which question; the only open one when left out.
+    #[serde(default)]
+    pub question: Option<QuestionId>,
+    /// The answer.
+    pub text: String,
 }
 
 /// Sessions in memory at once; each holds a runner and perhaps a sandbox.
@@ -106,14 +231,14 @@ impl SessionsOf<'_> {
             program,
             model: chosen.model,
             provider: chosen.provider,
-            limits: form.limits,
-            image: form.image,
-            env: form.env,
+            limits: form.limits.unwrap_or(settings.limits),
+            image: form.image.unwrap_or(ImageRef::Host { usr_local: false }),
+            env: form.variables,
             egress: form.egress,
             budget: form.budget.or(settings.budget),
             tape: form.tape,
             foreground: form.foreground,
-            mounts: form.mounts,
+            mounts: form.opened,
         };
         let id = self.make(spec, mounts).await?;
         self.view(&id, chosen.is_fallback).await
@@ -147,7 +272,8 @@ impl SessionsOf<'_> {
     ///
     /// # Errors
     /// The prompt is malformed, there is no such session, or its inbox is full.
-    pub async fn message(&self, id: &str, text: String, key: Option<String>) -> Result<TurnId, Failure> {
+    pub async fn message(&self, id: &str, form: MessageForm, key: Option<String>) -> Result<TurnId, Failure> {
+        let text = form.text;
         check_prompt(&text)?;
         let id = parse(id)?;
         let live = self.app.bring(&id, None, None).await?;
@@ -163,6 +289,39 @@ impl SessionsOf<'_> {
         model::crash::point("turn:accepted");
         live.wake.notify_one();
         Ok(accepted.turn)
+    }
+
+    /// A page of sessions, the youngest first.
+    ///
+    /// # Errors
+    /// The cursor or a filter is malformed.
+    pub async fn list(&self, _query: SessionQuery) -> Result<store::Page<SessionView>, Failure> {
+        let _ = &self.caller;
+        Err(crate::unbuilt())
+    }
+
+    /// Changes title or labels, or archives: an archived session keeps its files and loses its sandbox.
+    ///
+    /// # Errors
+    /// There is none of this identity, or a turn is not over.
+    pub async fn update(&self, _id: &str, _patch: SessionPatch) -> Result<SessionView, Failure> {
+        Err(crate::unbuilt())
+    }
+
+    /// Answers what a turn asks.
+    ///
+    /// # Errors
+    /// Nothing is asked, it was answered already, or the answer is none of those offered.
+    pub async fn answer(&self, _id: &str, _form: AnswerForm) -> Result<(), Failure> {
+        Err(crate::unbuilt())
+    }
+
+    /// Asks while a turn runs: it is taken up before all that waits. Refused when nothing runs.
+    ///
+    /// # Errors
+    /// Nothing runs (`NOT_FOUND`), the text is malformed, or the inbox is full (`BUSY`).
+    pub async fn inject(&self, _id: &str, _text: String) -> Result<TurnId, Failure> {
+        Err(crate::unbuilt())
     }
 
     /// A page of the log.
@@ -316,13 +475,24 @@ impl SessionsOf<'_> {
         let spec = read_spec(&row)?;
         Ok(SessionView {
             id: row.id,
+            title: String::new(),
+            agent: crate::DEFAULT_AGENT.to_owned(),
             engine: row.engine,
             model: row.model,
             provider: row.provider,
             is_fallback,
+            env: None,
+            labels: row.labels,
+            state: SessionState::Idle,
             mounts: spec.mounts,
+            workdir: "/workspace".to_owned(),
             turns: row.turns,
+            head: row.turns,
             last_seq: row.last_seq,
+            parent: None,
+            questions: Vec::new(),
+            created: row.created,
+            updated: row.updated,
         })
     }
 }

@@ -186,7 +186,8 @@ impl Running<'_> {
             home: HOME,
             program: &program,
             memory_bytes: live.spec.limits.memory_bytes,
-            instructions: None,
+            has_instructions: false,
+            live: false,
         };
         let (model, mut launch) = (plan.model.unwrap_or_default().to_owned(), engine.plan(&plan)?);
         let input = launch.stdin.take();

@@ -48,6 +48,7 @@ fn settings(config: &Config, path: &str) -> Result<Settings, Failure> {
         registry: registry(config.engines.registry.clone(), path.to_owned()),
         sandbox_idle: config.idle_sandbox().map_err(wrong)?,
         budget: config.run_budget().map_err(wrong)?,
+        ..Settings::default()
     })
 }
 

@@ -40,7 +40,7 @@ struct Create {
 }
 
 async fn create(State(api): State<Api>, Json(create): Json<Create>) -> Result<Response, Problem> {
-    let mounts = super::sandboxes::mounts(&api.tickets, create.ticket.as_deref(), &create.form.mounts)?;
+    let mounts = super::sandboxes::mounts(&api.tickets, create.ticket.as_deref(), &create.form.opened)?;
     let made = api.app.sessions().create(create.form, mounts).await?;
     Ok((StatusCode::CREATED, Json(made)).into_response())
 }
@@ -67,12 +67,6 @@ struct Resume {
     ticket: Option<String>,
 }
 
-#[derive(serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Message {
-    text: String,
-}
-
 /// The longest idempotency key.
 const IDEMPOTENCY_KEY_BYTES_MAX: usize = 128;
 
@@ -80,14 +74,14 @@ async fn message(
     State(api): State<Api>,
     Path(id): Path<String>,
     headers: HeaderMap,
-    Json(form): Json<Message>,
+    Json(form): Json<app::MessageForm>,
 ) -> Result<Response, Problem> {
     let key = match headers.get("idempotency-key").map(|v| v.to_str()) {
         None => None,
         Some(Ok(key)) if !key.is_empty() && key.len() <= IDEMPOTENCY_KEY_BYTES_MAX => Some(key.to_owned()),
         Some(_) => return Err(model::Failure::new(model::Code::Usage, "the idempotency key is not 1 to 128 characters of ASCII").into()),
     };
-    let turn = api.app.sessions().message(&id, form.text, key).await?;
+    let turn = api.app.sessions().message(&id, form, key).await?;
     Ok((StatusCode::ACCEPTED, Json(json!({ "turn": turn }))).into_response())
 }
 

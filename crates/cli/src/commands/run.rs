@@ -100,9 +100,10 @@ impl Work<'_> {
             engine,
             program,
             model: self.flags.model.clone(),
-            limits,
-            image: sandbox::image_ref(places.image),
-            env: places.env,
+            limits: Some(limits),
+            image: Some(sandbox::image_ref(places.image)),
+            variables: places.env,
+            workdir: Some("/workspace".to_owned()),
             egress: places.allow,
             budget: budget.map_err(|e| Failure::new(Code::Usage, e.to_string()).field("--budget-usd"))?,
             tape: match (&self.flags.record, &self.flags.replay) {
@@ -111,7 +112,8 @@ impl Work<'_> {
                 _ => Tape::Off,
             },
             foreground: true,
-            mounts: notes,
+            opened: notes,
+            ..SessionForm::default()
         };
         // Whether or not a daemon that died over it made the session, nobody has asked anything of that one.
         let (session, ticket) = again(|| self.make(&form, &fds)).await?;
