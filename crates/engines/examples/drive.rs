@@ -40,7 +40,8 @@ fn main() -> Result<ExitCode, AnyError> {
         home,
         program: &program,
         memory_bytes: 2 << 30,
-        instructions: option("--instructions"),
+        has_instructions: option("--instructions").is_some(),
+        live: false,
     })?;
     run(&*engine, &launch, workdir, option("--raw"))
 }

@@ -1,10 +1,10 @@
 //! Claude Code: one native program; the prompt on standard input; a stream of JSON lines.
 
 use model::{Code, EventKind, Failure, Usage};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::classify;
-use crate::engine::base_launch;
+use crate::engine::{base_launch, check_prompt, json_line};
 use crate::parse::{Tally, clip, flatten, str_at, text_event, thinking_event, tool_call, tool_result, u64_at};
 use crate::{Carried, End, Engine, Exit, Launch, MESSAGE_BYTES_MAX, PLACEHOLDER_KEY, Parsed, Parser, Plan, Recipe, Wire};
 
@@ -42,8 +42,7 @@ impl Engine for ClaudeCode {
                 "DISABLE_AUTOUPDATER",
                 "DISABLE_TELEMETRY",
                 "DISABLE_ERROR_REPORTING",
-            ])
-            .instructions(format!("{}/.claude/CLAUDE.md", plan.home), plan.instructions);
+            ]);
         launch.argv = plan.program.argv(&[]);
         launch.argv.extend(["-p", "--output-format", "stream-json", "--verbose", "--dangerously-skip-permissions"].map(str::to_owned));
         for (flag, value) in [("--model", plan.model), ("--resume", plan.resume)] {
@@ -51,10 +50,28 @@ impl Engine for ClaudeCode {
                 launch.argv.extend([flag.to_owned(), value.to_owned()]);
             }
         }
-        // A prompt is for the model. With a slash in front it would be a command to the program instead.
-        let guard = if plan.prompt.starts_with('/') { " " } else { "" };
-        launch.stdin = Some(format!("{guard}{}", plan.prompt).into_bytes());
+        if plan.live {
+            launch.argv.extend(["--input-format", "stream-json"].map(str::to_owned));
+            launch.stdin = Some(self.input(plan.prompt)?);
+            launch.stdin_open = true;
+        } else {
+            launch.stdin = Some(guarded(plan.prompt).into_bytes());
+        }
         Ok(launch)
+    }
+
+    fn live(&self) -> bool {
+        true
+    }
+
+    fn input(&self, prompt: &str) -> Result<Vec<u8>, Failure> {
+        check_prompt(self.name(), prompt, PROMPT_BYTES_MAX)?;
+        let content = json!([{ "type": "text", "text": guarded(prompt) }]);
+        Ok(json_line(&json!({ "type": "user", "message": { "role": "user", "content": content } })))
+    }
+
+    fn instructions_path(&self, home: &str) -> Option<String> {
+        Some(format!("{home}/.claude/CLAUDE.md"))
     }
 
     fn parser(&self, carried: Carried) -> Box<dyn Parser> {
@@ -68,6 +85,12 @@ impl Engine for ClaudeCode {
     fn default_model(&self, wire: Wire) -> Option<&'static str> {
         crate::default_model(wire)
     }
+}
+
+/// A prompt is for the model. With a slash in front it would be a command to the program instead.
+fn guarded(prompt: &str) -> String {
+    let guard = if prompt.starts_with('/') { " " } else { "" };
+    format!("{guard}{prompt}")
 }
 
 struct Stream {
@@ -88,6 +111,10 @@ impl Parser for Stream {
             _ => (),
         }
         out
+    }
+
+    fn is_over(&self) -> bool {
+        self.tally.done
     }
 
     fn finish(&mut self, exit: Exit, stderr_tail: &str) -> End {

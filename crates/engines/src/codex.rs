@@ -30,9 +30,7 @@ impl Engine for Codex {
 
     fn plan(&self, plan: &Plan<'_>) -> Result<Launch, Failure> {
         plan.check(self, PROMPT_BYTES_MAX)?;
-        let mut launch = base_launch(plan)
-            .env([(KEY_VARIABLE, PLACEHOLDER_KEY.to_owned())])
-            .instructions(format!("{}/.codex/AGENTS.md", plan.home), plan.instructions);
+        let mut launch = base_launch(plan).env([(KEY_VARIABLE, PLACEHOLDER_KEY.to_owned())]);
         launch.argv = plan.program.argv(&[]);
         launch.argv.extend(["exec", "--json", "--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox"].map(str::to_owned));
         for setting in settings(plan) {
@@ -51,6 +49,10 @@ impl Engine for Codex {
 
     fn parser(&self, carried: Carried) -> Box<dyn Parser> {
         Box::new(Items { tally: Tally::new(carried), last_error: None })
+    }
+
+    fn instructions_path(&self, home: &str) -> Option<String> {
+        Some(format!("{home}/.codex/AGENTS.md"))
     }
 
     fn recipe(&self) -> Option<Recipe> {

@@ -71,8 +71,11 @@ pub struct Plan<'a> {
     pub program: &'a ProgramPath,
     /// The memory limit of the sandbox, in bytes; programs that collect garbage are told of it.
     pub memory_bytes: u64,
-    /// Standing instructions, written as the engine's own file.
-    pub instructions: Option<&'a str>,
+    /// Whether the host shows standing instructions, read-only, at [`Engine::instructions_path`].
+    pub has_instructions: bool,
+    /// Whether the process shall stay for further turns; only where [`Engine::live`] says that it can. The output is then
+    /// read until [`Parser::is_over`], and standard input stays open.
+    pub live: bool,
 }
 
 /// A file to put into the sandbox before the start.
@@ -97,7 +100,7 @@ pub struct Launch {
     pub files: Vec<File>,
     /// What to write to standard input. With `None` it is closed at once.
     pub stdin: Option<Vec<u8>>,
-    /// Whether standard input stays open after `stdin` was written.
+    /// Whether standard input stays open after `stdin` was written: for further turns and answers.
     pub stdin_open: bool,
 }
 
@@ -112,8 +115,29 @@ pub trait Engine: Send + Sync {
     /// # Errors
     /// `PROMPT_INVALID` when the prompt cannot be given to this engine, `USAGE` when another value of the plan cannot.
     fn plan(&self, plan: &Plan<'_>) -> Result<Launch, Failure>;
-    /// A reader of one turn's output. `carried` is [`crate::End::carried`] of the session's turn before.
+    /// A reader of one turn's output. `carried` is [`crate::End::carried`] of the session's turn before, whether that
+    /// turn was one of the same process or not.
     fn parser(&self, carried: Carried) -> Box<dyn Parser>;
+    /// Whether one process can take several turns, one after the other.
+    fn live(&self) -> bool {
+        false
+    }
+    /// What to write to the standard input of a live process to ask for a further turn.
+    ///
+    /// # Errors
+    /// `PROMPT_INVALID` when the prompt cannot be given to this engine, `USAGE` when its process takes one turn only.
+    fn input(&self, _prompt: &str) -> Result<Vec<u8>, Failure> {
+        Err(one_turn_only(self.name()))
+    }
+    /// What to write to the standard input of a live process to answer [`crate::Parsed::Question`] of this identity.
+    /// Empty where the engine asks no questions.
+    fn answer(&self, _question: &str, _text: &str) -> Vec<u8> {
+        Vec::new()
+    }
+    /// Where the engine reads standing instructions, absolute inside; `None` when it has no such place.
+    fn instructions_path(&self, _home: &str) -> Option<String> {
+        None
+    }
     /// How a pinned version is installed; `None` when there is nothing to install.
     fn recipe(&self) -> Option<Recipe> {
         None
@@ -140,6 +164,9 @@ impl Plan<'_> {
                 return Err(usage(field, format!("the {field} of the engine is not an absolute path")));
             }
         }
+        if self.live && !engine.live() {
+            return Err(one_turn_only(engine.name()));
+        }
         if !engine.wires().is_empty() && !engine.wires().contains(&self.wire) {
             return Err(usage("engine", format!("the engine {} cannot speak {:?}", engine.name(), self.wire)));
         }
@@ -147,11 +174,16 @@ impl Plan<'_> {
     }
 }
 
+fn one_turn_only(engine: &str) -> Failure {
+    usage("engine", format!("a process of the engine {engine} takes one turn only"))
+}
+
 fn usage(field: &str, message: String) -> Failure {
     Failure::new(model::Code::Usage, message).field(field)
 }
 
-fn check_prompt(engine: &str, prompt: &str, max: usize) -> Result<(), Failure> {
+/// Checks that a prompt is one, and that it is at most `max` bytes.
+pub(crate) fn check_prompt(engine: &str, prompt: &str, max: usize) -> Result<(), Failure> {
     let refuse = |message: String| Err(Failure::new(model::Code::PromptInvalid, message).field("prompt"));
     if prompt.trim().is_empty() {
         return refuse("the prompt is empty".to_owned());
@@ -176,6 +208,13 @@ fn check_word(field: &str, word: Option<&str>) -> Result<(), Failure> {
         return Err(usage(field, format!("the {field} is not a plain name of at most {WORD_BYTES_MAX} characters")));
     }
     Ok(())
+}
+
+/// A value as a line of its own.
+pub(crate) fn json_line(value: &serde_json::Value) -> Vec<u8> {
+    let mut line = value.to_string().into_bytes();
+    line.push(b'\n');
+    line
 }
 
 /// Where programs are looked for inside.
@@ -231,13 +270,5 @@ impl Launch {
     pub(crate) fn file(mut self, path: String, bytes: impl Into<Vec<u8>>) -> Self {
         self.files.push(File { path, bytes: bytes.into(), mode: 0o600 });
         self
-    }
-
-    /// Adds a file of standing instructions, where there are any.
-    pub(crate) fn instructions(self, path: String, text: Option<&str>) -> Self {
-        match text {
-            Some(text) => self.file(path, text),
-            None => self,
-        }
     }
 }

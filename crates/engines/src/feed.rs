@@ -79,12 +79,26 @@ impl Feed {
         (out, end)
     }
 
+    /// Whether the turn is over although the process may live on; see [`Parser::is_over`].
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.parser.is_over()
+    }
+
+    /// The end of a turn of a process that goes on, once it [`Feed::is_over`].
+    #[must_use]
+    pub fn finish_live(self) -> (Vec<Parsed>, End) {
+        // What stands after the turn's last line is no part of it.
+        let quiet = Self { held: Vec::new(), dropped: 0, ..self };
+        quiet.finish(Exit { code: Some(0), signal: None }, "")
+    }
+
     fn line(&mut self, out: &mut Vec<Parsed>) {
         if self.dropped > 0 {
             let bytes = self.held.len() as u64 + self.dropped;
             let text = format!("a line of {bytes} bytes was passed over: the limit is {LINE_BYTES_MAX}");
             out.push(Parsed::Event(EventKind::Notice { text }));
-        } else {
+        } else if !self.parser.is_over() {
             let line = String::from_utf8_lossy(&self.held);
             out.extend(self.parser.line(line.strip_suffix('\r').unwrap_or(&line)));
         }

@@ -35,8 +35,7 @@ impl Engine for Gemini {
                 ("GEMINI_CLI_TRUST_WORKSPACE", "true".to_owned()),
                 ("GEMINI_CLI_NO_RELAUNCH", "true".to_owned()),
             ])
-            .file(settings, config(model).to_string())
-            .instructions(format!("{}/.gemini/GEMINI.md", plan.home), plan.instructions);
+            .file(settings, config(model).to_string());
         let heap = launch.env.iter().find(|(key, _)| key == "NODE_OPTIONS").map(|(_, value)| value.clone());
         launch.argv = plan.program.argv(&heap.into_iter().collect::<Vec<_>>());
         launch.argv.extend(["--output-format", "stream-json", "--approval-mode", "yolo", "-m"].map(str::to_owned));
@@ -50,6 +49,10 @@ impl Engine for Gemini {
 
     fn parser(&self, carried: Carried) -> Box<dyn Parser> {
         Box::new(Lines { tally: Tally::new(carried), text: String::new(), warning: String::new() })
+    }
+
+    fn instructions_path(&self, home: &str) -> Option<String> {
+        Some(format!("{home}/.gemini/GEMINI.md"))
     }
 
     fn recipe(&self) -> Option<Recipe> {

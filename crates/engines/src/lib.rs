@@ -7,6 +7,9 @@
 //! The usual call: [`find`] an engine, [`Engine::plan`] the turn, run it, push its output through a [`Feed`] and
 //! [`Feed::finish`] it with the exit status. [`Engine::recipe`] says how a pinned version is installed.
 //!
+//! An engine that is [`Engine::live`] can take several turns in one process: plan the first with [`Plan::live`], push its
+//! output until [`Feed::is_over`], [`Feed::finish_live`] it, and write [`Engine::input`] for the next one.
+//!
 //! Every byte of an engine's output is hostile. Lines that are not understood are passed over, never an error; long
 //! lines, long texts and floods are cut at [`LINE_BYTES_MAX`], [`TEXT_BYTES_MAX`], [`OUTPUT_BYTES_MAX`] and the limits
 //! beside them, each with a notice. No engine is ever given a credential: it holds [`PLACEHOLDER_KEY`], which means
@@ -28,7 +31,10 @@ mod tree;
 pub use custom::{Custom, CustomError};
 pub use engine::{Engine, File, Launch, PLACEHOLDER_KEY, Plan, ProgramPath, Wire};
 pub use feed::{Feed, LINE_BYTES_MAX, OUTPUT_BYTES_MAX};
-pub use parse::{Carried, End, Exit, MESSAGE_BYTES_MAX, Parsed, Parser, TEXT_BYTES_MAX, TOOL_INPUT_BYTES_MAX, TOOL_OUTPUT_BYTES_MAX};
+pub use parse::{
+    Carried, End, Exit, MESSAGE_BYTES_MAX, OPTIONS_MAX, Parsed, Parser, QUESTION_BYTES_MAX, QUESTION_ID_BYTES_MAX, TEXT_BYTES_MAX,
+    TOOL_INPUT_BYTES_MAX, TOOL_OUTPUT_BYTES_MAX,
+};
 pub use recipe::{Fetch, Package, Recipe, RecipeError};
 pub use tree::{Entry, EntryKind, TreeHasher};
 

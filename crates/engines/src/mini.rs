@@ -3,14 +3,15 @@
 //! Its lines are JSON objects with a field `type`:
 //! `session {id, model}`, `text {text}`, `thinking {text}`, `tool_call {id, name, input}`,
 //! `tool_result {id, output, is_error}`, `notice {text}`, `retry {status, message, attempt, wait_ms}`,
-//! `error {status, message}` and at the end `result {text, turns, usage}`. An `error` ends the turn.
+//! `question {id, text, options}`, `error {status, message}` and at the end `result {text, turns, usage}`. An `error`
+//! ends the turn. A live process takes `user {text}` and `answer {id, text}` as lines on its standard input.
 
 use model::{EventKind, Failure, Usage};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::classify;
-use crate::engine::base_launch;
-use crate::parse::{Tally, clip, notice, str_at, text_event, thinking_event, tool_call, tool_result, u64_at};
+use crate::engine::{base_launch, check_prompt, json_line};
+use crate::parse::{Tally, clip, notice, question, str_at, text_event, thinking_event, tool_call, tool_result, u64_at};
 use crate::{Carried, End, Engine, Exit, Launch, MESSAGE_BYTES_MAX, Parsed, Parser, Plan, Wire};
 
 /// The longest prompt, in bytes.
@@ -30,8 +31,7 @@ impl Engine for Mini {
     fn plan(&self, plan: &Plan<'_>) -> Result<Launch, Failure> {
         plan.check(self, PROMPT_BYTES_MAX)?;
         let state = format!("{}/.lazaret/mini", plan.home);
-        let instructions = format!("{state}/AGENTS.md");
-        let mut launch = base_launch(plan).instructions(instructions.clone(), plan.instructions);
+        let mut launch = base_launch(plan);
         launch.argv = plan.program.argv(&[]);
         let wire = if plan.wire == Wire::OpenAiChat { "openai" } else { "anthropic" };
         let base = plan.gateway("");
@@ -42,15 +42,36 @@ impl Engine for Mini {
         if let Some(session) = plan.resume {
             launch.argv.extend(["--resume".to_owned(), session.to_owned()]);
         }
-        if plan.instructions.is_some() {
+        if let Some(instructions) = self.instructions_path(plan.home).filter(|_| plan.has_instructions) {
             launch.argv.extend(["--instructions".to_owned(), instructions]);
         }
-        launch.stdin = Some(plan.prompt.as_bytes().to_vec());
+        launch.stdin = Some(if plan.live { self.input(plan.prompt)? } else { plan.prompt.as_bytes().to_vec() });
+        if plan.live {
+            launch.argv.push("--stream".to_owned());
+            launch.stdin_open = true;
+        }
         Ok(launch)
     }
 
+    fn live(&self) -> bool {
+        true
+    }
+
+    fn input(&self, prompt: &str) -> Result<Vec<u8>, Failure> {
+        check_prompt(self.name(), prompt, PROMPT_BYTES_MAX)?;
+        Ok(json_line(&json!({ "type": "user", "text": prompt })))
+    }
+
+    fn answer(&self, question: &str, text: &str) -> Vec<u8> {
+        json_line(&json!({ "type": "answer", "id": question, "text": text }))
+    }
+
+    fn instructions_path(&self, home: &str) -> Option<String> {
+        Some(format!("{home}/.lazaret/mini/AGENTS.md"))
+    }
+
     fn parser(&self, carried: Carried) -> Box<dyn Parser> {
-        Box::new(Lines { tally: Tally::new(carried) })
+        Box::new(Lines { tally: Tally::new(carried), is_over: false })
     }
 
     fn default_model(&self, wire: Wire) -> Option<&'static str> {
@@ -60,6 +81,7 @@ impl Engine for Mini {
 
 struct Lines {
     tally: Tally,
+    is_over: bool,
 }
 
 impl Parser for Lines {
@@ -80,14 +102,22 @@ impl Parser for Lines {
                 tool_result(id, str_at(&value, "/output"), is_error, &mut out);
             }
             "notice" => notice(str_at(&value, "/text"), &mut out),
+            "question" => {
+                let options = value.get("options").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+                question(id, str_at(&value, "/text"), options, &mut out);
+            }
             "retry" => {
                 let message = str_at(&value, "/message");
                 let code = classify::code_of(status, message);
                 let message = clip(message, MESSAGE_BYTES_MAX);
                 out.push(Parsed::Event(EventKind::Error { code, message, retriable: true }));
             }
-            "error" => self.tally.error(status, str_at(&value, "/message")),
+            "error" => {
+                self.is_over = true;
+                self.tally.error(status, str_at(&value, "/message"));
+            }
             "result" => {
+                self.is_over = true;
                 self.tally.done = true;
                 self.tally.set_text(str_at(&value, "/text"));
                 self.tally.usage = usage(&value);
@@ -95,6 +125,10 @@ impl Parser for Lines {
             _ => (),
         }
         out
+    }
+
+    fn is_over(&self) -> bool {
+        self.is_over
     }
 
     fn finish(&mut self, exit: Exit, stderr_tail: &str) -> End {

@@ -43,8 +43,7 @@ impl Engine for OpenCode {
             .on(QUIET)
             .file(config, settings(plan, model).to_string())
             .file(format!("{}/.config/opencode/node_modules/.lazaret", plan.home), "")
-            .file(format!("{}/.config/opencode/package-lock.json", plan.home), NOTHING_TO_INSTALL)
-            .instructions(format!("{}/.config/opencode/AGENTS.md", plan.home), plan.instructions);
+            .file(format!("{}/.config/opencode/package-lock.json", plan.home), NOTHING_TO_INSTALL);
         launch.argv = plan.program.argv(&[]);
         launch.argv.extend(["run", "--format", "json", "--auto", "--thinking", "-m"].map(str::to_owned));
         launch.argv.push(format!("{PROVIDER}/{model}"));
@@ -59,6 +58,10 @@ impl Engine for OpenCode {
 
     fn parser(&self, carried: Carried) -> Box<dyn Parser> {
         Box::new(Parts { tally: Tally::new(carried), aimless: 0 })
+    }
+
+    fn instructions_path(&self, home: &str) -> Option<String> {
+        Some(format!("{home}/.config/opencode/AGENTS.md"))
     }
 
     fn recipe(&self) -> Option<Recipe> {

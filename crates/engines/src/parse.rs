@@ -14,6 +14,12 @@ pub const TOOL_OUTPUT_BYTES_MAX: usize = 64 << 10;
 pub const TOOL_INPUT_BYTES_MAX: usize = 256 << 10;
 /// The longest message of an error, in bytes.
 pub const MESSAGE_BYTES_MAX: usize = 2 << 10;
+/// The longest question to a person, and the longest answer that is offered, in bytes.
+pub const QUESTION_BYTES_MAX: usize = 16 << 10;
+/// The most answers that are offered to a question.
+pub const OPTIONS_MAX: usize = 16;
+/// The longest identity of a question, in bytes. It may hold what the engine wants to hear again with the answer.
+pub const QUESTION_ID_BYTES_MAX: usize = 64 << 10;
 /// The longest identity or name that an engine can give to something, in bytes.
 pub(crate) const NAME_BYTES_MAX: usize = 256;
 
@@ -24,6 +30,17 @@ pub enum Parsed {
     Event(EventKind),
     /// The engine's own identity of the session, for [`crate::Plan::resume`] later. Plain and bounded.
     SessionId(String),
+    /// The engine asks a person and waits for [`crate::Engine::answer`] on its standard input.
+    Question {
+        /// The engine's own identity of the question, at most [`QUESTION_ID_BYTES_MAX`]; opaque.
+        id: String,
+        /// The question, at most [`QUESTION_BYTES_MAX`].
+        text: String,
+        /// Answers that are offered, at most [`OPTIONS_MAX`]; empty for any text.
+        options: Vec<String>,
+    },
+    /// The engine wants a word from its host, not from a person: these bytes are to be written to its standard input.
+    Reply(Vec<u8>),
 }
 
 /// How the engine's process ended.
@@ -69,6 +86,11 @@ pub trait Parser: Send {
     fn line(&mut self, line: &str) -> Vec<Parsed>;
     /// Whether the engine goes round in circles and will not end by itself; the caller should end it.
     fn is_stuck(&self) -> bool {
+        false
+    }
+    /// Whether the engine said that the turn is over although its process may live on. What it prints after that belongs
+    /// to no turn. Only a process that was started with [`crate::Plan::live`] goes on after it.
+    fn is_over(&self) -> bool {
         false
     }
     /// The end of the turn. `stderr_tail` is the last of what the engine wrote to standard error.
@@ -244,6 +266,15 @@ pub(crate) fn tool_call(id: &str, name: &str, input: &Value, out: &mut Vec<Parse
 pub(crate) fn tool_result(id: &str, output: &str, is_error: bool, out: &mut Vec<Parsed>) {
     let output = cut("a tool output", output, TOOL_OUTPUT_BYTES_MAX, out);
     out.push(Parsed::Event(EventKind::ToolResult { id: clip(id, NAME_BYTES_MAX), output, is_error }));
+}
+
+/// A question to a person, within its limits. One without an identity or a text cannot be asked.
+pub(crate) fn question<'a>(id: &str, text: &str, options: impl Iterator<Item = &'a str>, out: &mut Vec<Parsed>) {
+    if id.is_empty() || id.len() > QUESTION_ID_BYTES_MAX || text.trim().is_empty() {
+        return;
+    }
+    let options = options.filter(|o| !o.is_empty()).take(OPTIONS_MAX).map(|o| clip(o, QUESTION_BYTES_MAX)).collect();
+    out.push(Parsed::Question { id: id.to_owned(), text: clip(text, QUESTION_BYTES_MAX), options });
 }
 
 /// A notice, within the limit of a message.

@@ -2,7 +2,7 @@
 
 use std::mem::discriminant;
 
-use engines::{Carried, End, Engine, Exit, Feed, MESSAGE_BYTES_MAX, Parsed, TEXT_BYTES_MAX, TOOL_OUTPUT_BYTES_MAX};
+use engines::{Carried, End, Engine, Exit, Feed, MESSAGE_BYTES_MAX, OPTIONS_MAX, Parsed, QUESTION_BYTES_MAX, QUESTION_ID_BYTES_MAX, TEXT_BYTES_MAX, TOOL_OUTPUT_BYTES_MAX};
 use model::{EventKind, Outcome};
 
 use super::{Target, hash};
@@ -104,6 +104,11 @@ fn check(parsed: &Parsed) -> Option<std::mem::Discriminant<EventKind>> {
             check_session(id);
             None
         }
+        Parsed::Question { id, text, options } => {
+            assert!(id.len() <= QUESTION_ID_BYTES_MAX && text.len() <= QUESTION_BYTES_MAX && options.len() <= OPTIONS_MAX);
+            None
+        }
+        Parsed::Reply(_) => None,
     }
 }
 

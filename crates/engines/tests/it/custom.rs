@@ -31,7 +31,8 @@ fn plan<'a>(program: &'a ProgramPath, prompt: &'a str) -> Plan<'a> {
         home: "/home/sandbox",
         program,
         memory_bytes: 1 << 30,
-        instructions: None,
+        has_instructions: false,
+        live: false,
     }
 }
 

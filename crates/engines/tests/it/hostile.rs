@@ -15,6 +15,12 @@ fn check(parsed: &[engines::Parsed], end: Option<&engines::End>) {
             engines::Parsed::SessionId(id) => {
                 assert!(!id.is_empty() && id.len() <= 256 && !id.starts_with('-') && !id.contains("..") && !id.contains('/'), "{id:?}");
             }
+            engines::Parsed::Question { id, text, options } => {
+                assert!(!id.is_empty() && id.len() <= engines::QUESTION_ID_BYTES_MAX);
+                assert!(!text.is_empty() && text.len() <= engines::QUESTION_BYTES_MAX && options.len() <= engines::OPTIONS_MAX);
+                assert!(options.iter().all(|option| option.len() <= engines::QUESTION_BYTES_MAX));
+            }
+            engines::Parsed::Reply(bytes) => assert!(bytes.ends_with(b"\n") && bytes.len() <= 2 * engines::LINE_BYTES_MAX),
             engines::Parsed::Event(EventKind::Text { text } | EventKind::Thinking { text }) => {
                 assert!(text.len() <= engines::TEXT_BYTES_MAX)
             }

@@ -27,7 +27,8 @@ fn plan<'a>(prompt: &'a str, program: &'a engines::ProgramPath, wire: engines::W
         home: "/home/sandbox",
         program,
         memory_bytes: 1 << 30,
-        instructions: None,
+        has_instructions: false,
+        live: false,
     }
 }
 

@@ -45,6 +45,8 @@ pub(crate) fn transcript(engine: &str, bytes: &[u8], exit: engines::Exit, step: 
     for parsed in parsed {
         match parsed {
             engines::Parsed::SessionId(id) => text.push_str(&format!("session {id}\n")),
+            engines::Parsed::Question { id, text: asked, options } => text.push_str(&format!("question {id} {asked:?} {options:?}\n")),
+            engines::Parsed::Reply(bytes) => text.push_str(&format!("reply {}\n", String::from_utf8_lossy(&bytes).trim_end())),
             engines::Parsed::Event(event) => text.push_str(&format!("{}\n", serde_json::to_string(&event).expect("plain"))),
         }
     }
@@ -60,7 +62,7 @@ pub(crate) fn program(engine: &dyn engines::Engine) -> engines::ProgramPath {
     }
 }
 
-/// A first turn with nothing chosen, and a later one with everything chosen, for every form that the engine speaks.
+/// A first turn with nothing chosen, a later one with everything chosen, and the same in a process that stays, for every form that the engine speaks.
 pub(crate) fn plans(engine: &dyn engines::Engine) -> String {
     let program = program(engine);
     let mut text = String::new();
@@ -76,16 +78,21 @@ pub(crate) fn plans(engine: &dyn engines::Engine) -> String {
             home: "/home/sandbox",
             program: &program,
             memory_bytes: 2 << 30,
-            instructions: None,
+            has_instructions: false,
+            live: false,
         };
         let later = engines::Plan {
             model: Some("some-model"),
             resume: Some("some_session-1"),
             egress_port: Some(8789),
-            instructions: Some("Be brief."),
+            has_instructions: true,
             ..first
         };
-        for (name, plan) in [("first", first), ("later", later)] {
+        let mut turns = vec![("first", first), ("later", later)];
+        if engine.live() {
+            turns.push(("live", engines::Plan { live: true, ..later }));
+        }
+        for (name, plan) in turns {
             let launch = engine.plan(&plan).expect("a plan");
             text.push_str(&format!("=== {wire:?}, {name} turn\n"));
             for argument in &launch.argv {
