@@ -1,9 +1,9 @@
 //! What is written to standard output: one JSON object in a line, named by its field `type`.
 //!
 //! `session {id, model}` · `text {text}` · `thinking {text}` · `tool_call {id, name, input}` ·
-//! `tool_result {id, output, is_error}` · `notice {text}` · `retry {status, message, attempt, wait_ms}` ·
+//! `tool_result {id, output, is_error}` · `question {id, text, options}` · `notice {text}` · `retry {status, message, attempt, wait_ms}` ·
 //! `error {status, message}` · `result {text, turns, usage {input_tokens, output_tokens, cache_read_tokens,
-//! cache_write_tokens}}`. Pieces of text follow one another. The last line is `result` or `error`.
+//! cache_write_tokens}}`. Pieces of text follow one another. The last line of a turn is `result` or `error`.
 
 use std::io::Write;
 use std::time::Duration;
@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::chat::{Call, Usage};
+use super::tools::Question;
 
 /// Where the lines go.
 pub(super) struct Events {
@@ -45,6 +46,10 @@ impl Events {
 
     pub(super) fn tool_result(&mut self, id: &str, output: &str, is_error: bool) {
         self.line(&json!({ "type": "tool_result", "id": id, "output": output, "is_error": is_error }));
+    }
+
+    pub(super) fn question(&mut self, id: &str, question: &Question) {
+        self.line(&json!({ "type": "question", "id": id, "text": question.text, "options": question.options }));
     }
 
     pub(super) fn notice(&mut self, text: &str) {

@@ -4,18 +4,20 @@
 //! HTTP address of this sandbox, runs the tools that the model asks for, in order, and goes on until the model asks for
 //! none. The prompt comes on standard input or from a file; what happens goes to standard output, one JSON object in a
 //! line (see [`events`]); the conversation is kept in the home and can be resumed. SIGTERM ends it where it stands:
-//! what was said so far is on disk, and a tool that ran is answered for at the next turn.
+//! what was said so far is on disk, and a tool that ran is answered for at the next turn. With `--stream` one process
+//! takes turn after turn (see [`input`]), and the model may ask the person at the other end.
 //!
 //! It holds no key: the header carries a placeholder, and the gateway outside puts the real one in.
 //!
 //! `mini [--wire anthropic|openai] [--base-url URL] [--model NAME] [--state DIR] [--resume ID] [--prompt-file FILE]
-//! [--instructions FILE] [--max-turns N] [--max-tokens N] [--cwd DIR]`. Exit status: 0 the model came to its end,
-//! 1 it did not (an `error` line says why), 2 wrong arguments.
+//! [--instructions FILE] [--max-turns N] [--max-tokens N] [--cwd DIR] [--stream]`. Exit status: 0 the model came to its
+//! end, or with `--stream` the input did, 1 it did not (an `error` line says why), 2 wrong arguments.
 
 mod anthropic;
 mod chat;
 mod events;
 mod http;
+mod input;
 mod openai;
 mod options;
 mod shell;
@@ -24,6 +26,7 @@ mod transcript;
 mod turn;
 
 use events::Events;
+use input::Input;
 use options::Options;
 
 /// Runs one turn. What comes before the first argument with a hyphen (program or verb) is passed over.
@@ -36,7 +39,12 @@ pub(crate) fn main(args: Vec<String>) -> i32 {
             return 2;
         }
     };
-    match turn::run(&options, &mut events) {
+    let done = if options.stream {
+        turn::serve(&options, &mut events, Input::of(std::io::stdin().lock()))
+    } else {
+        turn::run(&options, &mut events)
+    };
+    match done {
         Ok(()) => 0,
         Err(trouble) => {
             events.error(trouble.status, &trouble.message);

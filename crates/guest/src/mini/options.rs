@@ -30,6 +30,8 @@ pub(super) struct Options {
     pub(super) turns_max: u32,
     pub(super) answer_tokens_max: u32,
     pub(super) cwd: Option<PathBuf>,
+    /// Whether prompts come one after the other on standard input, each as a line of JSON.
+    pub(super) stream: bool,
 }
 
 impl Options {
@@ -45,10 +47,18 @@ impl Options {
             turns_max: TURNS_MAX,
             answer_tokens_max: ANSWER_TOKENS_MAX,
             cwd: None,
+            stream: false,
         };
         while let Some(flag) = args.next() {
+            if flag == "--stream" {
+                options.stream = true;
+                continue;
+            }
             let value = args.next().ok_or_else(|| format!("the option {flag} needs a value"))?;
             options.set(&flag, value)?;
+        }
+        if options.stream && options.prompt_file.is_some() {
+            return Err("--stream and --prompt-file exclude each other".to_owned());
         }
         if options.base_url.is_empty() || options.model.is_empty() {
             return Err("the options --base-url and --model are needed".to_owned());
@@ -96,7 +106,8 @@ mod tests {
     fn what_is_needed_and_what_is_wrong_is_said() {
         let options = parse("--base-url http://127.0.0.1:1/ --model m --wire openai --max-turns 3").expect("complete");
         assert_eq!((options.base_url.as_str(), options.turns_max, options.wire), ("http://127.0.0.1:1", 3, Wire::OpenAi));
-        for bad in ["", "--model m", "--model", "--model m --base-url u --max-turns 0", "--model m --base-url u --wire x", "--no such"] {
+        assert!(!options.stream && parse("--stream --base-url u --model m").expect("complete").stream);
+        for bad in ["", "--stream --base-url u --model m --prompt-file f", "--model m", "--model", "--model m --base-url u --max-turns 0", "--model m --base-url u --wire x", "--no such"] {
             assert!(parse(bad).is_err(), "{bad}");
         }
     }

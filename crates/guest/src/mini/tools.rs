@@ -1,4 +1,4 @@
-//! What the model can do: run a command, read, write and edit files. The walls are the sandbox's; nothing is checked
+//! What the model can do: run a command, read, write and edit files, ask the user. The walls are the sandbox's; nothing is checked
 //! here that a command could not do anyway.
 
 use std::io::Read;
@@ -71,7 +71,48 @@ pub(super) const ALL: &[Tool] = &[
         },
         run: edit,
     },
+    Tool {
+        name: ASK_USER,
+        description: "Ask the user a question and wait for the answer. Use it only when you cannot find out or decide by \
+                      yourself and a wrong guess would cost the user much. Offer answers where there are a few.",
+        schema: || {
+            let options = json!({ "type": "array", "items": { "type": "string" }, "description": "Answers to choose from." });
+            let mut schema = object(&[("question", "string", "The question, with what the user must know to answer it.", true)]);
+            schema["properties"]["options"] = options;
+            schema
+        },
+        run: |input| Question::of(input).and(Err(NOBODY.to_owned())),
+    },
 ];
+
+/// The tool that asks a person.
+pub(super) const ASK_USER: &str = "ask_user";
+/// What it gives back where there is no person.
+pub(super) const NOBODY: &str = "Nobody is there to answer. Decide what is reasonable and say what you decided.";
+
+/// What the model asks a person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Question {
+    pub(super) text: String,
+    /// Answers to choose from; empty for any.
+    pub(super) options: Vec<String>,
+}
+
+impl Question {
+    /// Reads the arguments of [`ASK_USER`].
+    pub(super) fn of(input: &Map<String, Value>) -> Result<Self, String> {
+        let text = text(input, "question")?.trim().to_owned();
+        if text.is_empty() {
+            return Err("The question is empty.".to_owned());
+        }
+        let options = match input.get("options") {
+            None | Some(Value::Null) => Some(Vec::new()),
+            Some(Value::Array(all)) => all.iter().map(|one| one.as_str().map(str::to_owned)).collect(),
+            Some(_) => None,
+        };
+        Ok(Self { text, options: options.ok_or("The argument `options` is not a list of texts.")? })
+    }
+}
 
 /// Runs a call: what it gave, and whether it failed.
 pub(super) fn run(call: &Call) -> (String, bool) {
@@ -255,6 +296,9 @@ mod tests {
             ("read", json!({ "path": "/dev/zero" })),
             ("read", json!({ "path": "/nowhere" })),
             ("edit", json!({ "path": "/nowhere", "old": "", "new": "" })),
+            ("ask_user", json!({ "question": "which?" })),
+            ("ask_user", json!({ "question": " " })),
+            ("ask_user", json!({ "question": "which?", "options": [1] })),
         ] {
             assert!(call(name, input.clone()).1, "{name} {input}");
         }

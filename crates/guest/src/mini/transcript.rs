@@ -21,7 +21,7 @@ pub(super) struct Transcript {
 impl Transcript {
     /// Begins a new conversation.
     pub(super) fn create(state: &Path) -> Result<Self, Trouble> {
-        let id = random_id().map_err(|error| Trouble::io("make an identity", &error))?;
+        let id = random_id("mini").map_err(|error| Trouble::io("make an identity", &error))?;
         std::fs::create_dir_all(state).map_err(|error| Trouble::io("make the directory of transcripts", &error))?;
         let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(path(state, &id));
         let file = file.map_err(|error| Trouble::io("make the transcript", &error))?;
@@ -61,7 +61,13 @@ impl Transcript {
     pub(super) fn add(&mut self, message: &Message) -> Result<(), Trouble> {
         let mut line = message.to_json().to_string();
         line.push('\n');
-        self.file.write_all(line.as_bytes()).map_err(|error| Trouble::io("write the transcript", &error))
+        let failed = |error: std::io::Error| Trouble::io("write the transcript", &error);
+        let before = self.file.metadata().map_err(failed)?.len();
+        self.file.write_all(line.as_bytes()).map_err(|error| {
+            // Half a line with another behind it would be damage.
+            drop(self.file.set_len(before));
+            failed(error)
+        })
     }
 }
 
@@ -69,10 +75,11 @@ fn path(state: &Path, id: &str) -> PathBuf {
     state.join(format!("{id}.jsonl"))
 }
 
-fn random_id() -> std::io::Result<String> {
+/// An identity with 128 random bits.
+pub(super) fn random_id(prefix: &str) -> std::io::Result<String> {
     let mut bytes = [0u8; 16];
     File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    Ok(format!("mini_{:032x}", u128::from_le_bytes(bytes)))
+    Ok(format!("{prefix}_{:032x}", u128::from_le_bytes(bytes)))
 }
 
 #[cfg(test)]

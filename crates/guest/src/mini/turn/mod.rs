@@ -1,14 +1,16 @@
-//! One turn: ask the model, run what it asks for, ask again.
+//! A turn: ask the model, run what it asks for, ask again. And turn after turn of one process.
 
 use std::io::Read;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::chat::{Answer, Message, Part, Reply, Stop, Usage};
+use super::chat::{Answer, Call, Message, Part, Reply, Stop, Usage, mend};
 use super::events::Events;
 use super::http::{self, Address, HttpError};
+use super::input::Input;
 use super::options::{Options, Wire};
-use super::transcript::Transcript;
+use super::tools::Question;
+use super::transcript::{Transcript, random_id};
 use super::{Trouble, anthropic, openai, tools};
 
 /// The longest prompt, in bytes.
@@ -28,57 +30,120 @@ const KEY: &str = "lazaret-placeholder";
 
 /// What the model is told about itself.
 const SYSTEM: &str = "You are mini, an agent that works on its own in a sandboxed Linux machine. The working directory is \
-{cwd}. Do what the user asks with the tools you have, and look at what is there before you change it. Nobody can answer \
-questions while you work, so decide what is reasonable and say what you decided. Check your work by running it where \
-that is possible. Say plainly what failed, what you did not do and what you are not sure of; never claim a result that \
+{cwd}. Do what the user asks with the tools you have, and look at what is there before you change it. {questions} Check \
+your work by running it where that is possible. Say plainly what failed, what you did not do and what you are not sure of; never claim a result that \
 you did not see. When you are done, answer with a short text and call no tool.";
+
+/// What it is told about questions, where nobody can answer them and where somebody can.
+const ALONE: &str = "Nobody can answer questions while you work, so decide what is reasonable and say what you decided.";
+const ATTENDED: &str = "Decide what is reasonable and say what you decided; ask the user only what you cannot decide.";
 
 /// Runs the turn that the options describe and writes its result.
 pub(super) fn run(options: &Options, events: &mut Events) -> Result<(), Trouble> {
-    if let Some(cwd) = &options.cwd {
-        std::env::set_current_dir(cwd).map_err(|error| Trouble::io("enter the working directory", &error))?;
-    }
-    let address = Address::parse(&options.base_url)?;
     let prompt = prompt(options)?;
-    let system = system(options)?;
-    let (mut transcript, mut messages) = match &options.resume {
-        Some(id) => Transcript::resume(&options.state, id)?,
-        None => (Transcript::create(&options.state)?, Vec::new()),
-    };
-    events.session(&transcript.id, &options.model);
-    let mut add = |message: Message, messages: &mut Vec<Message>| {
-        transcript.add(&message)?;
-        messages.push(message);
-        Ok::<(), Trouble>(())
-    };
-    add(Message::User(prompt), &mut messages)?;
-    let mut usage = Usage::default();
-    for turn in 1..=options.turns_max {
-        let reply = ask(options, &address, &system, &messages, events)?;
-        usage = usage.plus(reply.usage);
-        let text = reply.answer.text();
-        let calls: Vec<_> = reply.answer.calls().cloned().collect();
-        add(Message::Assistant(whole(reply.answer)), &mut messages)?;
-        for call in &calls {
-            events.tool_call(call);
-            let (output, is_error) = tools::run(call);
-            events.tool_result(&call.id, &output, is_error);
-            add(Message::Tool { id: call.id.clone(), output, is_error }, &mut messages)?;
+    let mut session = Session::open(options, None)?;
+    session.turn(prompt, events)
+}
+
+/// Runs turn after turn, as they come. One that fails says so; the process takes the next one all the same.
+pub(super) fn serve(options: &Options, events: &mut Events, input: Input) -> Result<(), Trouble> {
+    let mut session = Session::open(options, Some(input))?;
+    while let Some(prompt) = session.next()? {
+        let done = if prompt.trim().is_empty() { Err(Trouble::new("the prompt is empty")) } else { session.turn(prompt, events) };
+        if let Err(trouble) = done {
+            events.error(trouble.status, &trouble.message);
         }
-        match reply.stop {
-            Stop::Pause => (),
-            _ if !calls.is_empty() => (),
-            Stop::Refusal => return Err(Trouble::new("the model refused to answer")),
-            stop => {
-                if stop == Stop::Length {
-                    events.notice("the last answer of the model was cut at its limit of tokens");
+    }
+    Ok(())
+}
+
+/// A conversation that this process leads.
+struct Session<'a> {
+    options: &'a Options,
+    address: Address,
+    transcript: Transcript,
+    messages: Vec<Message>,
+    /// Where a person's words come from; `None` when there is only the one prompt.
+    input: Option<Input>,
+}
+
+impl<'a> Session<'a> {
+    fn open(options: &'a Options, input: Option<Input>) -> Result<Self, Trouble> {
+        if let Some(cwd) = &options.cwd {
+            std::env::set_current_dir(cwd).map_err(|error| Trouble::io("enter the working directory", &error))?;
+        }
+        let address = Address::parse(&options.base_url)?;
+        // What cannot be read ends the process before a transcript is made.
+        system(options, false)?;
+        let (transcript, messages) = match &options.resume {
+            Some(id) => Transcript::resume(&options.state, id)?,
+            None => (Transcript::create(&options.state)?, Vec::new()),
+        };
+        Ok(Self { options, address, transcript, messages, input })
+    }
+
+    fn next(&mut self) -> Result<Option<String>, Trouble> {
+        self.input.as_mut().map_or(Ok(None), Input::prompt)
+    }
+
+    /// Kept on disk first: what a model was shown must be found again.
+    fn add(&mut self, message: Message) -> Result<(), Trouble> {
+        self.transcript.add(&message)?;
+        self.messages.push(message);
+        Ok(())
+    }
+
+    fn turn(&mut self, prompt: String, events: &mut Events) -> Result<(), Trouble> {
+        // Instructions may have changed since the turn before.
+        let system = system(self.options, self.input.is_some())?;
+        events.session(&self.transcript.id, &self.options.model);
+        // A turn that broke off may have left calls without an answer.
+        self.messages = mend(std::mem::take(&mut self.messages));
+        self.add(Message::User(prompt))?;
+        let mut usage = Usage::default();
+        for turn in 1..=self.options.turns_max {
+            let reply = ask(self.options, &self.address, &system, &self.messages, events)?;
+            usage = usage.plus(reply.usage);
+            let text = reply.answer.text();
+            let calls: Vec<_> = reply.answer.calls().cloned().collect();
+            self.add(Message::Assistant(whole(reply.answer)))?;
+            for call in &calls {
+                events.tool_call(call);
+                let (output, is_error) = self.call(call, events)?;
+                events.tool_result(&call.id, &output, is_error);
+                self.add(Message::Tool { id: call.id.clone(), output, is_error })?;
+            }
+            match reply.stop {
+                Stop::Pause => (),
+                _ if !calls.is_empty() => (),
+                Stop::Refusal => return Err(Trouble::new("the model refused to answer")),
+                stop => {
+                    if stop == Stop::Length {
+                        events.notice("the last answer of the model was cut at its limit of tokens");
+                    }
+                    events.result(&text, turn, usage);
+                    return Ok(());
                 }
-                events.result(&text, turn, usage);
-                return Ok(());
             }
         }
+        Err(Trouble::new(format!("the model was asked {} times and came to no end", self.options.turns_max)))
     }
-    Err(Trouble::new(format!("the model was asked {} times and came to no end", options.turns_max)))
+
+    /// Runs a tool; a question goes to the person at the other end, where there is one.
+    fn call(&mut self, call: &Call, events: &mut Events) -> Result<(String, bool), Trouble> {
+        let question = call.input.as_object().filter(|_| call.name == tools::ASK_USER).map(Question::of);
+        let (Some(input), Some(Ok(question))) = (&mut self.input, question) else { return Ok(tools::run(call)) };
+        let id = random_id("ask").map_err(|error| Trouble::io("make an identity", &error))?;
+        events.question(&id, &question);
+        let answer = input.answer(&id)?;
+        if input.lost > 0 {
+            events.notice(&format!("{} prompts came while a question was open and are lost", std::mem::take(&mut input.lost)));
+        }
+        Ok(match answer {
+            Some(text) => (text[..text.floor_char_boundary(tools::OUTPUT_BYTES_MAX)].to_owned(), false),
+            None => (tools::NOBODY.to_owned(), true),
+        })
+    }
 }
 
 /// An answer of no parts would be refused by the provider at the next request.
@@ -138,9 +203,10 @@ fn prompt(options: &Options) -> Result<String, Trouble> {
     Ok(bytes)
 }
 
-fn system(options: &Options) -> Result<String, Trouble> {
+fn system(options: &Options, is_attended: bool) -> Result<String, Trouble> {
     let cwd = std::env::current_dir().map_err(|error| Trouble::io("find the working directory", &error))?;
-    let mut system = SYSTEM.replace("{cwd}", &cwd.to_string_lossy());
+    let questions = if is_attended { ATTENDED } else { ALONE };
+    let mut system = SYSTEM.replace("{questions}", questions).replace("{cwd}", &cwd.to_string_lossy());
     if let Some(path) = &options.instructions {
         system.push_str("\n\n");
         system.push_str(&instructions(path)?);

@@ -19,7 +19,7 @@ impl Server {
     fn start(answers: Vec<String>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("bound"));
-        let asked = std::thread::spawn(move || answers.iter().map(|answer| serve(&listener, answer)).collect());
+        let asked = std::thread::spawn(move || answers.iter().map(|answer| reply(&listener, answer)).collect());
         Self { url, asked }
     }
 
@@ -28,7 +28,7 @@ impl Server {
     }
 }
 
-fn serve(listener: &TcpListener, answer: &str) -> Value {
+fn reply(listener: &TcpListener, answer: &str) -> Value {
     let (stream, _) = listener.accept().expect("a client");
     let mut reader = BufReader::new(stream);
     let mut length = 0;
@@ -59,7 +59,12 @@ fn stream(lines: &[Value]) -> String {
 
 /// Answers in the form of `wire`: a text, and a command where there is one.
 fn say(wire: Wire, text: &str, command: Option<&str>) -> String {
-    let input = command.map(|command| json!({ "command": command }).to_string());
+    say_call(wire, text, "bash", command.map(|command| json!({ "command": command })))
+}
+
+/// Answers in the form of `wire`: a text, and a call of a tool where there is one.
+fn say_call(wire: Wire, text: &str, name: &str, input: Option<Value>) -> String {
+    let input = input.map(|input| input.to_string());
     let lines = match wire {
         Wire::Anthropic => {
             let mut lines = vec![
@@ -68,7 +73,7 @@ fn say(wire: Wire, text: &str, command: Option<&str>) -> String {
                 json!({ "type": "content_block_delta", "delta": { "type": "text_delta", "text": text } }),
             ];
             if let Some(input) = input {
-                lines.push(json!({ "type": "content_block_start", "content_block": { "type": "tool_use", "id": "c1", "name": "bash", "input": {} } }));
+                lines.push(json!({ "type": "content_block_start", "content_block": { "type": "tool_use", "id": "c1", "name": name, "input": {} } }));
                 lines.push(json!({ "type": "content_block_delta", "delta": { "type": "input_json_delta", "partial_json": input } }));
             }
             lines.push(json!({ "type": "message_delta", "delta": { "stop_reason": "end_turn" }, "usage": { "output_tokens": 4 } }));
@@ -76,7 +81,7 @@ fn say(wire: Wire, text: &str, command: Option<&str>) -> String {
             lines
         }
         Wire::OpenAi => {
-            let calls = input.map(|input| json!([{ "index": 0, "id": "c1", "function": { "name": "bash", "arguments": input } }]));
+            let calls = input.map(|input| json!([{ "index": 0, "id": "c1", "function": { "name": name, "arguments": input } }]));
             vec![
                 json!({ "choices": [{ "delta": { "content": text, "tool_calls": calls } }] }),
                 json!({ "choices": [{ "delta": {}, "finish_reason": "stop" }] }),
@@ -202,4 +207,104 @@ fn bad_prompts_and_sessions_are_refused_before_anything_is_sent() {
         let turn = Turn::run(state.path(), "http://127.0.0.1:1", Wire::Anthropic, prompt, resume);
         assert!(turn.result.is_err() && turn.lines.is_empty());
     }
+}
+
+/// A process that takes several turns, seen from the other end of its pipes.
+struct Process {
+    input: Option<std::io::PipeWriter>,
+    lines: std::io::Lines<BufReader<std::io::PipeReader>>,
+    thread: JoinHandle<Result<(), Trouble>>,
+}
+
+impl Process {
+    fn start(state: &Path, url: &str, resume: Option<&str>) -> Self {
+        let words = ["--base-url", url, "--model", "m", "--stream"].map(str::to_owned);
+        let mut options = Options::parse(words.into_iter()).expect("complete");
+        options.state = state.to_owned();
+        options.resume = resume.map(str::to_owned);
+        let (stdin, input) = std::io::pipe().expect("a pipe");
+        let (output, stdout) = std::io::pipe().expect("a pipe");
+        let thread = std::thread::spawn(move || serve(&options, &mut Events::to(stdout), Input::of(BufReader::new(stdin))));
+        Self { input: Some(input), lines: BufReader::new(output).lines(), thread }
+    }
+
+    fn write(&mut self, line: &Value) {
+        writeln!(self.input.as_mut().expect("open"), "{line}").expect("written");
+    }
+
+    /// The next line of this type; those before it are passed over.
+    fn wait(&mut self, kind: &str) -> Value {
+        loop {
+            let line = self.lines.next().expect("more lines").expect("readable");
+            let line: Value = serde_json::from_str(&line).expect("JSON");
+            if line["type"] == kind {
+                return line;
+            }
+        }
+    }
+
+    /// Closes the input and gives what is still printed, and how it ended.
+    fn end(mut self) -> (Vec<String>, Result<(), Trouble>) {
+        self.input = None;
+        let lines = self.lines.map(|line| line.expect("readable")).collect();
+        (lines, self.thread.join().expect("no panic"))
+    }
+}
+
+fn user(text: &str) -> Value {
+    json!({ "type": "user", "text": text })
+}
+
+/// Turns follow one another in one process, a failed one among them, and a question is answered in between.
+#[test]
+fn a_process_takes_turn_after_turn_and_asks() {
+    let wire = Wire::Anthropic;
+    let state = tempfile::tempdir().expect("a directory");
+    let asks = say_call(wire, "", "ask_user", Some(json!({ "question": "Which?", "options": ["red", "blue"] })));
+    let server = Server::start(vec![asks, say(wire, "Blue then.", None), refuse(401, "no"), say(wire, "Third.", None)]);
+    let mut process = Process::start(state.path(), &server.url, None);
+    process.write(&user("one"));
+    let session = process.wait("session")["id"].clone();
+    assert_eq!(process.wait("tool_call")["name"], "ask_user");
+    let question = process.wait("question");
+    assert_eq!((&question["text"], &question["options"]), (&json!("Which?"), &json!(["red", "blue"])));
+    process.write(&user("two"));
+    process.write(&json!({ "type": "answer", "id": "another", "text": "red" }));
+    process.write(&json!({ "type": "answer", "id": question["id"], "text": "blue" }));
+    assert_eq!(process.wait("tool_result")["output"], "blue");
+    assert_eq!(process.wait("result")["text"], "Blue then.");
+    assert_eq!(process.wait("session")["id"], session);
+    assert_eq!(process.wait("error")["status"], 401);
+    process.write(&user(" "));
+    process.wait("error");
+    process.write(&user("three"));
+    assert_eq!(process.wait("result")["text"], "Third.");
+    let (rest, done) = process.end();
+    done.expect("the end of the input is a good end");
+    assert!(rest.is_empty(), "{rest:?}");
+    let said = server.asked()[3]["messages"].to_string();
+    for part in ["one", "Which?", "blue", "Blue then.", "two", "three"] {
+        assert!(said.contains(part), "{part} is missing in {said}");
+    }
+}
+
+/// A process that loses its host while it asks goes on without an answer; a killed one is resumed with its transcript.
+#[test]
+fn a_question_that_nobody_answers_does_not_hold_the_turn() {
+    let wire = Wire::Anthropic;
+    let state = tempfile::tempdir().expect("a directory");
+    let asks = || say_call(wire, "Hm.", "ask_user", Some(json!({ "question": "Which?" })));
+    let server = Server::start(vec![asks(), say(wire, "Alone.", None), asks(), say(wire, "Alone again.", None)]);
+    let mut process = Process::start(state.path(), &server.url, None);
+    process.write(&user("one"));
+    let session = process.wait("session")["id"].as_str().expect("an identity").to_owned();
+    process.wait("question");
+    let (rest, done) = process.end();
+    done.expect("the end of the input is a good end");
+    assert!(rest[0].contains("Nobody is there") && rest[1..].iter().any(|line| line.contains("Alone.")), "{rest:?}");
+    let turn = Turn::run(state.path(), &server.url, wire, "two", Some(session));
+    turn.result.as_ref().expect("ended well");
+    assert_eq!(turn.types(), ["session", "text", "tool_call", "tool_result", "text", "result"]);
+    assert!(turn.lines[3]["is_error"] == true && turn.lines[3]["output"].as_str().is_some_and(|o| o.starts_with("Nobody")));
+    assert!(server.asked()[2]["messages"].to_string().contains("Alone."));
 }
