@@ -9,7 +9,7 @@ use crate::{App, unbuilt};
 pub const DEFAULT_AGENT: &str = "default";
 
 /// A configured persona.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AgentForm {
     /// Its name; see `model::is_name`.

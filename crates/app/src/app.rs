@@ -136,7 +136,7 @@ pub struct Opening {
 }
 
 /// What `status` shows.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Status {
     /// The program's version.
     pub version: String,

@@ -9,7 +9,7 @@ use wire::{Decoder, FromGuest, Size, ToGuest};
 use crate::App;
 
 /// A command to run in a sandbox that is up.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExecForm {
     /// Program and arguments.

@@ -9,7 +9,7 @@ use crate::{App, Caller, MountForm, unbuilt};
 pub const CORE_MEMORY_CHARS_MAX: usize = 4000;
 
 /// An env to make.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct EnvForm {
     /// For people.
@@ -23,7 +23,7 @@ pub struct EnvForm {
 }
 
 /// What changes in an env.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct EnvPatch {
     /// For people.
@@ -35,7 +35,7 @@ pub struct EnvPatch {
 }
 
 /// An env as it is shown.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct EnvView {
     /// Part of its address.
     pub slug: String,

@@ -7,7 +7,7 @@ use tokio::io::AsyncRead;
 use crate::{App, unbuilt};
 
 /// One entry of a directory.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct FileEntry {
     /// Its name; with `raw` when that is not UTF-8.
     pub name: String,
@@ -26,7 +26,7 @@ pub struct FileEntry {
 }
 
 /// One path that differs between two checkpoints.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Change {
     /// The path, from the root of the sandbox, for example `/home/sandbox/notes.md`.
     pub path: String,

@@ -9,7 +9,7 @@ use crate::sessions::SessionsOf;
 use crate::{SessionView, unbuilt};
 
 /// A turn as it is shown.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct TurnView {
     /// Its identity.
     pub id: TurnId,
@@ -34,7 +34,7 @@ pub struct TurnView {
 }
 
 /// How to undo.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct UndoForm {
     /// The turn whose end is the state to go back to; the one before the last when left out, 0 for the beginning.
@@ -46,7 +46,7 @@ pub struct UndoForm {
 }
 
 /// How to fork.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ForkForm {
     /// The turn at whose end the new sessions begin; the last when left out.
@@ -125,7 +125,7 @@ impl SessionsOf<'_> {
 }
 
 /// Where a fork came from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Parent {
     /// The session.
     pub session: SessionId,

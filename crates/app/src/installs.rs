@@ -29,7 +29,7 @@ pub struct EnginesOf<'a> {
 }
 
 /// An engine and its installation.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct EngineStatus {
     /// The engine.
     pub name: String,

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::App;
 
 /// A host directory that is asked for over the API, seen at `/home/sandbox/<name>`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MountForm {
     /// Where it is on the host; absolute.

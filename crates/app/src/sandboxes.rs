@@ -14,7 +14,7 @@ use crate::doors::Occupant;
 use crate::{App, ImageRef, MountNote};
 
 /// A sandbox to make.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct SandboxForm {
     /// What it may use.
     pub limits: Limits,

@@ -29,7 +29,7 @@ pub struct SessionsOf<'a> {
 }
 
 /// A session to make.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default)]
 pub struct SessionForm {
     /// Who it is with; `default` when left out.
@@ -75,7 +75,7 @@ pub struct SessionForm {
 }
 
 /// What changes in a session.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SessionPatch {
     /// For people.
@@ -87,7 +87,7 @@ pub struct SessionPatch {
 }
 
 /// Which sessions to list.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default)]
 pub struct SessionQuery {
     /// Those in this env.
@@ -105,7 +105,7 @@ pub struct SessionQuery {
 }
 
 /// Where a session stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum SessionState {
     /// Nothing is asked of it.
@@ -121,7 +121,7 @@ pub enum SessionState {
 }
 
 /// A session as it is shown.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct SessionView {
     /// Its identity.
     pub id: SessionId,
@@ -164,7 +164,7 @@ pub struct SessionView {
 }
 
 /// Something that a person is asked.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct QuestionView {
     /// What an answer must name.
     pub id: QuestionId,
@@ -177,7 +177,7 @@ pub struct QuestionView {
 }
 
 /// A turn to ask.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct MessageForm {
     /// What is asked.
@@ -189,7 +189,7 @@ pub struct MessageForm {
 }
 
 /// A file that comes with a message: `upload/<name>` of the working directory.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MessageFile {
     /// A plain name.
@@ -199,7 +199,7 @@ pub struct MessageFile {
 }
 
 /// An answer to a question.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AnswerForm {
     /// Which question; the only open one when left out.

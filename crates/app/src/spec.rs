@@ -51,7 +51,7 @@ pub enum ProgramSource {
 }
 
 /// A root file system by name.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum ImageRef {
     /// The machine's own /usr.
@@ -73,7 +73,7 @@ impl From<ImageRef> for sandbox::Image {
 }
 
 /// Whether model calls are recorded or answered from a record.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Tape {
     /// Neither.
@@ -86,7 +86,7 @@ pub enum Tape {
 }
 
 /// A mounted host directory, for people and for the next turn's caller.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MountNote {
     /// Where it was on the host, absolute.

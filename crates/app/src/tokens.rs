@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::{App, unbuilt};
 
 /// What a token may do. Each allows what those before it allow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Scope {
     /// Look.
@@ -18,7 +18,7 @@ pub enum Scope {
 }
 
 /// A token to make.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TokenForm {
     /// For people.
@@ -34,7 +34,7 @@ pub struct TokenForm {
 }
 
 /// A token as it is shown: never its text, but once when it is made.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct TokenView {
     /// Its public identity.
     pub id: TokenId,

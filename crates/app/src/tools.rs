@@ -9,7 +9,7 @@ use crate::{App, unbuilt};
 pub const TOOLS_DIR: &str = "/opt/lazaret-tools";
 
 /// A package that was installed.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct ToolView {
     /// As it was asked for: `NAME` (PyPI), `npm:NAME` or `file:NAME`.
     pub name: String,

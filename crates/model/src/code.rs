@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 macro_rules! codes {
     ($($(#[doc = $doc:literal])* $name:ident = $text:literal, $exit:literal, $retriable:literal;)*) => {
         /// A stable, documented error code. The same on the command line, in HTTP answers and in events.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
         pub enum Code {
             $($(#[doc = $doc])* #[serde(rename = $text)] $name,)*
         }
@@ -125,7 +125,7 @@ impl std::fmt::Display for Code {
 }
 
 /// A failure as a user sees it: what is wrong, and what to do.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error, schemars::JsonSchema)]
 #[error("{message}")]
 pub struct Failure {
     /// The stable code.

@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 /// One allowed target. The host is canonical: lower case, no trailing dot, ASCII (punycode for other scripts).
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(with = "String")]
 pub struct EgressRule {
     /// An exact host name. No wildcard: a suffix rule is how allow-lists are got round.
     pub host: String,

@@ -9,7 +9,7 @@ use crate::{Code, Level, Outcome, QuestionId, SessionId, Timestamp, TurnId, Usag
 pub const PROMPT_BYTES_MAX: usize = 100 << 20;
 
 /// One entry of a session's log.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Event {
     /// Dense, from 1, per session.
     pub seq: u64,
@@ -25,7 +25,7 @@ pub struct Event {
 }
 
 /// What can happen in a turn. The JSON field `type` names the variant in snake case.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum EventKind {
     /// The engine starts.
@@ -112,7 +112,7 @@ pub enum EventKind {
 }
 
 /// How a turn ended.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct ResultEvent {
     /// How it ended.
     pub status: Outcome,

@@ -17,7 +17,7 @@ pub enum Want {
 }
 
 /// The limits of one sandbox. [`Limits::default`] is what `run` uses when nothing is said.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Limits {
     /// Bytes of memory that everything but the guest may use together.
     pub memory_bytes: u64,
@@ -38,7 +38,7 @@ impl Default for Limits {
 }
 
 /// One layer or limit of a sandbox and whether it holds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct LevelLine {
     /// The layer, for example `seccomp` or `memory`.
     pub name: String,
@@ -49,7 +49,7 @@ pub struct LevelLine {
 }
 
 /// What really holds in one sandbox, layer by layer.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Level {
     /// `root` or `rootless`.
     pub mode: String,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// An amount of US dollars in billionths, so that the price of one token is a whole number.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(transparent)]
 pub struct Money(pub u64);
 
@@ -63,7 +63,7 @@ impl std::fmt::Display for Money {
 }
 
 /// Tokens of one model call, turn or session, as the provider counted them.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Usage {
     /// Tokens sent, without those read from or written to a cache.
     #[serde(default)]

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Where a turn stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum TurnState {
     /// Accepted and durable; nobody works on it.
