@@ -146,6 +146,7 @@ impl StoreError {
             | Self::DiskFull
             | Self::Stopped(_)
             | Self::Closed => Code::StoreUnusable,
+            Self::NotFound { what: "checkpoint", .. } => Code::CheckpointMissing,
             Self::NotFound { .. } => Code::NotFound,
             Self::Conflict(_) | Self::StaleFence { .. } | Self::Transition { .. } => Code::Conflict,
             Self::Invalid { .. } => Code::Usage,

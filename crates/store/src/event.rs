@@ -1,9 +1,12 @@
 //! The log of a session: numbered without gaps, written under a fence.
 
-use model::{Event, EventKind, Outcome, SandboxId, SessionId, Timestamp, TurnEvent, TurnId, TurnState};
+use model::{Event, EventKind, Outcome, QuestionId, SandboxId, SessionId, Timestamp, TreeId, TurnEvent, TurnId, TurnState};
 use rusqlite::{Connection, Row};
 
+use crate::checkpoint::keep_checkpoint;
+use crate::env::note_change;
 use crate::error::Doing;
+use crate::question::{ask, withdraw};
 use crate::row::{int, json, parsed, to_json};
 use crate::session::{check_limit, missing};
 use crate::turn::{Fence, TurnRow, next_fence, read_turn, set_state};
@@ -45,6 +48,11 @@ pub struct Record {
     pub engine_session: Option<String>,
     /// The sandbox that works on the turn, once known.
     pub sandbox: Option<SandboxId>,
+    /// A frozen tree with the files as the turn leaves them. Only together with the end of a turn that was worked on.
+    pub checkpoint: Option<TreeId>,
+    /// What a person is asked, with the answers that are offered. Only together with the change [`TurnEvent::Ask`] and
+    /// the event that shows it.
+    pub question: Option<(QuestionId, String, Vec<String>)>,
     /// Now.
     pub now: Timestamp,
 }
@@ -53,7 +61,7 @@ impl Record {
     /// A record that logs `events` and changes nothing else.
     #[must_use]
     pub fn new(turn: TurnId, fence: Fence, events: Vec<EventKind>, now: Timestamp) -> Self {
-        Self { turn, fence, events, change: None, spool: None, engine_session: None, sandbox: None, now }
+        Self { turn, fence, events, change: None, spool: None, engine_session: None, sandbox: None, checkpoint: None, question: None, now }
     }
 
     /// The same with a change of the turn's state.
@@ -67,10 +75,14 @@ impl Record {
 impl Store {
     /// Logs what happened in a turn and changes its state, at once. Returns the events with their numbers.
     ///
+    /// The end of a turn that was worked on, however it ends, makes it the head of its session, and its questions that
+    /// nobody answered are gone.
+    ///
     /// # Errors
     /// [`StoreError::StaleFence`] when the turn was leased again since, [`StoreError::Transition`] when the change makes
     /// no sense, [`StoreError::Conflict`] when the turn is over, frames are missing or were recorded before, or a
-    /// `result` and the end of the turn do not come together; [`StoreError::Invalid`] for an event that cannot be kept.
+    /// `result` and the end of the turn do not come together, or a checkpoint or question comes without what it belongs
+    /// to; [`StoreError::Invalid`] for an event that cannot be kept.
     pub async fn record(&self, record: Record) -> Result<Vec<Event>, StoreError> {
         if record.events.len() > RECORD_EVENTS_MAX {
             return Err(StoreError::Limit { what: "events in one record", max: RECORD_EVENTS_MAX as u64 });
@@ -115,10 +127,15 @@ fn write_record(conn: &Connection, record: Record, bodies: &[String]) -> Result<
     check_change(&turn, &record)?;
     let now = int("now", record.now.0)?;
     let count = int("events", bodies.len() as u64)?;
+    let ends = record.change.is_some_and(|c| end_of(c).is_some());
+    // A turn that nobody ever worked on has changed nothing, so none goes on from it.
+    let head = if ends && turn.tries > 0 { Some(int("n", turn.n)?) } else { None };
     let sql = "UPDATE sessions SET last_seq = last_seq + ?2, updated_ms = max(updated_ms, ?3),
-                 engine_session = coalesce(?4, engine_session) WHERE id = ?1 RETURNING last_seq";
+                 engine_session = coalesce(?4, engine_session), head = coalesce(?5, head)
+               WHERE id = ?1 RETURNING last_seq";
     let mut statement = conn.prepare_cached(sql).doing(doing)?;
-    let last: i64 = statement.query_row((turn.session.as_str(), count, now, &record.engine_session), |r| r.get(0)).doing(doing)?;
+    let with = (turn.session.as_str(), count, now, &record.engine_session, head);
+    let last: i64 = statement.query_row(with, |r| r.get(0)).doing(doing)?;
     let mut seq = last - count;
     let mut insert =
         conn.prepare_cached("INSERT INTO events (session, seq, turn, time_ms, body) VALUES (?1, ?2, ?3, ?4, ?5)").doing(doing)?;
@@ -129,8 +146,20 @@ fn write_record(conn: &Connection, record: Record, bodies: &[String]) -> Result<
         let (session, turn) = (turn.session.clone(), turn.id.clone());
         events.push(Event { seq: seq.unsigned_abs(), time: record.now, session, turn, kind });
     }
+    if head.is_some() {
+        note_change(conn, &turn.session)?;
+    }
+    if let Some(tree) = &record.checkpoint {
+        keep_checkpoint(conn, &turn.session, turn.n, tree, record.now)?;
+    }
+    if let Some(question) = &record.question {
+        ask(conn, &turn, question, record.now)?;
+    }
     if let Some(change) = record.change {
         set_state(conn, &turn, change, record.now)?;
+        if ends || change == TurnEvent::Release {
+            withdraw(conn, &turn)?;
+        }
         if change == TurnEvent::Release {
             // Whoever gave the turn back must not be able to end it.
             let fence = next_fence(conn, &turn.session)?;
@@ -160,12 +189,11 @@ fn check_change(turn: &TurnRow, record: &Record) -> Result<(), StoreError> {
     if turn.state == TurnState::Queued && record.change.is_none() {
         return conflict("has nobody who works on it");
     }
-    let ends = match record.change {
-        Some(TurnEvent::Finish) => Some(TurnState::Done),
-        Some(TurnEvent::Fail) => Some(TurnState::Failed),
-        Some(TurnEvent::Cancel) => Some(TurnState::Cancelled),
-        _ => None,
-    };
+    let ends = record.change.and_then(end_of);
+    if record.checkpoint.is_some() && (ends.is_none() || turn.tries == 0) {
+        return conflict("has a checkpoint when it ends and was worked on, and at no other time");
+    }
+    check_question(turn, record)?;
     let results: Vec<&EventKind> = record.events.iter().filter(|e| matches!(e, EventKind::Result(_))).collect();
     let says = match (results.as_slice(), record.events.last()) {
         ([], _) => None,
@@ -184,6 +212,26 @@ fn check_change(turn: &TurnRow, record: &Record) -> Result<(), StoreError> {
             conflict(&format!("has recorded frame {}, so frames {} to {} do not follow", turn.spool, spool.first, spool.last))
         }
         _ => Ok(()),
+    }
+}
+
+/// A question, its event and the change of the state come together.
+fn check_question(turn: &TurnRow, record: &Record) -> Result<(), StoreError> {
+    let Some((id, ..)) = &record.question else { return Ok(()) };
+    let shown = record.events.iter().any(|e| matches!(e, EventKind::Question { id: shown, .. } if shown == id));
+    if shown && record.change == Some(TurnEvent::Ask) {
+        return Ok(());
+    }
+    Err(StoreError::Conflict(format!("turn `{}` asks `{id}` with an event that shows it and by waiting, or not at all", turn.id)))
+}
+
+/// How a turn stands after a change that ends it.
+fn end_of(change: TurnEvent) -> Option<TurnState> {
+    match change {
+        TurnEvent::Finish => Some(TurnState::Done),
+        TurnEvent::Fail => Some(TurnState::Failed),
+        TurnEvent::Cancel => Some(TurnState::Cancelled),
+        TurnEvent::Lease | TurnEvent::Start | TurnEvent::Ask | TurnEvent::Answer | TurnEvent::Release => None,
     }
 }
 

@@ -14,28 +14,38 @@
 //! Keeps INV-5, INV-6, INV-7 and INV-9. Limits: [`QUEUE_JOBS_MAX`], [`QUEUE_BYTES_MAX`], [`EVENTS_PAGE_MAX`],
 //! [`EVENT_BYTES_MAX`], [`INBOX_MAX`].
 
+mod agent;
 mod budget;
+mod checkpoint;
+mod env;
 mod error;
 mod event;
 mod home;
 mod ledger;
 mod mark;
 mod open;
+mod question;
 mod reader;
 mod row;
 mod secrets;
 mod session;
 mod store;
+mod token;
 mod turn;
 mod writer;
 
+pub use agent::{AGENT_BYTES_MAX, AGENTS_MAX, AgentRow};
 pub use budget::{Slab, SlabId};
+pub use checkpoint::{CheckpointRow, Undo};
+pub use env::{CORE_MEMORY_CHARS_MAX, EnvRow, NewEnv};
 pub use error::StoreError;
 pub use event::{EVENT_BYTES_MAX, EVENTS_PAGE_MAX, Record, Spool};
 pub use home::check_home;
 pub use ledger::{By, Call, UsageRow};
+pub use question::{ANSWER_BYTES_MAX, QuestionRow, QuestionStatus};
 pub use secrets::{KeySource, SecretEntry, Secrets, SecretsError, VALUE_BYTES_MAX};
-pub use session::{LIST_MAX, NewSession, Page, SessionRow};
+pub use session::{LIST_MAX, NAME_CHARS_MAX, NewSession, PRIORITY_DEFAULT, Page, SessionFilter, SessionRow};
 pub use store::{Config, Store};
-pub use turn::{Accepted, Fence, INBOX_MAX, Lease, NewTurn, TurnRow};
+pub use token::{NewToken, TOKENS_MAX, TokenRow};
+pub use turn::{Accepted, EngineBase, Fence, INBOX_MAX, Lease, NewTurn, TurnRow};
 pub use writer::{CRASH_POINTS, QUEUE_BYTES_MAX, QUEUE_JOBS_MAX};

@@ -15,7 +15,7 @@ use crate::{StoreError, home};
 /// "LZRT" in the header of the file.
 const APPLICATION_ID: u32 = 0x4c5a_5254;
 /// Every migration, oldest first; the schema's version is how many have run. Forward only.
-const MIGRATIONS: &[&str] = &[include_str!("../migrations/0001_start.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("../migrations/0001_start.sql"), include_str!("../migrations/0002_sessions.sql")];
 /// Databases up to this size are checked whole at every start: a few milliseconds.
 const CHECK_ALWAYS_BYTES: u64 = 16 << 20;
 /// After a process that ended badly on a machine that went on, larger databases are not checked whole: SQLite's own log
@@ -26,7 +26,7 @@ const BUSY_WAIT: Duration = Duration::from_secs(5);
 /// The log is cut back to this after a burst.
 const LOG_KEPT_BYTES: u64 = 64 << 20;
 /// Prepared statements kept per connection.
-const STATEMENTS_KEPT: usize = 64;
+const STATEMENTS_KEPT: usize = 128;
 /// The first bytes of every SQLite file.
 const HEADER: &[u8; 16] = b"SQLite format 3\0";
 

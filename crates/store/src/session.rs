@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use model::{SessionId, Timestamp};
-use rusqlite::{Connection, OptionalExtension, Row};
+use model::{SessionId, Timestamp, TreeId};
+use rusqlite::{Connection, OptionalExtension, Row, ToSql};
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::checkpoint::check_tree_free;
+use crate::env::join;
 use crate::error::Doing;
-use crate::row::{int, json, parsed, to_json};
+use crate::row::{int, json, maybe_parsed, parsed, to_json};
 use crate::writer::Kind;
 use crate::{Store, StoreError};
 
@@ -16,6 +18,13 @@ use crate::{Store, StoreError};
 pub const LIST_MAX: usize = 1000;
 /// Bytes that the labels and the specification of a session or turn may have as JSON, each.
 pub(crate) const SPEC_BYTES_MAX: usize = 256 << 10;
+
+/// Characters that a name or title may have: of a session, an env, a token, a tenant or an agent.
+pub const NAME_CHARS_MAX: usize = 200;
+/// The priority of whatever asks for none.
+pub const PRIORITY_DEFAULT: u8 = 5;
+/// The agent and the tenant of whatever names none.
+const DEFAULT: &str = "default";
 
 /// A session to be made.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,8 +41,52 @@ pub struct NewSession {
     pub labels: BTreeMap<String, String>,
     /// Whatever else the caller must have to run it again. Not looked at here.
     pub spec: Value,
+    /// The agent that it is a conversation with. Whether there is one of this name is the caller's to know.
+    pub agent: String,
+    /// Whose it is.
+    pub tenant: String,
+    /// The env in whose tree it works; it must be of the same tenant.
+    pub env: Option<String>,
+    /// A tree of its own, which nothing else names; `None` in an env.
+    pub tree: Option<TreeId>,
+    /// What people call it; may be empty.
+    pub title: String,
+    /// The priority of its turns, where they ask for no other. Higher goes first.
+    pub priority: u8,
+    /// The session and the turn that it goes on from.
+    pub parent: Option<(SessionId, u64)>,
     /// Now.
     pub now: Timestamp,
+}
+
+impl NewSession {
+    /// A session of the default agent and tenant, without labels, tree or env.
+    #[must_use]
+    pub fn new(
+        id: SessionId,
+        engine: impl Into<String>,
+        model: impl Into<String>,
+        provider: impl Into<String>,
+        spec: Value,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            id,
+            engine: engine.into(),
+            model: model.into(),
+            provider: provider.into(),
+            labels: BTreeMap::new(),
+            spec,
+            agent: DEFAULT.to_owned(),
+            tenant: DEFAULT.to_owned(),
+            env: None,
+            tree: None,
+            title: String::new(),
+            priority: PRIORITY_DEFAULT,
+            parent: None,
+            now,
+        }
+    }
 }
 
 /// A stored session.
@@ -53,6 +106,26 @@ pub struct SessionRow {
     pub labels: BTreeMap<String, String>,
     /// Whatever the caller stored.
     pub spec: Value,
+    /// The agent that it is a conversation with.
+    pub agent: String,
+    /// Whose it is.
+    pub tenant: String,
+    /// The env that it is in, or was in when that was deleted.
+    pub env: Option<String>,
+    /// Whether that env was deleted. Another one may have the same name since; this session is not in it.
+    pub env_gone: bool,
+    /// Its own tree; `None` while it is in an env, and before it has one.
+    pub tree: Option<TreeId>,
+    /// What people call it.
+    pub title: String,
+    /// The priority of its turns, where they ask for no other.
+    pub priority: u8,
+    /// The turn after which the next one goes on; 0 before the first.
+    pub head: u64,
+    /// Since when it takes no more turns.
+    pub archived: Option<Timestamp>,
+    /// The session and the turn that it goes on from.
+    pub parent: Option<(SessionId, u64)>,
     /// When it was made.
     pub created: Timestamp,
     /// When something last happened in it.
@@ -61,6 +134,21 @@ pub struct SessionRow {
     pub turns: u64,
     /// The number of its last event; 0 when there is none.
     pub last_seq: u64,
+}
+
+/// Which sessions are listed: those to which all that is given applies.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SessionFilter {
+    /// Of this tenant.
+    pub tenant: Option<String>,
+    /// In the env of this name, also one that was deleted.
+    pub env: Option<String>,
+    /// With this agent.
+    pub agent: Option<String>,
+    /// With a label of this key and value.
+    pub label: Option<(String, String)>,
+    /// Archived, or not.
+    pub archived: Option<bool>,
 }
 
 /// A part of a list.
@@ -76,21 +164,11 @@ impl Store {
     /// Makes a session.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] when the identity is taken, [`StoreError::Invalid`] when labels or specification are too large.
+    /// [`StoreError::Conflict`] when the identity or the tree is taken or the env is being deleted,
+    /// [`StoreError::NotFound`] when the tenant has no such env, [`StoreError::Invalid`] when a field is out of bounds.
     pub async fn create_session(&self, new: NewSession) -> Result<(), StoreError> {
-        let labels = bounded("labels", to_json("labels", &new.labels)?)?;
-        let spec = bounded("spec", to_json("spec", &new.spec)?)?;
-        self.write(Kind::SessionCreate, labels.len() + spec.len(), move |conn| {
-            let now = int("now", new.now.0)?;
-            let sql = "INSERT INTO sessions (id, engine, model, provider, labels, spec, created_ms, updated_ms)
-                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7) ON CONFLICT (id) DO NOTHING";
-            let mut statement = conn.prepare_cached(sql).doing("make a session")?;
-            let made = statement
-                .execute((new.id.as_str(), &new.engine, &new.model, &new.provider, &labels, &spec, now))
-                .doing("make a session")?;
-            if made == 0 { Err(StoreError::Conflict(format!("session `{}` exists", new.id))) } else { Ok(()) }
-        })
-        .await
+        let texts = Texts::of(&new)?;
+        self.write(Kind::SessionCreate, texts.bytes(), move |conn| insert_session(conn, &new, &texts)).await
     }
 
     /// Reads a session.
@@ -106,30 +184,76 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Invalid`] when `limit` is 0 or above [`LIST_MAX`].
-    pub async fn list_sessions(&self, after: Option<SessionId>, limit: usize) -> Result<Page<SessionRow>, StoreError> {
+    pub async fn list_sessions(
+        &self,
+        filter: &SessionFilter,
+        after: Option<SessionId>,
+        limit: usize,
+    ) -> Result<Page<SessionRow>, StoreError> {
         check_limit(limit, LIST_MAX)?;
-        self.read(move |conn| {
-            let sql = "SELECT * FROM sessions WHERE ?1 IS NULL OR id < ?1 ORDER BY id DESC LIMIT ?2";
-            let mut statement = conn.prepare_cached(sql).doing("list sessions")?;
-            let rows = statement.query_map((after.as_ref().map(SessionId::as_str), limit + 1), from_row).doing("list sessions")?;
-            let items = rows.collect::<rusqlite::Result<Vec<_>>>().doing("list sessions")?;
-            Ok(page(items, limit, |s| s.id.to_string()))
+        let filter = filter.clone();
+        self.read(move |conn| list(conn, &filter, after.as_ref(), limit)).await
+    }
+
+    /// Changes what is said about a session; what is `None` stays. An archived session takes no more turns.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`], [`StoreError::Conflict`] when it is to be archived while a turn is not over,
+    /// [`StoreError::Invalid`] when a field is out of bounds.
+    pub async fn update_session(
+        &self,
+        id: &SessionId,
+        title: Option<String>,
+        labels: Option<BTreeMap<String, String>>,
+        archived: Option<bool>,
+        now: Timestamp,
+    ) -> Result<SessionRow, StoreError> {
+        if let Some(title) = &title {
+            check_text("title", title, NAME_CHARS_MAX)?;
+        }
+        let labels = labels.map(|l| bounded("labels", to_json("labels", &l)?)).transpose()?;
+        let id = id.clone();
+        self.write(Kind::SessionUpdate, labels.as_ref().map_or(0, String::len), move |conn| {
+            if archived == Some(true) {
+                check_idle(conn, &id)?;
+            }
+            let sql = "UPDATE sessions SET title = coalesce(?2, title), labels = coalesce(?3, labels),
+                         archived_ms = CASE ?4 WHEN 1 THEN coalesce(archived_ms, ?5) WHEN 0 THEN NULL ELSE archived_ms END,
+                         updated_ms = max(updated_ms, ?5)
+                       WHERE id = ?1 RETURNING *";
+            let mut statement = conn.prepare_cached(sql).doing("change a session")?;
+            let with = (id.as_str(), title, labels, archived, int("now", now.0)?);
+            statement.query_row(with, from_row).optional().doing("change a session")?.ok_or_else(|| missing(&id))
         })
         .await
     }
 
-    /// Removes a session with its turns and events. What it spent stays in the ledger.
+    /// Replaces the specification of a session.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`], [`StoreError::Invalid`] when it is too large.
+    pub async fn update_spec(&self, id: &SessionId, spec: Value, now: Timestamp) -> Result<(), StoreError> {
+        let spec = bounded("spec", to_json("spec", &spec)?)?;
+        let id = id.clone();
+        self.write(Kind::SessionUpdate, spec.len(), move |conn| {
+            let sql = "UPDATE sessions SET spec = ?2, updated_ms = max(updated_ms, ?3) WHERE id = ?1";
+            let mut statement = conn.prepare_cached(sql).doing("change a session")?;
+            match statement.execute((id.as_str(), &spec, int("now", now.0)?)).doing("change a session")? {
+                0 => Err(missing(&id)),
+                _ => Ok(()),
+            }
+        })
+        .await
+    }
+
+    /// Removes a session with its turns, events, checkpoints and questions. What it spent stays in the ledger.
     ///
     /// # Errors
     /// [`StoreError::NotFound`], or [`StoreError::Conflict`] while a turn of it is not over.
     pub async fn delete_session(&self, id: &SessionId) -> Result<(), StoreError> {
         let id = id.clone();
         self.write(Kind::SessionDelete, 0, move |conn| {
-            let sql = "SELECT id FROM turns WHERE session = ?1 AND state IN ('queued', 'leased', 'running', 'waiting') LIMIT 1";
-            let open: Option<String> = conn.query_row(sql, [id.as_str()], |r| r.get(0)).optional().doing("delete a session")?;
-            if let Some(turn) = open {
-                return Err(StoreError::Conflict(format!("turn `{turn}` of session `{id}` is not over")));
-            }
+            check_idle(conn, &id)?;
             match conn.execute("DELETE FROM sessions WHERE id = ?1", [id.as_str()]).doing("delete a session")? {
                 0 => Err(missing(&id)),
                 _ => Ok(()),
@@ -142,6 +266,117 @@ impl Store {
 pub(crate) fn read_session(conn: &Connection, id: &SessionId) -> Result<SessionRow, StoreError> {
     let mut statement = conn.prepare_cached("SELECT * FROM sessions WHERE id = ?1").doing("read a session")?;
     statement.query_row([id.as_str()], from_row).optional().doing("read a session")?.ok_or_else(|| missing(id))
+}
+
+/// The fields of a new session that are stored as JSON, within their bounds.
+pub(crate) struct Texts {
+    labels: String,
+    spec: String,
+}
+
+impl Texts {
+    /// Checks every field of a session that is to be made.
+    pub(crate) fn of(new: &NewSession) -> Result<Self, StoreError> {
+        check_name("agent", &new.agent)?;
+        check_name("tenant", &new.tenant)?;
+        check_text("title", &new.title, NAME_CHARS_MAX)?;
+        if new.env.is_some() && new.tree.is_some() {
+            return Err(StoreError::invalid("tree", "is that of the env in a session of one"));
+        }
+        let labels = bounded("labels", to_json("labels", &new.labels)?)?;
+        let spec = bounded("spec", to_json("spec", &new.spec)?)?;
+        Ok(Self { labels, spec })
+    }
+
+    /// How much they are.
+    pub(crate) fn bytes(&self) -> usize {
+        self.labels.len() + self.spec.len()
+    }
+}
+
+pub(crate) fn insert_session(conn: &Connection, new: &NewSession, texts: &Texts) -> Result<(), StoreError> {
+    let doing = "make a session";
+    if let Some(env) = &new.env {
+        join(conn, env, &new.tenant)?;
+    }
+    if let Some(tree) = &new.tree {
+        check_tree_free(conn, tree)?;
+    }
+    let now = int("now", new.now.0)?;
+    let (parent, parent_turn) = match &new.parent {
+        Some((session, turn)) => (Some(session.as_str()), Some(int("parent", *turn)?)),
+        None => (None, None),
+    };
+    let sql = "INSERT INTO sessions (id, engine, model, provider, labels, spec, created_ms, updated_ms,
+                 agent, tenant, env, tree, title, priority, parent, parent_turn)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15) ON CONFLICT (id) DO NOTHING";
+    let mut statement = conn.prepare_cached(sql).doing(doing)?;
+    let with = rusqlite::params![
+        new.id.as_str(),
+        new.engine,
+        new.model,
+        new.provider,
+        texts.labels,
+        texts.spec,
+        now,
+        new.agent,
+        new.tenant,
+        new.env,
+        new.tree.as_ref().map(TreeId::as_str),
+        new.title,
+        new.priority,
+        parent,
+        parent_turn,
+    ];
+    match statement.execute(with).doing(doing)? {
+        0 => Err(StoreError::Conflict(format!("session `{}` exists", new.id))),
+        _ => Ok(()),
+    }
+}
+
+fn list(conn: &Connection, filter: &SessionFilter, after: Option<&SessionId>, limit: usize) -> Result<Page<SessionRow>, StoreError> {
+    let doing = "list sessions";
+    let (key, value) = filter.label.as_ref().map_or((None, None), |(k, v)| (Some(k), Some(v)));
+    let after = after.map(SessionId::as_str);
+    // A condition that is not asked for must not stand in the statement, or no index would serve the others.
+    let mut sql = "SELECT * FROM sessions WHERE true".to_owned();
+    let mut with: Vec<&dyn ToSql> = Vec::new();
+    let conditions: [(&str, Option<&dyn ToSql>); 6] = [
+        (" AND id < ?", after.as_ref().map(|a| a as &dyn ToSql)),
+        (" AND tenant = ?", filter.tenant.as_ref().map(|t| t as &dyn ToSql)),
+        (" AND env = ?", filter.env.as_ref().map(|e| e as &dyn ToSql)),
+        (" AND agent = ?", filter.agent.as_ref().map(|a| a as &dyn ToSql)),
+        (" AND (archived_ms IS NOT NULL) = ?", filter.archived.as_ref().map(|a| a as &dyn ToSql)),
+        (" AND EXISTS (SELECT 1 FROM json_each(labels) WHERE key = ?", key.as_ref().map(|k| k as &dyn ToSql)),
+    ];
+    for (condition, value) in conditions {
+        if let Some(value) = value {
+            sql.push_str(condition);
+            with.push(value);
+        }
+    }
+    if let Some(value) = &value {
+        sql.push_str(" AND value = ?)");
+        with.push(value);
+    }
+    sql.push_str(" ORDER BY id DESC LIMIT ?");
+    let rows = limit + 1;
+    with.push(&rows);
+    let mut statement = conn.prepare_cached(&sql).doing(doing)?;
+    let rows = statement.query_map(with.as_slice(), from_row).doing(doing)?;
+    let items = rows.collect::<rusqlite::Result<Vec<_>>>().doing(doing)?;
+    Ok(page(items, limit, |s| s.id.to_string()))
+}
+
+/// Refuses what must wait until every turn of a session is over.
+pub(crate) fn check_idle(conn: &Connection, id: &SessionId) -> Result<(), StoreError> {
+    let sql = "SELECT id FROM turns WHERE session = ?1 AND state IN ('queued', 'leased', 'running', 'waiting') LIMIT 1";
+    let mut statement = conn.prepare_cached(sql).doing("look for open turns")?;
+    let open: Option<String> = statement.query_row([id.as_str()], |r| r.get(0)).optional().doing("look for open turns")?;
+    match open {
+        Some(turn) => Err(StoreError::Conflict(format!("turn `{turn}` of session `{id}` is not over"))),
+        None => Ok(()),
+    }
 }
 
 pub(crate) fn missing(id: &SessionId) -> StoreError {
@@ -170,7 +405,28 @@ pub(crate) fn bounded(field: &'static str, text: String) -> Result<String, Store
     Ok(text)
 }
 
-fn from_row(row: &Row<'_>) -> rusqlite::Result<SessionRow> {
+/// Checks a text of people: bounded, and nothing that moves a terminal's cursor.
+pub(crate) fn check_text(field: &'static str, text: &str, max: usize) -> Result<(), StoreError> {
+    if text.chars().count() > max {
+        return Err(StoreError::invalid(field, format!("has more than {max} characters")));
+    }
+    if text.chars().any(char::is_control) {
+        return Err(StoreError::invalid(field, "holds a control character"));
+    }
+    Ok(())
+}
+
+/// The same for one that must say something.
+pub(crate) fn check_name(field: &'static str, text: &str) -> Result<(), StoreError> {
+    if text.trim().is_empty() {
+        return Err(StoreError::invalid(field, "is empty"));
+    }
+    check_text(field, text, NAME_CHARS_MAX)
+}
+
+pub(crate) fn from_row(row: &Row<'_>) -> rusqlite::Result<SessionRow> {
+    let parent: Option<SessionId> = maybe_parsed(row, "parent")?;
+    let parent_turn: Option<u64> = row.get("parent_turn")?;
     Ok(SessionRow {
         id: parsed(row, "id")?,
         engine: row.get("engine")?,
@@ -179,6 +435,16 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<SessionRow> {
         engine_session: row.get("engine_session")?,
         labels: json(row, "labels")?,
         spec: json(row, "spec")?,
+        agent: row.get("agent")?,
+        tenant: row.get("tenant")?,
+        env: row.get("env")?,
+        env_gone: row.get("env_gone")?,
+        tree: maybe_parsed(row, "tree")?,
+        title: row.get("title")?,
+        priority: row.get("priority")?,
+        head: row.get("head")?,
+        archived: row.get::<_, Option<u64>>("archived_ms")?.map(Timestamp),
+        parent: parent.zip(parent_turn),
         created: Timestamp(row.get("created_ms")?),
         updated: Timestamp(row.get("updated_ms")?),
         turns: row.get("last_turn")?,

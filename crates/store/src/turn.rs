@@ -5,9 +5,10 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::env::check_env;
 use crate::error::Doing;
 use crate::row::{int, json, maybe_parsed, parsed, to_json, unreadable};
-use crate::session::{LIST_MAX, bounded, check_limit, missing};
+use crate::session::{LIST_MAX, PRIORITY_DEFAULT, bounded, check_limit, missing};
 use crate::writer::Kind;
 use crate::{Store, StoreError};
 
@@ -34,8 +35,28 @@ pub struct NewTurn {
     pub spec: Value,
     /// A caller's own name for the request: the same key in the same session is the same turn.
     pub key: Option<String>,
+    /// Among turns that wait for a place, a higher one goes first.
+    pub priority: u8,
     /// Now.
     pub now: Timestamp,
+}
+
+impl NewTurn {
+    /// A turn of the usual priority, with no key and an empty specification.
+    #[must_use]
+    pub fn new(id: TurnId, session: SessionId, prompt: impl Into<String>, now: Timestamp) -> Self {
+        let spec = Value::Object(serde_json::Map::new());
+        Self { id, session, prompt: prompt.into(), spec, key: None, priority: PRIORITY_DEFAULT, now }
+    }
+}
+
+/// An engine that lives on from an earlier turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EngineBase {
+    /// The number of the lease under which it was started.
+    pub lease: u64,
+    /// Its last frame that is recorded.
+    pub spool: u64,
 }
 
 /// What became of a request to accept a turn.
@@ -62,6 +83,12 @@ pub struct Lease {
     pub tries: u64,
     /// What the engine calls the conversation, when it is to be resumed.
     pub engine_session: Option<String>,
+    /// The number of the engine's last frame before this lease; 0 for an engine that is yet to be started.
+    pub spool: u64,
+    /// The number of the lease under which the engine was started: this one, or an earlier one of the session.
+    pub engine_lease: u64,
+    /// The turn before this one: the session's head; 0 before the first.
+    pub parent: u64,
     /// Whatever the caller stored with the turn.
     pub spec: Value,
 }
@@ -83,6 +110,14 @@ pub struct TurnRow {
     pub tries: u64,
     /// The number of the last frame from the guest whose events are in the log.
     pub spool: u64,
+    /// The number of the lease under which its engine was started; 0 before the first lease.
+    pub engine_lease: u64,
+    /// The turn before it when it was last leased: the head of the session then.
+    pub parent: u64,
+    /// The number of its engine's last frame before the turn.
+    pub spool_base: u64,
+    /// Among turns that wait for a place, a higher one goes first.
+    pub priority: u8,
     /// Whatever the caller stored.
     pub spec: Value,
     /// The sandbox that works on it.
@@ -106,7 +141,8 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::NotFound`] for the session, [`StoreError::Limit`] when the inbox holds [`INBOX_MAX`] turns,
-    /// [`StoreError::Conflict`] when the key was used for another prompt, [`StoreError::Invalid`] for a prompt out of bounds.
+    /// [`StoreError::Conflict`] when the key was used for another prompt, the session is archived or its env is deleted,
+    /// [`StoreError::Invalid`] for a prompt out of bounds.
     pub async fn accept_turn(&self, new: NewTurn) -> Result<Accepted, StoreError> {
         check_prompt(&new.prompt)?;
         if new.key.as_ref().is_some_and(|k| k.is_empty() || k.len() > KEY_BYTES_MAX) {
@@ -116,14 +152,16 @@ impl Store {
         self.write(Kind::TurnAccept, new.prompt.len() + spec.len(), move |conn| accept(conn, &new, &spec)).await
     }
 
-    /// Gives a turn to a runner. From then on only writes with the fence of this lease are taken for it.
+    /// Gives a turn to a runner. From then on only writes with the fence of this lease are taken for it. With `base` the
+    /// engine of an earlier turn goes on: its frames count on from there. Without, a new engine counts from 1.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] when an earlier turn of the session comes first or another one is being worked on,
-    /// [`StoreError::Transition`] when it is not queued, [`StoreError::NotFound`].
-    pub async fn lease_turn(&self, id: &TurnId, now: Timestamp) -> Result<Lease, StoreError> {
+    /// [`StoreError::Conflict`] when an earlier turn of the session comes first, another one is being worked on, the env of
+    /// the session is deleted, or no engine of the session stands where `base` says; [`StoreError::Transition`] when the
+    /// turn is not queued; [`StoreError::NotFound`].
+    pub async fn lease_turn(&self, id: &TurnId, base: Option<EngineBase>, now: Timestamp) -> Result<Lease, StoreError> {
         let id = id.clone();
-        self.write(Kind::TurnLease, 0, move |conn| lease(conn, &id, now)).await
+        self.write(Kind::TurnLease, 0, move |conn| lease(conn, &id, base, now)).await
     }
 
     /// Reads a turn.
@@ -163,6 +201,20 @@ impl Store {
         .await
     }
 
+    /// The turns of a session that are not over, in order: at most [`INBOX_MAX`]. Costs what they are, whatever else
+    /// the store holds.
+    ///
+    /// # Errors
+    /// What the database said.
+    pub async fn open_turns(&self, session: &SessionId) -> Result<Vec<TurnRow>, StoreError> {
+        let session = session.clone();
+        self.read(move |conn| {
+            let sql = "SELECT * FROM turns WHERE session = ?1 AND state IN ('queued', 'leased', 'running', 'waiting') ORDER BY n";
+            collect(conn, sql, [session.as_str()])
+        })
+        .await
+    }
+
     /// Every turn that is not over, the oldest first: what a daemon that starts has to take up.
     ///
     /// # Errors
@@ -192,21 +244,27 @@ fn accept(conn: &Connection, new: &NewTurn, spec: &str) -> Result<Accepted, Stor
         }
     }
     let now = int("now", new.now.0)?;
-    let take = "UPDATE sessions SET last_turn = last_turn + 1, updated_ms = max(updated_ms, ?2) WHERE id = ?1 RETURNING last_turn";
+    let take = "UPDATE sessions SET last_turn = last_turn + 1, updated_ms = max(updated_ms, ?2) WHERE id = ?1
+                RETURNING last_turn, archived_ms IS NOT NULL, env, env_gone";
     let mut statement = conn.prepare_cached(take).doing(doing)?;
-    let n: Option<u64> = statement.query_row((new.session.as_str(), now), |r| r.get(0)).optional().doing(doing)?;
-    let n = n.ok_or_else(|| missing(&new.session))?;
+    let found = statement.query_row((new.session.as_str(), now), |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?)));
+    let (n, archived, env, gone): (u64, bool, Option<String>, bool) =
+        found.optional().doing(doing)?.ok_or_else(|| missing(&new.session))?;
+    if archived {
+        return Err(StoreError::Conflict(format!("session `{}` is archived", new.session)));
+    }
+    check_env(conn, env.as_deref(), gone)?;
     let sql = "SELECT count(*) FROM turns WHERE session = ?1 AND state IN ('queued', 'leased', 'running', 'waiting')";
     let mut statement = conn.prepare_cached(sql).doing(doing)?;
     let open: u64 = statement.query_row([new.session.as_str()], |r| r.get(0)).doing(doing)?;
     if open >= INBOX_MAX {
         return Err(StoreError::Limit { what: "turns of one session that are not over", max: INBOX_MAX });
     }
-    let insert = "INSERT INTO turns (id, session, n, state, idem, spec, accepted_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-                  ON CONFLICT (id) DO NOTHING";
+    let insert = "INSERT INTO turns (id, session, n, state, idem, spec, priority, accepted_ms)
+                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (id) DO NOTHING";
     let mut statement = conn.prepare_cached(insert).doing(doing)?;
-    let queued = TurnState::Queued.as_str();
-    let made = statement.execute((new.id.as_str(), new.session.as_str(), int("n", n)?, queued, &new.key, spec, now)).doing(doing)?;
+    let (id, queued, n_column) = (new.id.as_str(), TurnState::Queued.as_str(), int("n", n)?);
+    let made = statement.execute((id, new.session.as_str(), n_column, queued, &new.key, spec, new.priority, now)).doing(doing)?;
     if made == 0 {
         return Err(StoreError::Conflict(format!("turn `{}` exists", new.id)));
     }
@@ -215,7 +273,7 @@ fn accept(conn: &Connection, new: &NewTurn, spec: &str) -> Result<Accepted, Stor
     Ok(Accepted { turn: new.id.clone(), n, fresh: true })
 }
 
-fn lease(conn: &Connection, id: &TurnId, now: Timestamp) -> Result<Lease, StoreError> {
+fn lease(conn: &Connection, id: &TurnId, base: Option<EngineBase>, now: Timestamp) -> Result<Lease, StoreError> {
     let doing = "lease a turn";
     let turn = read_turn(conn, id)?;
     let next = set_state(conn, &turn, TurnEvent::Lease, now)?;
@@ -229,16 +287,39 @@ fn lease(conn: &Connection, id: &TurnId, now: Timestamp) -> Result<Lease, StoreE
     if let Some(other) = other {
         return Err(StoreError::Conflict(format!("turn `{other}` of the same session comes first")));
     }
+    if let Some(base) = base {
+        check_base(conn, &turn, base)?;
+    }
     let fence = next_fence(conn, &turn.session)?;
-    let sql = "UPDATE sessions SET updated_ms = max(updated_ms, ?2) WHERE id = ?1 RETURNING engine_session";
+    let sql = "UPDATE sessions SET updated_ms = max(updated_ms, ?2) WHERE id = ?1 RETURNING engine_session, head, env, env_gone";
     let mut statement = conn.prepare_cached(sql).doing(doing)?;
-    let engine_session: Option<String> = statement.query_row((turn.session.as_str(), int("now", now.0)?), |r| r.get(0)).doing(doing)?;
-    // A new lease means a new guest, whose frames count from 1 again.
-    let sql = "UPDATE turns SET fence = ?2, tries = tries + 1, spool = 0, sandbox = NULL WHERE id = ?1";
+    let found = statement.query_row((turn.session.as_str(), int("now", now.0)?), |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?)));
+    let (engine_session, parent, env, gone): (Option<String>, u64, Option<String>, bool) = found.doing(doing)?;
+    check_env(conn, env.as_deref(), gone)?;
+    // A new engine means a new guest, whose frames count from 1 again.
+    let EngineBase { lease: engine_lease, spool } = base.unwrap_or(EngineBase { lease: fence.0, spool: 0 });
+    let sql = "UPDATE turns SET fence = ?2, tries = tries + 1, engine_lease = ?3, spool = ?4, spool_base = ?4, parent = ?5,
+                 sandbox = NULL WHERE id = ?1";
     let mut statement = conn.prepare_cached(sql).doing(doing)?;
-    statement.execute((id.as_str(), int("fence", fence.0)?)).doing(doing)?;
+    let (fence_column, engine_column) = (int("fence", fence.0)?, int("lease", engine_lease)?);
+    statement.execute((id.as_str(), fence_column, engine_column, int("spool", spool)?, int("head", parent)?)).doing(doing)?;
     let tries = turn.tries + 1;
-    Ok(Lease { turn: turn.id, session: turn.session, fence, tries, engine_session, spec: turn.spec })
+    Ok(Lease { turn: turn.id, session: turn.session, fence, tries, engine_session, spool, engine_lease, parent, spec: turn.spec })
+}
+
+/// Holds that an engine which goes on was there, and that none of its frames is recorded twice.
+fn check_base(conn: &Connection, turn: &TurnRow, base: EngineBase) -> Result<(), StoreError> {
+    let sql = "SELECT spool FROM turns WHERE session = ?1 AND engine_lease = ?2 AND engine_lease > 0 ORDER BY n DESC LIMIT 1";
+    let mut statement = conn.prepare_cached(sql).doing("lease a turn")?;
+    let with = (turn.session.as_str(), int("lease", base.lease)?);
+    let last: Option<u64> = statement.query_row(with, |r| r.get(0)).optional().doing("lease a turn")?;
+    match last {
+        None => Err(StoreError::Conflict(format!("no engine of session `{}` was started under lease {}", turn.session, base.lease))),
+        Some(last) if base.spool < last => {
+            Err(StoreError::Conflict(format!("frame {last} of the engine is recorded, so it cannot go on after {}", base.spool)))
+        }
+        Some(_) => Ok(()),
+    }
 }
 
 /// A number above all that were given out in the session.
@@ -305,6 +386,10 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<TurnRow> {
         fence: Fence(row.get("fence")?),
         tries: row.get("tries")?,
         spool: row.get("spool")?,
+        engine_lease: row.get("engine_lease")?,
+        parent: row.get("parent")?,
+        spool_base: row.get("spool_base")?,
+        priority: row.get("priority")?,
         spec: json(row, "spec")?,
         sandbox: maybe_parsed(row, "sandbox")?,
         outcome: outcome.map(|o| serde_json::from_value(word(o))).transpose().map_err(|e| unreadable(e.into()))?,

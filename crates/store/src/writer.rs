@@ -47,6 +47,36 @@ kinds! {
     SessionCreate = "session-create";
     /// A session is removed with all it owns.
     SessionDelete = "session-delete";
+    /// What is said about a session changes, or it is archived.
+    SessionUpdate = "session-update";
+    /// A session is made from a checkpoint of another one.
+    Fork = "fork";
+    /// The first checkpoint of a session is noted.
+    CheckpointFirst = "checkpoint-first";
+    /// Old checkpoints are given up.
+    CheckpointRetire = "checkpoint-retire";
+    /// A session goes back, or forward, to a checkpoint.
+    Undo = "undo";
+    /// An env is made.
+    EnvCreate = "env-create";
+    /// An env is made from the tree of a session.
+    EnvSave = "env-save";
+    /// What is said about an env changes.
+    EnvUpdate = "env-update";
+    /// An env takes no more work.
+    EnvMark = "env-mark";
+    /// An env is removed.
+    EnvDelete = "env-delete";
+    /// A person answers.
+    QuestionAnswer = "question-answer";
+    /// An agent is made or changed.
+    AgentPut = "agent-put";
+    /// An agent is removed.
+    AgentRemove = "agent-remove";
+    /// A token is made.
+    TokenCreate = "token-create";
+    /// A token ends.
+    TokenRevoke = "token-revoke";
     /// A turn is accepted.
     TurnAccept = "turn-accept";
     /// A turn is given to a runner.

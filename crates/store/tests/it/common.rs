@@ -41,13 +41,8 @@ pub(crate) fn turn_id() -> TurnId {
 
 pub(crate) fn new_session() -> NewSession {
     NewSession {
-        id: SessionId::from_bits(bits()),
-        engine: "mini".into(),
-        model: "small".into(),
-        provider: "rehearsal".into(),
         labels: [("who".into(), "a test".into())].into(),
-        spec: json!({"image": "host"}),
-        now: NOW,
+        ..NewSession::new(SessionId::from_bits(bits()), "mini", "small", "rehearsal", json!({"image": "host"}), NOW)
     }
 }
 
@@ -59,7 +54,7 @@ pub(crate) async fn session(store: &Store) -> SessionId {
 }
 
 pub(crate) fn new_turn(session: &SessionId, prompt: &str) -> NewTurn {
-    NewTurn { id: turn_id(), session: session.clone(), prompt: prompt.into(), spec: json!({}), key: None, now: NOW }
+    NewTurn::new(turn_id(), session.clone(), prompt, NOW)
 }
 
 pub(crate) async fn accept(store: &Store, session: &SessionId) -> Accepted {
@@ -69,7 +64,7 @@ pub(crate) async fn accept(store: &Store, session: &SessionId) -> Accepted {
 /// A turn that runs.
 pub(crate) async fn running(store: &Store, session: &SessionId) -> Lease {
     let turn = accept(store, session).await.turn;
-    let lease = store.lease_turn(&turn, NOW).await.unwrap();
+    let lease = store.lease_turn(&turn, None, NOW).await.unwrap();
     store.record(Record::new(turn, lease.fence, vec![], NOW).change(TurnEvent::Start)).await.unwrap();
     lease
 }

@@ -135,7 +135,7 @@ async fn steps(store: &Store, home: &Path) {
     acknowledge("session-create");
     let turn = store.accept_turn(new_turn(&id, "x")).await.unwrap().turn;
     acknowledge("turn-accept");
-    let lease = store.lease_turn(&turn, NOW).await.unwrap();
+    let lease = store.lease_turn(&turn, None, NOW).await.unwrap();
     acknowledge("turn-lease");
     let cancel = Record::new(turn, lease.fence, vec![text("x"), result(Outcome::Cancelled, None)], NOW);
     store.record(cancel.change(TurnEvent::Cancel)).await.unwrap();

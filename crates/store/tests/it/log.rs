@@ -134,7 +134,7 @@ async fn frames_of_a_spool_are_recorded_once_and_without_a_gap() {
     assert_eq!(store.events(&session, 0, 10).await.unwrap().len(), 2);
     let release = Record::new(lease.turn.clone(), lease.fence, vec![], NOW).change(TurnEvent::Release);
     store.record(release).await.unwrap();
-    store.lease_turn(&lease.turn, NOW).await.unwrap();
+    store.lease_turn(&lease.turn, None, NOW).await.unwrap();
     assert_eq!(store.turn(&lease.turn).await.unwrap().spool, 0, "a new lease counts from the start");
 }
 

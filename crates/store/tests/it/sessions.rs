@@ -1,6 +1,6 @@
 //! Making, listing and removing sessions.
 
-use lazaret_store::StoreError;
+use lazaret_store::{SessionFilter, StoreError};
 use model::Code;
 use serde_json::json;
 
@@ -34,7 +34,7 @@ async fn pages_cover_every_session_once_youngest_first() {
     let mut listed = Vec::new();
     let mut after = None;
     loop {
-        let page = store.list_sessions(after, 10).await.unwrap();
+        let page = store.list_sessions(&SessionFilter::default(), after, 10).await.unwrap();
         assert!(page.items.len() <= 10);
         listed.extend(page.items.into_iter().map(|s| s.id));
         match page.next {
@@ -44,7 +44,7 @@ async fn pages_cover_every_session_once_youngest_first() {
     }
     assert_eq!(listed, made);
     for bad in [0, 1001] {
-        assert!(store.list_sessions(None, bad).await.is_err());
+        assert!(store.list_sessions(&SessionFilter::default(), None, bad).await.is_err());
     }
 }
 
@@ -56,7 +56,7 @@ async fn a_session_goes_with_all_it_owns_but_not_while_it_works() {
     finish_one(&store, &stays).await;
     let turn = accept(&store, &gone).await.turn;
     assert!(matches!(store.delete_session(&gone).await, Err(StoreError::Conflict(_))));
-    let lease = store.lease_turn(&turn, NOW).await.unwrap();
+    let lease = store.lease_turn(&turn, None, NOW).await.unwrap();
     start(&store, &lease).await;
     assert!(matches!(store.delete_session(&gone).await, Err(StoreError::Conflict(_))));
     finish(&store, &turn, lease.fence).await;
@@ -80,7 +80,7 @@ async fn start(store: &lazaret_store::Store, lease: &lazaret_store::Lease) {
 
 async fn finish_one(store: &lazaret_store::Store, session: &model::SessionId) {
     let turn = accept(store, session).await.turn;
-    let lease = store.lease_turn(&turn, NOW).await.unwrap();
+    let lease = store.lease_turn(&turn, None, NOW).await.unwrap();
     start(store, &lease).await;
     finish(store, &turn, lease.fence).await;
 }

@@ -16,7 +16,7 @@ async fn a_turn_goes_from_its_arrival_to_its_end() {
     assert_eq!(store.prompt(&accepted.turn).await.unwrap(), prompt);
     let state = async || store.turn(&accepted.turn).await.unwrap().state;
     assert_eq!(state().await, TurnState::Queued);
-    let lease = store.lease_turn(&accepted.turn, NOW).await.unwrap();
+    let lease = store.lease_turn(&accepted.turn, None, NOW).await.unwrap();
     assert_eq!((lease.fence, lease.tries, state().await), (Fence(1), 1, TurnState::Leased));
     let change = async |change| store.record(Record::new(accepted.turn.clone(), lease.fence, vec![], NOW).change(change)).await;
     for (event, expect) in
@@ -92,15 +92,15 @@ async fn one_runner_per_session_and_in_order() {
     let store = open(home.path());
     let session = session(&store).await;
     let (first, second) = (accept(&store, &session).await.turn, accept(&store, &session).await.turn);
-    assert!(matches!(store.lease_turn(&second, NOW).await, Err(StoreError::Conflict(_))), "the first comes first");
-    let lease = store.lease_turn(&first, NOW).await.unwrap();
-    assert!(matches!(store.lease_turn(&first, NOW).await, Err(StoreError::Transition { .. })));
-    assert!(matches!(store.lease_turn(&second, NOW).await, Err(StoreError::Conflict(_))), "the first is being worked on");
+    assert!(matches!(store.lease_turn(&second, None, NOW).await, Err(StoreError::Conflict(_))), "the first comes first");
+    let lease = store.lease_turn(&first, None, NOW).await.unwrap();
+    assert!(matches!(store.lease_turn(&first, None, NOW).await, Err(StoreError::Transition { .. })));
+    assert!(matches!(store.lease_turn(&second, None, NOW).await, Err(StoreError::Conflict(_))), "the first is being worked on");
     let record = Record::new(first.clone(), lease.fence, vec![], NOW);
     store.record(record.clone().change(TurnEvent::Start)).await.unwrap();
     finish(&store, &first, lease.fence).await;
-    assert_eq!(store.lease_turn(&second, NOW).await.unwrap().fence, Fence(2));
-    assert_eq!(store.lease_turn(&turn_id(), NOW).await.unwrap_err().code(), Code::NotFound);
+    assert_eq!(store.lease_turn(&second, None, NOW).await.unwrap().fence, Fence(2));
+    assert_eq!(store.lease_turn(&turn_id(), None, NOW).await.unwrap_err().code(), Code::NotFound);
 }
 
 #[tokio::test]
@@ -112,7 +112,7 @@ async fn only_one_of_many_runners_gets_a_turn() {
     let calls: Vec<_> = (0..50)
         .map(|_| {
             let (store, turn) = (store.clone(), turn.clone());
-            spawn(async move { store.lease_turn(&turn, NOW).await })
+            spawn(async move { store.lease_turn(&turn, None, NOW).await })
         })
         .collect();
     let mut won = 0;
@@ -132,7 +132,7 @@ async fn whoever_lost_the_lease_writes_nothing() {
     store.record(release).await.unwrap();
     let fail = Record::new(old.turn.clone(), old.fence, vec![result(Outcome::Failed, None)], NOW).change(TurnEvent::Fail);
     assert!(matches!(store.record(fail).await, Err(StoreError::StaleFence { .. })), "not even before somebody else has it");
-    let new = store.lease_turn(&old.turn, NOW).await.unwrap();
+    let new = store.lease_turn(&old.turn, None, NOW).await.unwrap();
     assert_eq!((new.fence > old.fence, new.tries), (true, 2));
     let stale = store.append_events(&old.turn, old.fence, vec![text("late")], NOW).await;
     assert!(matches!(stale, Err(StoreError::StaleFence { given: 1, held: 3, .. })));
@@ -189,7 +189,7 @@ async fn the_inbox_has_an_end() {
     assert_eq!(full.unwrap_err().code(), Code::Busy);
     let turns = store.turns(&session, 0, 1000).await.unwrap();
     assert!(turns.iter().zip(1..).all(|(t, n)| t.n == n), "places are dense");
-    let first = store.lease_turn(&turns[0].id, NOW).await.unwrap();
+    let first = store.lease_turn(&turns[0].id, None, NOW).await.unwrap();
     let fail = Record::new(first.turn, first.fence, vec![result(Outcome::Failed, Some(Code::EngineFailed))], NOW).change(TurnEvent::Fail);
     store.record(fail).await.unwrap();
     store.accept_turn(new_turn(&session, "one more")).await.unwrap();
