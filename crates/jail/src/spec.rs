@@ -118,6 +118,26 @@ pub enum Source {
     Fd(u32),
     /// A new tmpfs of at most this many bytes.
     Tmpfs(u64),
+    /// A directory on a device that the launcher mounts for itself, once for all mounts of that device.
+    Device {
+        /// For example `/dev/loop0`.
+        device: PathBuf,
+        /// For example `btrfs`.
+        fstype: String,
+        /// The directory, relative to the root of the device. No part of it may be a link.
+        path: PathBuf,
+    },
+    /// A directory of trees laid over one another, which the launcher does once for all mounts of the same trees.
+    Layers {
+        /// The directory that holds all of them. With an owner it is this that is shown as the sandbox's user's.
+        base: PathBuf,
+        /// The trees that are only read, topmost first, relative to `base`; two at least where none takes writes.
+        lowers: Vec<PathBuf>,
+        /// The tree that takes the writes and overlay's own working directory, relative to `base`.
+        upper: Option<(PathBuf, PathBuf)>,
+        /// The directory, relative to the top of the trees. No part of it may be a link.
+        path: PathBuf,
+    },
 }
 
 /// Limits of the kernel on each process. A value above the hard limit is clamped to it.

@@ -70,7 +70,7 @@ fn request(settings: &[String]) -> Result<Request> {
             "pids" => request.limits.pids = value.parse().map_err(Error::other)?,
             "cpu" => request.limits.cpu_millis = value.parse().map_err(Error::other)?,
             "time" => request.limits.time = model::parse_duration(value).ok_or_else(bad)?,
-            "session" => request.tree = Tree::Session { name: value.into() },
+            "tree" => request.tree = Tree::Kept { id: value.parse().map_err(Error::other)? },
             "crash" => {
                 CRASH.set(value.to_owned()).map_err(Error::other)?;
                 model::crash::set(|name| {

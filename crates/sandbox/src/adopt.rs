@@ -146,9 +146,7 @@ fn sweep(host: &Host, live: &[SandboxId]) -> Vec<String> {
         trouble.push(model::chain(&error));
     }
     if let Some(uids) = &host.uids {
-        uids.sweep(|uid, what| {
-            known(what) || what.parse::<SandboxId>().is_ok_and(|id| host.dir(&id).exists()) || disk::owner(host, what) == Some(uid)
-        });
+        uids.sweep(|_, what| known(what) || what.parse::<SandboxId>().is_ok_and(|id| host.dir(&id).exists()));
     }
     let fresh = |path: &PathBuf| path.extension().is_some_and(|e| e == "new");
     for path in directories(&host.home.images()).unwrap_or_default().iter().filter(|p| fresh(p)) {

@@ -12,7 +12,7 @@ use crate::launcher::Init;
 use crate::record::{Process, Record};
 use crate::{SandboxError, disk};
 
-/// Kills and removes all of a sandbox but its kept tree. Continues past failures and gives the first.
+/// Kills and removes all of a sandbox but a kept tree. Continues past failures and gives the first.
 pub(crate) fn remove(host: &Host, id: &SandboxId, dir: &Path) -> Result<(), SandboxError> {
     let record = Record::read(dir);
     let killed = kill(host, id, record.as_ref());
@@ -25,15 +25,14 @@ pub(crate) fn remove(host: &Host, id: &SandboxId, dir: &Path) -> Result<(), Sand
     // A user whose processes may live is not given to another sandbox, and the record stays for the next attempt.
     killed?;
     grouped?;
-    let kept = record.as_ref().is_some_and(|r| r.tree.is_some());
     match (&host.uids, &record) {
-        (Some(uids), Some(Record { uid: Some(uid), .. })) if !kept => uids.release(*uid, id.as_str()),
+        (Some(uids), Some(Record { uid: Some(uid), .. })) => uids.release(*uid, id.as_str()),
         // Its user may have been taken and not been written down yet.
         (Some(uids), None) => uids.sweep(|_, what| what != id.as_str()),
         _ => {}
     }
     model::crash::point("sandbox.user.released");
-    if !kept {
+    if record.as_ref().is_none_or(|r| r.tree.is_none()) {
         disk::remove_ephemeral(host, id)?;
     }
     remove_tree(dir).map_err(SandboxError::io(format!("remove {}", dir.display())))
@@ -69,18 +68,4 @@ fn carries(pid: i32, label: &str) -> bool {
 fn is_own(pid: i32) -> bool {
     let own = rustix::process::geteuid().as_raw();
     own == 0 || fs::metadata(format!("/proc/{pid}")).is_ok_and(|m| m.uid() == own || m.uid() == 0)
-}
-
-/// Removes a kept tree.
-pub(crate) fn remove_kept(host: &Host, name: &str) -> Result<(), SandboxError> {
-    disk::check_name(name)?;
-    let owner = disk::owner(host, name);
-    remove_tree(&host.home.sessions().join(name)).map_err(SandboxError::io("remove the tree of a session"))?;
-    if host.is_root() && crate::pool::exists(&host.home) {
-        host.pool()?.remove(crate::pool::Keep::Session, name)?;
-    }
-    if let (Some(uids), Some(uid)) = (&host.uids, owner) {
-        uids.release(uid, name);
-    }
-    Ok(())
 }

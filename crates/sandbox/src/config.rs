@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use model::{Limits, SandboxId, Want};
+use model::{Limits, SandboxId, TreeId, Want};
 use wire::Relay;
 
 /// Where sandboxes are made and how many.
@@ -57,8 +57,12 @@ pub struct Request {
     pub mounts: Vec<HostMount>,
     /// Where its writes go.
     pub tree: Tree,
-    /// Trees that the host itself chose, mounted read-only: host path and path inside.
+    /// Further trees that exist, read-only: each is seen as the directories `home` and `workspace` of a path inside.
+    pub trees: Vec<(TreeId, PathBuf)>,
+    /// Host directories that the host itself chose, mounted read-only: host path and path inside.
     pub extra_ro: Vec<(PathBuf, PathBuf)>,
+    /// Files that the host writes for this sandbox.
+    pub files: Vec<HostFile>,
     /// Loopback ports inside and the doors that they lead to.
     pub relays: Vec<Relay>,
     /// How long it lives without a daemon.
@@ -80,7 +84,9 @@ impl Request {
             wants: Wants::of_caller(),
             mounts: Vec::new(),
             tree: Tree::Ephemeral,
+            trees: Vec::new(),
             extra_ro: Vec::new(),
+            files: Vec::new(),
             relays: Vec::new(),
             orphan: Duration::from_secs(60),
             walls: jail::Walls::ALL,
@@ -105,12 +111,29 @@ pub enum Image {
 pub enum Tree {
     /// Gone with the sandbox.
     Ephemeral,
-    /// Kept as `sessions/<name>` of the home, for the next sandbox of the same name. One at a time.
-    Session {
-        /// Letters, digits, `_` and `-`; at most 64.
-        name: String,
+    /// Kept: `home` and `workspace` of this tree are /home and /workspace. Made when it does not exist. Several
+    /// sandboxes may have one tree at once where [`crate::Sandboxes::live_checkpoints`] says so.
+    Kept {
+        /// Which tree.
+        id: TreeId,
     },
 }
+
+/// A file that the host writes for one sandbox, which nothing inside can change, unlink or move.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostFile {
+    /// Where it is seen; absolute, without `..`.
+    pub target: PathBuf,
+    /// What it holds. At most [`HOST_FILE_BYTES_MAX`].
+    pub bytes: Vec<u8>,
+}
+
+/// The largest [`HostFile`].
+pub const HOST_FILE_BYTES_MAX: usize = 4 << 20;
+/// The most files of one request.
+pub const HOST_FILES_MAX: usize = 64;
+/// The most further trees of one request.
+pub const TREES_MAX: usize = 8;
 
 /// A host directory or file that the user opened, to be seen inside.
 #[derive(Debug)]

@@ -48,8 +48,8 @@ const LOCK_ATTEMPTS_MAX: usize = 8;
 /// As [`crate::Sandboxes::start`]; [`SandboxError::Inside`] when the program cannot be run, [`SandboxError::Timeout`]
 /// when the time limit was reached, [`SandboxError::Memory`] when it was killed for want of memory.
 pub fn run_direct(config: &Config, request: Request, command: DirectCommand, stdio: [OwnedFd; 3]) -> Result<Exit, SandboxError> {
-    if request.tree != Tree::Ephemeral || !request.relays.is_empty() {
-        return Err(SandboxError::Start("a sandbox without a daemon has no session and no door".into()));
+    if request.tree != Tree::Ephemeral || !request.trees.is_empty() || !request.relays.is_empty() {
+        return Err(SandboxError::Start("a sandbox without a daemon has no tree and no door".into()));
     }
     let started = Instant::now();
     let host = Host::open(config)?;
@@ -59,7 +59,7 @@ pub fn run_direct(config: &Config, request: Request, command: DirectCommand, std
     let _lock = own(&dir)?;
     let id = request.id.clone();
     let (limits, wants) = (request.limits, request.wants);
-    let mut made = make(&host, request, &dir, false)?;
+    let mut made = make(&host, request, &dir, false, &[])?;
     let exec = Exec { argv: command.argv, env: command.env, cwd: command.cwd, stdio: Stdio::Pipes { stdin: false }, lease: 0 };
     let boot = Boot { relays: Vec::new(), exec: Some(exec), orphan_ms: 0 };
     let mut launched = made.launch(&host, boot, &[stdio[0].as_fd(), stdio[1].as_fd(), stdio[2].as_fd()])?;
@@ -172,7 +172,8 @@ fn poll(channel: &UnixStream, signals: &Signals, deadline: Option<Instant>) -> R
 fn own(dir: &Path) -> Result<OwnedFd, SandboxError> {
     for _ in 0..LOCK_ATTEMPTS_MAX {
         make_dir(dir)?;
-        let Some(fd) = try_lock(dir) else { continue };
+        // Waited for: a sweep of another process may look at it between the making and this.
+        let Some(fd) = lock(dir, FlockOperation::LockExclusive) else { continue };
         // Another process may have locked and removed it in between.
         if rustix::fs::fstat(&fd).is_ok_and(|s| s.st_nlink > 0) && dir.exists() {
             return Ok(fd);
@@ -181,9 +182,9 @@ fn own(dir: &Path) -> Result<OwnedFd, SandboxError> {
     Err(SandboxError::Start("its directory is locked by another process".into()))
 }
 
-fn try_lock(dir: &Path) -> Option<OwnedFd> {
+fn lock(dir: &Path, how: FlockOperation) -> Option<OwnedFd> {
     let fd = rustix::fs::open(dir, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).ok()?;
-    rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive).ok()?;
+    rustix::fs::flock(&fd, how).ok()?;
     Some(fd)
 }
 
@@ -194,7 +195,7 @@ pub(crate) fn sweep(host: &Host) -> Result<(), SandboxError> {
     for entry in entries.flatten() {
         let path = entry.path();
         let Some(id) = entry.file_name().to_str().and_then(|name| name.parse::<SandboxId>().ok()) else { continue };
-        let Some(_lock) = try_lock(&path) else { continue };
+        let Some(_lock) = lock(&path, FlockOperation::NonBlockingLockExclusive) else { continue };
         let removed = clean::remove(host, &id, &path);
         first = first.and(removed);
     }

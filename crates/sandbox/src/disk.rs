@@ -1,31 +1,47 @@
 //! Where the writes of a sandbox go, and whether their amount is limited.
 
-use std::fs;
-use std::path::PathBuf;
+use std::path::Path;
 
-use jail::Upper;
-use model::{LevelLine, Limits, SandboxId, Want};
+use jail::{Mount, Upper};
+use model::{LevelLine, Limits, SandboxId, TreeId, Want};
 
-use crate::home::make_dir;
 use crate::host::Host;
 use crate::level::line;
 use crate::pool::Keep;
+use crate::record::Record;
+use crate::trees::{self, Lies};
 use crate::{SandboxError, Tree};
+
+/// The root's own layer where the files lie in a kept tree: only mount points, and nothing inside can write to it.
+const ROOT_BYTES: u64 = 1 << 20;
 
 /// A writable layer and what holds for it.
 #[derive(Debug)]
 pub(crate) struct Backing {
     pub(crate) upper: Upper,
+    /// What is mounted from a kept tree.
+    pub(crate) mounts: Vec<Mount>,
     pub(crate) line: LevelLine,
 }
 
 /// Chooses and makes the writable layer of a sandbox. A `short` one is for a single command and always in memory.
-pub(crate) fn choose(host: &Host, id: &SandboxId, tree: &Tree, limits: &Limits, want: Want, short: bool) -> Result<Backing, SandboxError> {
+/// `contested` are trees that other sandboxes have.
+pub(crate) fn choose(
+    host: &Host,
+    id: &SandboxId,
+    tree: &Tree,
+    (limits, want): (&Limits, Want),
+    short: bool,
+    contested: &[TreeId],
+) -> Result<Backing, SandboxError> {
     match tree {
-        Tree::Session { name } => session(host, name, limits, want),
+        Tree::Kept { id } => kept(host, id, (limits, want), contested),
         Tree::Ephemeral if short || limits.disk_bytes <= limits.memory_bytes || !host.is_root() => Ok(memory(limits)),
         Tree::Ephemeral => match host.pool() {
-            Ok(pool) => Ok(quota(pool.upper(Keep::Sandbox, id.as_str(), limits.disk_bytes)?, limits)),
+            Ok(pool) => {
+                let upper = pool.upper(Keep::Sandbox, id.as_str(), limits.disk_bytes)?;
+                Ok(Backing { upper, mounts: Vec::new(), line: quota(limits, "") })
+            }
             Err(_) => Ok(memory(limits)),
         },
     }
@@ -36,87 +52,51 @@ pub(crate) fn choose(host: &Host, id: &SandboxId, tree: &Tree, limits: &Limits, 
 fn memory(limits: &Limits) -> Backing {
     let bytes = limits.disk_bytes.min(limits.memory_bytes);
     let how = format!("{} MiB, a tmpfs, which counts as memory", bytes >> 20);
-    Backing { upper: Upper::Tmpfs { bytes }, line: line("disk", true, how) }
+    Backing { upper: Upper::Tmpfs { bytes }, mounts: Vec::new(), line: line("disk", true, how) }
 }
 
-fn quota(upper: Upper, limits: &Limits) -> Backing {
-    let how = format!("{} MiB, by a btrfs quota in the disk image of the home", limits.disk_bytes >> 20);
-    Backing { upper, line: line("disk", true, how) }
+fn quota(limits: &Limits, whose: &str) -> LevelLine {
+    line("disk", true, format!("{} MiB{whose}, by a btrfs quota in the disk image of the home", limits.disk_bytes >> 20))
 }
 
-/// A tree that is kept. Where it lies is decided when it is first made.
-fn session(host: &Host, name: &str, limits: &Limits, want: Want) -> Result<Backing, SandboxError> {
-    let plain = session_dir(host, name)?.join("upper").exists();
-    if host.is_root() && !plain {
-        match host.pool() {
-            Ok(pool) => return Ok(quota(pool.upper(Keep::Session, name, limits.disk_bytes)?, limits)),
-            Err(error) if want == Want::Require => return Err(error),
-            Err(error) => return directories(host, name, &model::chain(&error)),
+/// A tree that is kept. Where it lies was decided when it was made.
+fn kept(host: &Host, id: &TreeId, (limits, want): (&Limits, Want), contested: &[TreeId]) -> Result<Backing, SandboxError> {
+    let lies = trees::make(host, id, limits.disk_bytes)?;
+    let line = match &lies {
+        Lies::Image(pool) => {
+            pool.loosen(id.as_str(), limits.disk_bytes)?;
+            quota(limits, " for all sandboxes of the tree")
         }
-    }
-    if want == Want::Require {
-        return Err(SandboxError::Layer {
-            layer: "disk".into(),
-            why: "plain directories of this user have no quota".into(),
-            remedy: "run as root; or set the limit to prefer".into(),
-        });
-    }
-    directories(host, name, "plain directories, only the size of each file is; root has a quota")
-}
-
-/// Plain directories in the home: durable, and without a limit but the one on each file.
-fn directories(host: &Host, name: &str, why: &str) -> Result<Backing, SandboxError> {
-    let dir = session_dir(host, name)?;
-    let (upper, work) = (dir.join("upper"), dir.join("work"));
-    make_dir(&upper)?;
-    make_dir(&work)?;
-    Ok(Backing { upper: Upper::Dirs { upper, work }, line: line("disk", false, format!("not limited: {why}")) })
-}
-
-/// The directory of a kept tree, made when missing.
-pub(crate) fn session_dir(host: &Host, name: &str) -> Result<PathBuf, SandboxError> {
-    let dir = host.home.sessions().join(name);
-    make_dir(&dir)?;
-    Ok(dir)
-}
-
-/// The reserved user that owns what a kept tree holds.
-pub(crate) fn owner(host: &Host, name: &str) -> Option<u32> {
-    fs::read_to_string(host.home.sessions().join(name).join("uid")).ok()?.trim().parse().ok()
-}
-
-/// Notes the reserved user of a kept tree.
-pub(crate) fn set_owner(host: &Host, name: &str, uid: u32) -> Result<(), SandboxError> {
-    crate::home::replace_file(&session_dir(host, name)?.join("uid"), uid.to_string().as_bytes())
-}
-
-/// Checks the name of a kept tree.
-pub(crate) fn check_name(name: &str) -> Result<(), SandboxError> {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
-    if name.is_empty() || name.len() > 64 || !name.bytes().all(plain) || name.starts_with('-') {
-        return Err(SandboxError::Path { path: name.chars().take(64).collect(), why: "it is no name of a session".into() });
-    }
-    Ok(())
+        Lies::Home if want == Want::Require => {
+            return Err(SandboxError::Layer {
+                layer: "disk".into(),
+                why: "plain directories have no quota".into(),
+                remedy: "run as root, with the modules loop and btrfs; or set the limit to prefer".into(),
+            });
+        }
+        Lies::Home => line("disk", false, "not limited: plain directories, only the size of each file is; root has a quota"),
+    };
+    let mounts = trees::mounts(host, &lies, id, Path::new("/"), false, contested)?;
+    Ok(Backing { upper: Upper::Tmpfs { bytes: ROOT_BYTES }, mounts, line })
 }
 
 /// Bytes that a sandbox of this record uses, where that is counted.
-pub(crate) fn used(host: &Host, record: &crate::record::Record) -> Option<u64> {
+pub(crate) fn used(host: &Host, record: &Record) -> Option<u64> {
     let pool = host.open_pool()?;
-    match &record.tree {
-        Some(name) => pool.used(Keep::Session, name),
-        None => pool.used(Keep::Sandbox, record.id.as_str()),
-    }
+    let (keep, name) = subvolume(record);
+    pool.used(keep, name)
 }
 
 /// The sandbox stands: its limit holds from now on to the byte.
-pub(crate) fn settle(host: &Host, record: &crate::record::Record) -> Result<(), SandboxError> {
+pub(crate) fn settle(host: &Host, record: &Record) -> Result<(), SandboxError> {
     let Some(pool) = host.open_pool() else { return Ok(()) };
-    let (keep, name) = match &record.tree {
-        Some(name) => (Keep::Session, name.as_str()),
-        None => (Keep::Sandbox, record.id.as_str()),
-    };
+    let (keep, name) = subvolume(record);
     // Not every layer lies in the image.
     if pool.has(keep, name) { pool.limit(keep, name, record.limits.disk_bytes) } else { Ok(()) }
+}
+
+fn subvolume(record: &Record) -> (Keep, &str) {
+    record.tree.as_ref().map_or((Keep::Sandbox, record.id.as_str()), |tree| (Keep::Tree, tree.as_str()))
 }
 
 /// Removes the layer of a sandbox that is gone.
@@ -127,6 +107,7 @@ pub(crate) fn remove_ephemeral(host: &Host, id: &SandboxId) -> Result<(), Sandbo
 
 /// Removes what belongs to nothing that is still there.
 pub(crate) fn sweep(host: &Host) -> Result<(), SandboxError> {
+    trees::sweep(host)?;
     if !host.is_root() || !crate::pool::exists(&host.home) {
         return Ok(());
     }
@@ -134,11 +115,6 @@ pub(crate) fn sweep(host: &Host) -> Result<(), SandboxError> {
     for name in pool.list(Keep::Sandbox) {
         if name.parse::<SandboxId>().is_ok_and(|id| !host.dir(&id).exists()) {
             pool.remove(Keep::Sandbox, &name)?;
-        }
-    }
-    for name in pool.list(Keep::Session) {
-        if !host.home.sessions().join(&name).exists() {
-            pool.remove(Keep::Session, &name)?;
         }
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! Why a sandbox could not be had or does not go on.
 
-use model::{Code, Failure};
+use model::{Code, Failure, TreeId};
 
 /// Why a sandbox could not be had or does not go on.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +77,20 @@ pub enum SandboxError {
     /// A file tree breaks a limit of transfers.
     #[error("the file tree cannot be taken over: {0}")]
     Tree(String),
+    /// Sandboxes have the tree, and what was asked needs it alone.
+    #[error("the tree {tree} is in use: {why}")]
+    TreeInUse {
+        /// Which tree.
+        tree: TreeId,
+        /// By whom, or what would have to be otherwise.
+        why: String,
+    },
+    /// There is no such tree.
+    #[error("there is no tree {0}")]
+    TreeMissing(TreeId),
+    /// There is such a tree already.
+    #[error("there is a tree {0} already")]
+    TreeExists(TreeId),
     /// No sandbox of this identity.
     #[error("there is no sandbox {0}")]
     Unknown(String),
@@ -101,7 +115,8 @@ impl SandboxError {
             Self::Image(_) => Code::ImageMissing,
             Self::Memory => Code::MemoryLimit,
             Self::Timeout { .. } => Code::Timeout,
-            Self::Unknown(_) => Code::NotFound,
+            Self::TreeInUse { .. } | Self::TreeExists(_) => Code::Conflict,
+            Self::Unknown(_) | Self::TreeMissing(_) => Code::NotFound,
         }
     }
 

@@ -10,6 +10,11 @@ use rustix::fs::{FlockOperation, Mode, OFlags};
 
 use crate::{Config, SandboxError};
 
+/// Kept trees, relative to the home.
+pub(crate) const TREES: &str = "trees";
+/// Frozen layers of trees, relative to the home.
+pub(crate) const LAYERS: &str = "layers";
+
 /// The parts of the home that this crate owns.
 #[derive(Debug, Clone)]
 pub(crate) struct Home {
@@ -37,7 +42,7 @@ impl Home {
             return Err(SandboxError::Home(format!("its mode is {:o}, so others can enter it; it must be 0700", meta.mode() & 0o7777)));
         }
         let home = Self { root };
-        for dir in [home.sandboxes(), home.direct(), home.images(), home.sessions()] {
+        for dir in [home.sandboxes(), home.direct(), home.images(), home.trees(), home.layers()] {
             make_dir(&dir)?;
         }
         Ok(home)
@@ -63,9 +68,14 @@ impl Home {
         self.root.join("images")
     }
 
-    /// Kept trees.
-    pub(crate) fn sessions(&self) -> PathBuf {
-        self.root.join("sessions")
+    /// Kept trees that do not lie in the disk image.
+    pub(crate) fn trees(&self) -> PathBuf {
+        self.root.join(TREES)
+    }
+
+    /// Frozen layers of those trees.
+    pub(crate) fn layers(&self) -> PathBuf {
+        self.root.join(LAYERS)
     }
 
     /// Held while something is made or removed that processes of one home share.

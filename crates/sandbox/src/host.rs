@@ -1,7 +1,7 @@
 //! What this host gives, found out once.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jail::cgroup::Driver;
 use model::SandboxId;
@@ -23,6 +23,8 @@ pub(crate) struct Host {
     pub(crate) boot: String,
     /// The disk image once it was needed. Held while it is opened.
     pool: Mutex<Option<Arc<Pool>>>,
+    /// Held while trees are made, and while those of the home are changed: never across an await.
+    trees: Mutex<()>,
 }
 
 impl Host {
@@ -31,7 +33,15 @@ impl Host {
         let home = Home::open(config)?;
         let root = rustix::process::geteuid().is_root();
         let uids = root.then(|| Uids::open(Path::new(REGISTRY), &config.install, &config.home, config.uid_range)).transpose()?;
-        Ok(Self { config: config.clone(), home, groups: Driver::detect(&config.install), uids, boot: boot(), pool: Mutex::default() })
+        Ok(Self {
+            config: config.clone(),
+            home,
+            groups: Driver::detect(&config.install),
+            uids,
+            boot: boot(),
+            pool: Mutex::default(),
+            trees: Mutex::default(),
+        })
     }
 
     /// Whether sandboxes are made with root's rights.
@@ -53,6 +63,11 @@ impl Host {
     /// The disk image if this process has used it.
     pub(crate) fn open_pool(&self) -> Option<Arc<Pool>> {
         self.pool.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// One at a time makes a tree, or changes those in the home.
+    pub(crate) fn trees(&self) -> MutexGuard<'_, ()> {
+        self.trees.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// `root` or `rootless`.

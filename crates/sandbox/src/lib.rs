@@ -24,10 +24,13 @@ mod disk;
 mod door;
 mod error;
 mod etc;
+mod files;
+mod forest;
 mod home;
 mod host;
 mod image;
 mod launcher;
+mod layers;
 mod level;
 mod make;
 mod outbox;
@@ -37,11 +40,14 @@ mod sandbox;
 mod sandboxes;
 mod tarball;
 mod template;
+mod trees;
 mod uids;
 mod unpack;
 
 pub use command::{Command, CommandControl, CommandOutput, CommandStdin, Output, Piece};
-pub use config::{Config, HostMount, Image, NOTE_BYTES_MAX, Request, Tree, Wants, base_env};
+pub use config::{
+    Config, HOST_FILE_BYTES_MAX, HOST_FILES_MAX, HostFile, HostMount, Image, NOTE_BYTES_MAX, Request, TREES_MAX, Tree, Wants, base_env,
+};
 pub use direct::{DirectCommand, run_direct};
 pub use error::SandboxError;
 pub use sandbox::{Sandbox, Stats, Summary, TarStream};

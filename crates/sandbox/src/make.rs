@@ -7,15 +7,15 @@ use std::path::{Component, Path, PathBuf};
 
 use jail::cgroup::{Group, GroupLimits};
 use jail::{Identity, Mount, Rlimits, Root, Source, Spec};
-use model::{Limits, Want};
+use model::{Limits, TreeId, Want};
 use rustix::fs::{Mode, OFlags};
 use wire::{Boot, Launch};
 
-use crate::config::NOTE_BYTES_MAX;
+use crate::config::{NOTE_BYTES_MAX, TREES_MAX};
 use crate::host::Host;
 use crate::launcher::{Launched, launch};
 use crate::record::{Record, now};
-use crate::{HostMount, Request, SandboxError, Tree, Wants, clean, disk, door, etc, home, image, level};
+use crate::{HostMount, Request, SandboxError, Tree, Wants, clean, disk, door, etc, files, home, image, level, trees};
 
 /// Mounts that one request may name.
 const MOUNTS_MAX: usize = 32;
@@ -43,24 +43,25 @@ pub(crate) struct Made {
 }
 
 /// Makes all that `request` needs in `dir`, which does not exist. What was made is removed again on failure.
-pub(crate) fn make(host: &Host, request: Request, dir: &Path, with_door: bool) -> Result<Made, SandboxError> {
+/// `contested` are trees of it that other sandboxes have.
+pub(crate) fn make(host: &Host, request: Request, dir: &Path, with_door: bool, contested: &[TreeId]) -> Result<Made, SandboxError> {
     check(&request)?;
     home::make_dir(dir)?;
     model::crash::point("sandbox.dir.made");
     let id = request.id.clone();
-    build(host, request, dir, with_door).inspect_err(|_| {
+    build(host, request, dir, with_door, contested).inspect_err(|_| {
         // The error that is reported is why it had to be removed.
         let _ = clean::remove(host, &id, dir);
     })
 }
 
-fn build(host: &Host, request: Request, dir: &Path, with_door: bool) -> Result<Made, SandboxError> {
-    let uid = take_uid(host, &request)?;
-    let backing = disk::choose(host, &request.id, &request.tree, &request.limits, request.wants.disk, !with_door)?;
+fn build(host: &Host, request: Request, dir: &Path, with_door: bool, contested: &[TreeId]) -> Result<Made, SandboxError> {
+    let uid = host.uids.as_ref().map(|uids| uids.take(request.id.as_str(), None)).transpose()?;
+    let backing = disk::choose(host, &request.id, &request.tree, (&request.limits, request.wants.disk), !with_door, contested)?;
     let level = level::level(host, &request.walls, &request.limits, &request.wants, backing.line, uid)?;
     let tree = match &request.tree {
         Tree::Ephemeral => None,
-        Tree::Session { name } => Some(name.clone()),
+        Tree::Kept { id } => Some(id.clone()),
     };
     let group_limits = group_limits(host, &request.limits, &request.wants);
     let record = Record {
@@ -74,6 +75,8 @@ fn build(host: &Host, request: Request, dir: &Path, with_door: bool) -> Result<M
         uid,
         group: group_limits.map(|_| request.id.to_string()),
         tree,
+        reads: request.trees.iter().map(|(id, _)| id.clone()).collect(),
+        files: request.files.iter().map(|file| file.target.clone()).collect(),
         limits: request.limits,
         level,
         init: None,
@@ -102,6 +105,10 @@ fn build(host: &Host, request: Request, dir: &Path, with_door: bool) -> Result<M
     };
     let image = image::prepare(&host.home, &request.image)?;
     let mut mounts = image.mounts;
+    mounts.extend(backing.mounts);
+    for (id, target) in &request.trees {
+        mounts.extend(trees::mounts(host, &trees::get(host, id)?, id, target, true, contested)?);
+    }
     for (source, target) in &request.extra_ro {
         check_target(target)?;
         mounts.push(Mount { source: Source::Path(source.clone()), target: target.clone(), read_only: true, owner: None });
@@ -109,6 +116,7 @@ fn build(host: &Host, request: Request, dir: &Path, with_door: bool) -> Result<M
     for mount in request.mounts {
         mounts.push(host_mount(mount, uid.is_some(), &mut descriptors)?);
     }
+    mounts.extend(files::write(dir, &request.files)?);
     let limits = &request.limits;
     let spec = Spec {
         hostname: etc::HOSTNAME.into(),
@@ -164,23 +172,6 @@ impl Made {
     }
 }
 
-/// Takes a reserved user: a kept tree keeps its own, as its files belong to it.
-fn take_uid(host: &Host, request: &Request) -> Result<Option<u32>, SandboxError> {
-    let Some(uids) = &host.uids else { return Ok(None) };
-    let Tree::Session { name } = &request.tree else { return uids.take(request.id.as_str(), None).map(Some) };
-    disk::session_dir(host, name)?;
-    let kept = disk::owner(host, name);
-    let uid = uids.take(name, kept)?;
-    match kept {
-        Some(old) if old == uid => {}
-        Some(old) => {
-            return Err(SandboxError::Path { path: name.clone(), why: format!("its host user {old} was taken by something else") });
-        }
-        None => disk::set_owner(host, name, uid)?,
-    }
-    Ok(Some(uid))
-}
-
 /// The limits for control groups, or `None` when none of them can be had and none must.
 fn group_limits(host: &Host, limits: &Limits, wants: &Wants) -> Option<GroupLimits> {
     let wanted = |want: Want, name: &str| want != Want::Off && host.groups.has(name);
@@ -207,9 +198,12 @@ fn host_mount(mount: HostMount, root: bool, descriptors: &mut Vec<OwnedFd>) -> R
 }
 
 fn check(request: &Request) -> Result<(), SandboxError> {
-    if let Tree::Session { name } = &request.tree {
-        disk::check_name(name)?;
+    if request.trees.len() > TREES_MAX {
+        return Err(SandboxError::Busy { what: "further trees", max: TREES_MAX });
     }
+    let targets = request.trees.iter().map(|(_, target)| target).chain(request.files.iter().map(|file| &file.target));
+    targets.into_iter().try_for_each(|target| check_target(target))?;
+    files::check(&request.files)?;
     if request.mounts.len() + request.extra_ro.len() > MOUNTS_MAX {
         return Err(SandboxError::Busy { what: "mounts", max: MOUNTS_MAX });
     }

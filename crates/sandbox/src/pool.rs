@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use jail::Upper;
 use jail::btrfs::{self, LoopDevice};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, RenameFlags, Uid};
 
 use crate::home::Home;
 use crate::{SandboxError, template};
@@ -20,14 +20,17 @@ use crate::{SandboxError, template};
 /// The image in the home.
 const IMAGE: &str = "disk.img";
 
+/// What the name of a tree that is not whole ends with.
+pub(crate) const FRESH: &str = ".new";
+
 /// What a tree gets beyond its limit while it is mounted.
 const MOUNT_SLACK_BYTES: u64 = 4 << 20;
 
 /// Whose files a subvolume holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Keep {
-    /// A session's, kept after its sandbox.
-    Session,
+    /// A tree's, kept after its sandboxes.
+    Tree,
     /// A sandbox's, gone with it.
     Sandbox,
 }
@@ -35,7 +38,7 @@ pub(crate) enum Keep {
 impl Keep {
     fn dir(self) -> &'static str {
         match self {
-            Keep::Session => "sessions",
+            Keep::Tree => "trees",
             Keep::Sandbox => "sandboxes",
         }
     }
@@ -71,7 +74,7 @@ impl Pool {
             let root = File::from(rustix::fs::openat(&mount, ".", flags, Mode::empty())?);
             btrfs::grow(root.as_fd())?;
             btrfs::enable_quota(root.as_fd())?;
-            for keep in [Keep::Session, Keep::Sandbox] {
+            for keep in [Keep::Tree, Keep::Sandbox] {
                 match rustix::fs::mkdirat(&root, keep.dir(), Mode::from_raw_mode(0o700)) {
                     Ok(()) | Err(rustix::io::Errno::EXIST) => {}
                     Err(e) => return Err(e.into()),
@@ -117,31 +120,73 @@ impl Pool {
         })
     }
 
+    /// Makes an empty kept tree; fine when it is there. It is whole or not there, whenever this process ends.
+    pub(crate) fn make_tree(&self, name: &str, bytes: u64) -> Result<(), SandboxError> {
+        let made = (|| {
+            if self.has(Keep::Tree, name) {
+                return Ok(());
+            }
+            let (parent, fresh) = (self.parent(Keep::Tree)?, format!("{name}{FRESH}"));
+            self.destroy(Keep::Tree, &fresh)?;
+            btrfs::create(parent.as_fd(), &plain(&fresh)?)?;
+            let tree = self.tree(Keep::Tree, &fresh)?;
+            fill(&tree, true)?;
+            btrfs::limit(tree.as_fd(), bytes)?;
+            model::crash::point("tree:filled");
+            match rustix::fs::renameat_with(&parent, plain(&fresh)?, &parent, plain(name)?, RenameFlags::NOREPLACE) {
+                Err(rustix::io::Errno::EXIST) => self.destroy(Keep::Tree, &fresh),
+                other => Ok(other?),
+            }
+        })();
+        made.map_err(SandboxError::io("make a tree in the disk image"))
+    }
+
+    /// Makes `to` what `from` holds now, however large it is and whoever uses it. It is whole or not there.
+    pub(crate) fn snapshot(&self, from: &str, to: &str, read_only: bool) -> Result<(), SandboxError> {
+        let made = (|| {
+            let source = self.tree(Keep::Tree, from)?;
+            btrfs::snapshot(source.as_fd(), self.parent(Keep::Tree)?.as_fd(), &plain(to)?, read_only)
+        })();
+        made.map_err(SandboxError::io("take a snapshot in the disk image"))
+    }
+
+    /// The device and the path on it of a kept tree.
+    pub(crate) fn place(&self, name: &str) -> (PathBuf, PathBuf) {
+        (self.device.path.clone(), PathBuf::from(Keep::Tree.dir()).join(name))
+    }
+
     /// Whether there is a subvolume of this name.
     pub(crate) fn has(&self, keep: Keep, name: &str) -> bool {
         self.tree(keep, name).is_ok()
     }
 
+    /// Gives a tree some room beyond its limit, until [`Pool::limit`]: one that is full must still be mounted, with the
+    /// places in it where something else is mounted.
+    pub(crate) fn loosen(&self, name: &str, bytes: u64) -> Result<(), SandboxError> {
+        self.limit(Keep::Tree, name, bytes.saturating_add(MOUNT_SLACK_BYTES))
+    }
+
     /// Sets the limit that holds from now on.
     pub(crate) fn limit(&self, keep: Keep, name: &str, bytes: u64) -> Result<(), SandboxError> {
         let limited = self.tree(keep, name).and_then(|tree| btrfs::limit(tree.as_fd(), bytes));
-        limited.map_err(SandboxError::io("limit a writable layer in the disk image"))
+        limited.map_err(SandboxError::io("limit a tree in the disk image"))
     }
 
     /// Removes a subvolume. Fine when there is none.
     pub(crate) fn remove(&self, keep: Keep, name: &str) -> Result<(), SandboxError> {
-        let removed = (|| {
-            let number = match self.tree(keep, name) {
-                Ok(tree) => btrfs::subvolume(tree.as_fd())?,
-                Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
-                Err(e) => return Err(e),
-            };
-            btrfs::destroy(self.parent(keep)?.as_fd(), &plain(name)?)?;
-            // The kernel does it itself, or refuses while the space is being given back; a count of nothing harms nobody.
-            let _ = btrfs::forget(self.root.as_fd(), number);
-            Ok(())
-        })();
-        removed.map_err(SandboxError::io("remove a writable layer from the disk image"))
+        self.destroy(keep, name).map_err(SandboxError::io("remove a tree from the disk image"))
+    }
+
+    fn destroy(&self, keep: Keep, name: &str) -> io::Result<()> {
+        let number = match self.tree(keep, name) {
+            Ok(tree) => btrfs::subvolume(tree.as_fd())?,
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(e) => return Err(e),
+        };
+        btrfs::destroy(self.parent(keep)?.as_fd(), &plain(name)?)?;
+        // The kernel does it itself, or refuses while the space is being given back; a count of nothing harms nobody.
+        let _ = btrfs::forget(self.root.as_fd(), number);
+        Ok(())
     }
 
     /// Bytes that a subvolume uses, as far as they are written down.
@@ -169,6 +214,21 @@ impl Pool {
     }
 }
 
+/// Makes the two halves of an empty tree. What holds them, and /home itself, is the host's: a guest renames neither.
+pub(crate) fn fill(tree: &OwnedFd, root: bool) -> io::Result<()> {
+    let mode = Mode::from_raw_mode(0o755);
+    rustix::fs::fchmod(tree, mode)?;
+    for (name, own) in [("home", false), ("home/sandbox", true), ("workspace", true)] {
+        rustix::fs::mkdirat(tree, name, mode)?;
+        rustix::fs::chmodat(tree, name, mode, AtFlags::empty())?;
+        if own && root {
+            let (uid, gid) = (Uid::from_raw(jail::GUEST_ID), Gid::from_raw(jail::GUEST_ID));
+            rustix::fs::chownat(tree, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
+        }
+    }
+    Ok(())
+}
+
 fn plain(name: &str) -> io::Result<CString> {
     CString::new(name).map_err(|_| ErrorKind::InvalidInput.into())
 }
@@ -194,7 +254,7 @@ fn make(home: &Home, path: &std::path::Path, bytes: u64) -> io::Result<()> {
 }
 
 /// An identity of the usual form.
-fn random() -> io::Result<[u8; 16]> {
+pub(crate) fn random() -> io::Result<[u8; 16]> {
     let mut bytes = [0; 16];
     File::open("/dev/urandom")?.read_exact(&mut bytes)?;
     bytes[6] = bytes[6] & 0x0f | 0x40;
@@ -220,10 +280,10 @@ mod tests {
         let pool = Pool::open(&home, 1 << 30).expect("pool");
         let total = rustix::fs::fstatvfs(&pool.root).map(|s| s.f_blocks * s.f_frsize).expect("size");
         assert_eq!(total, 1 << 30, "it has grown to its device");
-        pool.upper(Keep::Session, "a", 16 << 20).expect("upper");
-        pool.upper(Keep::Session, "a", 16 << 20).expect("again");
-        pool.limit(Keep::Session, "a", 16 << 20).expect("limited");
-        let tree = pool.tree(Keep::Session, "a").expect("tree");
+        pool.upper(Keep::Sandbox, "a", 16 << 20).expect("upper");
+        pool.upper(Keep::Sandbox, "a", 16 << 20).expect("again");
+        pool.limit(Keep::Sandbox, "a", 16 << 20).expect("limited");
+        let tree = pool.tree(Keep::Sandbox, "a").expect("tree");
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC;
         let mut file = File::from(rustix::fs::openat(&tree, "upper/f", flags, Mode::from_raw_mode(0o600)).expect("file"));
         let block = vec![7u8; 1 << 20];
@@ -234,11 +294,11 @@ mod tests {
         drop(file);
         let second = Pool::open(&home, 1 << 30).expect("a second time");
         assert_eq!(second.device.path, pool.device.path, "one device for one file");
-        assert!(second.used(Keep::Session, "a").expect("counted") >= 8 << 20);
+        assert!(second.used(Keep::Sandbox, "a").expect("counted") >= 8 << 20);
         drop((second, tree));
-        pool.remove(Keep::Session, "a").expect("removed");
-        pool.remove(Keep::Session, "a").expect("gone already");
-        assert_eq!(pool.list(Keep::Session), Vec::<String>::new());
+        pool.remove(Keep::Sandbox, "a").expect("removed");
+        pool.remove(Keep::Sandbox, "a").expect("gone already");
+        assert_eq!(pool.list(Keep::Sandbox), Vec::<String>::new());
         let device = pool.device.path.clone();
         drop(pool);
         let backing = PathBuf::from("/sys/block").join(device.file_name().expect("name")).join("loop/backing_file");

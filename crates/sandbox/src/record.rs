@@ -1,9 +1,9 @@
 //! What a sandbox has on the host, written down before it is made.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use model::{Level, Limits, SandboxId, Timestamp};
+use model::{Level, Limits, SandboxId, Timestamp, TreeId};
 use serde::{Deserialize, Serialize};
 
 use crate::SandboxError;
@@ -35,7 +35,13 @@ pub(crate) struct Record {
     /// The name of its control group.
     pub(crate) group: Option<String>,
     /// The kept tree that it writes to.
-    pub(crate) tree: Option<String>,
+    pub(crate) tree: Option<TreeId>,
+    /// Further trees that it reads.
+    #[serde(default)]
+    pub(crate) reads: Vec<TreeId>,
+    /// Where its host files are seen, in the order of their names.
+    #[serde(default)]
+    pub(crate) files: Vec<PathBuf>,
     pub(crate) limits: Limits,
     pub(crate) level: Level,
     /// The first process, once there is one.
@@ -109,7 +115,9 @@ mod tests {
             made: now(),
             uid: Some(7),
             group: None,
-            tree: None,
+            tree: Some(TreeId::from_bits(3)),
+            reads: Vec::new(),
+            files: vec!["/home/sandbox/x".into()],
             limits: Limits::default(),
             level: Level::default(),
             init: Process::now(pid),

@@ -1,13 +1,14 @@
 //! One running sandbox.
 
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{Buf as _, Bytes};
 use jail::cgroup::Group;
-use model::{Level, Limits, SandboxId};
+use model::{Level, Limits, SandboxId, TreeId};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::sync::{mpsc, watch};
@@ -95,6 +96,26 @@ impl Sandbox {
     #[must_use]
     pub fn level(&self) -> &Level {
         &self.0.record.level
+    }
+
+    /// Replaces what a file of [`crate::Request::files`] holds. Whoever reads it inside sees the change at once; a reader
+    /// in the middle of it may see some of both.
+    ///
+    /// # Errors
+    /// [`SandboxError::Path`] when none of them is seen at `target`, or `bytes` are too many.
+    pub async fn rewrite_file(&self, target: &Path, bytes: &[u8]) -> Result<(), SandboxError> {
+        let (running, target, bytes) = (self.0.clone(), target.to_owned(), bytes.to_owned());
+        crate::sandboxes::blocking(move || {
+            let record = &running.record;
+            crate::files::rewrite(&running.host.dir(&record.id), &record.files, &target, &bytes)
+        })
+        .await
+    }
+
+    /// The kept tree that it writes to.
+    #[must_use]
+    pub fn tree(&self) -> Option<&TreeId> {
+        self.0.record.tree.as_ref()
     }
 
     /// What its user noted when it was made ([`crate::Request::note`]).
@@ -217,7 +238,7 @@ impl Sandbox {
         }
     }
 
-    /// Kills all of it, waits for its end and removes everything that it had on the host but a session's tree.
+    /// Kills all of it, waits for its end and removes everything that it had on the host but a kept tree.
     ///
     /// # Errors
     /// Something could not be removed within the limit of time; [`crate::Sandboxes::adopt`] tries again.

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use model::SandboxId;
+use model::{SandboxId, TreeId};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -81,7 +81,16 @@ struct Places {
     /// Places of starts that are under way and of live sandboxes.
     taken: HashSet<SandboxId>,
     /// Kept trees in use.
-    trees: HashSet<String>,
+    trees: HashMap<TreeId, TreeUse>,
+}
+
+/// Who uses a tree.
+#[derive(Debug, Default)]
+struct TreeUse {
+    /// Sandboxes that have it mounted, or soon will.
+    sandboxes: Vec<SandboxId>,
+    /// It is made, copied or removed: nobody else may have it meanwhile.
+    held: bool,
 }
 
 impl std::fmt::Debug for Shared {
@@ -146,12 +155,12 @@ impl Sandboxes {
 
     async fn start_in(&self, place: Place, request: Request) -> Result<Sandbox, SandboxError> {
         let _turn = self.0.starts.clone().acquire_owned().await.map_err(|_| SandboxError::Gone("the host is shutting down".into()))?;
-        let host = self.0.host.clone();
+        let (host, contested) = (self.0.host.clone(), place.contested.clone());
         let orphan_ms = u64::try_from(request.orphan.as_millis()).unwrap_or(u64::MAX);
         let boot = Boot { relays: request.relays.clone(), exec: None, orphan_ms };
         let (made, launched) = blocking(move || {
             let dir = host.dir(&request.id);
-            let mut made = make(&host, request, &dir, true)?;
+            let mut made = make(&host, request, &dir, true, &contested)?;
             let launched = made.launch(&host, boot, &[])?;
             Ok((made, launched))
         })
@@ -190,16 +199,6 @@ impl Sandboxes {
         self.0.max
     }
 
-    /// Removes the kept tree of a session that has no sandbox now. Fine when there is none.
-    ///
-    /// # Errors
-    /// A sandbox uses it, or it cannot be removed.
-    pub async fn remove_tree(&self, name: &str) -> Result<(), SandboxError> {
-        let _place = Place::tree(&self.0, name)?;
-        let (host, name) = (self.0.host.clone(), name.to_owned());
-        blocking(move || clean::remove_kept(&host, &name)).await
-    }
-
     /// Stops serving. With `kill` every sandbox is stopped first; without, they live on for the next daemon.
     pub async fn shutdown(&self, kill: bool) {
         self.0.starts.close();
@@ -222,15 +221,15 @@ impl Sandboxes {
     }
 
     fn reserve(&self, request: &Request) -> Result<Place, SandboxError> {
-        let tree = match &request.tree {
+        let own = match &request.tree {
             Tree::Ephemeral => None,
-            Tree::Session { name } => Some(name.as_str()),
+            Tree::Kept { id } => Some(id),
         };
-        Place::new(&self.0, &request.id, tree, true)
+        Place::new(&self.0, &request.id, own.into_iter().chain(request.trees.iter().map(|(id, _)| id)), true)
     }
 
     pub(crate) fn reserve_adopted(&self, record: &Record) -> Result<Place, SandboxError> {
-        Place::new(&self.0, &record.id, record.tree.as_deref(), false)
+        Place::new(&self.0, &record.id, record.tree.iter().chain(&record.reads), false)
     }
 
     /// Answers the door of a sandbox from now on, until the token is cancelled.
@@ -327,11 +326,13 @@ impl Shared {
 pub(crate) struct Place {
     shared: Arc<Shared>,
     id: Option<SandboxId>,
-    tree: Option<String>,
+    trees: Vec<TreeId>,
+    /// Those of the trees that other sandboxes had already.
+    contested: Vec<TreeId>,
 }
 
 impl Place {
-    fn new(shared: &Arc<Shared>, id: &SandboxId, tree: Option<&str>, counted: bool) -> Result<Self, SandboxError> {
+    fn new<'a>(shared: &Arc<Shared>, id: &SandboxId, trees: impl Iterator<Item = &'a TreeId>, counted: bool) -> Result<Self, SandboxError> {
         let mut places = shared.lock();
         if counted && places.taken.len() >= shared.max {
             return Err(SandboxError::Busy { what: "sandboxes", max: shared.max });
@@ -339,36 +340,76 @@ impl Place {
         if places.taken.contains(id) {
             return Err(SandboxError::Start(format!("there is a sandbox {id} already")));
         }
-        if let Some(tree) = tree
-            && !places.trees.insert(tree.to_owned())
-        {
-            return Err(SandboxError::Busy { what: "sandboxes for one session", max: 1 });
+        let (mut mine, mut contested) = (Vec::new(), Vec::new());
+        for tree in trees {
+            if mine.contains(tree) {
+                continue;
+            }
+            match places.trees.get(tree) {
+                Some(used) if used.held => return Err(held(tree)),
+                Some(_) => contested.push(tree.clone()),
+                None => {}
+            }
+            mine.push(tree.clone());
+        }
+        for tree in &mine {
+            places.trees.entry(tree.clone()).or_default().sandboxes.push(id.clone());
         }
         places.taken.insert(id.clone());
-        Ok(Self { shared: shared.clone(), id: Some(id.clone()), tree: tree.map(str::to_owned) })
+        drop(places);
+        Ok(Self { shared: shared.clone(), id: Some(id.clone()), trees: mine, contested })
     }
 
-    /// Only a tree, so that no sandbox is started on it.
-    fn tree(shared: &Arc<Shared>, name: &str) -> Result<Self, SandboxError> {
-        if !shared.lock().trees.insert(name.to_owned()) {
-            return Err(SandboxError::Busy { what: "sandboxes for one session", max: 1 });
+    /// Only trees, so that no sandbox is started on them. Refused when one has them.
+    pub(crate) fn hold(shared: &Arc<Shared>, trees: &[TreeId]) -> Result<Self, SandboxError> {
+        let mut places = shared.lock();
+        for tree in trees {
+            match places.trees.get(tree) {
+                Some(used) if used.held => return Err(held(tree)),
+                Some(used) => {
+                    let why = format!("{} sandboxes have it, {} among them", used.sandboxes.len(), used.sandboxes[0]);
+                    return Err(SandboxError::TreeInUse { tree: tree.clone(), why });
+                }
+                None => {}
+            }
         }
-        Ok(Self { shared: shared.clone(), id: None, tree: Some(name.to_owned()) })
+        for tree in trees {
+            places.trees.entry(tree.clone()).or_default().held = true;
+        }
+        drop(places);
+        Ok(Self { shared: shared.clone(), id: None, trees: trees.to_vec(), contested: Vec::new() })
     }
 
     /// The sandbox lives on without this process.
     fn leave(self) {}
 }
 
+fn held(tree: &TreeId) -> SandboxError {
+    SandboxError::TreeInUse { tree: tree.clone(), why: "it is being made, copied or removed".into() }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         let mut places = self.shared.lock();
+        for tree in &self.trees {
+            if let (Some(id), Some(used)) = (&self.id, places.trees.get_mut(tree)) {
+                used.sandboxes.retain(|other| other != id);
+                if !used.sandboxes.is_empty() {
+                    continue;
+                }
+            }
+            places.trees.remove(tree);
+        }
         if let Some(id) = &self.id {
             places.taken.remove(id);
         }
-        if let Some(tree) = &self.tree {
-            places.trees.remove(tree);
-        }
+    }
+}
+
+impl Shared {
+    /// The sandboxes that have a tree.
+    pub(crate) fn users(&self, tree: &TreeId) -> Vec<SandboxId> {
+        self.lock().trees.get(tree).map(|used| used.sandboxes.clone()).unwrap_or_default()
     }
 }
 

@@ -8,6 +8,7 @@ use rustix::mount::MountPropagationFlags;
 use super::idmap::IdMaps;
 use super::proc::Proc;
 use super::root::NewRoot;
+use super::stores::Stores;
 use super::{devices, identity, landlock, mounts, proc};
 use crate::error::At as _;
 use crate::{Identity, LaunchError, Layer, Spec, Stand, seccomp, sys};
@@ -68,10 +69,11 @@ pub(crate) fn build(spec: &Spec, mut parts: Parts) -> Result<Stand, LaunchError>
 fn tree(spec: &Spec, parts: &mut Parts, owner: Owner) -> Result<Proc, LaunchError> {
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     rustix::mount::mount_change("/", private).at(Layer::Root, || "make the mounts private".into())?;
-    let root = NewRoot::make(spec, owner)?;
+    let stores = Stores::mount(spec, &parts.id_maps)?;
+    let root = NewRoot::make(spec, owner, stores.len())?;
     devices::mount(&root, spec, owner)?;
     let proc = Proc::mount(&root, spec)?;
-    mounts::mount_all(&root, spec, parts)?;
+    mounts::mount_all(&root, spec, &stores, parts)?;
     root.seal(spec)?;
     root.enter()?;
     proc::mask(spec)?;

@@ -10,6 +10,7 @@ mod landlock;
 mod mounts;
 mod proc;
 mod root;
+mod stores;
 mod target;
 
 pub use start::{Stand, launch};

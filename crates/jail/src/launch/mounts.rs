@@ -9,6 +9,7 @@ use rustix::mount::{MountAttrFlags, OpenTreeFlags, open_tree};
 
 use super::build::{Owner, Parts};
 use super::root::{NewRoot, attach, tmpfs};
+use super::stores::Stores;
 use super::target::{self, Kind};
 use crate::error::At as _;
 use crate::sys::{self, MountAttr};
@@ -21,13 +22,13 @@ const RESERVED: [&str; 4] = ["/proc", "/dev", DOOR_DIR, "/opt/lazaret/bin"];
 const GUEST_LINKS: [&str; 2] = ["ipc", "mini"];
 
 /// Mounts /tmp, the trees of the specification, the door and the guest program.
-pub(crate) fn mount_all(root: &NewRoot, spec: &Spec, parts: &mut Parts) -> Result<(), LaunchError> {
+pub(crate) fn mount_all(root: &NewRoot, spec: &Spec, stores: &Stores<'_>, parts: &mut Parts) -> Result<(), LaunchError> {
     let owner = owner(spec.identity);
     let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
     let tmp = tmpfs(spec.tmp_bytes, "1777", attributes).at(Layer::Mounts, || "make /tmp".into())?;
     put(root, &tmp, Path::new("/tmp"), Kind::Directory, owner)?;
     for mount in &spec.mounts {
-        one(root, spec, mount, parts, owner)?;
+        one(root, spec, mount, stores, parts)?;
     }
     let read_only = |attr: u64| MountAttr { set: sys::ATTR_RDONLY | sys::ATTR_NOSUID | sys::ATTR_NODEV | attr, ..MountAttr::default() };
     if let Some(index) = spec.door {
@@ -67,7 +68,7 @@ fn guest_names(root: &NewRoot, owner: Owner) -> rustix::io::Result<()> {
 /// Three names and no data.
 const GUEST_NAMES_BYTES: u64 = 16 << 10;
 
-fn one(root: &NewRoot, spec: &Spec, mount: &Mount, parts: &mut Parts, owner: Owner) -> Result<(), LaunchError> {
+fn one(root: &NewRoot, spec: &Spec, mount: &Mount, stores: &Stores<'_>, parts: &mut Parts) -> Result<(), LaunchError> {
     let target = &mount.target;
     allowed(target)
         .at(Layer::Mounts, || format!("mount something at {}", target.display()))
@@ -84,12 +85,18 @@ fn one(root: &NewRoot, spec: &Spec, mount: &Mount, parts: &mut Parts, owner: Own
                 tmpfs(*bytes, "1777", MountAttrFlags::empty()).at(Layer::Mounts, || format!("make a tmpfs for {}", target.display()))?;
             (tree, Kind::Directory)
         }
+        Source::Device { .. } | Source::Layers { .. } => {
+            let tree =
+                stores.tree(mount).unwrap_or(Err(Errno::NODEV)).at(Layer::Mounts, || format!("open the tree for {}", target.display()))?;
+            (tree, Kind::Directory)
+        }
     };
     let mut attr = MountAttr { set: sys::ATTR_NOSUID | sys::ATTR_NODEV, ..MountAttr::default() };
     if mount.read_only {
         attr.set |= sys::ATTR_RDONLY;
     }
-    let map = id_map(spec, mount, parts)?;
+    // Layers are shown under another owner themselves, before they are laid over one another.
+    let map = if matches!(mount.source, Source::Layers { .. }) { None } else { id_map(spec, mount, parts)? };
     if let Some(map) = map {
         attr.set |= sys::ATTR_IDMAP;
         attr.userns = u64::try_from(map.as_raw_fd()).unwrap_or(u64::MAX);
@@ -99,7 +106,7 @@ fn one(root: &NewRoot, spec: &Spec, mount: &Mount, parts: &mut Parts, owner: Own
         let no_map = map.is_some() && matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EPERM | libc::EOPNOTSUPP));
         if no_map { failed.remedy(NO_IDMAP) } else { failed }
     })?;
-    put(root, &tree, target, kind, owner)
+    put(root, &tree, target, kind, owner(spec.identity))
 }
 
 /// Said when a file system cannot show its files under another owner.

@@ -1,7 +1,7 @@
 //! The overlay that is the sandbox's root, and the change to it.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, ResolveFlags, Uid, open, openat, openat2};
 use rustix::io::Errno;
@@ -23,38 +23,30 @@ pub(crate) struct NewRoot {
 }
 
 impl NewRoot {
-    /// Lays the trees over one another and attaches the result on top of the present root.
-    pub(crate) fn make(spec: &Spec, owner: Owner) -> Result<Self, LaunchError> {
+    /// Lays the trees over one another and attaches the result on top of the present root, where `stores` mounts lie
+    /// already.
+    pub(crate) fn make(spec: &Spec, owner: Owner, stores: usize) -> Result<Self, LaunchError> {
         let (upper, work) = layers(&spec.root.upper)?;
         prepare(upper.as_fd(), owner).at(Layer::Root, || "prepare the writable layer".into())?;
-        let overlay = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).at(Layer::Root, || "open the overlay file system".into())?;
-        let explain =
-            |error: Errno| LaunchError::new(Layer::Root, format!("lay the root over its trees{}", complaint(&overlay)), &error.into());
-        // Options that decide what a layer made by others can mean; none is left to the module's default.
-        fsconfig_set_flag(&overlay, "userxattr").map_err(explain)?;
-        for (key, value) in [("source", "root"), ("redirect_dir", "nofollow"), ("metacopy", "off"), ("index", "off")] {
-            fsconfig_set_string(&overlay, key, value).map_err(explain)?;
-        }
-        let _lowers = lowers(&overlay, spec).map_err(|(path, error)| {
-            LaunchError::new(Layer::Root, format!("use {} as a layer{}", path.display(), complaint(&overlay)), &error.into())
-        })?;
-        fsconfig_set_string(&overlay, "upperdir", by_number(&upper)).map_err(explain)?;
-        fsconfig_set_string(&overlay, "workdir", by_number(&work)).map_err(explain)?;
-        fsconfig_create(&overlay).map_err(explain)?;
-        let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
-        let mount = fsmount(&overlay, FsMountFlags::FSMOUNT_CLOEXEC, attributes).map_err(explain)?;
-        attach(&mount, rustix::fs::CWD, "/").map_err(explain)?;
-        let beneath = usize::from(matches!(spec.root.upper, Upper::Tmpfs { .. } | Upper::Device { .. }));
+        let open = |path: &PathBuf| directory(path).at(Layer::Root, || format!("use {} as a layer", path.display()));
+        let lowers = spec.root.lowers.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+        let mount = overlay(Layer::Root, "root", &lowers, Some((&upper, &work)))?;
+        attach(&mount, rustix::fs::CWD, "/").at(Layer::Root, || "attach the root".into())?;
+        let beneath = stores + usize::from(matches!(spec.root.upper, Upper::Tmpfs { .. } | Upper::Device { .. }));
         let root = Self { mount, beneath };
         if spec.walls.read_only {
-            root.keep_writable()?;
+            root.keep_writable(spec)?;
         }
         Ok(root)
     }
 
     /// Binds the writable directories over themselves, so that they stay writable when the root is sealed.
-    fn keep_writable(&self) -> Result<(), LaunchError> {
+    fn keep_writable(&self, spec: &Spec) -> Result<(), LaunchError> {
         for name in ["workspace", "home"] {
+            // A tree of its own will lie there.
+            if spec.mounts.iter().any(|mount| mount.target == Path::new("/").join(name)) {
+                continue;
+            }
             let bound = plain_directory(self.mount.as_fd(), name).and_then(|place| {
                 let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
                 attach(open_tree(&place, "", flags)?, &place, "")
@@ -94,6 +86,30 @@ impl AsFd for NewRoot {
     }
 }
 
+/// Lays trees over one another, the first of `lowers` topmost below the writable one. Not attached.
+pub(crate) fn overlay(
+    layer: Layer,
+    name: &'static str,
+    lowers: &[OwnedFd],
+    upper: Option<(&OwnedFd, &OwnedFd)>,
+) -> Result<OwnedFd, LaunchError> {
+    let overlay = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).at(layer, || "open the overlay file system".into())?;
+    let explain = |error: Errno| LaunchError::new(layer, format!("lay the {name} over its trees{}", complaint(&overlay)), &error.into());
+    // Options that decide what a layer made by others can mean; none is left to the module's default.
+    fsconfig_set_flag(&overlay, "userxattr").map_err(explain)?;
+    for (key, value) in [("source", name), ("redirect_dir", "nofollow"), ("metacopy", "off"), ("index", "off")] {
+        fsconfig_set_string(&overlay, key, value).map_err(explain)?;
+    }
+    give_lowers(&overlay, lowers).map_err(explain)?;
+    if let Some((upper, work)) = upper {
+        fsconfig_set_string(&overlay, "upperdir", by_number(upper)).map_err(explain)?;
+        fsconfig_set_string(&overlay, "workdir", by_number(work)).map_err(explain)?;
+    }
+    fsconfig_create(&overlay).map_err(explain)?;
+    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+    fsmount(&overlay, FsMountFlags::FSMOUNT_CLOEXEC, attributes).map_err(explain)
+}
+
 /// Attaches a mount that is not attached yet.
 pub(crate) fn attach(mount: impl AsFd, to: impl AsFd, path: &str) -> rustix::io::Result<()> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
@@ -125,29 +141,24 @@ fn plain_directory(tree: BorrowedFd<'_>, name: &str) -> rustix::io::Result<Owned
     openat2(tree, name, flags, Mode::empty(), ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS)
 }
 
-fn directory(path: &Path) -> rustix::io::Result<OwnedFd> {
+pub(crate) fn directory(path: &Path) -> rustix::io::Result<OwnedFd> {
     open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
 }
 
-/// Gives the trees to the overlay, topmost first; they must stay open until it is made.
-fn lowers<'a>(overlay: &OwnedFd, spec: &'a Spec) -> Result<Vec<OwnedFd>, (&'a Path, Errno)> {
-    let mut open = Vec::with_capacity(spec.root.lowers.len());
-    for path in &spec.root.lowers {
-        open.push(directory(path).map_err(|error| (path.as_path(), error))?);
-    }
-    for (at, (fd, path)) in open.iter().zip(&spec.root.lowers).enumerate() {
+/// Gives the trees to the overlay, topmost first.
+fn give_lowers(overlay: &OwnedFd, lowers: &[OwnedFd]) -> rustix::io::Result<()> {
+    for (at, fd) in lowers.iter().enumerate() {
         match fsconfig_set_string(overlay, "lowerdir+", by_number(fd)) {
             Ok(()) => {}
             // A kernel before 6.7: all in one string. The numbers have no character that it would read otherwise.
             Err(Errno::INVAL) if at == 0 => {
-                let all: Vec<String> = open.iter().map(by_number).collect();
-                fsconfig_set_string(overlay, "lowerdir", all.join(":")).map_err(|error| (path.as_path(), error))?;
-                break;
+                let all: Vec<String> = lowers.iter().map(by_number).collect();
+                return fsconfig_set_string(overlay, "lowerdir", all.join(":"));
             }
-            Err(error) => return Err((path, error)),
+            Err(error) => return Err(error),
         }
     }
-    Ok(open)
+    Ok(())
 }
 
 /// Opens the upper layer and its working directory, on whatever they lie.
@@ -170,7 +181,7 @@ fn layers(upper: &Upper) -> Result<(OwnedFd, OwnedFd), LaunchError> {
     }
 }
 
-fn mount_device(device: &Path, fstype: &str, options: &[(String, String)]) -> rustix::io::Result<OwnedFd> {
+pub(crate) fn mount_device(device: &Path, fstype: &str, options: &[(String, String)]) -> rustix::io::Result<OwnedFd> {
     let fs = fsopen(fstype, FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_set_string(&fs, "source", device)?;
     for (key, value) in options {
@@ -182,7 +193,7 @@ fn mount_device(device: &Path, fstype: &str, options: &[(String, String)]) -> ru
     Ok(mount)
 }
 
-fn below(mount: &OwnedFd, path: &Path) -> rustix::io::Result<OwnedFd> {
+pub(crate) fn below(mount: &OwnedFd, path: &Path) -> rustix::io::Result<OwnedFd> {
     let path = path.strip_prefix("/").unwrap_or(path);
     openat(mount, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty())
 }

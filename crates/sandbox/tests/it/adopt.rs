@@ -32,7 +32,7 @@ fn serve(home: &Home, settings: &[&str], line: &str) -> Owner {
 async fn a_sandbox_is_taken_over_with_its_commands() {
     let home = Home::new();
     let line = "echo before; while ! test -e /workspace/go; do sleep 0.01; done; echo after; exit 5";
-    for settings in [&["memory=128m", "disk=16m"][..], &["memory=128m", "session=ses_a"]] {
+    for settings in [&["memory=128m", "disk=16m"][..], &["memory=128m", "tree=tre_0000000000000000000000000000000a"]] {
         let mut owner = serve(&home, settings, line);
         owner.child.kill().expect("kill -9");
         owner.child.wait().expect("gone");
@@ -56,7 +56,7 @@ async fn a_sandbox_is_taken_over_with_its_commands() {
         assert_eq!((out.as_str(), exit.code), ("after\n", Some(5)));
         assert_eq!(sh(sandbox, "true").await.2, OK);
         adopted.sandboxes[0].0.clone().stop().await.expect("stopped");
-        all.remove_tree("ses_a").await.expect("removed");
+        all.remove_trees(&[model::TreeId::from_bits(10)]).await.expect("removed");
         all.shutdown(true).await;
         drop((command, adopted, all));
         home.assert_nothing_left();

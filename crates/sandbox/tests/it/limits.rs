@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use lazaret_sandbox::{SandboxError, Tree};
-use model::Want;
+use model::{TreeId, Want};
 
 use crate::support::{Home, OK, request, sh};
 
@@ -54,13 +54,11 @@ async fn the_disk_is_limited_in_memory_and_in_a_session_which_keeps_its_files() 
 
     let session = || {
         let mut asked = request();
-        asked.tree = Tree::Session { name: "ses_1".into() };
+        asked.tree = Tree::Kept { id: TreeId::from_bits(1) };
         asked.limits.disk_bytes = 48 << 20;
         asked
     };
     let sandbox = all.start(session()).await.expect("started");
-    let again = all.start(session()).await;
-    assert!(matches!(again, Err(SandboxError::Busy { .. })), "one sandbox for one session");
     sh(&sandbox, "echo kept > /workspace/k; echo home > /home/sandbox/h; echo gone > /tmp/t").await;
     let (out, ..) = sh(&sandbox, fill).await;
     let size: u64 = out.lines().nth(1).expect("size").parse().expect("number");
@@ -70,10 +68,10 @@ async fn the_disk_is_limited_in_memory_and_in_a_session_which_keeps_its_files() 
     let sandbox = all.start(session()).await.expect("started again");
     let (out, err, _) = sh(&sandbox, "rm big; cat /workspace/k /home/sandbox/h; ls /tmp; echo more >> /workspace/k && echo ok").await;
     assert_eq!((out.as_str(), err.as_str()), ("kept\nhome\nok\n", ""));
-    assert!(all.remove_tree("ses_1").await.is_err(), "it is in use");
+    assert!(all.remove_trees(&[TreeId::from_bits(1)]).await.is_err(), "it is in use");
     sandbox.stop().await.expect("stopped");
-    all.remove_tree("ses_1").await.expect("removed");
-    all.remove_tree("ses_1").await.expect("gone already");
+    all.remove_trees(&[TreeId::from_bits(1)]).await.expect("removed");
+    all.remove_trees(&[TreeId::from_bits(1)]).await.expect("gone already");
     all.shutdown(true).await;
     drop(all);
     home.assert_nothing_left();
@@ -86,9 +84,9 @@ async fn what_cannot_be_had_refuses_the_start_and_leaves_nothing() {
     let mut tiny = request();
     tiny.limits.memory_bytes = 1;
     assert!(matches!(all.start(tiny).await, Err(SandboxError::Start(_))));
-    let mut outside = request();
-    outside.tree = Tree::Session { name: "../../etc".into() };
-    assert!(matches!(all.start(outside).await, Err(SandboxError::Path { .. })));
+    let mut no_tree = request();
+    no_tree.trees.push((TreeId::from_bits(404), "/mnt/old".into()));
+    assert!(matches!(all.start(no_tree).await, Err(SandboxError::TreeMissing(_))));
     let mut covering = request();
     covering.extra_ro.push(("/usr".into(), "/proc".into()));
     assert!(matches!(all.start(covering).await, Err(SandboxError::Path { .. })));

@@ -52,8 +52,11 @@ fn a_sandbox_is_taken_over() {
     use std::io::{BufRead as _, BufReader};
     let home = Home::of_user();
     let serve = |n: &str| {
-        let mut child =
-            home.owner("serve", &["session=ses_r", "--", "/bin/sh", "-c", "sleep 1000"]).stdout(Stdio::piped()).spawn().expect("owner");
+        let mut child = home
+            .owner("serve", &["tree=tre_0000000000000000000000000000000a", "--", "/bin/sh", "-c", "sleep 1000"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("owner");
         let mut said = String::new();
         BufReader::new(child.stdout.take().expect("stdout")).read_line(&mut said).expect("said");
         assert!(said.trim().ends_with(n), "{said}");
@@ -62,7 +65,7 @@ fn a_sandbox_is_taken_over() {
     let mut first = serve("0");
     first.kill().expect("kill -9");
     first.wait().expect("gone");
-    // The session is in use by the sandbox that lives on, so the next one is for another purpose.
+    // The tree is in use by the sandbox that lives on, so the next one is for another purpose.
     let out = home.owner("exec", &["--", "/bin/sh", "-c", "echo up"]).output().expect("owner");
     assert_eq!(String::from_utf8_lossy(&out.stdout), "up\n", "{}", String::from_utf8_lossy(&out.stderr));
     home.assert_nothing_left();
