@@ -1,3 +1,4 @@
 //! Test parts.
 
+pub mod faulty;
 pub mod model_server;

@@ -16,6 +16,7 @@ mod scene;
 mod world;
 
 mod direct;
+mod disk;
 mod doors;
 mod guest;
 mod installs;

@@ -13,14 +13,21 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// An empty home. Dropping it stops its daemon and looks for what was left behind.
 pub(crate) struct Lab {
     dir: tempfile::TempDir,
+    home: PathBuf,
     runtime: tokio::runtime::Runtime,
 }
 
 impl Lab {
     pub(crate) fn new() -> Self {
+        Self::with_home(None)
+    }
+
+    /// One whose home lies elsewhere.
+    pub(crate) fn with_home(home: Option<PathBuf>) -> Self {
         let dir = tempfile::Builder::new().prefix("lazaret-e2e-").tempdir().expect("make a directory");
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("make a runtime");
-        Self { dir, runtime }
+        let home = home.unwrap_or_else(|| dir.path().join("home"));
+        Self { dir, home, runtime }
     }
 
     /// A path beside the home.
@@ -29,7 +36,7 @@ impl Lab {
     }
 
     pub(crate) fn home(&self) -> PathBuf {
-        self.path("home")
+        self.home.clone()
     }
 
     /// An engine of the tester's own: a program in a directory of its own.
