@@ -1,6 +1,9 @@
 //! The tools volume: programs and libraries that every sandbox sees read-only at `/opt/lazaret-tools`.
 
-use model::{Failure, Timestamp};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use model::{Code, Failure, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::{App, unbuilt};
@@ -24,6 +27,40 @@ pub struct ToolView {
 /// The tools volume of an [`App`].
 pub struct ToolsOf<'a> {
     pub(crate) app: &'a App,
+}
+
+/// Directories of the volume that the owner may put files into.
+const OPEN_DIRS: [&str; 2] = ["bin", "python"];
+
+impl App {
+    /// What every session's sandbox sees of the tools: host path and path inside. Made when it is not there.
+    pub(crate) fn tools_mounts(&self) -> Result<Vec<(PathBuf, PathBuf)>, Failure> {
+        let dir = self.tools_dir();
+        for part in OPEN_DIRS {
+            make_open(&dir.join(part)).map_err(|e| unusable("make its directories", &e))?;
+        }
+        Ok(vec![(dir, PathBuf::from(TOOLS_DIR))])
+    }
+
+    fn tools_dir(&self) -> PathBuf {
+        self.home().join("tools")
+    }
+}
+
+/// Makes a directory that everybody may look into; one that is there stays as the owner made it.
+fn make_open(dir: &Path) -> std::io::Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    std::fs::create_dir_all(dir)?;
+    for made in [dir.parent().unwrap_or(dir), dir] {
+        std::fs::set_permissions(made, std::fs::Permissions::from_mode(0o755))?;
+    }
+    Ok(())
+}
+
+fn unusable(what: &str, error: &std::io::Error) -> Failure {
+    Failure::new(Code::HomeUnsafe, format!("the tools volume cannot be used: {what}: {error}"))
 }
 
 impl ToolsOf<'_> {

@@ -1,0 +1,159 @@
+//! Collisions: two sessions of an env that write the same path while turns of both run.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex};
+
+use model::{EventKind, SessionId, TreeId};
+use sandbox::Sandbox;
+use tokio::sync::mpsc;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::App;
+use crate::live::{Live, lock};
+
+/// Paths of one turn that are remembered; what it writes beyond them collides with nothing.
+const PATHS_MAX: usize = 10_000;
+/// Collisions that one turn is told of.
+const NOTICES_MAX: usize = 20;
+
+/// Who writes what just now.
+#[derive(Default)]
+pub(crate) struct Collisions {
+    /// Turns that run, by the tree that they work in. Held for a few instructions, never across an await.
+    boards: Mutex<HashMap<TreeId, HashMap<SessionId, Writer>>>,
+}
+
+/// A turn that runs.
+struct Writer {
+    /// What it has written.
+    paths: HashSet<String>,
+    /// What it was told of.
+    told: HashSet<String>,
+    /// Where it is told. What finds no room there is dropped: the files are what they are.
+    calls: mpsc::Sender<EventKind>,
+}
+
+impl Writer {
+    /// Says once that another session wrote the same path.
+    fn tell(&mut self, path: &str, other: &SessionId) {
+        if self.told.len() < NOTICES_MAX && self.told.insert(path.to_owned()) {
+            let text = format!("{} was also written by session {other}, which works in this env at the same time", path.escape_debug());
+            let _ = self.calls.try_send(EventKind::Notice { text });
+        }
+    }
+}
+
+impl Collisions {
+    fn enter(&self, tree: &TreeId, session: &SessionId, calls: mpsc::Sender<EventKind>) {
+        let writer = Writer { paths: HashSet::new(), told: HashSet::new(), calls };
+        lock(&self.boards).entry(tree.clone()).or_default().insert(session.clone(), writer);
+    }
+
+    fn leave(&self, tree: &TreeId, session: &SessionId) {
+        let mut boards = lock(&self.boards);
+        if let Some(board) = boards.get_mut(tree) {
+            board.remove(session);
+            if board.is_empty() {
+                boards.remove(tree);
+            }
+        }
+    }
+
+    /// A session wrote a path: whoever else did so in a turn that still runs is told, and so is it.
+    fn wrote(&self, tree: &TreeId, session: &SessionId, path: &str) {
+        let mut boards = lock(&self.boards);
+        let Some(board) = boards.get_mut(tree) else { return };
+        let Some(writer) = board.get_mut(session).filter(|w| w.paths.len() < PATHS_MAX) else { return };
+        writer.paths.insert(path.to_owned());
+        let others: Vec<SessionId> = board.iter().filter(|(id, w)| *id != session && w.paths.contains(path)).map(|(id, _)| id.clone()).collect();
+        for other in others {
+            if let Some(writer) = board.get_mut(&other) {
+                writer.tell(path, session);
+            }
+            if let Some(writer) = board.get_mut(session) {
+                writer.tell(path, &other);
+            }
+        }
+    }
+}
+
+/// A turn whose writes are watched; dropping it ends that.
+pub(crate) struct Watching(#[expect(dead_code, reason = "held for its drop")] DropGuard);
+
+impl App {
+    /// Watches what a turn writes in an env as long as the answer lives, and says so in both logs when a turn of another
+    /// session writes the same path.
+    pub(crate) fn watch_collisions(&self, live: &Arc<Live>, sandbox: &Sandbox) -> Watching {
+        let token = self.cancel().child_token();
+        let (app, live, sandbox, over) = (self.clone(), Arc::clone(live), sandbox.clone(), token.clone());
+        self.spawn(async move { app.watch_writes(&live, &sandbox, &over).await });
+        Watching(token.drop_guard())
+    }
+
+    async fn watch_writes(&self, live: &Live, sandbox: &Sandbox, over: &CancellationToken) {
+        let Ok(ground) = self.ground(&live.id).await else { return };
+        if ground.env.is_none() {
+            return;
+        }
+        self.collisions().enter(&ground.tree, &live.id, live.calls.clone());
+        let _ = sandbox;
+        over.cancelled().await;
+        self.collisions().leave(&ground.tree, &live.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(calls: &mut mpsc::Receiver<EventKind>) -> Vec<String> {
+        std::iter::from_fn(|| calls.try_recv().ok())
+            .map(|event| match event {
+                EventKind::Notice { text } => text,
+                other => panic!("{other:?}"),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn both_are_told_once_for_each_path() {
+        let (all, tree) = (Collisions::default(), TreeId::from_bits(1));
+        let (a, b) = (SessionId::from_bits(1), SessionId::from_bits(2));
+        let ((to_a, mut of_a), (to_b, mut of_b)) = (mpsc::channel(8), mpsc::channel(8));
+        all.enter(&tree, &a, to_a);
+        all.wrote(&tree, &a, "/home/sandbox/x");
+        all.enter(&tree, &b, to_b.clone());
+        all.wrote(&tree, &b, "/home/sandbox/y");
+        assert!(told(&mut of_a).is_empty() && told(&mut of_b).is_empty(), "different paths");
+        all.wrote(&tree, &b, "/home/sandbox/x");
+        all.wrote(&tree, &b, "/home/sandbox/x");
+        all.wrote(&tree, &a, "/home/sandbox/x");
+        let (first, second) = (told(&mut of_a), told(&mut of_b));
+        assert!(first.len() == 1 && first[0].contains("/home/sandbox/x") && first[0].contains(b.as_str()), "{first:?}");
+        assert!(second.len() == 1 && second[0].contains(a.as_str()), "{second:?}");
+        all.leave(&tree, &a);
+        all.leave(&tree, &b);
+        all.enter(&tree, &b, to_b);
+        all.wrote(&tree, &b, "/home/sandbox/x");
+        assert!(told(&mut of_b).is_empty(), "the other turn is over");
+        all.wrote(&TreeId::from_bits(2), &b, "/home/sandbox/x");
+        assert_eq!(lock(&all.boards).len(), 1);
+    }
+
+    #[test]
+    fn what_is_remembered_and_told_is_bounded() {
+        let (all, tree) = (Collisions::default(), TreeId::from_bits(1));
+        let (a, b) = (SessionId::from_bits(1), SessionId::from_bits(2));
+        let ((to_a, mut of_a), (to_b, _of_b)) = (mpsc::channel(100), mpsc::channel(100));
+        all.enter(&tree, &a, to_a);
+        all.enter(&tree, &b, to_b);
+        for n in 0..PATHS_MAX + 5 {
+            all.wrote(&tree, &a, &n.to_string());
+        }
+        for n in 0..100 {
+            all.wrote(&tree, &b, &n.to_string());
+        }
+        assert_eq!(told(&mut of_a).len(), NOTICES_MAX);
+        assert_eq!(lock(&all.boards)[&tree][&a].paths.len(), PATHS_MAX);
+    }
+}
