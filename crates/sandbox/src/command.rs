@@ -187,28 +187,31 @@ impl CommandControl {
         self.channel.outbox().signal(self.stream, signal);
     }
 
-    /// After [`crate::Sandbox::attach`]: sends what the command has not taken of `all` its input, and ends it.
+    /// After [`crate::Sandbox::attach`]: takes up the command's input, and first sends what the command has not taken of
+    /// `first`, which stands after the first `base` bytes of all that it was ever sent.
     ///
     /// # Errors
-    /// [`SandboxError::Gone`] when the sandbox ended.
-    pub async fn resume_input(&self, all: &[u8]) -> Result<(), SandboxError> {
+    /// [`SandboxError::Gone`] when the sandbox ended or the command has not taken all that came before `first`.
+    pub async fn resume_stdin(&self, base: u64, first: &[u8]) -> Result<CommandStdin, SandboxError> {
         let taken = loop {
             {
                 let state = self.pieces.lock();
                 if let Some(why) = &state.lost {
                     return Err(SandboxError::Gone(why.clone()));
                 }
-                if state.ended || matches!(state.started, Some(Err(_))) {
-                    return Ok(());
-                }
-                if state.heard {
+                if state.heard || state.ended || matches!(state.started, Some(Err(_))) {
                     break state.taken;
                 }
             }
             self.pieces.input.notified().await;
         };
-        let rest = usize::try_from(taken).ok().and_then(|taken| all.get(taken..)).unwrap_or_default();
-        CommandStdin { control: self.clone(), sent: taken }.write(rest).await
+        let mut stdin = CommandStdin { control: self.clone(), sent: taken };
+        let Some(taken) = taken.checked_sub(base) else {
+            return Err(SandboxError::Gone("the command did not take its earlier input".to_owned()));
+        };
+        let rest = usize::try_from(taken).ok().and_then(|taken| first.get(taken..)).unwrap_or_default();
+        stdin.write(rest).await?;
+        Ok(stdin)
     }
 
     /// Tells the command's terminal its size.

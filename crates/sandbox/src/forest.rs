@@ -14,6 +14,12 @@ impl Sandboxes {
         self.0.host.is_root() && self.0.host.pool().is_ok()
     }
 
+    /// Whether there is a tree of this name.
+    pub async fn has_tree(&self, id: &TreeId) -> bool {
+        let (host, id) = (self.0.host.clone(), id.clone());
+        blocking(move || trees::find(&host, &id)).await.is_ok_and(|found| found.is_some())
+    }
+
     /// Makes an empty tree that may hold `disk_bytes`. Fine when it exists.
     ///
     /// # Errors

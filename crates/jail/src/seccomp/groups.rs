@@ -35,6 +35,13 @@ const SET_ID: u32 = S_ISUID | S_ISGID;
 const CREATES: u32 = (O_CREAT | (O_TMPFILE & !O_DIRECTORY)) as u32;
 /// `SOCK_TYPE_MASK` of the kernel: the bits of a socket type that are no flags.
 const SOCKET_TYPE: u32 = 0xf;
+/// The part of a request that says whose it is.
+const IOCTL_TYPE: u32 = 0xff00;
+/// Btrfs, and the three requests that began there and are every file system's now.
+const BTRFS_TYPE: u32 = 0x9400;
+const FICLONE_REQUEST: u32 = 0x4004_9409;
+const FICLONERANGE_REQUEST: u32 = 0x4020_940d;
+const FIDEDUPERANGE_REQUEST: u32 = 0xc018_9436;
 /// The protocols of IPv4 and IPv6 that a program needs: the default one, ICMP echo, TCP, UDP, ICMPv6 echo.
 const IP_PROTOCOLS: Test = Test::OneOf(&[0, IPPROTO_ICMP as u32, IPPROTO_TCP as u32, IPPROTO_UDP as u32, IPPROTO_ICMPV6 as u32]);
 
@@ -224,12 +231,14 @@ pub const GROUPS: &[Group] = &[
     },
     Group {
         name: "device control",
-        reason: "Terminals and files need it. Refused are the requests that put characters into a terminal's input or take over the console, and line disciplines, which load kernel modules.",
-        answer: Answer::AllowIf(&[&[all(
-            1,
-            "request",
-            Test::NoneOf(&[TIOCSTI as u32, TIOCLINUX as u32, TIOCCONS as u32, TIOCSETD as u32]),
-        )]]),
+        reason: "Terminals and files need it. Refused are the requests that put characters into a terminal's input or take over the console, line disciplines, which load kernel modules, and those of btrfs, on which trees may lie: they make subvolumes that no limit counts. Sharing the blocks of two files is allowed.",
+        answer: Answer::AllowIf(&[
+            &[
+                all(1, "request", Test::NoneOf(&[TIOCSTI as u32, TIOCLINUX as u32, TIOCCONS as u32, TIOCSETD as u32])),
+                Argument { index: 1, name: "request", mask: IOCTL_TYPE, test: Test::NoneOf(&[BTRFS_TYPE]) },
+            ],
+            &[all(1, "request", Test::OneOf(&[FICLONE_REQUEST, FICLONERANGE_REQUEST, FIDEDUPERANGE_REQUEST]))],
+        ]),
         calls: calls![SYS_ioctl],
     },
     Group {

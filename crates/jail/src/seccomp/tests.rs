@@ -167,6 +167,14 @@ fn known_cases() {
         check("ioctl", &[0, request], no);
         check("ioctl", &[0, wide(request)], no);
     }
+    for request in [0x4004_9409, 0x4020_940d, 0xc018_9436] {
+        check("ioctl", &[0, request], ALLOWED);
+    }
+    // Btrfs: make a subvolume, a snapshot, a defragmentation, a search.
+    for request in [0x5000_940e, 0x5000_9417, 0x5000_9402, 0xd000_9411] {
+        check("ioctl", &[0, request], no);
+        check("ioctl", &[0, wide(request)], no);
+    }
     check("socket", &[1, 1, 0], ALLOWED);
     check("socket", &[2, 1 | i64::from(SOCK_CLOEXEC), 6], ALLOWED);
     check("socket", &[wide(10), 2, 17], ALLOWED);
