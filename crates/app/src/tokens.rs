@@ -1,9 +1,11 @@
 //! Tokens of the HTTP API.
 
-use model::{Failure, Timestamp, TokenId};
+use model::{Code, Failure, Timestamp, TokenId};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use store::{NewToken, TokenRow};
 
-use crate::{App, unbuilt};
+use crate::App;
 
 /// What a token may do. Each allows what those before it allow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
@@ -15,6 +17,21 @@ pub enum Scope {
     Write,
     /// Configure: agents, tokens, secrets, engines, tools, the daemon itself.
     Admin,
+}
+
+impl Scope {
+    /// Every scope, the weakest first.
+    pub const ALL: [Scope; 3] = [Scope::Read, Scope::Write, Scope::Admin];
+
+    /// The printed form.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Scope::Read => "read",
+            Scope::Write => "write",
+            Scope::Admin => "admin",
+        }
+    }
 }
 
 /// A token to make.
@@ -55,6 +72,17 @@ pub struct TokenView {
     pub token: Option<String>,
 }
 
+/// What every token begins with.
+const PREFIX: &str = "lzt_";
+/// Random bytes of a token.
+const TOKEN_BYTES: usize = 32;
+/// The longest name of a token, in characters.
+const NAME_CHARS_MAX: usize = 200;
+/// The longest life that can be asked for, in seconds: a hundred years.
+const LIFE_S_MAX: u64 = 100 * 365 * 86_400;
+/// What stands for "sees all" where a tenant is kept. It is no name, so no tenant is called so.
+const EVERY_TENANT: &str = "*";
+
 /// The tokens of an [`App`].
 pub struct TokensOf<'a> {
     pub(crate) app: &'a App,
@@ -65,8 +93,21 @@ impl TokensOf<'_> {
     ///
     /// # Errors
     /// The form is wrong, or the store cannot be written.
-    pub async fn create(&self, _form: TokenForm) -> Result<TokenView, Failure> {
-        Err(unbuilt())
+    pub async fn create(&self, form: TokenForm) -> Result<TokenView, Failure> {
+        check(&form)?;
+        let now = crate::now();
+        let token = fresh_token()?;
+        let new = NewToken {
+            id: TokenId::from_bits(crate::clock::fresh_bits()),
+            name: form.name,
+            tenant: form.tenant.unwrap_or_else(|| EVERY_TENANT.to_owned()),
+            scope: form.scope.as_str().to_owned(),
+            hash: Sha256::digest(token.as_bytes()).into(),
+            expires: form.expires_s.map(|s| Timestamp(now.0.saturating_add(s.saturating_mul(1000)))),
+            now,
+        };
+        let row = self.app.store().create_token(new).await.map_err(|e| e.failure())?;
+        Ok(TokenView { token: Some(token), ..view(row)? })
     }
 
     /// All tokens.
@@ -74,23 +115,107 @@ impl TokensOf<'_> {
     /// # Errors
     /// The store cannot be read.
     pub async fn list(&self) -> Result<Vec<TokenView>, Failure> {
-        Err(unbuilt())
+        let rows = self.app.store().list_tokens(None).await.map_err(|e| e.failure())?;
+        rows.into_iter().map(view).collect()
     }
 
     /// Ends a token at once.
     ///
     /// # Errors
     /// There is none of this identity.
-    pub async fn revoke(&self, _id: &str) -> Result<(), Failure> {
-        Err(unbuilt())
+    pub async fn revoke(&self, id: &str) -> Result<(), Failure> {
+        let id = id.parse().map_err(|e: model::IdError| Failure::new(Code::NotFound, e.to_string()).field("token"))?;
+        self.app.store().revoke_token(&id, crate::now()).await.map(drop).map_err(|e| e.failure())
     }
 
     /// What a token may do, if it is good now.
     ///
     /// # Errors
     /// The store cannot be read.
-    pub async fn check(&self, _token: &str) -> Result<Option<TokenView>, Failure> {
-        let _ = self.app;
-        Ok(None)
+    pub async fn check(&self, token: &str) -> Result<Option<TokenView>, Failure> {
+        self.check_hash(&Sha256::digest(token.as_bytes()).into()).await
+    }
+
+    /// What the token with this SHA-256 may do, if it is good now. It is looked up by the hash, so the time that this takes
+    /// tells nothing of the tokens there are.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn check_hash(&self, hash: &[u8; 32]) -> Result<Option<TokenView>, Failure> {
+        let row = self.app.store().token_by_hash(*hash).await.map_err(|e| e.failure())?;
+        row.filter(|row| row.is_good(crate::now())).map(view).transpose()
+    }
+}
+
+fn check(form: &TokenForm) -> Result<(), Failure> {
+    let wrong = |why: String, field: &str| Err(Failure::new(Code::Usage, why).field(field));
+    let chars = form.name.chars().count();
+    if form.name.trim().is_empty() || chars > NAME_CHARS_MAX || form.name.chars().any(char::is_control) {
+        return wrong(format!("a token needs a name of 1 to {NAME_CHARS_MAX} characters"), "name");
+    }
+    if let Some(tenant) = &form.tenant {
+        if !model::is_name(tenant) {
+            return wrong("a tenant's name has small letters, digits and `-`".to_owned(), "tenant");
+        }
+        if form.scope == Scope::Admin {
+            return wrong("a token that configures is no tenant's: what it changes is everybody's".to_owned(), "tenant");
+        }
+    }
+    if form.expires_s.is_some_and(|s| s == 0 || s > LIFE_S_MAX) {
+        return wrong(format!("a token lives from 1 to {LIFE_S_MAX} seconds, or for ever when nothing is said"), "expires_s");
+    }
+    Ok(())
+}
+
+fn fresh_token() -> Result<String, Failure> {
+    let mut bytes = [0u8; TOKEN_BYTES];
+    getrandom::fill(&mut bytes).map_err(|e| Failure::new(Code::Internal, format!("there are no random numbers: {e}")))?;
+    Ok(bytes.iter().fold(PREFIX.to_owned(), |text, byte| text + &format!("{byte:02x}")))
+}
+
+/// A row whose scope is none of ours opens nothing.
+fn view(row: TokenRow) -> Result<TokenView, Failure> {
+    let scope = Scope::ALL.into_iter().find(|scope| scope.as_str() == row.scope);
+    let scope = scope.ok_or_else(|| Failure::new(Code::StoreUnusable, format!("the scope of token {} cannot be read", row.id)))?;
+    Ok(TokenView {
+        id: row.id,
+        name: row.name,
+        scope,
+        tenant: Some(row.tenant).filter(|tenant| tenant != EVERY_TENANT),
+        created: row.created,
+        expires: row.expires,
+        revoked: row.revoked,
+        token: None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_sensible_tokens_are_made() {
+        let form = |name: &str, scope, tenant: Option<&str>, expires_s| TokenForm {
+            name: name.to_owned(),
+            scope,
+            tenant: tenant.map(str::to_owned),
+            expires_s,
+        };
+        let wrong = |form: TokenForm, field: &str| assert_eq!(check(&form).expect_err(field).field.as_deref(), Some(field));
+        assert!(check(&form("ci", Scope::Write, Some("team-a"), Some(60))).is_ok());
+        assert!(check(&form("ci", Scope::Admin, None, None)).is_ok());
+        wrong(form(" ", Scope::Read, None, None), "name");
+        wrong(form("a\u{1b}[2J", Scope::Read, None, None), "name");
+        wrong(form("ci", Scope::Read, Some("*"), None), "tenant");
+        wrong(form("ci", Scope::Admin, Some("team-a"), None), "tenant");
+        wrong(form("ci", Scope::Read, None, Some(0)), "expires_s");
+        wrong(form("ci", Scope::Read, None, Some(u64::MAX)), "expires_s");
+    }
+
+    #[test]
+    fn tokens_are_long_and_differ() {
+        let (one, other) = (fresh_token().expect("random"), fresh_token().expect("random"));
+        assert_ne!(one, other);
+        assert_eq!((one.len(), &one[..4]), (4 + 64, "lzt_"));
     }
 }

@@ -48,6 +48,8 @@ codes! {
     PromptInvalid = "PROMPT_INVALID", 2, false;
     /// The configuration file has an unknown key or a wrong value.
     ConfigInvalid = "CONFIG_INVALID", 2, false;
+    /// A request, a file or an archive is longer than is taken.
+    TooLarge = "TOO_LARGE", 2, false;
     /// What was named does not exist.
     NotFound = "NOT_FOUND", 2, false;
     /// The state of the thing does not allow it now.
