@@ -1,17 +1,29 @@
 //! Claude Code: one native program; the prompt on standard input; a stream of JSON lines.
+//!
+//! A live process takes prompts and answers as lines of JSON. It prints each prompt again when it begins to work on it, and
+//! the first result after that is the end of the turn. Its transcript is on disk before the result is printed.
 
 use model::{Code, EventKind, Failure, Usage};
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
 
 use crate::classify;
 use crate::engine::{base_launch, check_prompt, json_line};
-use crate::parse::{Tally, clip, flatten, str_at, text_event, thinking_event, tool_call, tool_result, u64_at};
+use crate::parse::{NAME_BYTES_MAX, Tally, clip, flatten, question, str_at, text_event, thinking_event, tool_call, tool_result, u64_at};
 use crate::{Carried, End, Engine, Exit, Launch, MESSAGE_BYTES_MAX, PLACEHOLDER_KEY, Parsed, Parser, Plan, Recipe, Wire};
 
 /// The longest prompt on standard input, in bytes. The program refuses more than 10 MB.
 const PROMPT_BYTES_MAX: usize = 10_000_000;
 /// How often a failed model call is tried again: with the program's back-off this ends within a minute.
 const RETRIES: u32 = 4;
+
+/// Tools that a live process does not have: those that would wake the model when no turn runs, where nobody pays for the
+/// calls and nobody reads what is said, and those that only a person at a terminal can end.
+const NOT_LIVE: &[&str] = &[
+    "CronCreate", "CronDelete", "CronList", "ScheduleWakeup", "Monitor", "Workflow", "SendMessage", "ListAgents", "EnterPlanMode", "ExitPlanMode",
+];
+/// The tool that asks a person.
+const ASK: &str = "AskUserQuestion";
 
 pub(crate) struct ClaudeCode;
 
@@ -51,7 +63,9 @@ impl Engine for ClaudeCode {
             }
         }
         if plan.live {
-            launch.argv.extend(["--input-format", "stream-json"].map(str::to_owned));
+            launch.argv.extend(["--input-format", "stream-json", "--replay-user-messages", "--permission-prompt-tool", "stdio"].map(str::to_owned));
+            launch.argv.extend(["--disallowedTools".to_owned(), NOT_LIVE.join(",")]);
+            launch = launch.on(&["CLAUDE_CODE_DISABLE_BACKGROUND_TASKS"]);
             launch.stdin = Some(self.input(plan.prompt)?);
             launch.stdin_open = true;
         } else {
@@ -70,12 +84,21 @@ impl Engine for ClaudeCode {
         Ok(json_line(&json!({ "type": "user", "message": { "role": "user", "content": content } })))
     }
 
+    fn answer(&self, question: &str, text: &str) -> Vec<u8> {
+        let Ok(asked) = serde_json::from_str::<Asked>(question) else { return Vec::new() };
+        let questions = asked.input.get("questions").and_then(Value::as_array).into_iter().flatten();
+        let answers = questions.map(|q| (str_at(q, "/question").to_owned(), Value::String(text.to_owned()))).collect();
+        let mut input = asked.input;
+        input.insert("answers".to_owned(), Value::Object(answers));
+        respond(&asked.request, &json!({ "behavior": "allow", "updatedInput": input }))
+    }
+
     fn instructions_path(&self, home: &str) -> Option<String> {
         Some(format!("{home}/.claude/CLAUDE.md"))
     }
 
     fn parser(&self, carried: Carried) -> Box<dyn Parser> {
-        Box::new(Stream { tally: Tally::new(carried), before: carried.cost_usd })
+        Box::new(Stream { tally: Tally::new(carried), before: carried.cost_usd, is_acknowledged: false, is_over: false })
     }
 
     fn recipe(&self) -> Option<Recipe> {
@@ -93,19 +116,42 @@ fn guarded(prompt: &str) -> String {
     format!("{guard}{prompt}")
 }
 
+/// A request of the program for an answer, as the identity of a question: the answer must repeat the input.
+#[derive(Serialize, Deserialize)]
+struct Asked {
+    request: String,
+    input: Map<String, Value>,
+}
+
+/// The line that answers a request of the program.
+fn respond(request: &str, response: &Value) -> Vec<u8> {
+    let response = json!({ "subtype": "success", "request_id": request, "response": response });
+    json_line(&json!({ "type": "control_response", "response": response }))
+}
+
 struct Stream {
     tally: Tally,
     before: f64,
+    /// A live process has said that it works on what it was told. A result before that belongs to something else, such as
+    /// a turn that it began by itself.
+    is_acknowledged: bool,
+    is_over: bool,
 }
 
 impl Parser for Stream {
     fn line(&mut self, line: &str) -> Vec<Parsed> {
         let mut out = Vec::new();
         let Ok(value) = serde_json::from_str::<Value>(line) else { return out };
-        self.tally.session(value.get("session_id").and_then(Value::as_str), &mut out);
-        match str_at(&value, "/type") {
+        let kind = str_at(&value, "/type");
+        // What the program calls itself at its start cannot be resumed before something was said.
+        if matches!(kind, "assistant" | "user") || (kind == "result" && !is_unknown_session(&value)) {
+            self.tally.session(value.get("session_id").and_then(Value::as_str), &mut out);
+        }
+        match kind {
             "assistant" => assistant(&value, &mut out),
+            "user" if value.get("isReplay").and_then(Value::as_bool) == Some(true) => self.is_acknowledged = true,
             "user" => user(&value, &mut out),
+            "control_request" => control(&value, &mut out),
             "system" if str_at(&value, "/subtype") == "api_retry" => retry(&value, &mut out),
             "result" => self.result(&value),
             _ => (),
@@ -114,7 +160,7 @@ impl Parser for Stream {
     }
 
     fn is_over(&self) -> bool {
-        self.tally.done
+        self.is_over
     }
 
     fn finish(&mut self, exit: Exit, stderr_tail: &str) -> End {
@@ -125,6 +171,8 @@ impl Parser for Stream {
 impl Stream {
     fn result(&mut self, value: &Value) {
         self.tally.done = true;
+        self.is_over = self.is_acknowledged;
+        self.tally.is_unknown_session |= is_unknown_session(value);
         self.tally.usage = Usage {
             input_tokens: u64_at(value, "/usage/input_tokens"),
             output_tokens: u64_at(value, "/usage/output_tokens"),
@@ -133,6 +181,11 @@ impl Stream {
         };
         if let Some(total) = value.get("total_cost_usd").and_then(Value::as_f64) {
             self.tally.set_cost_total(self.before, total);
+        }
+        // The total begins anew with a process that was resumed after it was killed; this never counts twice.
+        if let Some(cost) = value.get("model_usage_since_last_result").and_then(Value::as_object) {
+            let cost: f64 = cost.values().filter_map(|model| model.get("costUSD")).filter_map(Value::as_f64).fold(0.0, |a, b| a + b);
+            self.tally.set_cost(cost);
         }
         let text = str_at(value, "/result");
         // The subtype is `success` even when the model could not be asked at all; `is_error` is what tells.
@@ -152,6 +205,50 @@ impl Stream {
 fn flatten_lines(value: &Value) -> String {
     let lines = value.as_array().into_iter().flatten().filter_map(Value::as_str);
     lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Whether the program says that it does not know the session that it shall go on with.
+fn is_unknown_session(value: &Value) -> bool {
+    let errors = value.get("errors").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+    u64_at(value, "/num_turns") == 0 && errors.into_iter().any(|error| error.starts_with("No conversation found with session ID"))
+}
+
+/// A question to the host. Permission is always given: the walls are the sandbox's. A person is asked what only a person
+/// can answer, and anything else is declined, so that nothing waits for ever.
+fn control(value: &Value, out: &mut Vec<Parsed>) {
+    let id = str_at(value, "/request_id");
+    if id.is_empty() || id.len() > NAME_BYTES_MAX {
+        return;
+    }
+    let request = value.get("request").unwrap_or(&Value::Null);
+    let input = request.get("input").and_then(Value::as_object).cloned().unwrap_or_default();
+    if str_at(request, "/subtype") != "can_use_tool" {
+        let response = json!({ "subtype": "error", "request_id": id, "error": "not supported" });
+        out.push(Parsed::Reply(json_line(&json!({ "type": "control_response", "response": response }))));
+    } else if str_at(request, "/tool_name") == ASK {
+        ask(id, input, out);
+    } else {
+        out.push(Parsed::Reply(respond(id, &json!({ "behavior": "allow", "updatedInput": input }))));
+    }
+}
+
+fn ask(id: &str, input: Map<String, Value>, out: &mut Vec<Parsed>) {
+    let questions: Vec<Value> = input.get("questions").and_then(Value::as_array).cloned().unwrap_or_default();
+    let texts: Vec<&str> = questions.iter().map(|q| str_at(q, "/question")).collect();
+    // Several at once have one answer, so only one of its own has answers to choose from.
+    let options = match questions.as_slice() {
+        [one] => one.get("options").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default(),
+        _ => &[],
+    };
+    let options = options.iter().map(|option| str_at(option, "/label"));
+    let before = out.len();
+    if let Ok(identity) = serde_json::to_string(&Asked { request: id.to_owned(), input: input.clone() }) {
+        question(&identity, &texts.join("\n"), options, out);
+    }
+    if out.len() == before {
+        let message = "This question cannot be asked: it is empty or too long.";
+        out.push(Parsed::Reply(respond(id, &json!({ "behavior": "deny", "message": message }))));
+    }
 }
 
 fn assistant(value: &Value, out: &mut Vec<Parsed>) {

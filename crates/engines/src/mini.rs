@@ -114,6 +114,7 @@ impl Parser for Lines {
             }
             "error" => {
                 self.is_over = true;
+                self.tally.is_unknown_session |= str_at(&value, "/message").starts_with("there is no session ");
                 self.tally.error(status, str_at(&value, "/message"));
             }
             "result" => {

@@ -78,6 +78,9 @@ pub struct End {
     pub code: Option<Code>,
     /// The same for a person.
     pub message: Option<String>,
+    /// The engine does not know the session that it was told to go on with, and nothing was done: it can be started again
+    /// without [`crate::Plan::resume`]. An engine that was killed early may have kept nothing of its session.
+    pub is_unknown_session: bool,
 }
 
 /// Reads one turn's output, line by line. Never fails and never panics, whatever it is given.
@@ -112,6 +115,8 @@ pub(crate) struct Tally {
     pub(crate) done: bool,
     /// The error that ended the turn, or the last one seen while it is not known to be over.
     pub(crate) error: Option<(Code, String)>,
+    /// The engine does not know the session that it shall go on with.
+    pub(crate) is_unknown_session: bool,
     session: Option<String>,
 }
 
@@ -157,6 +162,13 @@ impl Tally {
         }
     }
 
+    /// What this turn alone cost.
+    pub(crate) fn set_cost(&mut self, cost: f64) {
+        if cost.is_finite() && cost >= 0.0 {
+            self.cost_usd = Some(cost);
+        }
+    }
+
     /// The end, from what was gathered and how the process ended.
     pub(crate) fn end(&mut self, exit: Exit, stderr_tail: &str) -> End {
         let failure = match (&self.error, exit) {
@@ -173,6 +185,7 @@ impl Tally {
             cost_usd: self.cost_usd,
             carried: self.carried,
             engine_session: self.session.clone(),
+            is_unknown_session: self.is_unknown_session && code.is_some(),
             code,
             message,
         }
