@@ -18,6 +18,10 @@ impl App {
         for trouble in &adopted.trouble {
             tracing::warn!(trouble, "something of an earlier daemon could not be removed");
         }
+        // Before any turn goes on, which may have a tree that no row names yet. Trouble with old files is no reason not to start.
+        if let Err(failure) = self.sweep_trees().await {
+            tracing::warn!(%failure, "trees that nothing names were not removed");
+        }
         let open = self.store().unfinished_turns().await.map_err(|e| e.failure())?;
         let at_work: HashSet<SessionId> = open.iter().map(|t| t.session.clone()).collect();
         let mut sessions = at_work.clone();
@@ -45,7 +49,9 @@ impl App {
             }
         }
         self.installs().sweep();
-        self.sweep(&at_work).await
+        self.sweep(&at_work).await?;
+        self.finish_env_deletes().await?;
+        Ok(())
     }
 
     /// The stream of a command that an earlier daemon started in this sandbox under this lease; once.
@@ -57,7 +63,7 @@ impl App {
 
     /// Fails the open turns of a session that cannot be worked on.
     async fn give_up(&self, session: &SessionId) {
-        let Ok(open) = self.open_turns(session).await else { return };
+        let Ok(open) = self.store().open_turns(session).await else { return };
         for row in open {
             let record = turn::ended_unrun(&row, TurnEvent::Fail, Code::Internal, "the session cannot be taken up");
             if let Err(error) = self.store().record(record).await {
@@ -68,31 +74,25 @@ impl App {
 
     /// Removes directories of sessions that are not in the store, and kept output of turns that are over.
     async fn sweep(&self, at_work: &HashSet<SessionId>) -> Result<(), Failure> {
-        for (dir, is_tree) in [(self.home().join("turns"), false), (self.home().join("sessions"), true)] {
-            let Ok(entries) = std::fs::read_dir(&dir) else { continue };
-            for entry in entries.flatten() {
-                let name = entry.file_name().to_string_lossy().into_owned();
-                let id = name.parse::<SessionId>().ok();
-                let known = match &id {
-                    // Trouble of the store is no word that a session is gone.
-                    Some(id) => !matches!(self.store().session(id).await, Err(StoreError::NotFound { .. })),
-                    None => false,
-                };
-                if known {
-                    if let Some(id) = id.filter(|id| !is_tree && !at_work.contains(id)) {
-                        // The turn's result was logged and its output not removed any more; most have none.
-                        let _ = std::fs::remove_file(crate::pump::raw_path(self, &id));
-                    }
-                    continue;
+        let Ok(entries) = std::fs::read_dir(self.home().join("turns")) else { return Ok(()) };
+        for entry in entries.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let id = name.parse::<SessionId>().ok();
+            let known = match &id {
+                // Trouble of the store is no word that a session is gone.
+                Some(id) => !matches!(self.store().session(id).await, Err(StoreError::NotFound { .. })),
+                None => false,
+            };
+            if known {
+                if let Some(id) = id.filter(|id| !at_work.contains(id)) {
+                    // The turn's result was logged and its output not removed any more; most have none.
+                    let _ = std::fs::remove_file(crate::pump::raw_path(self, &id));
+                    let _ = std::fs::remove_dir_all(self.session_dir(&id).join("inbox"));
                 }
-                let removed = if is_tree {
-                    self.sandboxes().remove_tree(&name).await.map_err(|e| e.to_string())
-                } else {
-                    std::fs::remove_dir_all(entry.path()).map_err(|e| e.to_string())
-                };
-                if let Err(why) = removed {
-                    tracing::warn!(name, why, "a directory without a session was not removed");
-                }
+                continue;
+            }
+            if let Err(error) = std::fs::remove_dir_all(entry.path()) {
+                tracing::warn!(name, %error, "a directory without a session was not removed");
             }
         }
         Ok(())

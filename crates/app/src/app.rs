@@ -25,8 +25,10 @@ use crate::installs::{EngineInstalls, EnginesOf, RegistryFinder};
 use crate::ledger::{Callers, StoreLedger};
 use crate::live::lock;
 use crate::secrets::SecretBook;
-use crate::sessions::{Sessions, SessionsOf};
-use crate::{AgentsOf, Caller, EnvsOf, FilesOf, TokensOf, ToolsOf};
+use crate::places::Places;
+use crate::registry::Registry;
+use crate::sessions::SessionsOf;
+use crate::{AgentsOf, Caller, EnvsOf, TokensOf, ToolsOf};
 
 /// What the configuration decides and may change while the daemon runs.
 #[derive(Debug, Clone, Default)]
@@ -103,8 +105,11 @@ struct Parts {
     doors: Arc<DoorKeeper>,
     ledger: Arc<StoreLedger>,
     callers: Arc<Callers>,
-    sessions: Sessions,
+    sessions: Registry,
+    places: Places,
     installs: EngineInstalls,
+    trees: crate::trees::Trees,
+    collisions: crate::collisions::Collisions,
     settings: RwLock<Arc<Settings>>,
     reload: Reload,
     tasks: TaskTracker,
@@ -170,8 +175,11 @@ impl App {
         let sandboxes = Sandboxes::open(opening.sandbox, Arc::clone(&doors) as Arc<dyn sandbox::Doors>).await.map_err(|e| e.failure())?;
         let app = Self {
             parts: Arc::new(Parts {
-                sessions: Sessions::default(),
+                sessions: Registry::default(),
+                places: Places::default(),
                 installs: EngineInstalls::new(opening.home.join("engines")),
+                trees: crate::trees::Trees::default(),
+                collisions: crate::collisions::Collisions::default(),
                 home: opening.home,
                 program: opening.program,
                 store: opening.store,
@@ -213,15 +221,6 @@ impl App {
     #[must_use]
     pub fn envs_of(&self, caller: &Caller) -> EnvsOf<'_> {
         EnvsOf { app: self, caller: caller.clone() }
-    }
-
-    /// The files of an env that this caller sees.
-    ///
-    /// # Errors
-    /// There is none of this slug.
-    pub async fn files_of(&self, caller: &Caller, slug: &str) -> Result<FilesOf<'_>, Failure> {
-        let _ = (caller, slug);
-        Err(crate::unbuilt())
     }
 
     /// The agents.
@@ -274,7 +273,7 @@ impl App {
     /// # Errors
     /// What does not.
     pub async fn ready(&self) -> Result<(), Failure> {
-        self.store().list_sessions(None, 1).await.map(drop).map_err(|e| e.failure())
+        self.store().list_sessions(&store::SessionFilter::default(), None, 1).await.map(drop).map_err(|e| e.failure())
     }
 
     /// What the daemon is doing.
@@ -406,7 +405,19 @@ impl App {
         &self.parts.installs
     }
 
-    pub(crate) fn registry(&self) -> &Sessions {
+    pub(crate) fn collisions(&self) -> &crate::collisions::Collisions {
+        &self.parts.collisions
+    }
+
+    pub(crate) fn trees(&self) -> &crate::trees::Trees {
+        &self.parts.trees
+    }
+
+    pub(crate) fn places(&self) -> &Places {
+        &self.parts.places
+    }
+
+    pub(crate) fn registry(&self) -> &Registry {
         &self.parts.sessions
     }
 

@@ -1,11 +1,21 @@
 //! A session's events as they come.
 
+use std::sync::Arc;
+
 use model::{Event, Failure, SessionId};
 use store::Store;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::live::Attachment;
+
+/// Where the followers of a session learn that there is more. It lives as long as one of them does, whether the session
+/// itself is in memory or not.
+pub(crate) struct Watcher {
+    pub(crate) seq: watch::Sender<u64>,
+    /// The session was deleted.
+    pub(crate) gone: CancellationToken,
+}
 
 /// Events in one piece of a stream.
 const PIECE_EVENTS_MAX: usize = 500;
@@ -15,8 +25,8 @@ pub struct Follow {
     pub(crate) store: Store,
     pub(crate) session: SessionId,
     pub(crate) after: u64,
+    pub(crate) watcher: Arc<Watcher>,
     pub(crate) changes: watch::Receiver<u64>,
-    pub(crate) gone: CancellationToken,
     pub(crate) _attached: Option<Attachment>,
 }
 
@@ -35,7 +45,7 @@ impl Follow {
                 return Ok(Some(events));
             }
             tokio::select! {
-                () = self.gone.cancelled() => return Ok(None),
+                () = self.watcher.gone.cancelled() => return Ok(None),
                 changed = self.changes.changed() => if changed.is_err() {
                     return Ok(None);
                 },

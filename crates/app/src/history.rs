@@ -1,12 +1,14 @@
 //! Going back, going another way, and taking a session along.
 
-use model::{Failure, Outcome, SessionId, Timestamp, TurnId, TurnState};
-use serde::{Deserialize, Serialize};
-use tokio::io::AsyncRead;
+use std::collections::{HashMap, HashSet};
 
-use crate::files::{Change, FileStream};
+use model::{Code, Failure, Outcome, SessionId, Timestamp, TreeId, TurnId, TurnState};
+use serde::{Deserialize, Serialize};
+
+use crate::house::Ground;
 use crate::sessions::SessionsOf;
-use crate::{SessionView, unbuilt};
+use crate::trees::Growing;
+use crate::{App, MessageForm, SessionView};
 
 /// A turn as it is shown.
 #[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
@@ -66,61 +68,246 @@ impl Default for ForkForm {
     }
 }
 
+/// How much of a prompt is shown.
+const PROMPT_CHARS_SHOWN: usize = 200;
+
 impl SessionsOf<'_> {
     /// A session's turns, those after place `after`.
     ///
     /// # Errors
     /// There is none of this identity.
-    pub async fn turns(&self, _id: &str, _after: u64, _limit: usize) -> Result<Vec<TurnView>, Failure> {
-        Err(unbuilt())
+    pub async fn turns(&self, id: &str, after: u64, limit: usize) -> Result<Vec<TurnView>, Failure> {
+        let row = self.row(id).await?;
+        let store = self.app.store();
+        let all = store.turns(&row.id, after, limit.clamp(1, store::LIST_MAX)).await.map_err(|e| e.failure())?;
+        let kept: HashSet<u64> = store.checkpoints(&row.id).await.map_err(|e| e.failure())?.into_iter().map(|c| c.turn).collect();
+        let history = self.chain(&row.id, row.head).await?;
+        let mut views = Vec::with_capacity(all.len());
+        for turn in all {
+            let prompt = store.prompt(&turn.id).await.map_err(|e| e.failure())?;
+            views.push(TurnView {
+                in_history: history.contains(&turn.n) || !turn.state.is_final(),
+                checkpoint: kept.contains(&turn.n),
+                prompt: prompt.chars().take(PROMPT_CHARS_SHOWN).collect(),
+                id: turn.id,
+                n: turn.n,
+                parent: turn.parent,
+                state: turn.state,
+                outcome: turn.outcome,
+                accepted: turn.accepted,
+                ended: turn.ended,
+            });
+        }
+        Ok(views)
     }
 
-    /// Goes back to the end of an earlier turn: files, transcript, place in the inbox.
+    /// The turns that lead to `head`.
+    async fn chain(&self, id: &SessionId, head: u64) -> Result<HashSet<u64>, Failure> {
+        let (mut parents, mut after) = (HashMap::new(), 0);
+        loop {
+            let page = self.app.store().turns(id, after, store::LIST_MAX).await.map_err(|e| e.failure())?;
+            let Some(last) = page.last() else { break };
+            after = last.n;
+            parents.extend(page.into_iter().map(|turn| (turn.n, turn.parent)));
+        }
+        let (mut chain, mut at) = (HashSet::new(), head);
+        while at > 0 && chain.insert(at) {
+            at = parents.get(&at).copied().unwrap_or(0);
+        }
+        Ok(chain)
+    }
+
+    /// Goes back to the end of an earlier turn: files, transcript, place in the inbox. Nothing is deleted: a later undo
+    /// can go forward again.
     ///
     /// # Errors
     /// A turn is not over (`CONFLICT`), there is no such checkpoint, or others changed the env since (`ENV_SHARED`).
-    pub async fn undo(&self, _id: &str, _form: UndoForm) -> Result<SessionView, Failure> {
-        Err(unbuilt())
+    pub async fn undo(&self, id: &str, form: UndoForm) -> Result<SessionView, Failure> {
+        let row = self.row(id).await?;
+        let app = self.app;
+        let live = app.bring(&row.id, None, None).await?;
+        let _gate = live.gate.try_lock().map_err(|_| at_work())?;
+        // Read again now that no turn can begin.
+        let ground = app.ground(&row.id).await?;
+        let to = match form.to {
+            Some(to) => to,
+            None => self.before(&ground.row).await?,
+        };
+        let checkpoint = app.store().checkpoint(&row.id, to).await.map_err(|error| missing(error, to))?;
+        let mut others = Vec::new();
+        if let Some(env) = ground.env.as_ref().filter(|_| !form.private) {
+            let changed = app.store().env_changed_since(&env.slug, &row.id, to).await.map_err(|e| e.failure())?;
+            if !changed.is_empty() && !form.force {
+                let names: Vec<&str> = changed.iter().map(SessionId::as_str).collect();
+                return Err(Failure::new(Code::EnvShared, format!("other sessions changed the env {} since: {}", env.slug, names.join(", ")))
+                    .hint("undo with --private to go on in a copy of your own, or with --force to take their changes back too"));
+            }
+            others = app.store().env_sessions(&env.slug).await.map_err(|e| e.failure())?;
+        }
+        let growing = app.copy_of(&checkpoint.tree, live.spec.limits.disk_bytes).await?;
+        let tree = growing.id().clone();
+        model::crash::point("undo:copied");
+        app.close_sandbox(&live).await;
+        for other in others.iter().filter(|other| **other != row.id) {
+            app.cancel_session(other).await?;
+            if let Some(other) = app.live(other) {
+                let _gate = other.gate.lock().await;
+                app.close_sandbox(&other).await;
+            }
+        }
+        let env = ground.row.env.clone();
+        let undo = store::Undo { session: row.id.clone(), to, tree: tree.clone(), env, leave_env: form.private, now: crate::now() };
+        match app.store().undo(undo).await {
+            Ok(_) => {}
+            Err(error) => {
+                app.drop_trees(vec![tree]);
+                return Err(error.failure());
+            }
+        }
+        model::crash::point("undo:done");
+        if ground.env.is_none() || !form.private {
+            // Nothing names it any more.
+            app.drop_trees(vec![ground.tree]);
+        }
+        self.view(&row.id, false).await
+    }
+
+    /// The turn before the present state.
+    async fn before(&self, row: &store::SessionRow) -> Result<u64, Failure> {
+        if row.head == 0 {
+            return Err(Failure::new(Code::CheckpointMissing, "nothing has happened in this session yet"));
+        }
+        let head = self.app.store().turns(&row.id, row.head - 1, 1).await.map_err(|e| e.failure())?;
+        Ok(head.first().map_or(0, |turn| turn.parent))
     }
 
     /// Makes sessions that begin where this one stood. They are private, also when it is in an env.
     ///
     /// # Errors
     /// There is no such checkpoint, or too many are asked for.
-    pub async fn fork(&self, _id: &str, _form: ForkForm) -> Result<Vec<SessionView>, Failure> {
-        Err(unbuilt())
+    pub async fn fork(&self, id: &str, form: ForkForm) -> Result<Vec<SessionView>, Failure> {
+        if form.n == 0 || form.n > FORKS_MAX {
+            return Err(Failure::new(Code::Usage, format!("from 1 to {FORKS_MAX} sessions are forked at once")).field("n"));
+        }
+        let row = self.row(id).await?;
+        let app = self.app;
+        let at = form.at.unwrap_or(row.head);
+        let checkpoint = app.store().checkpoint(&row.id, at).await.map_err(|error| missing(error, at))?;
+        let mut spec = crate::sessions::read_spec(&row)?;
+        // Descriptors of the owner's directories are not handed on.
+        if !spec.mounts.is_empty() {
+            return Err(Failure::new(Code::Conflict, "a session with host directories of its owner cannot be forked")
+                .hint("its files can: lazaret session export"));
+        }
+        spec.foreground = false;
+        spec.exclusive = false;
+        let mut forks = Vec::with_capacity(form.n);
+        for _ in 0..form.n {
+            let growing = app.copy_of(&checkpoint.tree, spec.limits.disk_bytes).await?;
+            let tree = growing.id().clone();
+            model::crash::point("fork:copied");
+            let fork = SessionId::from_bits(crate::clock::fresh_bits());
+            let new = store::NewSession {
+                agent: row.agent.clone(),
+                tenant: row.tenant.clone(),
+                tree: Some(tree.clone()),
+                title: row.title.clone(),
+                labels: row.labels.clone(),
+                priority: row.priority,
+                ..crate::sessions::new_row(&fork, &spec)?
+            };
+            crate::sessions::make_dir(&app.session_dir(&fork))?;
+            if let Err(error) = app.store().fork_session(new, (row.id.clone(), at)).await {
+                app.drop_trees(vec![tree]);
+                return Err(error.failure());
+            }
+            model::crash::point("fork:done");
+            if let Some(text) = form.text.clone() {
+                self.message(fork.as_str(), MessageForm { text, ..MessageForm::default() }, None).await?;
+            }
+            forks.push(self.view(&fork, false).await?);
+        }
+        Ok(forks)
+    }
+}
+
+fn at_work() -> Failure {
+    Failure::new(Code::Conflict, "a turn of this session is not over").hint("wait for it, or cancel it")
+}
+
+fn missing(error: store::StoreError, turn: u64) -> Failure {
+    match error {
+        store::StoreError::NotFound { .. } => Failure::new(Code::CheckpointMissing, format!("there is no checkpoint of turn {turn}"))
+            .hint("`lazaret session turns` names those that can be gone back to"),
+        error => error.failure(),
+    }
+}
+
+impl App {
+    /// A new tree with what a checkpoint holds; empty when nothing had been in it.
+    async fn copy_of(&self, checkpoint: &TreeId, disk_bytes: u64) -> Result<Growing, Failure> {
+        let growing = self.grow_tree();
+        let tree = growing.id().clone();
+        let made = if self.sandboxes().has_tree(checkpoint).await {
+            match self.sandboxes().snapshot(checkpoint, &tree, false).await {
+                Ok(()) => self.sandboxes().set_tree_limit(&tree, disk_bytes).await,
+                failed => failed,
+            }
+        } else {
+            self.sandboxes().make_tree(&tree, disk_bytes).await
+        };
+        made.map_err(|e| e.failure())?;
+        Ok(growing)
     }
 
-    /// What a turn changed in the files.
-    ///
-    /// # Errors
-    /// There is no checkpoint of it or of the turn before it.
-    pub async fn diff(&self, _id: &str, _turn: u64) -> Result<Vec<Change>, Failure> {
-        Err(unbuilt())
+    /// Keeps what a session has before its first turn.
+    pub(crate) async fn keep_beginning(&self, id: &SessionId, ground: &Ground) -> Result<(), Failure> {
+        if !self.settings().sessions.checkpoints {
+            return Ok(());
+        }
+        if self.store().checkpoint(id, 0).await.is_ok() {
+            return Ok(());
+        }
+        let growing = self.grow_tree();
+        let first = growing.id().clone();
+        // A tree that was never used is kept by its name alone: what is not there is empty.
+        if self.sandboxes().has_tree(&ground.tree).await {
+            if !self.sandboxes().live_checkpoints()
+                && let Some(live) = self.live(id)
+            {
+                self.close_sandbox(&live).await;
+            }
+            if let Err(error) = self.sandboxes().snapshot(&ground.tree, &first, true).await {
+                tracing::warn!(session = %id, error = model::chain(&error), "the beginning of a session cannot be kept");
+                return Ok(());
+            }
+        }
+        self.store().initial_checkpoint(id, first, crate::now()).await.map(drop).map_err(|e| e.failure())
     }
 
-    /// What a turn changed in one text file, as a unified diff.
-    ///
-    /// # Errors
-    /// As [`SessionsOf::diff`], or the file is no text.
-    pub async fn patch(&self, _id: &str, _turn: u64, _path: &str) -> Result<String, Failure> {
-        Err(unbuilt())
+    /// Gives up checkpoints beyond the number that is kept.
+    pub(crate) async fn retire(&self, id: &SessionId, turn: u64) {
+        let keep = self.settings().sessions.checkpoints_keep;
+        if turn <= keep as u64 {
+            return;
+        }
+        match self.store().retire_checkpoints(id, keep).await {
+            Ok(trees) => self.drop_trees(trees),
+            Err(error) => tracing::warn!(session = %id, error = model::chain(&error), "old checkpoints were not retired"),
+        }
     }
 
-    /// The session as one archive: its row, turns, events, files. It holds no secret value.
-    ///
-    /// # Errors
-    /// A turn is not over, or the files cannot be read.
-    pub async fn export(&self, _id: &str) -> Result<FileStream, Failure> {
-        Err(unbuilt())
-    }
-
-    /// Makes a session of an archive, with identities of its own.
-    ///
-    /// # Errors
-    /// It is none, was changed, or was made by a later version; nothing is made then.
-    pub async fn import(&self, _archive: impl AsyncRead + Send + Unpin) -> Result<SessionView, Failure> {
-        Err(unbuilt())
+    /// Removes trees that nothing names, in the background. What a crash leaves of them is swept at the next start.
+    pub(crate) fn drop_trees(&self, trees: Vec<TreeId>) {
+        if trees.is_empty() {
+            return;
+        }
+        let app = self.clone();
+        self.spawn(async move {
+            for tree in trees {
+                app.drop_tree(&tree).await;
+            }
+        });
     }
 }
 

@@ -195,10 +195,10 @@ impl EnginesOf<'_> {
         }
         let (registry, host) = self.registry().await?;
         let id = SandboxId::from_bits(crate::clock::fresh_bits());
-        let tree = format!("engine-{}", id.as_str());
-        let mut request = sandbox::Request::new(id.clone(), tree.clone());
+        let tree = self.app.grow_tree();
+        let mut request = sandbox::Request::new(id.clone(), format!("engine-{}", id.as_str()));
         request.limits.disk_bytes = recipe.disk_bytes.saturating_mul(2).max(1 << 30);
-        request.tree = Tree::Session { name: tree.clone() };
+        request.tree = Tree::Kept { id: tree.id().clone() };
         request.relays = relays();
         request.orphan = std::time::Duration::ZERO;
         request.extra_ro = vec![(self.app.program().to_owned(), PathBuf::from(FETCHER))];
@@ -213,9 +213,8 @@ impl EnginesOf<'_> {
             Err(error) => Err(error.failure()),
         };
         self.app.doors().dismiss(&id);
-        let removed = self.app.sandboxes().remove_tree(&tree).await;
+        self.app.drop_tree(tree.id()).await;
         done?;
-        removed.map_err(|e| e.failure())?;
         let mut status = installs.status(engine);
         status.verified = Some(true);
         Ok(status)

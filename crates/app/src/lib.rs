@@ -12,32 +12,45 @@
 mod adopt;
 mod agents;
 mod app;
+mod asking;
 mod bridge;
 mod caller;
 mod choose;
 mod clock;
+mod collisions;
+mod diff;
 mod doors;
 mod envs;
 mod files;
 mod follow;
 mod history;
+mod house;
+mod inside;
 mod installs;
 mod ledger;
 mod live;
 mod mounts;
+mod places;
+mod process;
 mod pump;
+mod questions;
 mod raw_log;
+mod registry;
 mod replay;
+mod runner;
 mod sandboxes;
 mod secrets;
+mod session_forms;
 mod sessions;
 mod spec;
 mod tokens;
 mod tools;
+mod trees;
 mod turn;
 
 pub use agents::{AgentForm, AgentsOf, DEFAULT_AGENT};
 pub use app::{App, Busy, Opening, Reload, SessionSettings, Settings, Status};
+pub use asking::INJECT_CHARS_MAX;
 pub use bridge::{ExecForm, bridge};
 pub use caller::{Caller, OWN_TENANT};
 pub use choose::{Chosen, Provider, choose};
@@ -47,12 +60,13 @@ pub use files::{Change, ENTRIES_MAX, FileEntry, FileStream, FilesOf, UPLOAD_BYTE
 pub use follow::Follow;
 pub use history::{FORKS_MAX, ForkForm, Parent, TurnView, UndoForm};
 pub use installs::{EngineInstalls, EngineStatus, EnginesOf, FetchFile, FetchOrder, RegistryFinder};
-pub use mounts::{MountForm, MountRoot};
+pub use mounts::{MOUNTS_MAX, MountForm, MountRoot, refused_place};
 pub use sandboxes::SandboxForm;
 pub use secrets::SecretBook;
-pub use sessions::{
-    AnswerForm, MessageFile, MessageForm, QuestionView, SessionForm, SessionPatch, SessionQuery, SessionState, SessionView, SessionsOf,
+pub use session_forms::{
+    AnswerForm, MessageFile, MessageForm, QuestionView, SessionForm, SessionPatch, SessionQuery, SessionState, SessionView,
 };
+pub use sessions::SessionsOf;
 pub use spec::{ImageRef, MountNote, ProgramSource, SessionSpec, Tape};
 pub use tokens::{Scope, TokenForm, TokenView, TokensOf};
 pub use tools::{TOOLS_DIR, ToolView, ToolsOf};

@@ -1,6 +1,6 @@
 //! A session that is in memory because it works, or did a moment ago.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -10,6 +10,8 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::house::Housed;
+use crate::process::Process;
 use crate::{App, SessionSpec};
 
 /// How long foreground work goes on when nobody is attached. A client that has lost its daemon is back within a few
@@ -23,11 +25,17 @@ pub(crate) struct Live {
     pub(crate) id: SessionId,
     pub(crate) spec: SessionSpec,
     /// The sandbox, while there is one. Held over its start, so that two never start.
-    pub(crate) sandbox: tokio::sync::Mutex<Option<Sandbox>>,
+    pub(crate) sandbox: tokio::sync::Mutex<Option<Housed>>,
+    /// The engine's process between turns.
+    pub(crate) process: tokio::sync::Mutex<Option<Process>>,
+    /// Whether the sandbox shows standing instructions, which can then change.
+    pub(crate) has_instructions: AtomicBool,
+    /// Held while a turn is worked on, and by whoever changes what a turn works on.
+    pub(crate) gate: tokio::sync::Mutex<()>,
+    /// A question was answered.
+    pub(crate) answered: Notify,
     /// Host directories for the next sandbox.
     mounts: Mutex<Vec<HostMount>>,
-    /// The number of the last event; followers wait on it.
-    pub(crate) seq: watch::Sender<u64>,
     /// A turn was accepted, or something was said to the runner.
     pub(crate) wake: Notify,
     /// Ends the turn that runs.
@@ -53,7 +61,6 @@ impl Live {
     pub(crate) fn new(
         id: SessionId,
         spec: SessionSpec,
-        last_seq: u64,
         mounts: Vec<HostMount>,
         adopted: Option<Sandbox>,
         app: &App,
@@ -62,9 +69,12 @@ impl Live {
         Self {
             id,
             spec,
-            sandbox: tokio::sync::Mutex::new(adopted),
+            sandbox: tokio::sync::Mutex::new(adopted.map(|sandbox| Housed { sandbox, tree: None })),
+            process: tokio::sync::Mutex::default(),
+            has_instructions: AtomicBool::new(false),
+            gate: tokio::sync::Mutex::default(),
+            answered: Notify::new(),
             mounts: Mutex::new(mounts),
-            seq: watch::Sender::new(last_seq),
             wake: Notify::new(),
             turn: Mutex::new(None),
             released: Notify::new(),

@@ -7,6 +7,7 @@ use model::{Code, EventKind, Failure, Outcome, SessionId, Usage};
 use sandbox::{Command, CommandControl, CommandOutput, Exit, Piece, Sandbox, SandboxError};
 use store::{Record, Spool};
 
+use crate::process::{Input, Process};
 use crate::raw_log::RawLog;
 use crate::turn::Running;
 use crate::{App, now};
@@ -26,6 +27,10 @@ pub(crate) struct Ending {
     pub(crate) output: Option<CommandOutput>,
     /// The last model call that failed, as the gateway saw it.
     pub(crate) call: Option<(Code, String)>,
+    /// The engine's process, when it waits for a further turn.
+    pub(crate) process: Option<Process>,
+    /// What was read last, to be logged with the result.
+    pub(crate) events: Vec<EventKind>,
 }
 
 /// Frames of a command up to a number.
@@ -47,6 +52,8 @@ impl Ending {
             ack: None,
             output: None,
             call: None,
+            process: None,
+            events: Vec::new(),
         }
     }
 
@@ -104,8 +111,16 @@ const BATCH_EVENTS_MAX: usize = 512;
 /// Lines of text that come together become one event of at most this much.
 const JOINED_BYTES_MAX: usize = 64 << 10;
 
+/// What ends a turn in order.
+enum Over {
+    /// The engine ended.
+    Exited(Exit),
+    /// The engine said that it is done, and waits for the next turn.
+    Waits,
+}
+
 /// What makes the pump stop before the engine's own end.
-enum Stop {
+pub(crate) enum Stop {
     Cancelled,
     Deadline,
     Flood,
@@ -114,9 +129,30 @@ enum Stop {
     Gone(SandboxError),
 }
 
-struct Pump<'a> {
-    running: &'a Running<'a>,
+/// Something that the engine asks, by its own name for it.
+pub(crate) struct Asked {
+    pub(crate) id: String,
+    pub(crate) text: String,
+    pub(crate) options: Vec<String>,
+}
+
+/// What an engine said that wants bytes on its input, in order.
+pub(crate) enum Wants {
+    /// A person's answer.
+    Answer(Asked),
+    /// These bytes.
+    Reply(Vec<u8>),
+}
+
+pub(crate) struct Pump<'a> {
+    pub(crate) running: &'a Running<'a>,
     control: CommandControl,
+    /// The way to the engine's input, where it takes more than its prompt.
+    pub(crate) input: Option<Input>,
+    /// What the engine wants to hear.
+    wants: std::collections::VecDeque<Wants>,
+    /// When the turn's time is up.
+    pub(crate) deadline: tokio::time::Instant,
     feed: Feed,
     raw: RawLog,
     stderr: Vec<u8>,
@@ -129,18 +165,27 @@ struct Pump<'a> {
     read: u64,
 }
 
-/// Runs until the engine ends, is cancelled, runs out of time or floods.
-pub(crate) async fn pump(running: &Running<'_>, sandbox: &Sandbox, command: Command, feed: Feed) -> Result<Ending, Failure> {
+/// Runs until the turn is over, is cancelled, runs out of time or floods.
+pub(crate) async fn pump(
+    running: &Running<'_>,
+    sandbox: &Sandbox,
+    command: Command,
+    input: Option<Input>,
+    feed: Feed,
+) -> Result<Ending, Failure> {
     let Command { stdin: _stdin, mut output, control } = command;
     let path = raw_path(running.app, &running.live.id);
-    if running.turn.spool == 0 {
+    let begins = running.turn.spool == running.turn.spool_base;
+    if begins {
         let _ = std::fs::remove_file(&path);
     }
-    let io = |e: std::io::Error| Failure::new(Code::Internal, format!("the engine's output cannot be kept: {e}"));
-    let (raw, before) = RawLog::open(&path, running.turn.spool).map_err(io)?;
+    let (raw, before) = RawLog::open(&path, running.turn.spool).map_err(unkept)?;
     let mut pump = Pump {
         running,
         control,
+        input,
+        wants: std::collections::VecDeque::new(),
+        deadline: running.started + running.live.spec.limits.time,
         feed,
         raw,
         stderr: Vec::new(),
@@ -155,12 +200,15 @@ pub(crate) async fn pump(running: &Running<'_>, sandbox: &Sandbox, command: Comm
         pump.take(record.is_stderr, &record.bytes);
     }
     pump.waiting.clear();
-    let deadline = running.started + running.live.spec.limits.time;
+    pump.skip_answered().await?;
     let mut calls = running.live.calls_out.lock().await;
     // One wait for the whole turn: an engine that says something every moment must not begin it again each time.
     let abandoned = running.live.abandoned();
     tokio::pin!(abandoned);
     let stop = loop {
+        if let Some(stop) = pump.hear().await? {
+            break Err(stop);
+        }
         tokio::select! {
             biased;
             () = running.cancel.cancelled() => break Err(Stop::Cancelled),
@@ -170,20 +218,20 @@ pub(crate) async fn pump(running: &Running<'_>, sandbox: &Sandbox, command: Comm
                 break Err(Stop::Cancelled);
             }
             () = running.live.cancel.cancelled() => break Err(Stop::Cancelled),
-            () = tokio::time::sleep_until(deadline) => break Err(Stop::Deadline),
+            () = tokio::time::sleep_until(pump.deadline) => break Err(Stop::Deadline),
             next = output.next() => match next {
                 Ok(Some(piece)) => match piece.piece {
                     // Sent again although it was read: the acknowledgement was lost with the old daemon.
                     _ if piece.number <= pump.recorded => {}
-                    Piece::Stdout(bytes) => if !pump.keep(piece.number, false, &bytes).map_err(io)? {
+                    Piece::Stdout(bytes) => if !pump.keep(piece.number, false, &bytes).map_err(unkept)? {
                         break Err(Stop::Flood);
                     },
-                    Piece::Stderr(bytes) => if !pump.keep(piece.number, true, &bytes).map_err(io)? {
+                    Piece::Stderr(bytes) => if !pump.keep(piece.number, true, &bytes).map_err(unkept)? {
                         break Err(Stop::Flood);
                     },
                     Piece::Exited(exit) => {
                         pump.read = piece.number;
-                        break Ok(exit);
+                        break Ok(Over::Exited(exit));
                     }
                 },
                 Ok(None) => break Err(Stop::Gone(SandboxError::Gone("the engine's output ended without its end".to_owned()))),
@@ -194,21 +242,43 @@ pub(crate) async fn pump(running: &Running<'_>, sandbox: &Sandbox, command: Comm
                 pump.waiting.push(event);
             }
             // Only when nothing else waits: pieces that come together share a commit.
-            () = std::future::ready(()), if pump.has_news() => pump.flush().await?,
+            () = std::future::ready(()), if pump.has_news() && !pump.feed.is_over() => pump.flush().await?,
         }
         if pump.feed.must_end() {
             break Err(Stop::Hopeless);
+        }
+        if pump.input.is_some() && pump.feed.is_over() {
+            break Ok(Over::Waits);
         }
         if pump.waiting.len() >= BATCH_EVENTS_MAX {
             pump.flush().await?;
         }
     };
     drop(calls);
-    // One that was stopped is drained: what it still says must not hold up the channel.
-    let kept = stop.is_ok().then_some(output);
-    let mut ending = pump.end(sandbox, stop).await?;
-    ending.output = kept;
-    Ok(ending)
+    pump.end(sandbox, stop, output).await
+}
+
+fn unkept(error: std::io::Error) -> Failure {
+    Failure::new(Code::Internal, format!("the engine's output cannot be kept: {error}"))
+}
+
+/// What an earlier daemon read of the turn so far, as far as it wants bytes on the engine's input.
+pub(crate) fn replayed(running: &Running<'_>) -> Result<Vec<Wants>, Failure> {
+    let (_, before) = RawLog::open(&raw_path(running.app, &running.live.id), running.turn.spool).map_err(unkept)?;
+    let mut feed = Feed::new(running.ready.engine.parser(engines::Carried::default()));
+    let mut wants = Vec::new();
+    for record in before.iter().filter(|r| !r.is_stderr) {
+        wants.extend(feed.push(&record.bytes).into_iter().filter_map(want));
+    }
+    Ok(wants)
+}
+
+fn want(parsed: Parsed) -> Option<Wants> {
+    match parsed {
+        Parsed::Question { id, text, options } => Some(Wants::Answer(Asked { id, text, options })),
+        Parsed::Reply(bytes) => Some(Wants::Reply(bytes)),
+        Parsed::Event(_) | Parsed::SessionId(_) => None,
+    }
 }
 
 impl Pump<'_> {
@@ -253,6 +323,41 @@ impl Pump<'_> {
         (self.read > self.recorded).then(|| Spool { first: self.recorded + 1, last: self.read })
     }
 
+    /// Forgets what was answered before an earlier daemon ended: its input has it, or is sent it again.
+    async fn skip_answered(&mut self) -> Result<(), Failure> {
+        let asked = self.running.app.questions_of(&self.running.live.id, &self.running.turn.id).await?;
+        let answered = asked.iter().filter(|q| q.status != store::QuestionStatus::Open).count();
+        let mut seen = 0;
+        self.wants.retain(|want| match want {
+            Wants::Reply(_) => false,
+            Wants::Answer(_) => {
+                seen += 1;
+                seen > answered
+            }
+        });
+        Ok(())
+    }
+
+    /// Gives the engine what it wants to hear. A question is put to a person, and the turn waits.
+    async fn hear(&mut self) -> Result<Option<Stop>, Failure> {
+        while let Some(want) = self.wants.pop_front() {
+            let Some(input) = self.input.clone() else { continue };
+            match want {
+                Wants::Reply(bytes) => input.write(bytes)?,
+                Wants::Answer(asked) => {
+                    if self.has_news() {
+                        self.flush().await?;
+                    }
+                    match self.ask(&asked).await? {
+                        Ok(answer) => input.write(self.running.ready.engine.answer(&asked.id, &answer))?,
+                        Err(stop) => return Ok(Some(stop)),
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+
     /// Logs what was read, and lets the guest forget it.
     async fn flush(&mut self) -> Result<(), Failure> {
         let running = self.running;
@@ -267,25 +372,50 @@ impl Pump<'_> {
         Ok(())
     }
 
-    async fn end(mut self, sandbox: &Sandbox, stop: Result<Exit, Stop>) -> Result<Ending, Failure> {
+    async fn end(mut self, sandbox: &Sandbox, stop: Result<Over, Stop>, output: CommandOutput) -> Result<Ending, Failure> {
         let limits = &self.running.live.spec.limits;
-        let exit = match &stop {
-            Ok(exit) => engines::Exit { code: exit.code, signal: exit.signal },
-            Err(_) => engines::Exit { code: None, signal: Some(9) },
-        };
-        // The frames of the engine's end are recorded with the result, those before it now.
+        // The frames of the turn's end are recorded with the result, those before it now.
         let spool_end = stop.is_ok().then_some(self.read);
-        if let Some(last) = spool_end {
-            self.read = last - 1;
+        if matches!(stop, Ok(Over::Exited(_))) {
+            self.read -= 1;
         }
-        let tail = String::from_utf8_lossy(&self.stderr).into_owned();
         let feed = std::mem::replace(&mut self.feed, Feed::new(Box::new(Silent)));
-        let (parsed, end) = feed.finish(exit, &tail);
+        let (parsed, end) = match &stop {
+            Ok(Over::Waits) => feed.finish_live(),
+            Ok(Over::Exited(exit)) => {
+                feed.finish(engines::Exit { code: exit.code, signal: exit.signal }, &String::from_utf8_lossy(&self.stderr))
+            }
+            Err(_) => feed.finish(engines::Exit { code: None, signal: Some(9) }, &String::from_utf8_lossy(&self.stderr)),
+        };
         self.note(parsed);
-        if self.has_news() {
+        let mut process = None;
+        let mut last_events = Vec::new();
+        match (&stop, self.input.take()) {
+            (Ok(Over::Waits), Some(input)) => {
+                // All that was read is recorded with the result: there is nothing of the turn after it.
+                last_events = std::mem::take(&mut self.waiting);
+                process = Some(Process {
+                    output,
+                    control: self.control.clone(),
+                    input,
+                    sandbox: sandbox.id().clone(),
+                    lease: self.running.turn.engine_lease,
+                    read: self.read,
+                    carried: end.carried,
+                    kind: self.running.ready.kind,
+                });
+            }
+            (Ok(_), _) => self.ending.output = Some(output),
+            // One that was stopped is drained: what it still says must not hold up the channel.
+            _ => drop(output),
+        }
+        if process.is_none() && self.has_news() {
             self.flush().await?;
         }
         let mut ending = ending_of(end, self.engine_session.take());
+        ending.events = last_events;
+        ending.process = process;
+        ending.output = self.ending.output.take();
         ending.call = self.ending.call.take();
         if let Some(last) = spool_end {
             ending.spool = Some(Spool { first: self.recorded + 1, last });
@@ -336,6 +466,8 @@ fn ending_of(end: End, session: Option<String>) -> Ending {
         ack: None,
         output: None,
         call: None,
+        process: None,
+        events: Vec::new(),
     }
 }
 
@@ -371,6 +503,7 @@ impl engines::Parser for Silent {
             engine_session: None,
             code: None,
             message: None,
+            is_unknown_session: false,
         }
     }
 }

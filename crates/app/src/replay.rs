@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use gateway::tape;
-use model::{Code, Failure, SessionId, TurnId};
+use model::{Code, Failure, TurnId};
 use serde::{Deserialize, Serialize};
 use store::NewTurn;
 use tokio::io::{AsyncRead, AsyncWriteExt};
@@ -47,9 +47,8 @@ impl SessionsOf<'_> {
     /// # Errors
     /// There is no such session, or one of its turns was not recorded.
     pub async fn replay_session(&self, id: &str) -> Result<SessionView, Failure> {
-        let id: SessionId = id.parse().map_err(|e: model::IdError| Failure::new(Code::NotFound, e.to_string()).field("session"))?;
-        let store = self.app.store();
-        let row = store.session(&id).await.map_err(|e| e.failure())?;
+        let row = self.row(id).await?;
+        let (store, id) = (self.app.store(), row.id.clone());
         let spec = portable(&read_spec(&row)?);
         let mut runs = Vec::new();
         for turn in store.turns(&id, 0, store::LIST_MAX).await.map_err(|e| e.failure())? {
@@ -91,14 +90,7 @@ impl SessionsOf<'_> {
         for (n, (path, prompt)) in (1..).zip(runs) {
             let fail = |e: std::io::Error| Failure::new(Code::TapeInvalid, format!("the tape cannot be taken over: {e}"));
             tokio::fs::copy(&path, self.app.tape_path(&id, n)).await.map_err(fail)?;
-            let turn = NewTurn {
-                id: TurnId::from_bits(crate::clock::fresh_bits()),
-                session: id.clone(),
-                prompt,
-                spec: serde_json::Value::Null,
-                key: None,
-                now: now(),
-            };
+            let turn = NewTurn::new(TurnId::from_bits(crate::clock::fresh_bits()), id.clone(), prompt, now());
             self.app.store().accept_turn(turn).await.map_err(|e| e.failure())?;
         }
         if let Some(live) = self.app.live(&id) {

@@ -1,26 +1,18 @@
-//! Sessions: making, asking, watching, ending.
+//! Sessions: making, finding, changing, ending.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
-use model::{Code, EgressRule, Failure, Limits, Money, PROMPT_BYTES_MAX, QuestionId, SessionId, Timestamp, TurnEvent, TurnId};
-use sandbox::{HostMount, Sandbox, TarStream};
-use serde::{Deserialize, Serialize};
-use store::{NewSession, NewTurn, SessionRow, StoreError};
+use model::{Code, EgressRule, Failure, Money, SessionId, TreeId};
+use sandbox::{HostMount, TarStream};
+use store::{NewSession, SessionFilter, SessionRow};
 use tokio::io::AsyncRead;
-use tokio::time::Instant;
 
-use crate::follow::Follow;
-use crate::live::{Live, lock};
-use crate::{App, Caller, ImageRef, MountForm, MountNote, Parent, ProgramSource, SessionSpec, Tape};
-
-/// The sessions in memory, by identity.
-#[derive(Default)]
-pub(crate) struct Sessions {
-    live: Mutex<HashMap<SessionId, Arc<Live>>>,
-}
+use crate::turn::HOME;
+use crate::{
+    App, Caller, DEFAULT_AGENT, ImageRef, Parent, ProgramSource, QuestionView, SessionForm, SessionPatch, SessionQuery, SessionSpec,
+    SessionState, SessionView, Tape,
+};
 
 /// The sessions of an [`App`], as one caller sees them.
 pub struct SessionsOf<'a> {
@@ -28,220 +20,72 @@ pub struct SessionsOf<'a> {
     pub(crate) caller: Caller,
 }
 
-/// A session to make.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(default)]
-pub struct SessionForm {
-    /// Who it is with; `default` when left out.
-    pub agent: Option<String>,
-    /// The engine; the agent's, else the configured one when left out.
-    pub engine: Option<String>,
-    /// Where a program lies inside that the user brought; for engines by path.
-    pub program: Option<String>,
-    /// The model.
-    pub model: Option<String>,
-    /// The env that it works in; a private tree when left out.
-    pub env: Option<String>,
-    /// A directory of its own below /home/sandbox to work in, made when missing.
-    pub subdir: Option<String>,
-    /// Whether no other session of the env may work while a turn of this one runs.
-    pub exclusive: bool,
-    /// For people.
-    pub title: Option<String>,
-    /// The user's own words, for finding it again.
-    pub labels: BTreeMap<String, String>,
-    /// From 0 to 9; a higher one goes first. 5 when left out.
-    pub priority: Option<u8>,
-    /// What its sandbox may use; the agent's, else the configured limits when left out.
-    pub limits: Option<Limits>,
-    /// The root file system; the machine's own /usr when left out.
-    pub image: Option<ImageRef>,
-    /// Where turns begin: `/workspace`, or `/home/sandbox` when left out.
-    pub workdir: Option<String>,
-    /// Variables for the engine.
-    pub variables: Vec<(String, String)>,
-    /// Hosts that may be reached.
-    pub egress: Vec<EgressRule>,
-    /// The most that it may cost.
-    pub budget: Option<Money>,
-    /// Recording or replay.
-    pub tape: Tape,
-    /// Whether work is cancelled when nobody is attached.
-    pub foreground: bool,
-    /// Host directories by name, below the configured roots.
-    pub mounts: Vec<MountForm>,
-    /// Host directories whose descriptors come beside the form.
-    pub opened: Vec<MountNote>,
-}
-
-/// What changes in a session.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct SessionPatch {
-    /// For people.
-    pub title: Option<String>,
-    /// The user's own words; they replace those before.
-    pub labels: Option<BTreeMap<String, String>>,
-    /// An archived session keeps its files and takes no turns.
-    pub archived: Option<bool>,
-}
-
-/// Which sessions to list.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(default)]
-pub struct SessionQuery {
-    /// Those in this env.
-    pub env: Option<String>,
-    /// Those with this agent.
-    pub agent: Option<String>,
-    /// Those with this label: `KEY=VALUE`.
-    pub label: Option<String>,
-    /// Archived ones, or the others when left out.
-    pub archived: bool,
-    /// The cursor of an earlier page.
-    pub after: Option<String>,
-    /// Entries in a page; 50 when left out.
-    pub limit: Option<usize>,
-}
-
-/// Where a session stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum SessionState {
-    /// Nothing is asked of it.
-    Idle,
-    /// A turn waits for a place.
-    Queued,
-    /// A turn runs.
-    Running,
-    /// A turn waits for a person.
-    Waiting,
-    /// It keeps its files and takes no turns.
-    Archived,
-}
-
-/// A session as it is shown.
-#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
-pub struct SessionView {
-    /// Its identity.
-    pub id: SessionId,
-    /// For people; may be empty.
-    pub title: String,
-    /// Who it is with.
-    pub agent: String,
-    /// The engine.
-    pub engine: String,
-    /// The model; empty for the engine's own choice.
-    pub model: String,
-    /// The provider.
-    pub provider: String,
-    /// Whether the rehearsal answers because there is no key.
-    pub is_fallback: bool,
-    /// The env that it works in.
-    pub env: Option<String>,
-    /// The user's own words.
-    pub labels: BTreeMap<String, String>,
-    /// Where it stands.
-    pub state: SessionState,
-    /// Host directories whose descriptors its owner hands over.
-    pub mounts: Vec<MountNote>,
-    /// Where turns begin.
-    pub workdir: String,
-    /// Turns so far.
-    pub turns: u64,
-    /// The turn whose end is the present state; 0 at the beginning.
-    pub head: u64,
-    /// The number of its last event.
-    pub last_seq: u64,
-    /// Where it was forked from.
-    pub parent: Option<Parent>,
-    /// What a person is asked just now.
-    pub questions: Vec<QuestionView>,
-    /// When it was made.
-    pub created: Timestamp,
-    /// When something last happened in it.
-    pub updated: Timestamp,
-}
-
-/// Something that a person is asked.
-#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
-pub struct QuestionView {
-    /// What an answer must name.
-    pub id: QuestionId,
-    /// The question.
-    pub text: String,
-    /// Answers that are offered; empty for any text.
-    pub options: Vec<String>,
-    /// When it was asked.
-    pub asked: Timestamp,
-}
-
-/// A turn to ask.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct MessageForm {
-    /// What is asked.
-    pub text: String,
-    /// Files that are put into the working directory first.
-    pub files: Vec<MessageFile>,
-    /// From 0 to 9; the session's when left out.
-    pub priority: Option<u8>,
-}
-
-/// A file that comes with a message: `upload/<name>` of the working directory.
-#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct MessageFile {
-    /// A plain name.
-    pub name: String,
-    /// Its bytes, in base64.
-    pub data: String,
-}
-
-/// An answer to a question.
-#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct AnswerForm {
-    /// Which question; the only open one when left out.
-    #[serde(default)]
-    pub question: Option<QuestionId>,
-    /// The answer.
-    pub text: String,
-}
-
-/// Sessions in memory at once; each holds a runner and perhaps a sandbox.
-const LIVE_MAX: usize = 4096;
-/// How often a waiting shutdown looks again.
-const DRAIN_STEP: Duration = Duration::from_millis(50);
+/// Where the work of `run` begins.
+const WORKSPACE: &str = "/workspace";
+/// Entries in a page when nothing else is asked for.
+const PAGE: usize = 50;
+/// The highest priority.
+const PRIORITY_MAX: u8 = 9;
 
 impl SessionsOf<'_> {
     /// Makes a session.
     ///
     /// # Errors
-    /// The engine, model or key is missing, or the form is wrong; nothing is made then.
+    /// The agent, engine, model, env or key is missing, or the form is wrong; nothing is made then.
     pub async fn create(&self, form: SessionForm, mounts: Vec<HostMount>) -> Result<SessionView, Failure> {
+        let (spec, parts, is_fallback) = self.spec_of(form).await?;
+        let id = self.make_as(spec, parts, mounts).await?;
+        self.view(&id, is_fallback).await
+    }
+
+    /// What a form means.
+    async fn spec_of(&self, form: SessionForm) -> Result<(SessionSpec, Parts, bool), Failure> {
         let settings = self.app.settings();
-        let chosen = crate::choose(form.engine.as_deref(), form.model.as_deref(), settings.engine.as_deref(), &self.app.providers())?;
+        let agent = self.app.agents().show(form.agent.as_deref().unwrap_or(DEFAULT_AGENT)).await?;
+        let engine = form.engine.as_deref().or(agent.engine.as_deref());
+        // An agent's model is one of its engine's.
+        let model = form.model.as_deref().or(agent.model.as_deref().filter(|_| form.engine.is_none()));
+        let chosen = crate::choose(engine, model, settings.engine.as_deref(), &self.app.providers())?;
         let program = match &form.program {
             Some(path) => ProgramSource::At { path: path.clone() },
             None => self.app.installs().source_of(&chosen.engine)?,
         };
+        if let Some(slug) = &form.env {
+            // Seen by this caller, or it does not exist.
+            self.app.envs_of(&self.caller).show(slug).await?;
+        }
+        if form.priority.is_some_and(|p| p > PRIORITY_MAX) {
+            return Err(Failure::new(Code::Usage, format!("the priority is from 0 to {PRIORITY_MAX}")).field("priority"));
+        }
+        self.app.open_mounts(&form.mounts)?;
+        let mut egress = agent.egress.clone();
+        egress.extend(form.egress);
+        check_egress(&egress, &settings.egress_max)?;
         let spec = SessionSpec {
             engine: chosen.engine,
             program,
             model: chosen.model,
             provider: chosen.provider,
-            limits: form.limits.unwrap_or(settings.limits),
+            limits: form.limits.or(agent.limits).unwrap_or(settings.limits),
             image: form.image.unwrap_or(ImageRef::Host { usr_local: false }),
             env: form.variables,
-            egress: form.egress,
+            egress,
             budget: form.budget.or(settings.budget),
             tape: form.tape,
             foreground: form.foreground,
+            workdir: workdir(form.workdir.as_deref(), form.subdir.as_deref())?,
+            exclusive: form.exclusive,
+            named_mounts: form.mounts,
             mounts: form.opened,
         };
-        let id = self.make(spec, mounts).await?;
-        self.view(&id, chosen.is_fallback).await
+        let parts = Parts {
+            agent: agent.name,
+            env: form.env,
+            title: form.title.unwrap_or_default(),
+            labels: form.labels,
+            priority: form.priority.unwrap_or(store::PRIORITY_DEFAULT),
+        };
+        Ok((spec, parts, chosen.is_fallback))
     }
 
     /// What a session is.
@@ -249,129 +93,47 @@ impl SessionsOf<'_> {
     /// # Errors
     /// There is none of this identity.
     pub async fn show(&self, id: &str) -> Result<SessionView, Failure> {
-        self.view(&parse(id)?, false).await
-    }
-
-    /// Makes a session ready for a further turn, with its host directories opened by the caller again.
-    ///
-    /// # Errors
-    /// There is none of this identity, or it works just now with other directories.
-    pub async fn resume(&self, id: &str, notes: Vec<MountNote>, mounts: Vec<HostMount>) -> Result<SessionView, Failure> {
-        let id = parse(id)?;
-        let row = self.app.store().session(&id).await.map_err(|e| e.failure())?;
-        let spec = read_spec(&row)?;
-        if spec.mounts != notes {
-            return Err(Failure::new(Code::Conflict, "the session was made with other host directories").field("mounts"));
-        }
-        let live = self.app.bring(&id, None, None).await?;
-        live.give_mounts(mounts);
-        self.view(&id, false).await
-    }
-
-    /// Accepts a turn: when this returns, it is durable.
-    ///
-    /// # Errors
-    /// The prompt is malformed, there is no such session, or its inbox is full.
-    pub async fn message(&self, id: &str, form: MessageForm, key: Option<String>) -> Result<TurnId, Failure> {
-        let text = form.text;
-        check_prompt(&text)?;
-        let id = parse(id)?;
-        let live = self.app.bring(&id, None, None).await?;
-        let turn = NewTurn {
-            id: TurnId::from_bits(crate::clock::fresh_bits()),
-            session: id,
-            prompt: text,
-            spec: serde_json::Value::Null,
-            key,
-            now: crate::now(),
-        };
-        let accepted = self.app.store().accept_turn(turn).await.map_err(|e| e.failure())?;
-        model::crash::point("turn:accepted");
-        live.wake.notify_one();
-        Ok(accepted.turn)
+        let row = self.row(id).await?;
+        self.view_of(row, false).await
     }
 
     /// A page of sessions, the youngest first.
     ///
     /// # Errors
     /// The cursor or a filter is malformed.
-    pub async fn list(&self, _query: SessionQuery) -> Result<store::Page<SessionView>, Failure> {
-        let _ = &self.caller;
-        Err(crate::unbuilt())
+    pub async fn list(&self, query: SessionQuery) -> Result<store::Page<SessionView>, Failure> {
+        let usage = |field: &str, why: &str| Failure::new(Code::Usage, why).field(field);
+        let label = query.label.as_deref().map(|l| l.split_once('=').ok_or_else(|| usage("label", "a label is asked for as KEY=VALUE")));
+        let filter = SessionFilter {
+            tenant: self.caller.tenant.clone(),
+            env: query.env,
+            agent: query.agent,
+            label: label.transpose()?.map(|(k, v)| (k.to_owned(), v.to_owned())),
+            archived: Some(query.archived),
+        };
+        let after = query.after.as_deref().map(|a| a.parse().map_err(|_| usage("after", "this is no cursor of an earlier page")));
+        let limit = query.limit.unwrap_or(PAGE).clamp(1, store::LIST_MAX);
+        let page = self.app.store().list_sessions(&filter, after.transpose()?, limit).await.map_err(|e| e.failure())?;
+        let mut items = Vec::with_capacity(page.items.len());
+        for row in page.items {
+            items.push(self.view_of(row, false).await?);
+        }
+        Ok(store::Page { items, next: page.next })
     }
 
     /// Changes title or labels, or archives: an archived session keeps its files and loses its sandbox.
     ///
     /// # Errors
     /// There is none of this identity, or a turn is not over.
-    pub async fn update(&self, _id: &str, _patch: SessionPatch) -> Result<SessionView, Failure> {
-        Err(crate::unbuilt())
-    }
-
-    /// Answers what a turn asks.
-    ///
-    /// # Errors
-    /// Nothing is asked, it was answered already, or the answer is none of those offered.
-    pub async fn answer(&self, _id: &str, _form: AnswerForm) -> Result<(), Failure> {
-        Err(crate::unbuilt())
-    }
-
-    /// Asks while a turn runs: it is taken up before all that waits. Refused when nothing runs.
-    ///
-    /// # Errors
-    /// Nothing runs (`NOT_FOUND`), the text is malformed, or the inbox is full (`BUSY`).
-    pub async fn inject(&self, _id: &str, _text: String) -> Result<TurnId, Failure> {
-        Err(crate::unbuilt())
-    }
-
-    /// A page of the log.
-    ///
-    /// # Errors
-    /// There is none of this identity.
-    pub async fn events(&self, id: &str, after: u64, limit: usize) -> Result<Vec<model::Event>, Failure> {
-        self.app.store().events(&parse(id)?, after, limit).await.map_err(|e| e.failure())
-    }
-
-    /// The log as it grows. With `attach`, foreground work goes on as long as the answer lives.
-    ///
-    /// # Errors
-    /// There is none of this identity.
-    pub async fn follow(&self, id: &str, after: u64, attach: bool) -> Result<Follow, Failure> {
-        let id = parse(id)?;
-        let live = self.app.bring(&id, None, None).await?;
-        let attached = attach.then(|| live.attach());
-        Ok(Follow {
-            store: self.app.store().clone(),
-            session: id,
-            after,
-            changes: live.seq.subscribe(),
-            gone: live.gone.clone(),
-            _attached: attached,
-        })
-    }
-
-    /// Cancels what runs and what waits.
-    ///
-    /// # Errors
-    /// There is none of this identity.
-    pub async fn cancel(&self, id: &str) -> Result<(), Failure> {
-        let id = parse(id)?;
-        self.app.store().session(&id).await.map_err(|e| e.failure())?;
-        for turn in self.app.open_turns(&id).await? {
-            if turn.state == model::TurnState::Queued {
-                let record = crate::turn::ended_unrun(&turn, TurnEvent::Cancel, Code::Cancelled, "cancelled before it ran");
-                match self.app.store().record(record).await {
-                    Ok(events) => self.app.publish(&id, &events),
-                    // It was leased in between, and is cancelled below.
-                    Err(StoreError::Conflict(_) | StoreError::StaleFence { .. } | StoreError::Transition { .. }) => {}
-                    Err(error) => return Err(error.failure()),
-                }
-            }
+    pub async fn update(&self, id: &str, patch: SessionPatch) -> Result<SessionView, Failure> {
+        let id = self.row(id).await?.id;
+        let row = self.app.store().update_session(&id, patch.title, patch.labels, patch.archived, crate::now());
+        let row = row.await.map_err(|e| e.failure())?;
+        model::crash::point("session:updated");
+        if patch.archived == Some(true) {
+            self.app.let_go(&id).await;
         }
-        if let Some(live) = self.app.live(&id) {
-            live.cancel_turn();
-        }
-        Ok(())
+        self.view_of(row, false).await
     }
 
     /// Says that nobody needs the sandbox any more: it is removed as soon as nothing runs in it.
@@ -379,26 +141,26 @@ impl SessionsOf<'_> {
     /// # Errors
     /// There is none of this identity.
     pub async fn release(&self, id: &str) -> Result<(), Failure> {
-        let id = parse(id)?;
-        if let Some(live) = self.app.live(&id) {
-            live.released.notify_one();
-            self.app.wait_gone(&id).await;
-        }
+        let id = self.row(id).await?.id;
+        self.app.let_go(&id).await;
         Ok(())
     }
 
-    /// Cancels and forgets a session: its log, its files, its sandbox.
+    /// Cancels and forgets a session: its log, its files, its sandbox. The files of an env stay.
     ///
     /// # Errors
     /// There is none of this identity, or something of it could not be removed.
     pub async fn remove(&self, id: &str) -> Result<(), Failure> {
+        let row = self.row(id).await?;
         self.cancel(id).await?;
-        self.release(id).await?;
-        let id = parse(id)?;
-        self.app.store().delete_session(&id).await.map_err(|e| e.failure())?;
+        self.app.let_go(&row.id).await;
+        let mut trees: Vec<TreeId> = self.app.store().checkpoints(&row.id).await.map_err(|e| e.failure())?.into_iter().map(|c| c.tree).collect();
+        trees.extend(row.tree);
+        self.app.store().delete_session(&row.id).await.map_err(|e| e.failure())?;
         model::crash::point("session:deleted");
-        self.app.sandboxes().remove_tree(id.as_str()).await.map_err(|e| e.failure())?;
-        remove_dir(&self.app.session_dir(&id))
+        self.app.end_followers(&row.id);
+        self.app.sandboxes().remove_trees(&trees).await.map_err(|e| e.failure())?;
+        remove_dir(&self.app.session_dir(&row.id))
     }
 
     /// A file or tree of the session as a tar stream.
@@ -406,7 +168,7 @@ impl SessionsOf<'_> {
     /// # Errors
     /// There is no such session or path.
     pub async fn get(&self, id: &str, path: &str) -> Result<TarStream, Failure> {
-        let live = self.app.bring(&parse(id)?, None, None).await?;
+        let live = self.app.bring(&self.row(id).await?.id, None, None).await?;
         let sandbox = self.app.sandbox_of(&live).await?;
         sandbox.get(path).await.map_err(|e| e.failure())
     }
@@ -416,7 +178,7 @@ impl SessionsOf<'_> {
     /// # Errors
     /// There is no such session, or the guest could not unpack.
     pub async fn put(&self, id: &str, path: &str, tar: impl AsyncRead + Send + Unpin) -> Result<(), Failure> {
-        let live = self.app.bring(&parse(id)?, None, None).await?;
+        let live = self.app.bring(&self.row(id).await?.id, None, None).await?;
         let sandbox = self.app.sandbox_of(&live).await?;
         sandbox.put(path, tar).await.map(drop).map_err(|e| e.failure())
     }
@@ -426,9 +188,8 @@ impl SessionsOf<'_> {
     /// # Errors
     /// Nothing was recorded.
     pub async fn tape_out(&self, id: &str) -> Result<tokio::fs::File, Failure> {
-        let id = parse(id)?;
-        let turns = self.app.store().session(&id).await.map_err(|e| e.failure())?.turns;
-        let path = self.app.tape_path(&id, turns);
+        let row = self.row(id).await?;
+        let path = self.app.tape_path(&row.id, row.turns);
         tokio::fs::File::open(path).await.map_err(|_| {
             Failure::new(Code::NotFound, "nothing was recorded in this session").hint("record with `lazaret run --record TAPE`")
         })
@@ -439,25 +200,30 @@ impl SessionsOf<'_> {
     /// # Errors
     /// The session does not replay, has run already, or the tape is too large.
     pub async fn tape_in(&self, id: &str, tape: impl AsyncRead + Send + Unpin) -> Result<(), Failure> {
-        let id = parse(id)?;
-        let row = self.app.store().session(&id).await.map_err(|e| e.failure())?;
+        let row = self.row(id).await?;
         if read_spec(&row)?.tape != Tape::Replay || row.turns > 0 {
             return Err(Failure::new(Code::Conflict, "this session does not wait for a tape"));
         }
-        crate::replay::save(&self.app.tape_path(&id, 1), tape).await
+        crate::replay::save(&self.app.tape_path(&row.id, 1), tape).await
     }
 
-    /// Makes a session of this specification: its directory, its row, its runner.
+    /// Makes a private session of this specification.
     pub(crate) async fn make(&self, spec: SessionSpec, mounts: Vec<HostMount>) -> Result<SessionId, Failure> {
+        self.make_as(spec, Parts::default(), mounts).await
+    }
+
+    /// Makes a session: its directory, its row, its runner.
+    async fn make_as(&self, spec: SessionSpec, parts: Parts, mounts: Vec<HostMount>) -> Result<SessionId, Failure> {
         let id = SessionId::from_bits(crate::clock::fresh_bits());
         let row = NewSession {
-            id: id.clone(),
-            engine: spec.engine.clone(),
-            model: spec.model.clone().unwrap_or_default(),
-            provider: spec.provider.clone(),
-            labels: BTreeMap::new(),
-            spec: serde_json::to_value(&spec).map_err(|e| Failure::new(Code::Internal, e.to_string()))?,
-            now: crate::now(),
+            agent: parts.agent,
+            tenant: self.caller.makes_for().to_owned(),
+            tree: parts.env.is_none().then(|| TreeId::from_bits(crate::clock::fresh_bits())),
+            env: parts.env,
+            title: parts.title,
+            labels: parts.labels,
+            priority: parts.priority,
+            ..new_row(&id, &spec)?
         };
         let dir = self.app.session_dir(&id);
         make_dir(&dir)?;
@@ -470,116 +236,89 @@ impl SessionsOf<'_> {
         Ok(id)
     }
 
+    /// The row of a session that this caller sees.
+    pub(crate) async fn row(&self, id: &str) -> Result<SessionRow, Failure> {
+        let id: SessionId = id.parse().map_err(|e: model::IdError| Failure::new(Code::NotFound, e.to_string()).field("session"))?;
+        let row = self.app.store().session(&id).await.map_err(|e| e.failure())?;
+        if self.caller.sees(&row.tenant) {
+            return Ok(row);
+        }
+        Err(store::StoreError::NotFound { what: "session", id: id.to_string() }.failure())
+    }
+
     pub(crate) async fn view(&self, id: &SessionId, is_fallback: bool) -> Result<SessionView, Failure> {
         let row = self.app.store().session(id).await.map_err(|e| e.failure())?;
+        self.view_of(row, is_fallback).await
+    }
+
+    async fn view_of(&self, row: SessionRow, is_fallback: bool) -> Result<SessionView, Failure> {
         let spec = read_spec(&row)?;
+        let open = self.app.store().open_turns(&row.id).await.map_err(|e| e.failure())?;
+        let state = match open.first().map(|turn| turn.state) {
+            None if row.archived.is_some() => SessionState::Archived,
+            None => SessionState::Idle,
+            Some(model::TurnState::Waiting) => SessionState::Waiting,
+            Some(model::TurnState::Queued) => SessionState::Queued,
+            Some(_) => SessionState::Running,
+        };
+        let questions = match state {
+            SessionState::Waiting => self.app.store().open_questions(&row.id).await.map_err(|e| e.failure())?,
+            _ => Vec::new(),
+        };
+        let question = |q: store::QuestionRow| QuestionView { id: q.id, text: q.text, options: q.options, asked: q.asked };
         Ok(SessionView {
             id: row.id,
-            title: String::new(),
-            agent: crate::DEFAULT_AGENT.to_owned(),
+            title: row.title,
+            agent: row.agent,
             engine: row.engine,
             model: row.model,
             provider: row.provider,
             is_fallback,
-            env: None,
+            env: row.env,
             labels: row.labels,
-            state: SessionState::Idle,
+            state,
             mounts: spec.mounts,
-            workdir: "/workspace".to_owned(),
+            workdir: spec.workdir,
             turns: row.turns,
-            head: row.turns,
+            head: row.head,
             last_seq: row.last_seq,
-            parent: None,
-            questions: Vec::new(),
+            parent: row.parent.map(|(session, turn)| Parent { session, turn }),
+            questions: questions.into_iter().map(question).collect(),
             created: row.created,
             updated: row.updated,
         })
     }
 }
 
+/// What a session has besides its specification.
+struct Parts {
+    agent: String,
+    env: Option<String>,
+    title: String,
+    labels: BTreeMap<String, String>,
+    priority: u8,
+}
+
+impl Default for Parts {
+    fn default() -> Self {
+        Self {
+            agent: DEFAULT_AGENT.to_owned(),
+            env: None,
+            title: String::new(),
+            labels: BTreeMap::new(),
+            priority: store::PRIORITY_DEFAULT,
+        }
+    }
+}
+
+/// The row of a session of this specification, otherwise at its defaults.
+pub(crate) fn new_row(id: &SessionId, spec: &SessionSpec) -> Result<NewSession, Failure> {
+    let value = serde_json::to_value(spec).map_err(|e| Failure::new(Code::Internal, e.to_string()))?;
+    let model = spec.model.clone().unwrap_or_default();
+    Ok(NewSession::new(id.clone(), spec.engine.clone(), model, spec.provider.clone(), value, crate::now()))
+}
+
 impl App {
-    /// The session in memory; brought there when it is not. `adopted` is its sandbox of an earlier daemon.
-    pub(crate) async fn bring(
-        &self,
-        id: &SessionId,
-        mounts: Option<Vec<HostMount>>,
-        adopted: Option<Sandbox>,
-    ) -> Result<Arc<Live>, Failure> {
-        if let Some(live) = self.live(id) {
-            return Ok(live);
-        }
-        let row = self.store().session(id).await.map_err(|e| e.failure())?;
-        self.begin(&row, mounts.unwrap_or_default(), adopted)
-    }
-
-    /// Brings a session into memory and starts its runner, unless another call was quicker.
-    pub(crate) fn begin(&self, row: &SessionRow, mounts: Vec<HostMount>, adopted: Option<Sandbox>) -> Result<Arc<Live>, Failure> {
-        let spec = read_spec(row)?;
-        let live = {
-            let mut all = lock(&self.registry().live);
-            if let Some(live) = all.get(&row.id) {
-                return Ok(Arc::clone(live));
-            }
-            if all.len() >= LIVE_MAX {
-                return Err(Failure::new(Code::Busy, format!("{LIVE_MAX} sessions are at work")));
-            }
-            let live = Arc::new(Live::new(row.id.clone(), spec, row.last_seq, mounts, adopted, self));
-            all.insert(row.id.clone(), Arc::clone(&live));
-            live
-        };
-        let (app, runner) = (self.clone(), Arc::clone(&live));
-        self.spawn(async move { crate::turn::run_session(app, runner).await });
-        Ok(live)
-    }
-
-    pub(crate) fn live(&self, id: &SessionId) -> Option<Arc<Live>> {
-        lock(&self.registry().live).get(id).cloned()
-    }
-
-    pub(crate) fn live_sessions(&self) -> Vec<Arc<Live>> {
-        lock(&self.registry().live).values().cloned().collect()
-    }
-
-    /// Takes a session out of memory; its followers see the end.
-    pub(crate) fn forget(&self, id: &SessionId) {
-        if let Some(live) = lock(&self.registry().live).remove(id) {
-            live.gone.cancel();
-        }
-    }
-
-    /// Waits until a session is out of memory.
-    async fn wait_gone(&self, id: &SessionId) {
-        let Some(gone) = self.live(id).map(|live| live.gone.clone()) else { return };
-        gone.cancelled().await;
-    }
-
-    /// Tells followers of new events.
-    pub(crate) fn publish(&self, id: &SessionId, events: &[model::Event]) {
-        if let (Some(live), Some(last)) = (self.live(id), events.last()) {
-            live.seq.send_if_modified(|seq| std::mem::replace(seq, (*seq).max(last.seq)) < last.seq);
-        }
-    }
-
-    pub(crate) async fn open_turns(&self, id: &SessionId) -> Result<Vec<store::TurnRow>, Failure> {
-        let all = self.store().unfinished_turns().await.map_err(|e| e.failure())?;
-        Ok(all.into_iter().filter(|t| t.session == *id).collect())
-    }
-
-    /// Lets running work come to its end until `deadline`, then cancels it.
-    pub(crate) async fn drain(&self, deadline: Instant) {
-        let at_work = || self.live_sessions().into_iter().filter(|l| l.is_at_work()).collect::<Vec<_>>();
-        while Instant::now() < deadline && !at_work().is_empty() {
-            tokio::time::sleep(DRAIN_STEP).await;
-        }
-        for live in at_work() {
-            live.cancel_turn();
-        }
-        let end = Instant::now() + Duration::from_secs(2);
-        while Instant::now() < end && !at_work().is_empty() {
-            tokio::time::sleep(DRAIN_STEP).await;
-        }
-    }
-
     pub(crate) fn session_dir(&self, id: &SessionId) -> PathBuf {
         self.home().join("turns").join(id.as_str())
     }
@@ -590,30 +329,45 @@ impl App {
     }
 }
 
+/// Where turns begin: one of two directories, or one of the session's own below the home.
+fn workdir(workdir: Option<&str>, subdir: Option<&str>) -> Result<String, Failure> {
+    let wrong = |field: &str, why: &str| Failure::new(Code::Usage, why).field(field);
+    match (workdir, subdir) {
+        (None, None) => Ok(HOME.to_owned()),
+        (Some(dir), None) if dir == HOME || dir == WORKSPACE => Ok(dir.to_owned()),
+        (Some(_), None) => Err(wrong("workdir", "turns begin in /workspace or /home/sandbox; for another directory use subdir")),
+        (Some(_), Some(_)) => Err(wrong("subdir", "a directory of its own lies below /home/sandbox: leave out workdir")),
+        (None, Some(dir)) => {
+            let plain = |part: &str| !part.is_empty() && part != "." && part != ".." && !part.contains(['\0', '\n']);
+            if dir.len() > SUBDIR_BYTES_MAX || !dir.split('/').all(plain) {
+                return Err(wrong("subdir", "a directory of its own is a plain relative path, without `.` and `..`"));
+            }
+            Ok(format!("{HOME}/{dir}"))
+        }
+    }
+}
+
+/// The longest directory of its own.
+const SUBDIR_BYTES_MAX: usize = 512;
+
+/// Refuses what the configuration does not grant.
+pub(crate) fn check_egress(rules: &[EgressRule], max: &[EgressRule]) -> Result<(), Failure> {
+    for rule in rules {
+        if !max.iter().any(|granted| granted.covers(rule)) {
+            return Err(Failure::new(Code::EgressDenied, format!("{rule} is not within egress.max"))
+                .hint(format!("add \"{rule}\" to egress.max in the configuration"))
+                .field("egress"));
+        }
+    }
+    Ok(())
+}
+
 pub(crate) fn read_spec(row: &SessionRow) -> Result<SessionSpec, Failure> {
     serde_json::from_value(row.spec.clone())
         .map_err(|e| Failure::new(Code::StoreUnusable, format!("session {} cannot be read: {e}", row.id)))
 }
 
-fn parse(id: &str) -> Result<SessionId, Failure> {
-    id.parse().map_err(|e: model::IdError| Failure::new(Code::NotFound, e.to_string()).field("session"))
-}
-
-/// A prompt that can be asked: not empty, not too long, without NUL.
-fn check_prompt(text: &str) -> Result<(), Failure> {
-    let why = if text.trim().is_empty() {
-        "the prompt is empty".to_owned()
-    } else if text.len() > PROMPT_BYTES_MAX {
-        format!("the prompt has {} bytes; at most {PROMPT_BYTES_MAX} are taken", text.len())
-    } else if text.contains('\0') {
-        "the prompt holds a NUL".to_owned()
-    } else {
-        return Ok(());
-    };
-    Err(Failure::new(Code::PromptInvalid, why).field("prompt"))
-}
-
-fn make_dir(dir: &std::path::Path) -> Result<(), Failure> {
+pub(crate) fn make_dir(dir: &std::path::Path) -> Result<(), Failure> {
     use std::os::unix::fs::DirBuilderExt;
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
     made.map_err(|e| {

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use model::{EgressRule, Limits, Money};
 use serde::{Deserialize, Serialize};
 
+use crate::MountForm;
+
 /// Everything about a session that outlives its sandbox. Kept with the session's row.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -31,8 +33,21 @@ pub struct SessionSpec {
     pub tape: Tape,
     /// Whether work is cancelled when nobody is attached.
     pub foreground: bool,
+    /// Where turns begin.
+    #[serde(default = "workspace")]
+    pub workdir: String,
+    /// Whether no other session of the env may work while a turn of this one runs.
+    #[serde(default)]
+    pub exclusive: bool,
+    /// Host directories by name, below the configured roots.
+    #[serde(default)]
+    pub named_mounts: Vec<MountForm>,
     /// Host directories, for the next `--resume`; never opened by these names on somebody else's behalf.
     pub mounts: Vec<MountNote>,
+}
+
+fn workspace() -> String {
+    "/workspace".to_owned()
 }
 
 /// Where an engine's program comes from.

@@ -1,83 +1,54 @@
-//! The runner of one session: takes its turns in order, each from the inbox to its result.
+//! One turn under its lease: from the engine's start to its result.
 
 use std::os::unix::fs::OpenOptionsExt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use engines::{Plan, ProgramPath, Wire};
+use engines::{Launch, Plan, ProgramPath, Wire};
 use gateway::{Budget, BudgetKey, Identity, REHEARSAL, TapeMode, tape};
-use model::{Code, EventKind, Failure, Level, Outcome, ResultEvent, SandboxId, SessionId, TurnEvent, TurnState, Usage};
-use sandbox::{Command, Sandbox, Stdio, Tree};
+use model::{Code, EventKind, Failure, Level, Outcome, ResultEvent, SandboxId, TurnEvent, TurnState, Usage};
+use sandbox::{Command, Sandbox, Stdio};
 use store::{Fence, Record, TurnRow};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::doors::Occupant;
-use crate::live::Live;
+use crate::house::Ground;
+use crate::live::{Live, lock};
+use crate::places::Place;
+use crate::process::{Input, Kind, Process};
 use crate::pump::{self, Ending};
-use crate::sandboxes::{EGRESS_PORT, GATEWAY_PORT, ORPHAN, proxy_env, relays};
+use crate::trees::Growing;
+use crate::sandboxes::{EGRESS_PORT, GATEWAY_PORT, proxy_env};
 use crate::{App, ProgramSource, Tape, now};
 
-/// Where a turn's work happens inside.
-const WORKDIR: &str = "/workspace";
 /// The home directory inside.
-const HOME: &str = "/home/sandbox";
+pub(crate) const HOME: &str = "/home/sandbox";
 /// Where engines are seen inside.
 pub(crate) const ENGINES_DIR: &str = "/opt/lazaret/engines";
 
-/// Works on a session until it has nothing to do for the idle time, or nobody needs it; then takes it out of memory.
-pub(crate) async fn run_session(app: App, live: Arc<Live>) {
-    let mut has_worked = false;
-    loop {
-        match next_turn(&app, &live.id).await {
-            Ok(Some(turn)) => {
-                has_worked = true;
-                run_turn(&app, &live, turn).await;
-            }
-            Ok(None) => {
-                tokio::select! {
-                    () = live.cancel.cancelled() => break,
-                    // Whoever waited for the work was killed. Before the first turn nobody is attached yet.
-                    () = live.abandoned(), if has_worked => break,
-                    () = live.wake.notified() => {}
-                    () = live.released.notified() => break,
-                    () = tokio::time::sleep(app.settings().sandbox_idle) => break,
-                }
-            }
-            Err(failure) => {
-                tracing::error!(session = %live.id, %failure, "the inbox cannot be read");
-                break;
-            }
-        }
-    }
-    // The daemon's own end removes the sandboxes, or leaves them for the next one.
-    if !live.cancel.is_cancelled() {
-        close_sandbox(&app, &live).await;
-    }
-    app.forget(&live.id);
-    // A turn that was accepted while the session was on its way out is taken up by a new runner.
-    if !live.cancel.is_cancelled()
-        && matches!(next_turn(&app, &live.id).await, Ok(Some(_)))
-        && let Ok(row) = app.store().session(&live.id).await
-        && let Err(failure) = app.begin(&row, live.take_mounts(), None)
-    {
-        tracing::error!(session = %live.id, %failure, "a turn waits for the daemon's next start");
-    }
+/// What a turn begins with.
+pub(crate) struct Start {
+    pub(crate) turn: TurnRow,
+    pub(crate) ground: Ground,
+    /// The right to run; none while it waits for a person.
+    pub(crate) place: Option<Place>,
+    pub(crate) ready: Ready,
+    pub(crate) prompt: String,
+    pub(crate) cancel: CancellationToken,
 }
 
-async fn close_sandbox(app: &App, live: &Live) {
-    let mut held = live.sandbox.lock().await;
-    if let Some(sandbox) = held.take() {
-        app.doors().dismiss(sandbox.id());
-        if let Err(error) = sandbox.stop().await {
-            tracing::warn!(session = %live.id, error = model::chain(&error), "a sandbox was not removed whole");
-        }
-    }
-}
-
-async fn next_turn(app: &App, id: &SessionId) -> Result<Option<TurnRow>, Failure> {
-    Ok(app.open_turns(id).await?.into_iter().next())
+/// What an engine would be started with.
+pub(crate) struct Ready {
+    pub(crate) engine: engines::Found,
+    program: ProgramPath,
+    wire: Wire,
+    model: Option<String>,
+    /// Whether its process can stay for the next turn.
+    pub(crate) is_live: bool,
+    /// What a process that is of use must have been started with.
+    pub(crate) kind: Kind,
 }
 
 /// A turn under its lease.
@@ -85,9 +56,13 @@ pub(crate) struct Running<'a> {
     pub(crate) app: &'a App,
     pub(crate) live: &'a Arc<Live>,
     pub(crate) turn: TurnRow,
+    pub(crate) ground: Ground,
+    pub(crate) ready: Ready,
     pub(crate) fence: Fence,
     pub(crate) started: tokio::time::Instant,
     pub(crate) cancel: CancellationToken,
+    /// Given back while a person is asked.
+    pub(crate) place: Mutex<Option<Place>>,
     pub(crate) level: Level,
     /// What is asked.
     prompt: String,
@@ -95,56 +70,101 @@ pub(crate) struct Running<'a> {
     recording: Option<Arc<tape::Writer>>,
 }
 
-async fn run_turn(app: &App, live: &Arc<Live>, turn: TurnRow) {
-    let cancel = live.begin_turn();
-    let done = Box::pin(work(app, live, turn.clone(), cancel)).await;
-    live.end_turn();
-    if let Err(failure) = done {
-        tracing::error!(session = %live.id, turn = %turn.id, %failure, "a turn was left where it stood");
-        // Without the store nothing can be said; a moment later it may be back.
-        tokio::time::sleep(Duration::from_secs(1)).await;
+impl Ready {
+    /// Finds the engine and checks that it can be asked this.
+    pub(crate) fn of(app: &App, live: &Live, ground: &Ground, prompt: &str) -> Result<Self, Failure> {
+        let spec = &live.spec;
+        let engine = engines::find(&spec.engine)?;
+        let program = match &spec.program {
+            ProgramSource::Guest => ProgramPath::native("/opt/lazaret/bin/mini"),
+            ProgramSource::Installed => app.installs().program_of(&spec.engine, ENGINES_DIR)?,
+            ProgramSource::At { path } => app.installs().program_at(path),
+        };
+        let wire = wire_of(&*engine, app, &spec.provider);
+        let model = spec.model.clone().or_else(|| engine.default_model(wire).map(str::to_owned));
+        let is_live = engine.live() && !spec.foreground;
+        let mut ready = Self { engine, program, wire, model, is_live, kind: Kind::none() };
+        let fresh = ready.plan(live, ground, prompt, None)?;
+        ready.kind = Kind::of(&fresh, &spec.env, &ground.instructions());
+        Ok(ready)
+    }
+
+    fn plan(&self, live: &Live, ground: &Ground, prompt: &str, resume: Option<&str>) -> Result<Launch, Failure> {
+        let spec = &live.spec;
+        self.engine.plan(&Plan {
+            prompt,
+            model: self.model.as_deref(),
+            resume,
+            wire: self.wire,
+            gateway_port: GATEWAY_PORT,
+            egress_port: (!spec.egress.is_empty()).then_some(EGRESS_PORT),
+            workdir: &spec.workdir,
+            home: HOME,
+            program: &self.program,
+            memory_bytes: spec.limits.memory_bytes,
+            has_instructions: !ground.instructions().is_empty(),
+            live: self.is_live,
+        })
     }
 }
 
-/// Brings a turn from wherever it stands to its result.
-async fn work(app: &App, live: &Arc<Live>, turn: TurnRow, cancel: CancellationToken) -> Result<(), Failure> {
-    let store = app.store();
-    let mut turn = turn;
-    if turn.state == TurnState::Leased {
-        // Its runner is gone and its engine never started: it waits again.
-        let record = Record::new(turn.id.clone(), turn.fence, Vec::new(), now()).change(TurnEvent::Release);
-        store.record(record).await.map_err(|e| e.failure())?;
-        turn.state = TurnState::Queued;
-    }
-    let mut engine_session = store.session(&live.id).await.map_err(|e| e.failure())?.engine_session;
-    if turn.state == TurnState::Queued {
-        let lease = store.lease_turn(&turn.id, now()).await.map_err(|e| e.failure())?;
-        model::crash::point("turn:leased");
-        turn.fence = lease.fence;
-        turn.spool = 0;
-        engine_session = lease.engine_session;
-    }
-    let elapsed = turn.started.map_or(0, |t| now().0.saturating_sub(t.0));
-    let began = tokio::time::Instant::now();
-    let started = began.checked_sub(Duration::from_millis(elapsed)).unwrap_or(began);
-    let prompt = store.prompt(&turn.id).await.map_err(|e| e.failure())?;
-    let mut running = Running { app, live, fence: turn.fence, turn, started, cancel, level: Level::default(), prompt, recording: None };
-    let ending = match running.engine(engine_session.as_deref()).await {
-        Ok(ending) => ending,
-        Err(failure) => Ending::failed(&failure),
-    };
-    running.finish(ending).await
+/// A command that works on the turn, and the way to its input.
+struct Begun {
+    command: Command,
+    input: Option<Input>,
+    /// What its parser knows from earlier turns.
+    carried: engines::Carried,
 }
 
-impl Running<'_> {
-    /// Starts the engine, or takes it up again, and carries its output until it ends.
-    async fn engine(&mut self, engine_session: Option<&str>) -> Result<Ending, Failure> {
+impl<'a> Running<'a> {
+    pub(crate) async fn new(app: &'a App, live: &'a Arc<Live>, start: Start) -> Result<Self, Failure> {
+        let Start { turn, ground, place, ready, prompt, cancel } = start;
+        let mut elapsed = turn.started.map_or(0, |t| now().0.saturating_sub(t.0));
+        if matches!(turn.state, TurnState::Running | TurnState::Waiting) {
+            // The clock stood while a person was asked.
+            elapsed = elapsed.saturating_sub(app.asked_for(&live.id, &turn.id).await?);
+        }
+        let began = tokio::time::Instant::now();
+        let started = began.checked_sub(Duration::from_millis(elapsed)).unwrap_or(began);
+        Ok(Self {
+            app,
+            live,
+            fence: turn.fence,
+            turn,
+            ground,
+            ready,
+            started,
+            cancel,
+            place: Mutex::new(place),
+            level: Level::default(),
+            prompt,
+            recording: None,
+        })
+    }
+
+    /// Brings the turn to its result.
+    pub(crate) async fn run(mut self, process: Option<Process>, engine_session: Option<String>) -> Result<(), Failure> {
+        let ending = match self.engine(process, engine_session.as_deref()).await {
+            Ok(ending) => ending,
+            Err(failure) => Ending::failed(&failure),
+        };
+        self.finish(ending).await
+    }
+
+    fn is_begun(&self) -> bool {
+        matches!(self.turn.state, TurnState::Running | TurnState::Waiting)
+    }
+
+    /// Starts the engine, or takes it up again, and carries its output until the turn's end.
+    async fn engine(&mut self, process: Option<Process>, engine_session: Option<&str>) -> Result<Ending, Failure> {
         let live = self.live;
-        let lost = self.turn.state == TurnState::Running && live.sandbox.lock().await.is_none();
-        if lost {
+        if self.is_begun() && live.sandbox.lock().await.is_none() {
             return Err(Failure::new(Code::SandboxFailed, "the sandbox was lost together with the daemon").hint("run it again"));
         }
-        if self.turn.state != TurnState::Running {
+        if !self.is_begun() {
+            if lock(&self.place).is_none() {
+                return Ok(Ending::cancelled());
+            }
             // Nothing is begun for a client that was killed together with the daemon before.
             tokio::select! {
                 () = self.cancel.cancelled() => return Ok(Ending::cancelled()),
@@ -159,7 +179,7 @@ impl Running<'_> {
                 live.released.notify_one();
                 return Ok(Ending::cancelled());
             }
-            sandbox = self.app.sandbox_of(live) => sandbox?,
+            sandbox = self.app.sandbox_on(live, &self.ground) => sandbox?,
         };
         self.level = sandbox.level().clone();
         let identity = self.identity(sandbox.id())?;
@@ -172,70 +192,97 @@ impl Running<'_> {
         let egress = Some(self.app.policy(live.spec.egress.clone(), Some(refusals)));
         self.app.doors().admit(sandbox.id(), Occupant { identity: Some(Arc::new(identity)), egress, cancel: CancellationToken::new() });
         let listening = self.app.callers().listen(&self.turn.id, live.calls.clone());
-        let engine = engines::find(&live.spec.engine)?;
-        let program = self.program()?;
-        let wire = wire_of(&*engine, self.app, &live.spec.provider);
-        let plan = Plan {
-            prompt: &self.prompt,
-            model: live.spec.model.as_deref().or_else(|| engine.default_model(wire)),
-            resume: engine_session,
-            wire,
-            gateway_port: GATEWAY_PORT,
-            egress_port: (!live.spec.egress.is_empty()).then_some(EGRESS_PORT),
-            workdir: WORKDIR,
-            home: HOME,
-            program: &program,
-            memory_bytes: live.spec.limits.memory_bytes,
-            has_instructions: false,
-            live: false,
-        };
-        let (model, mut launch) = (plan.model.unwrap_or_default().to_owned(), engine.plan(&plan)?);
-        let input = launch.stdin.take();
-        let command = match self.running_command(&sandbox).await {
-            Some(command) => {
-                let control = command.control.clone();
-                self.feed(input, |bytes| async move { control.resume_input(&bytes).await });
-                command
+        let watching = self.app.watch_collisions(live, &sandbox);
+        let begun = self.begin(&sandbox, process, engine_session).await?;
+        let feed = engines::Feed::new(self.ready.engine.parser(begun.carried));
+        let ending = pump::pump(self, &sandbox, begun.command, begun.input, feed).await;
+        drop((listening, watching));
+        if !matches!(&ending, Ok(Ending { process: Some(_), .. })) {
+            // Whatever the engine left running has no turn any more.
+            if let Err(error) = sandbox.kill_commands().await {
+                tracing::debug!(error = model::chain(&error), "the sandbox ended with its turn");
             }
-            None => {
-                let mut command = self.start(&sandbox, launch, model, input.is_some()).await?;
-                if let Some(mut pipe) = command.stdin.take() {
-                    self.feed(input, |bytes| async move { pipe.write(&bytes).await });
-                }
-                command
-            }
-        };
-        let feed = engines::Feed::new(engine.parser(engines::Carried::default()));
-        let ending = pump::pump(self, &sandbox, command, feed).await;
-        drop(listening);
-        // Whatever the engine left running has no turn any more.
-        if let Err(error) = sandbox.kill_commands().await {
-            tracing::debug!(error = model::chain(&error), "the sandbox ended with its turn");
         }
         ending
     }
 
-    /// The engine that an earlier daemon started for this lease, if it is there.
-    async fn running_command(&self, sandbox: &Sandbox) -> Option<Command> {
-        if self.turn.state != TurnState::Running {
-            return None;
+    /// The process that works on this turn: that of an earlier daemon, the one that waits for it, or a new one.
+    async fn begin(&mut self, sandbox: &Sandbox, process: Option<Process>, engine_session: Option<&str>) -> Result<Begun, Failure> {
+        let live = self.live;
+        let mut launch = self.ready.plan(live, &self.ground, &self.prompt, engine_session)?;
+        let first = launch.stdin.take();
+        if self.is_begun()
+            && let Some(command) = self.running_command(sandbox).await
+        {
+            let input = match first {
+                None => None,
+                Some(mut bytes) => {
+                    if self.turn.spool_base > 0 {
+                        bytes = self.ready.engine.input(&self.prompt)?;
+                    }
+                    bytes.extend(self.said_before(&pump::replayed(self)?).await?);
+                    let base = self.input_base();
+                    let input = Input::again(self.app, &self.cancel_of_process(), command.control.clone(), base, bytes);
+                    Some(input).filter(|_| self.ready.is_live)
+                }
+            };
+            return Ok(Begun { command, input, carried: engines::Carried::default() });
         }
-        let stream = self.app.take_adopted(sandbox.id(), self.fence.0)?;
-        sandbox.attach(stream, self.fence.0, self.turn.spool).await.ok()
+        if self.is_begun() {
+            return Err(Failure::new(Code::SandboxFailed, "the engine was lost together with the daemon").hint("run it again"));
+        }
+        self.unpack_files(sandbox).await?;
+        if let Some(process) = process {
+            let bytes = self.ready.engine.input(&self.prompt)?;
+            self.note_input_base(process.input.sent())?;
+            self.say_start(sandbox).await?;
+            process.input.write(bytes)?;
+            let Process { output, control, input, carried, .. } = process;
+            return Ok(Begun { command: Command { stdin: None, output, control }, input: Some(input), carried });
+        }
+        self.note_input_base(0)?;
+        self.say_start(sandbox).await?;
+        let mut command = self.start(sandbox, launch, first.is_some()).await?;
+        let input = command.stdin.take().map(|stdin| Input::to(self.app, &self.cancel_of_process(), stdin));
+        if let (Some(input), Some(first)) = (&input, first) {
+            input.write(first)?;
+        }
+        Ok(Begun { command, input: input.filter(|_| self.ready.is_live), carried: engines::Carried::default() })
     }
 
-    /// Says that the turn runs, and starts its engine.
-    async fn start(&mut self, sandbox: &Sandbox, launch: engines::Launch, model: String, has_input: bool) -> Result<Command, Failure> {
+    /// Ends what writes to a process with the daemon: a process outlives its turns.
+    fn cancel_of_process(&self) -> CancellationToken {
+        if self.ready.is_live { self.live.cancel.clone() } else { self.cancel.clone() }
+    }
+
+    /// The engine that an earlier daemon started, if it is there.
+    async fn running_command(&self, sandbox: &Sandbox) -> Option<Command> {
+        let stream = self.app.take_adopted(sandbox.id(), self.turn.engine_lease)?;
+        sandbox.attach(stream, self.turn.engine_lease, self.turn.spool).await.ok()
+    }
+
+    /// Says that the turn runs.
+    async fn say_start(&mut self, sandbox: &Sandbox) -> Result<(), Failure> {
         let spec = &self.live.spec;
-        if self.turn.state != TurnState::Running {
-            let start = EventKind::Start { engine: spec.engine.clone(), model, provider: spec.provider.clone(), level: self.level.clone() };
-            let mut record = Record::new(self.turn.id.clone(), self.fence, vec![start], now()).change(TurnEvent::Start);
-            record.sandbox = Some(sandbox.id().clone());
-            let events = self.app.store().record(record).await.map_err(|e| e.failure())?;
-            self.app.publish(&self.live.id, &events);
-            self.turn.state = TurnState::Running;
-            model::crash::point("turn:running");
+        let model = self.ready.model.clone().unwrap_or_default();
+        let mut events =
+            vec![EventKind::Start { engine: spec.engine.clone(), model, provider: spec.provider.clone(), level: self.level.clone() }];
+        let outside: Vec<String> = spec.mounts.iter().filter(|m| !m.read_only).map(|m| m.target.display().to_string()).collect();
+        if !outside.is_empty() && !spec.foreground {
+            events.push(EventKind::Notice { text: format!("undo does not reach these host directories: {}", outside.join(", ")) });
         }
+        let mut record = Record::new(self.turn.id.clone(), self.fence, events, now()).change(TurnEvent::Start);
+        record.sandbox = Some(sandbox.id().clone());
+        let events = self.app.store().record(record).await.map_err(|e| e.failure())?;
+        self.app.publish(&self.live.id, &events);
+        self.turn.state = TurnState::Running;
+        model::crash::point("turn:running");
+        Ok(())
+    }
+
+    /// Starts the engine.
+    async fn start(&self, sandbox: &Sandbox, launch: Launch, has_input: bool) -> Result<Command, Failure> {
+        let spec = &self.live.spec;
         if !launch.files.is_empty() {
             let tar = pump::tar_of(&launch.files)?;
             sandbox.put("/", tar.as_slice()).await.map_err(|e| e.failure())?;
@@ -247,35 +294,10 @@ impl Running<'_> {
         }
         merge(&mut env, spec.env.clone());
         let stdio = Stdio::Pipes { stdin: has_input };
-        let exec = sandbox::Exec { argv: launch.argv, env, cwd: WORKDIR.to_owned(), stdio, lease: self.fence.0 };
+        let exec = sandbox::Exec { argv: launch.argv, env, cwd: spec.workdir.clone(), stdio, lease: self.fence.0 };
         let command = sandbox.exec(exec).await.map_err(|e| e.failure())?;
         model::crash::point("turn:engine-started");
         Ok(command)
-    }
-
-    /// Gives the engine its input, if it wants any, while the turn goes on.
-    fn feed<F>(&self, input: Option<Vec<u8>>, give: impl FnOnce(Vec<u8>) -> F)
-    where
-        F: Future<Output = Result<(), sandbox::SandboxError>> + Send + 'static,
-    {
-        let Some(bytes) = input else { return };
-        let (cancel, given) = (self.cancel.clone(), give(bytes));
-        self.app.spawn(async move {
-            tokio::select! {
-                () = cancel.cancelled() => {}
-                given = given => if let Err(error) = given {
-                    tracing::debug!(error = model::chain(&error), "an engine did not read its prompt");
-                }
-            }
-        });
-    }
-
-    fn program(&self) -> Result<ProgramPath, Failure> {
-        match &self.live.spec.program {
-            ProgramSource::Guest => Ok(ProgramPath::native("/opt/lazaret/bin/mini")),
-            ProgramSource::Installed => self.app.installs().program_of(&self.live.spec.engine, ENGINES_DIR),
-            ProgramSource::At { path } => Ok(self.app.installs().program_at(path)),
-        }
     }
 
     /// Who stands at the gateway's door.
@@ -303,7 +325,7 @@ impl Running<'_> {
         let fail = |e: &dyn std::error::Error| Failure::new(Code::TapeInvalid, model::chain(e));
         match spec.tape {
             Tape::Off => Ok(None),
-            Tape::Record if self.turn.state == TurnState::Running => Ok(None),
+            Tape::Record if self.is_begun() => Ok(None),
             Tape::Record => {
                 let file =
                     std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path).map_err(|e| fail(&e))?;
@@ -328,7 +350,7 @@ impl Running<'_> {
                 ending.fail(Code::TapeInvalid, model::chain(&error));
             }
         }
-        let mut events: Vec<EventKind> = Vec::new();
+        let mut events: Vec<EventKind> = std::mem::take(&mut ending.events);
         {
             let mut calls = self.live.calls_out.lock().await;
             while let Ok(event) = calls.try_recv() {
@@ -337,6 +359,7 @@ impl Running<'_> {
             }
         }
         ending.explain();
+        let checkpoint = self.checkpoint(&mut ending, &mut events).await;
         // The ledger also knows the calls that an earlier daemon made for this turn.
         match self.app.store().turn_usage(&self.live.id, &self.turn.id).await {
             Ok(Some(all)) => (usage, cost) = (all.usage, all.cost),
@@ -365,6 +388,7 @@ impl Running<'_> {
         let mut record = Record::new(self.turn.id.clone(), self.fence, events, now()).change(change);
         record.spool = ending.spool;
         record.engine_session = ending.engine_session;
+        record.checkpoint = checkpoint.as_ref().map(|growing| growing.id().clone());
         model::crash::point("turn:before-result");
         let events = self.app.store().record(record).await.map_err(|e| e.failure())?;
         model::crash::point("turn:result");
@@ -373,7 +397,35 @@ impl Running<'_> {
         }
         let _ = std::fs::remove_file(pump::raw_path(self.app, &self.live.id));
         self.app.publish(&self.live.id, &events);
+        if let Some(process) = ending.process.filter(|_| !self.live.cancel.is_cancelled()) {
+            *self.live.process.lock().await = Some(process);
+        }
+        self.app.forget_files(&self.live.id, &self.turn.id);
+        self.app.retire(&self.live.id, self.turn.n).await;
         Ok(())
+    }
+
+    /// Keeps the files as they are now. A turn whose files cannot be kept says so and ends all the same.
+    async fn checkpoint(&self, ending: &mut Ending, events: &mut Vec<EventKind>) -> Option<Growing> {
+        let app = self.app;
+        let tree = &self.ground.tree;
+        if !app.settings().sessions.checkpoints || !app.sandboxes().has_tree(tree).await {
+            return None;
+        }
+        if !app.sandboxes().live_checkpoints() {
+            // Its layers can be frozen only when nobody has them mounted.
+            ending.process = None;
+            app.close_sandbox(self.live).await;
+        }
+        let growing = app.grow_tree();
+        match app.sandboxes().snapshot(tree, growing.id(), true).await {
+            Ok(()) => Some(growing),
+            Err(error) => {
+                let text = format!("this turn cannot be gone back to: {}", error.failure().message);
+                events.push(EventKind::Notice { text });
+                None
+            }
+        }
     }
 }
 
@@ -425,37 +477,4 @@ pub(crate) fn ended_unrun(turn: &TurnRow, change: TurnEvent, code: Code, message
     };
     let error = EventKind::Error { code, message: message.to_owned(), retriable: false };
     Record::new(turn.id.clone(), turn.fence, vec![error, EventKind::Result(result)], now()).change(change)
-}
-
-impl App {
-    /// The session's sandbox, started when there is none.
-    pub(crate) async fn sandbox_of(&self, live: &Live) -> Result<Sandbox, Failure> {
-        let mut held = live.sandbox.lock().await;
-        if let Some(sandbox) = held.as_ref() {
-            if sandbox.summary().alive {
-                return Ok(sandbox.clone());
-            }
-            self.doors().dismiss(sandbox.id());
-            if let Some(gone) = held.take() {
-                let _ = gone.stop().await;
-            }
-        }
-        let id = SandboxId::from_bits(crate::clock::fresh_bits());
-        let mut request = sandbox::Request::new(id, live.id.as_str());
-        request.image = live.spec.image.clone().into();
-        request.limits = live.spec.limits;
-        request.mounts = live.take_mounts();
-        if request.mounts.len() != live.spec.mounts.len() {
-            return Err(Failure::new(Code::PathUnusable, "the session's host directories must be opened again by their owner")
-                .hint(format!("run: lazaret run --resume {} ...", live.id)));
-        }
-        request.tree = Tree::Session { name: live.id.as_str().to_owned() };
-        request.extra_ro = self.installs().mounts_of(&live.spec, ENGINES_DIR)?;
-        request.relays = relays();
-        request.orphan = ORPHAN;
-        let sandbox = self.sandboxes().start(request).await.map_err(|e| e.failure())?;
-        model::crash::point("turn:sandbox-started");
-        *held = Some(sandbox.clone());
-        Ok(sandbox)
-    }
 }

@@ -65,6 +65,20 @@ pub fn canonical_host(host: &str) -> Result<String, &'static str> {
     Ok(host.to_ascii_lowercase())
 }
 
+impl EgressRule {
+    /// Whether everything that `other` allows is allowed by this rule too.
+    #[must_use]
+    pub fn covers(&self, other: &EgressRule) -> bool {
+        let path = match (&self.path, &other.path) {
+            (None, _) => true,
+            (Some(own), Some(other)) => other.starts_with(own.as_str()),
+            (Some(_), None) => false,
+        };
+        let method = self.method.is_none() || self.method == other.method;
+        self.host == other.host && self.port == other.port && path && method
+    }
+}
+
 impl std::str::FromStr for EgressRule {
     type Err = EgressRuleError;
     fn from_str(text: &str) -> Result<Self, EgressRuleError> {

@@ -39,6 +39,9 @@ WHERE tries > 0;
 UPDATE sessions SET head = coalesce((SELECT max(n) FROM turns
     WHERE session = sessions.id AND tries > 0 AND state IN ('done', 'failed', 'cancelled')), 0);
 
+-- Every session has files of its own from now on; those of earlier ones were kept in another way and begin empty.
+UPDATE sessions SET tree = 'tre_' || substr(id, 5);
+
 CREATE TABLE envs (
     slug        TEXT PRIMARY KEY,
     name        TEXT NOT NULL,

@@ -73,6 +73,21 @@ impl Store {
         .await
     }
 
+    /// Everything that a turn has asked, in order.
+    ///
+    /// # Errors
+    /// What the database said.
+    pub async fn turn_questions(&self, session: &SessionId, turn: &TurnId) -> Result<Vec<QuestionRow>, StoreError> {
+        let (session, turn) = (session.clone(), turn.clone());
+        self.read(move |conn| {
+            let sql = "SELECT * FROM questions WHERE session = ?1 AND turn = ?2 ORDER BY rowid";
+            let mut statement = conn.prepare_cached(sql).doing("list questions")?;
+            let rows = statement.query_map((session.as_str(), turn.as_str()), from_row).doing("list questions")?;
+            rows.collect::<rusqlite::Result<_>>().doing("list questions")
+        })
+        .await
+    }
+
     /// Keeps the answer to a question. Whoever works on the turn passes it on; the turn's state does not change here.
     ///
     /// # Errors

@@ -1,0 +1,141 @@
+//! The sandbox of a session: made when it is needed, and what it is given.
+
+use model::{Code, Failure, SandboxId, TreeId};
+use sandbox::{HostFile, Sandbox, Tree};
+use store::{EnvRow, SessionRow};
+
+use crate::live::Live;
+use crate::sandboxes::{ORPHAN, relays};
+use crate::turn::{ENGINES_DIR, HOME};
+use crate::{AgentForm, App};
+
+/// A sandbox and the tree that it has.
+pub(crate) struct Housed {
+    pub(crate) sandbox: Sandbox,
+    /// `None` for one that an earlier daemon made.
+    pub(crate) tree: Option<TreeId>,
+}
+
+/// Where a session works now: it changes when it is saved as an env, joins none, or is undone.
+pub(crate) struct Ground {
+    pub(crate) row: SessionRow,
+    pub(crate) env: Option<EnvRow>,
+    pub(crate) tree: TreeId,
+    pub(crate) agent: AgentForm,
+}
+
+impl Ground {
+    /// Standing instructions: the agent's, and the env's core memory.
+    pub(crate) fn instructions(&self) -> String {
+        let memory = self.env.as_ref().map_or("", |env| env.core_memory.trim());
+        let own = self.agent.instructions.trim();
+        match (own.is_empty(), memory.is_empty()) {
+            (true, true) => String::new(),
+            (false, true) => format!("{own}\n"),
+            (true, false) => format!("# Core memory\n\n{memory}\n"),
+            (false, false) => format!("{own}\n\n# Core memory\n\n{memory}\n"),
+        }
+    }
+}
+
+impl App {
+    /// Where a session works now.
+    pub(crate) async fn ground(&self, id: &model::SessionId) -> Result<Ground, Failure> {
+        let row = self.store().session(id).await.map_err(|e| e.failure())?;
+        let env = match &row.env {
+            Some(slug) => Some(self.store().env(slug).await.map_err(|error| match error {
+                store::StoreError::NotFound { .. } => Failure::new(Code::Conflict, format!("the env {slug} of this session was deleted"))
+                    .hint("its log is still there: lazaret session events"),
+                error => error.failure(),
+            })?),
+            None => None,
+        };
+        let tree = match &env {
+            Some(env) => env.tree.clone(),
+            None => row.tree.clone().ok_or_else(|| Failure::new(Code::StoreUnusable, "the session has no files"))?,
+        };
+        let agent = self.agents().show(&row.agent).await?;
+        Ok(Ground { row, env, tree, agent })
+    }
+
+    /// The session's sandbox, started when there is none, or when it has another tree than the session now.
+    pub(crate) async fn sandbox_of(&self, live: &Live) -> Result<Sandbox, Failure> {
+        let ground = self.ground(&live.id).await?;
+        self.sandbox_on(live, &ground).await
+    }
+
+    pub(crate) async fn sandbox_on(&self, live: &Live, ground: &Ground) -> Result<Sandbox, Failure> {
+        let mut held = live.sandbox.lock().await;
+        if let Some(housed) = held.as_ref() {
+            let same = housed.tree.as_ref().is_none_or(|tree| *tree == ground.tree);
+            if same && housed.sandbox.summary().alive {
+                return Ok(housed.sandbox.clone());
+            }
+            self.end(live, held.take()).await;
+        }
+        let id = SandboxId::from_bits(crate::clock::fresh_bits());
+        let mut request = sandbox::Request::new(id, live.id.as_str());
+        request.image = live.spec.image.clone().into();
+        request.limits = live.spec.limits;
+        request.mounts = live.take_mounts();
+        if request.mounts.len() != live.spec.mounts.len() {
+            return Err(Failure::new(Code::PathUnusable, "the session's host directories must be opened again by their owner")
+                .hint(format!("run: lazaret run --resume {} ...", live.id)));
+        }
+        request.mounts.extend(self.open_mounts(&live.spec.named_mounts)?);
+        if let Some(env) = &ground.env {
+            let forms: Vec<crate::MountForm> = serde_json::from_value(env.mounts.clone())
+                .map_err(|e| Failure::new(Code::StoreUnusable, format!("the mounts of env {} cannot be read: {e}", env.slug)))?;
+            request.mounts.extend(self.open_mounts(&forms)?);
+        }
+        request.mounts.extend(self.vault()?);
+        request.tree = Tree::Kept { id: ground.tree.clone() };
+        request.extra_ro = self.installs().mounts_of(&live.spec, ENGINES_DIR)?;
+        request.extra_ro.extend(self.tools_mounts()?);
+        let instructions = ground.instructions();
+        // An env's core memory may come later: its place is kept ready.
+        if let Some(path) = self.instructions_path(live)?.filter(|_| ground.env.is_some() || !instructions.is_empty()) {
+            request.files.push(HostFile { target: path.into(), bytes: instructions.into_bytes() });
+            live.has_instructions.store(true, std::sync::atomic::Ordering::SeqCst);
+        } else {
+            live.has_instructions.store(false, std::sync::atomic::Ordering::SeqCst);
+        }
+        request.relays = relays();
+        request.orphan = ORPHAN;
+        let sandbox = self.sandboxes().start(request).await.map_err(|e| e.failure())?;
+        model::crash::point("turn:sandbox-started");
+        *held = Some(Housed { sandbox: sandbox.clone(), tree: Some(ground.tree.clone()) });
+        Ok(sandbox)
+    }
+
+    fn instructions_path(&self, live: &Live) -> Result<Option<String>, Failure> {
+        Ok(engines::find(&live.spec.engine)?.instructions_path(HOME))
+    }
+
+    /// Shows a session's running sandbox its instructions as they are now.
+    pub(crate) async fn refresh_instructions(&self, live: &Live) -> Result<(), Failure> {
+        let ground = self.ground(&live.id).await?;
+        let held = live.sandbox.lock().await;
+        let (Some(housed), Some(path)) = (held.as_ref(), self.instructions_path(live)?) else { return Ok(()) };
+        if live.has_instructions.load(std::sync::atomic::Ordering::SeqCst) {
+            let text = ground.instructions();
+            housed.sandbox.rewrite_file(std::path::Path::new(&path), text.as_bytes()).await.map_err(|e| e.failure())?;
+        }
+        Ok(())
+    }
+
+    /// Ends the session's engine and sandbox, if there are any; its files stay.
+    pub(crate) async fn close_sandbox(&self, live: &Live) {
+        let mut held = live.sandbox.lock().await;
+        self.end(live, held.take()).await;
+    }
+
+    async fn end(&self, live: &Live, housed: Option<Housed>) {
+        *live.process.lock().await = None;
+        let Some(Housed { sandbox, .. }) = housed else { return };
+        self.doors().dismiss(sandbox.id());
+        if let Err(error) = sandbox.stop().await {
+            tracing::warn!(session = %live.id, error = model::chain(&error), "a sandbox was not removed whole");
+        }
+    }
+}

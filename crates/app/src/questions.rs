@@ -1,0 +1,119 @@
+//! What a turn asks a person, and the answers.
+
+use std::time::Duration;
+
+use model::{Code, EventKind, Failure, QuestionId, SessionId, TurnEvent, TurnId};
+use store::{QuestionRow, QuestionStatus, Record};
+
+use crate::pump::{Asked, Pump, Stop, Wants};
+use crate::runner::need;
+use crate::turn::Running;
+use crate::live::lock;
+use crate::{App, now};
+
+/// How long a question stands. Then the engine hears that nobody answered.
+const ANSWER_WAIT_MAX: Duration = Duration::from_secs(24 * 3600);
+/// What the engine hears then.
+const NOBODY: &str = "Nobody answered.";
+
+impl App {
+    /// What a turn has asked so far, in order.
+    pub(crate) async fn questions_of(&self, session: &SessionId, turn: &TurnId) -> Result<Vec<QuestionRow>, Failure> {
+        self.store().turn_questions(session, turn).await.map_err(|e| e.failure())
+    }
+
+    /// For how many milliseconds a turn has waited for people.
+    pub(crate) async fn asked_for(&self, session: &SessionId, turn: &TurnId) -> Result<u64, Failure> {
+        let all = self.questions_of(session, turn).await?;
+        let until = |q: &QuestionRow| q.answered.unwrap_or_else(now).0;
+        Ok(all.iter().map(|q| until(q).saturating_sub(q.asked.0)).sum())
+    }
+}
+
+impl Running<'_> {
+    /// What was written to the engine's input after the prompt, before an earlier daemon ended.
+    pub(crate) async fn said_before(&self, wants: &[Wants]) -> Result<Vec<u8>, Failure> {
+        let asked = self.app.questions_of(&self.live.id, &self.turn.id).await?;
+        let mut asked = asked.into_iter();
+        let mut bytes = Vec::new();
+        for want in wants {
+            match want {
+                Wants::Reply(reply) => bytes.extend_from_slice(reply),
+                Wants::Answer(question) => {
+                    if let Some(answer) = asked.next().and_then(|q| q.answer) {
+                        bytes.extend(self.ready.engine.answer(&question.id, &answer));
+                    }
+                }
+            }
+        }
+        Ok(bytes)
+    }
+}
+
+impl Pump<'_> {
+    /// Puts a question to a person and waits; the clock stands, and the turn gives its place to others.
+    pub(crate) async fn ask(&mut self, asked: &Asked) -> Result<Result<String, Stop>, Failure> {
+        let running = self.running;
+        let (app, live) = (running.app, running.live);
+        let open = app.questions_of(&live.id, &running.turn.id).await?.into_iter().find(|q| q.status == QuestionStatus::Open);
+        let id = match open {
+            // Asked by an earlier daemon.
+            Some(question) => question.id,
+            None => {
+                let id = QuestionId::from_bits(crate::clock::fresh_bits());
+                let event = EventKind::Question { id: id.clone(), text: asked.text.clone(), options: asked.options.clone() };
+                let mut record = Record::new(running.turn.id.clone(), running.fence, vec![event], now()).change(TurnEvent::Ask);
+                record.question = Some((id.clone(), asked.text.clone(), asked.options.clone()));
+                let events = app.store().record(record).await.map_err(|e| e.failure())?;
+                model::crash::point("turn:asked");
+                app.publish(&live.id, &events);
+                id
+            }
+        };
+        let since = tokio::time::Instant::now();
+        drop(lock(&running.place).take());
+        let answer = loop {
+            let told = live.answered.notified();
+            tokio::pin!(told);
+            told.as_mut().enable();
+            let row = app.store().question(&id).await.map_err(|e| e.failure())?;
+            if row.status != QuestionStatus::Open {
+                break row.answer.unwrap_or_else(|| NOBODY.to_owned());
+            }
+            tokio::select! {
+                () = told => {}
+                () = running.cancel.cancelled() => return Ok(Err(Stop::Cancelled)),
+                () = live.cancel.cancelled() => return Ok(Err(Stop::Cancelled)),
+                () = live.abandoned() => return Ok(Err(Stop::Cancelled)),
+                () = tokio::time::sleep_until(since + ANSWER_WAIT_MAX) => {
+                    match app.store().answer_question(&id, NOBODY.to_owned(), now()).await {
+                        // Somebody was quicker.
+                        Ok(_) | Err(store::StoreError::Conflict(_)) => {}
+                        Err(error) => return Err(error.failure()),
+                    }
+                }
+            }
+        };
+        let Some(place) = app.place(live, need(&running.ground, live, running.turn.priority), &running.cancel).await else {
+            return Ok(Err(Stop::Cancelled));
+        };
+        *lock(&running.place) = Some(place);
+        let record = Record::new(running.turn.id.clone(), running.fence, Vec::new(), now()).change(TurnEvent::Answer);
+        app.store().record(record).await.map_err(|e| e.failure())?;
+        model::crash::point("turn:answered");
+        self.deadline += since.elapsed();
+        Ok(Ok(answer))
+    }
+}
+
+/// Why an answer is none of those that a question offers.
+pub(crate) fn check_answer(question: &QuestionRow, answer: &str) -> Result<(), Failure> {
+    let wrong = |why: &str| Err(Failure::new(Code::Usage, why).field("text"));
+    if answer.trim().is_empty() {
+        return wrong("the answer is empty");
+    }
+    if !question.options.is_empty() && !question.options.iter().any(|o| o == answer) {
+        return wrong("the answer is none of those that are offered");
+    }
+    Ok(())
+}

@@ -1,0 +1,132 @@
+//! The sessions that are in memory, and those who follow one.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
+
+use model::{Code, Failure, SessionId};
+use sandbox::{HostMount, Sandbox};
+use store::SessionRow;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::App;
+use crate::follow::Watcher;
+use crate::live::{Live, lock};
+use crate::sessions::read_spec;
+
+/// Sessions in memory at once; each holds a runner, and perhaps a turn that waits or a sandbox. Idle ones are not here.
+const LIVE_MAX: usize = 16_384;
+/// How often a waiting shutdown looks again.
+const DRAIN_STEP: Duration = Duration::from_millis(50);
+
+/// The sessions in memory, by identity. Locks are held for single map operations.
+#[derive(Default)]
+pub(crate) struct Registry {
+    live: Mutex<HashMap<SessionId, Arc<Live>>>,
+    followed: Mutex<HashMap<SessionId, Weak<Watcher>>>,
+}
+
+impl App {
+    /// The session in memory; brought there when it is not. `adopted` is its sandbox of an earlier daemon.
+    pub(crate) async fn bring(
+        &self,
+        id: &SessionId,
+        mounts: Option<Vec<HostMount>>,
+        adopted: Option<Sandbox>,
+    ) -> Result<Arc<Live>, Failure> {
+        if let Some(live) = self.live(id) {
+            return Ok(live);
+        }
+        let row = self.store().session(id).await.map_err(|e| e.failure())?;
+        self.begin(&row, mounts.unwrap_or_default(), adopted)
+    }
+
+    /// Brings a session into memory and starts its runner, unless another call was quicker.
+    pub(crate) fn begin(&self, row: &SessionRow, mounts: Vec<HostMount>, adopted: Option<Sandbox>) -> Result<Arc<Live>, Failure> {
+        let spec = read_spec(row)?;
+        let live = {
+            let mut all = lock(&self.registry().live);
+            if let Some(live) = all.get(&row.id) {
+                return Ok(Arc::clone(live));
+            }
+            if all.len() >= LIVE_MAX {
+                return Err(Failure::new(Code::Busy, format!("{LIVE_MAX} sessions are at work")));
+            }
+            let live = Arc::new(Live::new(row.id.clone(), spec, mounts, adopted, self));
+            all.insert(row.id.clone(), Arc::clone(&live));
+            live
+        };
+        let (app, runner) = (self.clone(), Arc::clone(&live));
+        self.spawn(async move { crate::runner::run_session(app, runner).await });
+        Ok(live)
+    }
+
+    pub(crate) fn live(&self, id: &SessionId) -> Option<Arc<Live>> {
+        lock(&self.registry().live).get(id).cloned()
+    }
+
+    pub(crate) fn live_sessions(&self) -> Vec<Arc<Live>> {
+        lock(&self.registry().live).values().cloned().collect()
+    }
+
+    /// Takes a session out of memory.
+    pub(crate) fn forget(&self, id: &SessionId) {
+        if let Some(live) = lock(&self.registry().live).remove(id) {
+            live.gone.cancel();
+        }
+    }
+
+    /// Gives up the sandbox of a session once nothing runs in it, and waits until that is done.
+    pub(crate) async fn let_go(&self, id: &SessionId) {
+        let Some(live) = self.live(id) else { return };
+        live.released.notify_one();
+        live.gone.cancelled().await;
+    }
+
+    /// Where followers of a session learn of new events.
+    pub(crate) fn watcher(&self, id: &SessionId, last_seq: u64) -> Arc<Watcher> {
+        let mut all = lock(&self.registry().followed);
+        if let Some(watcher) = all.get(id).and_then(Weak::upgrade) {
+            return watcher;
+        }
+        all.retain(|_, watcher| watcher.strong_count() > 0);
+        let watcher = Arc::new(Watcher { seq: watch::Sender::new(last_seq), gone: CancellationToken::new() });
+        all.insert(id.clone(), Arc::downgrade(&watcher));
+        watcher
+    }
+
+    fn followed(&self, id: &SessionId) -> Option<Arc<Watcher>> {
+        lock(&self.registry().followed).get(id).and_then(Weak::upgrade)
+    }
+
+    /// Tells followers of new events.
+    pub(crate) fn publish(&self, id: &SessionId, events: &[model::Event]) {
+        if let (Some(watcher), Some(last)) = (self.followed(id), events.last()) {
+            watcher.seq.send_if_modified(|seq| std::mem::replace(seq, (*seq).max(last.seq)) < last.seq);
+        }
+    }
+
+    /// Tells followers that the session was deleted.
+    pub(crate) fn end_followers(&self, id: &SessionId) {
+        if let Some(watcher) = self.followed(id) {
+            watcher.gone.cancel();
+        }
+    }
+
+    /// Lets running work come to its end until `deadline`, then cancels it.
+    pub(crate) async fn drain(&self, deadline: Instant) {
+        let at_work = || self.live_sessions().into_iter().filter(|l| l.is_at_work()).collect::<Vec<_>>();
+        while Instant::now() < deadline && !at_work().is_empty() {
+            tokio::time::sleep(DRAIN_STEP).await;
+        }
+        for live in at_work() {
+            live.cancel_turn();
+        }
+        let end = Instant::now() + Duration::from_secs(2);
+        while Instant::now() < end && !at_work().is_empty() {
+            tokio::time::sleep(DRAIN_STEP).await;
+        }
+    }
+}
