@@ -1,4 +1,5 @@
 //! Test parts.
 
+pub mod client;
 pub mod faulty;
 pub mod model_server;

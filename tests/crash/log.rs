@@ -7,6 +7,7 @@ use crate::support::Lab;
 
 /// One session with its turns and its whole log.
 pub(crate) struct Kept {
+    pub(crate) id: model::SessionId,
     pub(crate) turns: Vec<TurnRow>,
     pub(crate) events: Vec<Event>,
 }
@@ -32,7 +33,7 @@ pub(crate) fn read(lab: &Lab, about: &str) -> Vec<Kept> {
                 events.extend(page);
             }
             assert_eq!(events.last().map_or(0, |e| e.seq), session.last_seq, "{about}");
-            all.push(Kept { turns, events });
+            all.push(Kept { id: session.id, turns, events });
         }
         store.close().await.expect("the store closes");
         all
