@@ -236,7 +236,7 @@ fn end_of(change: TurnEvent) -> Option<TurnState> {
 }
 
 /// The JSON of an event, checked to be readable again.
-fn body(kind: &EventKind) -> Result<String, StoreError> {
+pub(crate) fn body(kind: &EventKind) -> Result<String, StoreError> {
     let cost = match kind {
         EventKind::Usage { cost_usd, .. } => *cost_usd,
         EventKind::Result(result) => result.cost_usd,

@@ -358,7 +358,7 @@ fn collect(conn: &Connection, sql: &str, with: impl rusqlite::Params) -> Result<
     rows.collect::<rusqlite::Result<_>>().doing("list turns")
 }
 
-fn check_prompt(prompt: &str) -> Result<(), StoreError> {
+pub(crate) fn check_prompt(prompt: &str) -> Result<(), StoreError> {
     if prompt.is_empty() {
         return Err(StoreError::invalid("prompt", "is empty"));
     }

@@ -49,6 +49,8 @@ kinds! {
     SessionDelete = "session-delete";
     /// What is said about a session changes, or it is archived.
     SessionUpdate = "session-update";
+    /// A session comes from another store.
+    SessionImport = "session-import";
     /// A session is made from a checkpoint of another one.
     Fork = "fork";
     /// The first checkpoint of a session is noted.
