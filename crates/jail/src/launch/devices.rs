@@ -37,7 +37,8 @@ pub(crate) fn mount(root: &NewRoot, spec: &Spec, owner: Owner) -> Result<(), Lau
     let pts = terminals(owner).at(Layer::Devices, || "make /dev/pts".into())?;
     let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOEXEC;
     let shm = tmpfs(spec.tmp_bytes, "1777", attributes).at(Layer::Devices, || "make /dev/shm".into())?;
-    let place = target::ensure(root, "/dev".as_ref(), Kind::Directory, owner).at(Layer::Devices, || "make the mount point /dev".into())?;
+    let place =
+        target::ensure(root, "/dev".as_ref(), Kind::Directory, owner, &[]).at(Layer::Devices, || "make the mount point /dev".into())?;
     let mounted = (|| {
         attach(&dev, &place, "")?;
         attach(&pts, &dev, "pts")?;

@@ -26,7 +26,7 @@ pub(crate) fn mount_all(root: &NewRoot, spec: &Spec, stores: &Stores<'_>, parts:
     let owner = owner(spec.identity);
     let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
     let tmp = tmpfs(spec.tmp_bytes, "1777", attributes).at(Layer::Mounts, || "make /tmp".into())?;
-    put(root, &tmp, Path::new("/tmp"), Kind::Directory, owner)?;
+    put(root, &tmp, Path::new("/tmp"), Kind::Directory, owner, &[])?;
     for mount in &spec.mounts {
         one(root, spec, mount, stores, parts)?;
     }
@@ -35,12 +35,12 @@ pub(crate) fn mount_all(root: &NewRoot, spec: &Spec, stores: &Stores<'_>, parts:
         let (tree, kind) = from_descriptor(parts, index, Path::new(DOOR_DIR))?;
         let attr = read_only(sys::ATTR_NOEXEC);
         sys::mount_setattr(tree.as_fd(), &attr, true).at(Layer::Mounts, || "make the door read-only".into())?;
-        put(root, &tree, Path::new(DOOR_DIR), kind, owner)?;
+        put(root, &tree, Path::new(DOOR_DIR), kind, owner, &[])?;
     }
     let tree = clone_tree(&spec.guest).at(Layer::Mounts, || format!("open {}", spec.guest.display()))?;
     sys::mount_setattr(tree.as_fd(), &read_only(0), true).at(Layer::Mounts, || "make the guest program read-only".into())?;
     guest_names(root, owner).at(Layer::Mounts, || "name the guest program".into())?;
-    put(root, &tree, Path::new(GUEST_PATH), Kind::File, owner)
+    put(root, &tree, Path::new(GUEST_PATH), Kind::File, owner, &[])
 }
 
 /// Sees to it that the guest program's place and its other names exist. An image that has them costs nothing; in
@@ -61,7 +61,7 @@ fn guest_names(root: &NewRoot, owner: Owner) -> rustix::io::Result<()> {
     }
     let attr = MountAttr { set: sys::ATTR_RDONLY, ..MountAttr::default() };
     sys::mount_setattr(names.as_fd(), &attr, false).map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))?;
-    let place = target::ensure(root, directory, Kind::Directory, owner)?;
+    let place = target::ensure(root, directory, Kind::Directory, owner, &[])?;
     attach(&names, &place, "")
 }
 
@@ -106,7 +106,9 @@ fn one(root: &NewRoot, spec: &Spec, mount: &Mount, stores: &Stores<'_>, parts: &
         let no_map = map.is_some() && matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EPERM | libc::EOPNOTSUPP));
         if no_map { failed.remedy(NO_IDMAP) } else { failed }
     })?;
-    put(root, &tree, target, kind, owner(spec.identity))
+    // What a host's own user opened is that user's: nothing in it is renamed to make room.
+    let foreign: Vec<&Path> = spec.mounts.iter().filter(|m| matches!(m.source, Source::Fd(_))).map(|m| m.target.as_path()).collect();
+    put(root, &tree, target, kind, owner(spec.identity), &foreign)
 }
 
 /// Said when a file system cannot show its files under another owner.
@@ -141,8 +143,9 @@ fn allowed(target: &Path) -> Result<(), Errno> {
     if target.is_absolute() && plain && !reserved { Ok(()) } else { Err(Errno::INVAL) }
 }
 
-fn put(root: &NewRoot, tree: &OwnedFd, target: &Path, kind: Kind, owner: Owner) -> Result<(), LaunchError> {
-    let place = target::ensure(root, target, kind, owner).at(Layer::Mounts, || format!("make the mount point {}", target.display()))?;
+fn put(root: &NewRoot, tree: &OwnedFd, target: &Path, kind: Kind, owner: Owner, foreign: &[&Path]) -> Result<(), LaunchError> {
+    let place =
+        target::ensure(root, target, kind, owner, foreign).at(Layer::Mounts, || format!("make the mount point {}", target.display()))?;
     attach(tree, &place, "").at(Layer::Mounts, || format!("mount at {}", target.display()))
 }
 

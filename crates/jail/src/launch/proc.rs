@@ -33,7 +33,7 @@ impl Proc {
     /// Mounts /proc and makes it read-only: files of processes too, which landlock denies as well.
     pub(crate) fn mount(root: &NewRoot, spec: &Spec) -> Result<Self, LaunchError> {
         let mount = if spec.walls.pids { fresh() } else { hosts() }.at(Layer::Proc, || "make /proc".into())?;
-        let place = target::ensure(root, "/proc".as_ref(), Kind::Directory, owner(spec.identity))
+        let place = target::ensure(root, "/proc".as_ref(), Kind::Directory, owner(spec.identity), &[])
             .at(Layer::Proc, || "make the mount point /proc".into())?;
         let mounted = (|| {
             attach(&mount, &place, "")?;

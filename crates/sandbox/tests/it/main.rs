@@ -9,3 +9,4 @@ mod files;
 mod limits;
 mod rootless;
 mod support;
+mod trees;
