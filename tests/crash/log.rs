@@ -1,7 +1,7 @@
 //! What the store says once no daemon has it open.
 
 use model::{Event, EventKind, Outcome, TurnState};
-use store::{Config, Store, TurnRow};
+use store::{Config, SessionFilter, Store, TurnRow};
 
 use crate::support::Lab;
 
@@ -19,7 +19,7 @@ pub(crate) fn read(lab: &Lab, about: &str) -> Vec<Kept> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let all = runtime.block_on(async {
         let store = Store::open(&lab.home().join("lazaret.db"), &Config::default()).expect("the store opens");
-        let sessions = store.list_sessions(None, 1000).await.expect("sessions").items;
+        let sessions = store.list_sessions(&SessionFilter::default(), None, 1000).await.expect("sessions").items;
         let mut all = Vec::new();
         for session in sessions {
             let turns = store.turns(&session.id, 0, 1000).await.expect("turns");
