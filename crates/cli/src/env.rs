@@ -64,6 +64,12 @@ impl Env {
         found
     }
 
+    /// A path in which a leading `~/` is the user's home.
+    pub(crate) fn in_user_home(path: &str) -> PathBuf {
+        let below = path.strip_prefix("~/").and_then(|rest| Some(PathBuf::from(std::env::var_os("HOME")?).join(rest)));
+        below.unwrap_or_else(|| PathBuf::from(path))
+    }
+
     /// The value of one variable that the user named with `--env NAME` (without `=`).
     pub(crate) fn named(name: &str) -> Option<String> {
         std::env::var(name).ok()

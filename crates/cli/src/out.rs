@@ -37,3 +37,51 @@ pub(crate) fn bytes(n: u64) -> String {
         None => n.to_string(),
     }
 }
+
+/// A text of at most `max` characters, with a mark where it was cut.
+pub(crate) fn cut(text: &str, max: usize) -> String {
+    match text.char_indices().nth(max) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text.to_owned(),
+    }
+}
+
+/// The widest cell of a table, in characters.
+const CELL_CHARS_MAX: usize = 60;
+
+/// A table for people: columns as wide as they need to be. Cells may come from agents and are made harmless.
+pub(crate) fn table(heads: &[&str], rows: &[Vec<String>]) {
+    let cell = |text: &String| cut(&crate::exit::clean(&text.replace(['\n', '\t', '\r'], " ")), CELL_CHARS_MAX);
+    let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(cell).collect()).collect();
+    let heads: Vec<String> = heads.iter().map(|head| (*head).to_owned()).collect();
+    let widths: Vec<usize> = (0..heads.len())
+        .map(|n| rows.iter().chain([&heads]).filter_map(|row| row.get(n)).map(|cell| cell.chars().count()).max().unwrap_or(0))
+        .collect();
+    for row in [&heads].into_iter().chain(&rows) {
+        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        line(cells.join("  ").trim_end());
+    }
+}
+
+/// How long ago something was, in the largest unit that fits.
+pub(crate) fn ago(then: model::Timestamp) -> String {
+    let seconds = app::now().0.saturating_sub(then.0) / 1000;
+    match seconds {
+        0..60 => format!("{seconds} s ago"),
+        60..3600 => format!("{} min ago", seconds / 60),
+        3600..86_400 => format!("{} h ago", seconds / 3600),
+        _ => format!("{} days ago", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_cut_at_characters() {
+        assert_eq!(cut("äöü", 2), "äö…");
+        assert_eq!(cut("äöü", 3), "äöü");
+        assert_eq!(bytes(1536), "1k");
+    }
+}

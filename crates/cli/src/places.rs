@@ -64,6 +64,13 @@ pub(crate) fn limits(flags: &args::Limits, config: &Config) -> Result<model::Lim
     Ok(limits)
 }
 
+/// The limits of the flags, or none when no flag names any: then the agent's or the configured ones hold.
+pub(crate) fn limits_if_any(flags: &args::Limits, config: &Config) -> Result<Option<model::Limits>, Failure> {
+    let args::Limits { memory, cpus, pids, disk, timeout } = flags;
+    let is_any = memory.is_some() || cpus.is_some() || pids.is_some() || disk.is_some() || timeout.is_some();
+    is_any.then(|| limits(flags, config)).transpose()
+}
+
 /// The smallest memory in which the guest and a shell run.
 const MEMORY_MIN: u64 = 8 << 20;
 /// The smallest number of processes that lets a shell run a pipeline.
@@ -98,11 +105,11 @@ pub(crate) fn places(flags: &args::Places, config: &Config, env: &Env) -> Result
             None => (text.strip_suffix(":ro").unwrap_or(text), true),
         };
         let (host, guest) = rest.rsplit_once(':').ok_or_else(|| usage("--mount", &format!("`{text}` is not HOST:GUEST[:rw]")))?;
-        let target = Path::new(guest);
+        let target = if is_plain_name(guest) { Path::new(OWN_HOME).join(guest) } else { PathBuf::from(guest) };
         if !target.is_absolute() || target.components().any(|c| matches!(c, std::path::Component::ParentDir)) {
             return Err(usage("--mount", &format!("`{guest}` is not an absolute path inside")));
         }
-        mounts.push(open(Path::new(host), target, read_only, env, "--mount")?);
+        mounts.push(open(Path::new(host), &target, read_only, env, "--mount")?);
     }
     let image = match flags.image.as_str() {
         "host" => Image::Host { usr_local: false },
@@ -125,6 +132,25 @@ fn tree(path: &Path) -> Result<PathBuf, Failure> {
         return Err(missing("it has neither usr nor bin".to_owned()));
     }
     Ok(path)
+}
+
+/// Where sandboxes have their home.
+const OWN_HOME: &str = "/home/sandbox";
+
+/// Whether a text can be the name of one directory entry.
+pub(crate) fn is_plain_name(text: &str) -> bool {
+    !text.is_empty() && text != "." && text != ".." && !text.contains(['/', '\0'])
+}
+
+/// What `--env` names: at most one env, and variables. A name in small letters, digits and hyphens is an env's; one that
+/// is followed by `=`, or has a capital letter or `_`, is a variable's.
+pub(crate) fn split_env(texts: &[String]) -> Result<(Option<String>, Vec<String>), Failure> {
+    let (envs, variables): (Vec<String>, Vec<String>) = texts.iter().cloned().partition(|text| model::is_name(text));
+    match envs.as_slice() {
+        [] => Ok((None, variables)),
+        [env] => Ok((Some(env.clone()), variables)),
+        [one, two, ..] => Err(usage("--env", &format!("a session works in one env, not in `{one}` and `{two}`"))),
+    }
 }
 
 /// `K=V`, or `K` for the caller's own value.
@@ -204,6 +230,37 @@ fn refused(real: &Path, lazaret: &Path) -> Option<String> {
     REFUSED.iter().find(|part| secret(part)).map(|part| format!("{part} holds credentials"))
 }
 
-fn usage(flag: &str, why: &str) -> Failure {
+/// Whether a file lies where credentials are kept, so that it is not sent anywhere.
+pub(crate) fn is_refused(path: &Path, env: &Env) -> Option<String> {
+    refused(path, &env.home)
+}
+
+/// A flag that is wrong.
+pub(crate) fn usage(flag: &str, why: &str) -> Failure {
     Failure::new(Code::Usage, format!("{flag}: {why}")).field(flag)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_env_is_told_from_variables() {
+        let split = |texts: &[&str]| split_env(&texts.iter().map(|t| (*t).to_owned()).collect::<Vec<_>>());
+        let (env, variables) = split(&["my-project", "K=V", "HANDED", "http_proxy", "a=b"]).expect("one env");
+        assert_eq!(env.as_deref(), Some("my-project"));
+        assert_eq!(variables, ["K=V", "HANDED", "http_proxy", "a=b"]);
+        assert_eq!(split(&["x=1"]).expect("none").0, None);
+        assert!(split(&["one", "two"]).is_err());
+    }
+
+    #[test]
+    fn names_of_directory_entries() {
+        for good in ["notes", "a b", ".x"] {
+            assert!(is_plain_name(good), "{good}");
+        }
+        for bad in ["", ".", "..", "a/b", "/a", "a\0"] {
+            assert!(!is_plain_name(bad), "{bad:?}");
+        }
+    }
 }

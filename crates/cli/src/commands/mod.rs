@@ -1,19 +1,33 @@
 //! The verbs, a file each.
 
+mod agent;
+mod archive;
+mod begin;
+mod chat;
 pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod doctor;
 mod engine;
+mod env;
+mod env_files;
 pub(crate) mod fetch;
+mod follow;
+mod fork;
 pub(crate) mod lifecycle;
+mod lists;
 mod replay;
 pub(crate) mod repo;
 mod run;
 mod sandbox;
 pub(crate) mod sandbox_run;
+mod screen;
 mod secret;
+mod session;
 mod shell;
 mod terminal;
+mod text;
+mod token;
+mod tools;
 mod usage;
 
 use crate::args::Verb;
@@ -41,6 +55,13 @@ impl Context {
 pub(crate) async fn run(context: Context, verb: Verb) -> Done {
     match verb {
         Verb::Run(flags) => run::run(&context, *flags).await,
+        Verb::Chat(flags) => chat::run(&context, *flags).await,
+        Verb::Session(verb) => session::run(&context, verb).await,
+        Verb::Env(verb) => env::run(&context, verb).await,
+        Verb::Agent(verb) => agent::run(&context, verb).await,
+        Verb::Agents(flags) => agent::agents(&flags.words),
+        Verb::Tools(verb) => tools::run(&context, verb).await,
+        Verb::Token(verb) => token::run(&context, verb).await,
         Verb::Shell(flags) => shell::run(&context, *flags).await,
         Verb::Sandbox(verb) => sandbox::run(&context, verb).await,
         Verb::Engine(verb) => engine::run(&context, verb).await,

@@ -5,7 +5,9 @@ use http::Method;
 use model::{Code, Failure};
 use serde_json::Value;
 
-use super::run::{Follow, exit_status};
+use super::follow::Follow;
+use super::run::exit_status;
+use super::screen::Form;
 use super::{Context, sandbox};
 use crate::client::{Client, collect, full, internal};
 use crate::exit::Done;
@@ -15,7 +17,7 @@ pub(super) async fn run(context: &Context, tape: &str) -> Done {
     let session = begin(&client, tape).await?;
     let path = format!("/v1/sessions/{}", session.id);
     let mut done = Ok(0);
-    let mut follow = Follow::new(&client, &session, context.json);
+    let mut follow = Follow::new(&client, &session, Form::of(context.json));
     for _ in 0..session.turns {
         match follow.result().await {
             Ok(result) => {

@@ -1,8 +1,10 @@
-//! The command line: every verb and flag. Help, completions and the reference page come from here.
+//! The verbs, and those of them that make sandboxes or keep the house.
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueHint};
+
+use super::sessions::{Agent, Agents, Begin, Chat, Env, Session, Token, Tools};
 
 /// Runs AI agents in sealed sandboxes: no network, no credential, every request through one door.
 #[derive(Debug, Parser)]
@@ -22,8 +24,28 @@ pub(crate) struct Cli {
 pub(crate) enum Verb {
     /// Run one task with an agent in a sandbox and print what it says.
     Run(Box<Run>),
+    /// Talk with an agent, turn by turn, in a session that stays.
+    Chat(Box<Chat>),
     /// Open a terminal in a new sandbox.
     Shell(Box<Shell>),
+    /// Sessions: list, show, send, undo, fork, compare, take along.
+    #[command(subcommand)]
+    Session(Session),
+    /// Envs: named file trees that several sessions share.
+    #[command(subcommand)]
+    Env(Env),
+    /// Agents: who a session is with.
+    #[command(subcommand)]
+    Agent(Agent),
+    /// Branch agents (not part of this version).
+    #[command(hide = true)]
+    Agents(Agents),
+    /// Programs and libraries that every sandbox sees at /opt/lazaret-tools.
+    #[command(subcommand)]
+    Tools(Tools),
+    /// Tokens of the HTTP API.
+    #[command(subcommand)]
+    Token(Token),
     /// Sandboxes without an agent.
     #[command(subcommand)]
     Sandbox(Sandbox),
@@ -98,40 +120,35 @@ pub(crate) struct Limits {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Places {
     /// The root file system: `host` (this machine's /usr, read-only), `host+local` (with /usr/local), or a directory tree
-    #[arg(long, value_name = "REF", default_value = "host")]
+    #[arg(long, value_name = "REF", default_value = Places::IMAGE_DEFAULT)]
     pub(crate) image: String,
     /// A host directory as /workspace; changes land on the host unless `:ro`
     #[arg(long, value_name = "DIR[:ro]", value_hint = ValueHint::DirPath)]
     pub(crate) workspace: Option<String>,
-    /// A further host directory, read-only unless `:rw`
+    /// A further host directory, read-only unless `:rw`; a plain name for GUEST means /home/sandbox/NAME
     #[arg(long = "mount", value_name = "HOST:GUEST[:rw]")]
     pub(crate) mounts: Vec<String>,
-    /// An environment variable inside: K=V, or K to hand on the caller's value
-    #[arg(long = "env", value_name = "K=V")]
+    /// An environment variable inside: K=V, or K to hand on the caller's value. For `run` and `chat`, a NAME in small
+    /// letters, digits and hyphens is the env to work in
+    #[arg(long = "env", value_name = "K=V|NAME")]
     pub(crate) env: Vec<String>,
     /// A host that may be reached: HOST[:PORT], within `egress.max` of the configuration
     #[arg(long = "allow", value_name = "HOST[:PORT]")]
     pub(crate) allow: Vec<String>,
 }
 
+impl Places {
+    /// The root file system when nothing is said.
+    pub(crate) const IMAGE_DEFAULT: &str = "host";
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Run {
-    /// The agent program: mini, claude-code, codex, opencode, gemini, or a path to any other program
-    #[arg(long, value_name = "NAME")]
-    pub(crate) engine: Option<String>,
-    /// The model, as its provider names it, or PROVIDER/MODEL
-    #[arg(long, value_name = "M")]
-    pub(crate) model: Option<String>,
     #[command(flatten)]
-    pub(crate) places: Places,
+    pub(crate) begin: Begin,
     /// A git repository that is cloned into /workspace (its current branch alone)
     #[arg(long, value_name = "DIR", conflicts_with = "workspace", value_hint = ValueHint::DirPath)]
     pub(crate) repo: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) limits: Limits,
-    /// The most that this run may cost, in US dollars
-    #[arg(long, value_name = "N")]
-    pub(crate) budget_usd: Option<String>,
     /// Write every exchange with the model to this file
     #[arg(long, value_name = "TAPE", value_hint = ValueHint::FilePath, conflicts_with = "replay")]
     pub(crate) record: Option<PathBuf>,

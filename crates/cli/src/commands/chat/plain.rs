@@ -1,0 +1,65 @@
+//! A conversation without a terminal: each line of standard input is a turn, or the answer to what one asks.
+
+use std::io::BufRead;
+
+use model::{Code, Failure, PROMPT_BYTES_MAX};
+
+use super::conversation::{Conversation, Step};
+use crate::commands::run::exit_status;
+use crate::exit::Done;
+use crate::out;
+
+/// Talks until standard input ends, or until a turn does not complete: its status is that of the command.
+pub(super) async fn talk(talk: &mut Conversation<'_>) -> Done {
+    for asked in talk.open_questions() {
+        let Some(line) = line().await? else { return Ok(unanswered(talk)) };
+        talk.answer(&asked, &line).await?;
+    }
+    while let Some(text) = line().await? {
+        if text.trim().is_empty() {
+            continue;
+        }
+        talk.say(text, Vec::new()).await?;
+        loop {
+            match talk.wait().await? {
+                Step::Over(result, is_interrupted) => {
+                    let status = exit_status(&result);
+                    if status != 0 || is_interrupted {
+                        return Ok(status);
+                    }
+                    break;
+                }
+                Step::Asked(asked) => {
+                    let Some(line) = line().await? else { return Ok(unanswered(talk)) };
+                    talk.answer(&asked, &line).await?;
+                }
+            }
+        }
+    }
+    Ok(0)
+}
+
+fn unanswered(talk: &Conversation<'_>) -> u8 {
+    out::note(&format!("it waits for an answer: lazaret session answer {} TEXT", talk.session.id));
+    1
+}
+
+/// The next line without its end, or `None` at the end of the input.
+async fn line() -> Result<Option<String>, Failure> {
+    let read = tokio::task::spawn_blocking(|| {
+        let mut bytes = Vec::new();
+        let limit = PROMPT_BYTES_MAX as u64 + 2;
+        let n = std::io::Read::take(std::io::stdin().lock(), limit).read_until(b'\n', &mut bytes)?;
+        Ok::<_, std::io::Error>((n > 0).then_some(bytes))
+    });
+    let invalid = |why: String| Failure::new(Code::PromptInvalid, why);
+    let read = read.await.map_err(|e| crate::client::internal(&e.to_string()))?;
+    let Some(mut bytes) = read.map_err(|e| invalid(format!("standard input cannot be read: {e}")))? else { return Ok(None) };
+    while bytes.last().is_some_and(|b| matches!(b, b'\n' | b'\r')) {
+        bytes.pop();
+    }
+    if bytes.len() > PROMPT_BYTES_MAX {
+        return Err(invalid(format!("a line is longer than {PROMPT_BYTES_MAX} bytes")));
+    }
+    String::from_utf8(bytes).map(Some).map_err(|_| invalid("a line is not UTF-8".to_owned()))
+}
