@@ -4,6 +4,7 @@
 //!     owner exec   HOME GUEST INSTALL [...] -- CMD ARGS...     one sandbox of a daemon, one command, then all is removed
 //!     owner serve  HOME GUEST INSTALL [...] -- CMD ARGS...     starts the command, says so, and waits to be killed
 //!     owner many   HOME GUEST INSTALL COUNT [...]              that many at once, with times and memory
+//!     owner tree   HOME GUEST INSTALL copy|freeze FROM TO | remove ID... | list
 //!     owner loop   HOME GUEST INSTALL COUNT [...]              that many one after another
 
 use std::io::{Error, Result, Write as _};
@@ -14,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use lazaret_sandbox::{Config, DirectCommand, Door, Doors, Exec, Exit, Hold, Piece, Request, Sandboxes, Stdio, Tree, base_env, run_direct};
-use model::SandboxId;
+use model::{SandboxId, TreeId};
 use tokio::net::UnixStream;
 
 /// Where this process ends itself.
@@ -32,7 +33,7 @@ fn main() -> Result<ExitCode> {
     let config = Config::new(home.into(), guest.into(), install.clone());
     let split = rest.iter().position(|a| a == "--").unwrap_or(rest.len());
     let (settings, command) = (&rest[..split], rest.get(split + 1..).unwrap_or_default().to_vec());
-    let request = request(settings)?;
+    let request = if verb == "tree" { request(&[])? } else { request(settings)? };
     let env = base_env(&request.limits);
     if verb == "direct" {
         let fd = |fd: std::os::fd::BorrowedFd<'_>| fd.try_clone_to_owned();
@@ -51,6 +52,7 @@ fn main() -> Result<ExitCode> {
         match verb.as_str() {
             "exec" => one(&all, request, exec).await,
             "serve" => serve(&all, request, exec, adopted.sandboxes.len()).await,
+            "tree" => forest(&all, rest).await,
             "many" => many(&all, settings).await,
             "loop" => repeat(&all, settings).await,
             _ => Err(Error::other("usage: see the source")),
@@ -80,6 +82,7 @@ fn request(settings: &[String]) -> Result<Request> {
                     }
                 });
             }
+            "read" => request.trees.push((value.parse().map_err(Error::other)?, "/mnt/old".into())),
             "require" => request.wants.memory = model::Want::Require,
             _ => return Err(bad()),
         }
@@ -119,6 +122,25 @@ async fn one(all: &Sandboxes, request: Request, exec: Exec) -> Result<ExitCode> 
     sandbox.stop().await.map_err(Error::other)?;
     all.shutdown(true).await;
     leave(ended)
+}
+
+async fn forest(all: &Sandboxes, words: &[String]) -> Result<ExitCode> {
+    let ids: Vec<TreeId> = words.iter().skip(1).map(|id| id.parse().map_err(Error::other)).collect::<Result<_>>()?;
+    let done = match (words.first().map(String::as_str), ids.as_slice()) {
+        (Some(how @ ("copy" | "freeze")), [from, to]) => all.snapshot(from, to, how == "freeze").await,
+        (Some("remove"), ids) => all.remove_trees(ids).await,
+        (Some("list"), _) => {
+            for id in all.list_trees().await.map_err(Error::other)? {
+                writeln!(std::io::stdout(), "{id}")?;
+            }
+            Ok(())
+        }
+        _ => return Err(Error::other("usage: see the source")),
+    };
+    match done {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(error) => fail(&error),
+    }
 }
 
 async fn serve(all: &Sandboxes, mut request: Request, exec: Exec, adopted: usize) -> Result<ExitCode> {

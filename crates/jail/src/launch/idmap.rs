@@ -5,11 +5,19 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use crate::error::At as _;
 use crate::sys::{self, Cloned};
-use crate::{Identity, LaunchError, Layer, Spec};
+use crate::{Identity, LaunchError, Layer, Source, Spec};
 
 /// One namespace for each owner of a mounted tree.
 #[derive(Default)]
-pub(crate) struct IdMaps(Vec<((u32, u32), OwnedFd)>);
+pub(crate) struct IdMaps(Vec<(For, OwnedFd)>);
+
+/// What a namespace is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct For {
+    owner: (u32, u32),
+    /// Layers: the kernel works on them as root, who must therefore be somebody there.
+    layers: bool,
+}
 
 impl IdMaps {
     /// Makes them, each through a short-lived process.
@@ -18,9 +26,10 @@ impl IdMaps {
         for mount in &spec.mounts {
             let Some(owner) = mount.owner else { continue };
             let Identity::Reserved { uid, gid } = spec.identity else { continue };
-            if maps.get(owner).is_none() {
-                let map = map(owner, (uid, gid)).at(Layer::Mounts, || "make a user namespace that maps the owner of a mount".into())?;
-                maps.0.push((owner, map));
+            let wanted = For { owner, layers: matches!(mount.source, Source::Layers { .. }) };
+            if maps.find(wanted).is_none() {
+                let map = map(wanted, (uid, gid)).at(Layer::Mounts, || "make a user namespace that maps the owner of a mount".into())?;
+                maps.0.push((wanted, map));
             }
         }
         Ok(maps)
@@ -28,12 +37,21 @@ impl IdMaps {
 
     /// The namespace of an owner.
     pub(crate) fn get(&self, owner: (u32, u32)) -> Option<BorrowedFd<'_>> {
-        self.0.iter().find(|(have, _)| *have == owner).map(|(_, map)| map.as_fd())
+        self.find(For { owner, layers: false })
+    }
+
+    /// The namespace of an owner of layers.
+    pub(crate) fn of_layers(&self, owner: (u32, u32)) -> Option<BorrowedFd<'_>> {
+        self.find(For { owner, layers: true })
+    }
+
+    fn find(&self, wanted: For) -> Option<BorrowedFd<'_>> {
+        self.0.iter().find(|(have, _)| *have == wanted).map(|(_, map)| map.as_fd())
     }
 }
 
-/// A user namespace in which the ids on disk `owner` are the ids `inside` of the host.
-fn map(owner: (u32, u32), inside: (u32, u32)) -> std::io::Result<OwnedFd> {
+/// A user namespace in which the ids on disk of the owner are the ids `inside` of the host.
+fn map(wanted: For, inside: (u32, u32)) -> std::io::Result<OwnedFd> {
     let (pid, pidfd) = match sys::clone_process(libc::CLONE_NEWUSER | libc::SIGCHLD)? {
         Cloned::Parent { pid, pidfd } => (pid, pidfd),
         Cloned::Child => {
@@ -45,8 +63,9 @@ fn map(owner: (u32, u32), inside: (u32, u32)) -> std::io::Result<OwnedFd> {
         }
     };
     let made = (|| {
-        fs::write(format!("/proc/{pid}/uid_map"), format!("{} {} 1", owner.0, inside.0))?;
-        fs::write(format!("/proc/{pid}/gid_map"), format!("{} {} 1", owner.1, inside.1))?;
+        let root = if wanted.layers { "0 0 1\n" } else { "" };
+        fs::write(format!("/proc/{pid}/uid_map"), format!("{root}{} {} 1", wanted.owner.0, inside.0))?;
+        fs::write(format!("/proc/{pid}/gid_map"), format!("{root}{} {} 1", wanted.owner.1, inside.1))?;
         fs::File::open(format!("/proc/{pid}/ns/user"))
     })();
     crate::pidfd::kill(pidfd.as_fd(), libc::SIGKILL)?;

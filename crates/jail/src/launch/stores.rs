@@ -48,7 +48,7 @@ impl<'a> Stores<'a> {
                     mount_device(device, fstype, &[]).at(Layer::Mounts, || format!("mount {} as {fstype}", device.display()))?
                 }
                 Store::Layers(layers) => {
-                    let map = layers.owner.and_then(|owner| id_maps.get(owner));
+                    let map = layers.owner.and_then(|owner| id_maps.of_layers(owner));
                     all.mounts += usize::from(map.is_some());
                     layers.mount(map)?
                 }

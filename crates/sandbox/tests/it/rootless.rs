@@ -70,3 +70,45 @@ fn a_sandbox_is_taken_over() {
     assert_eq!(String::from_utf8_lossy(&out.stdout), "up\n", "{}", String::from_utf8_lossy(&out.stderr));
     home.assert_nothing_left();
 }
+
+/// Without root a tree is copied between its uses, by layers, and the copies share nothing that one of them changes.
+#[test]
+fn trees_are_copied_by_layers() {
+    let home = Home::of_user();
+    let id = |n: u8| format!("tre_{n:032x}");
+    let exec = |settings: &[String], line: &str| {
+        let args: Vec<&str> = settings.iter().map(String::as_str).chain(["--", "/bin/sh", "-c", line]).collect();
+        let out = home.owner("exec", &args).output().expect("owner");
+        assert!(out.status.success(), "{line}: {}", String::from_utf8_lossy(&out.stderr));
+        String::from_utf8_lossy(&out.stdout).into_owned()
+    };
+    let on = |n: u8| vec![format!("tree={}", id(n))];
+    let tree = |words: &[&str]| {
+        let out = home.owner("tree", words).output().expect("owner");
+        assert!(out.status.success(), "{words:?}: {}", String::from_utf8_lossy(&out.stderr));
+        String::from_utf8_lossy(&out.stdout).into_owned()
+    };
+    exec(&on(1), "mkdir d; echo one > d/f; echo keep > k; echo home > ~/h; ln -s k l; mkdir -m 0 closed");
+    tree(&["freeze", &id(1), &id(2)]);
+    assert_eq!(exec(&on(1), "cat d/f ~/h l; stat -c %a closed; rm k; echo two > d/f; rm -r closed; mkdir new"), "one\nhome\nkeep\n0\n");
+    tree(&["freeze", &id(1), &id(3)]);
+    tree(&["copy", &id(2), &id(4)]);
+    assert_eq!(exec(&on(4), "cat d/f k l; echo four > d/f"), "one\nkeep\nkeep\n");
+    assert_eq!(exec(&on(1), "cat d/f; ls"), "two\nd\nl\nnew\n");
+    for (n, expect) in [(2, "one\nkeep\nsealed\n"), (3, "two\nsealed\n"), (4, "four\nkeep\nsealed\n")] {
+        let mut asked = on(1);
+        asked.push(format!("read={}", id(n)));
+        let line = "cd /mnt/old/workspace; cat d/f k 2>/dev/null; (: > x) 2>/dev/null || echo sealed";
+        assert_eq!(exec(&asked, line), expect, "{n}");
+    }
+    // A rename of a directory that lies in a layer is left to the program, which copies.
+    assert_eq!(exec(&on(4), "mv d e && cat e/f; ls; ls -a ~ | wc -l"), "four\nclosed\ne\nk\nl\n3\n");
+    let refused = home.owner("exec", &[&format!("tree={}", id(2)), "--", "true"]).output().expect("owner");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("frozen"), "{refused:?}");
+    tree(&["remove", &id(1), &id(2)]);
+    assert_eq!(tree(&["list"]), format!("{}\n{}\n", id(3), id(4)));
+    assert_eq!(exec(&on(4), "cat e/f k"), "four\nkeep\n");
+    tree(&["remove", &id(3), &id(4)]);
+    assert_eq!(std::fs::read_dir(home.path.join("layers")).expect("list").count(), 0, "no layer is left");
+    home.assert_nothing_left();
+}

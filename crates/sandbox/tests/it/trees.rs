@@ -281,3 +281,49 @@ async fn set_id_bits_devices_and_remounts_do_nothing() {
     stop([b]).await;
     end(&home, all).await;
 }
+
+/// As root without a disk image: plain directories that several sandboxes have, and layers that one at a time has.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_disk_image_trees_are_directories_and_layers() {
+    let home = Home::new();
+    let mut config = home.config();
+    // Too small for any file system.
+    config.disk_image_bytes = 1;
+    let all = Sandboxes::open(config, std::sync::Arc::new(crate::support::Seen::default())).await.expect("open");
+    assert!(!all.live_checkpoints());
+    let required = all.start(on(1)).await.expect_err("no quota");
+    assert!(matches!(required, SandboxError::Layer { .. }), "{required}");
+    let on = |n: u128| {
+        let mut asked = on(n);
+        asked.wants.disk = model::Want::Prefer;
+        asked
+    };
+    let (a, b) = (start(&all, on(1)).await, start(&all, on(1)).await);
+    assert!(a.level().lines.iter().any(|l| l.name == "disk" && !l.holds));
+    out(&a, "echo one > f; echo h > ~/h").await;
+    assert_eq!(out(&b, "cat f ~/h; stat -c %U f; echo more >> f").await, "one\nh\nsandbox\n");
+    assert!(matches!(all.snapshot(&tree(1), &tree(2), true).await, Err(SandboxError::TreeInUse { .. })));
+    stop([a, b]).await;
+    all.snapshot(&tree(1), &tree(2), true).await.expect("frozen");
+    all.snapshot(&tree(2), &tree(3), false).await.expect("forked");
+    let mut asked = on(1);
+    asked.trees.push((tree(2), "/mnt/old".into()));
+    asked.files.push(HostFile { target: "/home/sandbox/.e/f".into(), bytes: b"host\n".to_vec() });
+    let a = start(&all, asked).await;
+    let told = out(&a, "cat f ~/h ~/.e/f; stat -c '%U %u' f; rm f; echo two > g; cat /mnt/old/workspace/f; chmod 700 ~/h").await;
+    assert_eq!(told, "one\nmore\nh\nhost\nsandbox 1000\none\nmore\n");
+    let second = all.start(on(1)).await;
+    assert!(matches!(second, Err(SandboxError::TreeInUse { .. })), "layers are one sandbox's at a time");
+    let c = start(&all, on(3)).await;
+    assert_eq!(out(&c, "cat f; ls").await, "one\nmore\nf\n");
+    stop([a, c]).await;
+    all.snapshot(&tree(1), &tree(4), false).await.expect("copied");
+    let (a, d) = (start(&all, on(1)).await, start(&all, on(4)).await);
+    assert_eq!(out(&d, "ls; cat g; echo four > g").await, "g\ntwo\n");
+    assert_eq!(out(&a, "cat g").await, "two\n");
+    stop([a, d]).await;
+    assert_eq!(all.list_trees().await.expect("list"), [tree(1), tree(2), tree(3), tree(4)]);
+    all.remove_trees(&[tree(1), tree(2), tree(3), tree(4)]).await.expect("removed");
+    assert_eq!(std::fs::read_dir(home.path.join("layers")).expect("list").count(), 0);
+    end(&home, all).await;
+}
