@@ -197,11 +197,7 @@ fn check_change(turn: &TurnRow, record: &Record) -> Result<(), StoreError> {
     let results: Vec<&EventKind> = record.events.iter().filter(|e| matches!(e, EventKind::Result(_))).collect();
     let says = match (results.as_slice(), record.events.last()) {
         ([], _) => None,
-        ([_], Some(EventKind::Result(result))) => Some(match result.status {
-            Outcome::Completed => TurnState::Done,
-            Outcome::Failed | Outcome::Timeout => TurnState::Failed,
-            Outcome::Cancelled => TurnState::Cancelled,
-        }),
+        ([_], Some(EventKind::Result(result))) => Some(end_as(result.status)),
         _ => return conflict("can have one `result`, as its last event"),
     };
     if ends != says {
@@ -232,6 +228,15 @@ fn end_of(change: TurnEvent) -> Option<TurnState> {
         TurnEvent::Fail => Some(TurnState::Failed),
         TurnEvent::Cancel => Some(TurnState::Cancelled),
         TurnEvent::Lease | TurnEvent::Start | TurnEvent::Ask | TurnEvent::Answer | TurnEvent::Release => None,
+    }
+}
+
+/// How a turn stands that ended like this.
+pub(crate) fn end_as(outcome: Outcome) -> TurnState {
+    match outcome {
+        Outcome::Completed => TurnState::Done,
+        Outcome::Failed | Outcome::Timeout => TurnState::Failed,
+        Outcome::Cancelled => TurnState::Cancelled,
     }
 }
 

@@ -4,7 +4,7 @@ use model::{Code, EventKind, Outcome, SessionId, Timestamp, TurnId, TurnState};
 use rusqlite::Connection;
 
 use crate::error::Doing;
-use crate::event::body;
+use crate::event::{body, end_as};
 use crate::row::int;
 use crate::session::{NewSession, Texts, insert_session};
 use crate::turn::check_prompt;
@@ -120,7 +120,7 @@ fn check(new: &Imported) -> Result<Vec<String>, StoreError> {
     new.events.iter().map(|event| body(&event.kind)).collect()
 }
 
-/// Each turn has exactly one result, and nothing after it.
+/// Each turn has exactly one result, which says how the turn ended, and nothing after it.
 fn check_results(new: &Imported) -> Result<(), StoreError> {
     let mut over = vec![false; new.turns.len()];
     for event in &new.events {
@@ -129,7 +129,13 @@ fn check_results(new: &Imported) -> Result<(), StoreError> {
         if *over {
             return Err(StoreError::invalid("events", format!("go on after the result of turn {}", event.turn)));
         }
-        *over = matches!(event.kind, EventKind::Result(_));
+        if let EventKind::Result(result) = &event.kind {
+            *over = true;
+            let turn = usize::try_from(event.turn).ok().and_then(|n| new.turns.get(n.checked_sub(1)?));
+            if !turn.is_some_and(|t| t.outcome == Some(result.status) && t.state == end_as(result.status)) {
+                return Err(StoreError::invalid("outcome", format!("of turn {} is not what its result says", event.turn)));
+            }
+        }
     }
     match over.iter().position(|over| !over) {
         Some(at) => Err(StoreError::invalid("events", format!("hold no result of turn {}", at + 1))),
@@ -158,7 +164,7 @@ fn insert(conn: &Connection, new: &Imported, texts: &Texts, bodies: &[String]) -
 fn insert_turns(conn: &Connection, session: &SessionId, turns: &[ImportedTurn]) -> Result<(), StoreError> {
     let doing = "import a session";
     let sql = "INSERT INTO turns (id, session, n, state, spec, outcome, code, parent, tries, accepted_ms, started_ms, ended_ms)
-               VALUES (?1, ?2, ?3, ?4, 'null', ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
+               VALUES (?1, ?2, ?3, ?4, 'null', ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT (id) DO NOTHING";
     let mut statement = conn.prepare_cached(sql).doing(doing)?;
     let mut prompt = conn.prepare_cached("INSERT INTO prompts (turn, body) VALUES (?1, ?2)").doing(doing)?;
     let time = |at: Option<Timestamp>| at.map(|t| int("time", t.0)).transpose();
@@ -177,7 +183,9 @@ fn insert_turns(conn: &Connection, session: &SessionId, turns: &[ImportedTurn]) 
             time(turn.started)?,
             time(turn.ended)?,
         ];
-        statement.execute(with).doing(doing)?;
+        if statement.execute(with).doing(doing)? == 0 {
+            return Err(StoreError::Conflict(format!("turn `{}` exists", turn.id)));
+        }
         prompt.execute((turn.id.as_str(), turn.prompt.as_bytes())).doing(doing)?;
     }
     Ok(())

@@ -7,11 +7,11 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
-use lazaret_store::{CRASH_POINTS, Call, Config, KeySource, Record, Secrets, Store, StoreError};
-use model::{Money, Outcome, SessionId, TurnEvent, TurnId, TurnState};
+use lazaret_store::{CRASH_POINTS, Call, Config, KeySource, NewSession, Record, Secrets, Store, StoreError, Undo};
+use model::{EventKind, Money, Outcome, QuestionId, SessionId, TreeId, TurnEvent, TurnId, TurnState};
 use zeroize::Zeroizing;
 
-use crate::common::{NOW, accept, home, new_session, new_turn, open, result, running, session, text};
+use crate::common::{NOW, accept, home, imported, new_env, new_session, new_token, new_turn, open, result, running, session, text};
 
 /// An argument of this process of the form `name=value`.
 fn argument(name: &str) -> Option<String> {
@@ -161,8 +161,67 @@ async fn steps(store: &Store, home: &Path) {
     let secrets = Secrets::open(store, home, KeySource::File).await.unwrap();
     secrets.set("a", "", Zeroizing::new("v".into()), NOW).await.unwrap();
     acknowledge("secret");
+    lasting_steps(store).await;
+    agents_and_tokens(store).await;
+    store.import_session(imported(SessionId::from_bits(0xd))).await.unwrap();
+    acknowledge("session-import");
     store.delete_session(&id).await.unwrap();
     acknowledge("session-delete");
+}
+
+/// The identities of what [`lasting_steps`] makes; every home has its own.
+fn kept() -> (SessionId, SessionId, QuestionId) {
+    (SessionId::from_bits(0xa), SessionId::from_bits(0xb), QuestionId::from_bits(0xc))
+}
+
+/// A session that goes back and is forked, and the envs that come of it.
+async fn lasting_steps(store: &Store) {
+    let (one, two, question) = kept();
+    let tree = |n| Some(TreeId::from_bits(n));
+    store.create_session(NewSession { id: one.clone(), tree: tree(1), ..new_session() }).await.unwrap();
+    store.initial_checkpoint(&one, TreeId::from_bits(2), NOW).await.unwrap();
+    acknowledge("checkpoint-first");
+    store.update_session(&one, Some("named".into()), None, None, NOW).await.unwrap();
+    acknowledge("session-update");
+    let lease = running(store, &one).await;
+    let record = |events| Record::new(lease.turn.clone(), lease.fence, events, NOW);
+    let shown = EventKind::Question { id: question.clone(), text: "go on?".into(), options: vec![] };
+    let asked = Record { question: Some((question.clone(), "go on?".into(), vec![])), ..record(vec![shown]) };
+    store.record(asked.change(TurnEvent::Ask)).await.unwrap();
+    store.answer_question(&question, "yes".into(), NOW).await.unwrap();
+    acknowledge("question-answer");
+    store.record(record(vec![]).change(TurnEvent::Answer)).await.unwrap();
+    let end = Record { checkpoint: tree(3), ..record(vec![result(Outcome::Completed, None)]) };
+    store.record(end.change(TurnEvent::Finish)).await.unwrap();
+    let undo = Undo { session: one.clone(), to: 0, tree: TreeId::from_bits(4), env: None, leave_env: false, now: NOW };
+    store.undo(undo).await.unwrap();
+    acknowledge("undo");
+    let fork = NewSession { id: two.clone(), tree: tree(5), ..new_session() };
+    store.fork_session(fork, (one.clone(), 1)).await.unwrap();
+    acknowledge("fork");
+    assert_eq!(store.retire_checkpoints(&one, 0).await.unwrap(), [TreeId::from_bits(3)]);
+    acknowledge("checkpoint-retire");
+    store.create_env(new_env("made", TreeId::from_bits(6))).await.unwrap();
+    acknowledge("env-create");
+    store.save_env(new_env("saved", TreeId::from_bits(7)), &two).await.unwrap();
+    acknowledge("env-save");
+    store.update_env("made", None, Some("remember".into()), None, NOW).await.unwrap();
+    acknowledge("env-update");
+    store.mark_env_deleting("made", false, NOW).await.unwrap();
+    acknowledge("env-mark");
+    assert_eq!(store.delete_env("made").await.unwrap(), TreeId::from_bits(6));
+    acknowledge("env-delete");
+}
+
+async fn agents_and_tokens(store: &Store) {
+    store.put_agent("helper", serde_json::json!({}), NOW, true).await.unwrap();
+    acknowledge("agent-put");
+    store.remove_agent("helper").await.unwrap();
+    acknowledge("agent-remove");
+    let token = store.create_token(new_token(1)).await.unwrap();
+    acknowledge("token-create");
+    store.revoke_token(&token.id, NOW).await.unwrap();
+    acknowledge("token-revoke");
 }
 
 /// Runs a child from a shell that changes its surroundings first, and gives what it acknowledged.
@@ -280,10 +339,60 @@ async fn check(home: &Path, said: &[String], point: &str) {
         _ => 1,
     };
     assert_eq!(store.budget_spent("s").await.unwrap(), Money(spent), "{point}");
+    check_lasting(&store, &did, point).await;
+    check_agents_and_tokens(&store, &did, point).await;
     let secrets = Secrets::open(&store, home, KeySource::File).await.unwrap();
     assert!(secrets.get("a", "").await.is_ok() || !did("secret") || point.starts_with("store.secret"), "{point}");
     accept(&store, &session(&store).await).await;
     store.close().await.unwrap();
+}
+
+async fn check_lasting(store: &Store, did: &impl Fn(&str) -> bool, point: &str) {
+    let (one, two, question) = kept();
+    if let Ok(row) = store.session(&one).await {
+        let expect = TreeId::from_bits(if did("undo") { 4 } else { 1 });
+        assert_eq!(row.tree, Some(expect), "{point}");
+        assert_eq!(row.title == "named", did("session-update"), "{point}");
+        assert!(!did("undo") || row.head == 0, "{point}");
+        let kept: Vec<u64> = store.checkpoints(&one).await.unwrap().iter().map(|c| c.turn).collect();
+        let expect: &[&[u64]] = match (did("checkpoint-first"), did("undo"), did("checkpoint-retire")) {
+            (false, ..) => &[&[]],
+            // The end of the turn may or may not have come.
+            (_, false, _) => &[&[0], &[0, 1]],
+            (.., false) => &[&[0, 1]],
+            _ => &[&[0]],
+        };
+        assert!(expect.contains(&kept.as_slice()), "{point}: {kept:?}");
+    } else {
+        assert!(!did("checkpoint-first"), "{point}");
+    }
+    let answer = store.question(&question).await.ok().and_then(|q| q.answer);
+    assert_eq!(answer.is_some(), did("question-answer"), "{point}");
+    let fork = store.session(&two).await.ok();
+    assert_eq!(fork.is_some(), did("fork"), "{point}");
+    if let Some(fork) = fork {
+        assert_eq!((fork.env.is_some(), fork.tree.is_none()), (did("env-save"), did("env-save")), "{point}");
+    }
+    let saved = store.env("saved").await.ok().map(|e| (e.tree, e.sessions));
+    assert_eq!(saved, did("env-save").then(|| (TreeId::from_bits(5), 1)), "{point}");
+    let made = store.env("made").await.ok();
+    assert_eq!(made.is_some(), did("env-create") && !did("env-delete"), "{point}");
+    if let Some(made) = made {
+        assert_eq!((made.core_memory == "remember", made.state == "deleting"), (did("env-update"), did("env-mark")), "{point}");
+    }
+}
+
+async fn check_agents_and_tokens(store: &Store, did: &impl Fn(&str) -> bool, point: &str) {
+    assert_eq!(store.agent("helper").await.is_ok(), did("agent-put") && !did("agent-remove"), "{point}");
+    let imported = SessionId::from_bits(0xd);
+    assert_eq!(store.session(&imported).await.is_ok(), did("session-import"), "{point}");
+    if did("session-import") {
+        assert_eq!(store.events(&imported, 0, 10).await.unwrap().len(), 3, "{point}");
+        assert_eq!(store.turns(&imported, 0, 10).await.unwrap().len(), 2, "{point}");
+    }
+    let token = store.token_by_hash(new_token(1).hash).await.unwrap();
+    assert_eq!(token.is_some(), did("token-create"), "{point}");
+    assert_eq!(token.is_some_and(|t| t.revoked.is_some()), did("token-revoke"), "{point}");
 }
 
 #[expect(clippy::disallowed_methods, reason = "tests own what they spawn by its handle")]

@@ -2,13 +2,20 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
 
+mod access;
 mod budget;
+mod chain;
+mod checkpoints;
 mod common;
 mod crash;
+mod envs;
+mod import;
 mod ledger;
 mod log;
 mod open;
+mod questions;
 mod secrets;
 mod sessions;
 mod speed;
 mod turns;
+mod upgrade;

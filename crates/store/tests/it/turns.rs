@@ -1,6 +1,6 @@
 //! The inbox, leases and states.
 
-use lazaret_store::{Fence, INBOX_MAX, NewTurn, Record, StoreError};
+use lazaret_store::{EngineBase, Fence, INBOX_MAX, NewTurn, Record, Spool, StoreError};
 use model::{Code, Outcome, PROMPT_BYTES_MAX, TurnEvent, TurnState};
 
 use crate::common::{NOW, accept, finish, home, new_session, new_turn, open, result, running, session, text, turn_id};
@@ -193,6 +193,65 @@ async fn the_inbox_has_an_end() {
     let fail = Record::new(first.turn, first.fence, vec![result(Outcome::Failed, Some(Code::EngineFailed))], NOW).change(TurnEvent::Fail);
     store.record(fail).await.unwrap();
     store.accept_turn(new_turn(&session, "one more")).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_engine_that_lives_on_counts_its_frames_on() {
+    let home = home();
+    let store = open(home.path());
+    let session = session(&store).await;
+    let first = running(&store, &session).await;
+    assert_eq!((first.spool, first.engine_lease, first.parent), (0, first.fence.0, 0));
+    let frames = async |lease: &lazaret_store::Lease, first, last| {
+        let spool = Some(Spool { first, last });
+        store.record(Record { spool, ..Record::new(lease.turn.clone(), lease.fence, vec![text("x")], NOW) }).await
+    };
+    frames(&first, 1, 7).await.unwrap();
+    finish(&store, &first.turn, first.fence).await;
+    let turn = accept(&store, &session).await.turn;
+    let base = |lease, spool| Some(EngineBase { lease, spool });
+    for bad in [base(first.fence.0, 6), base(first.fence.0 + 1, 7), base(0, 7), base(99, 99)] {
+        assert!(matches!(store.lease_turn(&turn, bad, NOW).await, Err(StoreError::Conflict(_))), "{bad:?}");
+    }
+    assert_eq!(store.turn(&turn).await.unwrap().state, TurnState::Queued, "what was refused changes nothing");
+    // Frames between the turns belong to none and need not be recorded.
+    let second = store.lease_turn(&turn, base(first.fence.0, 9), NOW).await.unwrap();
+    assert_eq!((second.spool, second.engine_lease, second.parent), (9, first.fence.0, 1));
+    assert!(second.fence > first.fence);
+    let row = store.turn(&turn).await.unwrap();
+    assert_eq!((row.spool, row.spool_base, row.engine_lease, row.parent), (9, 9, first.fence.0, 1));
+    store.record(Record::new(turn.clone(), second.fence, vec![], NOW).change(TurnEvent::Start)).await.unwrap();
+    assert!(matches!(frames(&second, 7, 10).await, Err(StoreError::Conflict(_))));
+    frames(&second, 10, 12).await.unwrap();
+    let row = store.turn(&turn).await.unwrap();
+    assert_eq!((row.spool, row.spool_base), (12, 9));
+    finish(&store, &turn, second.fence).await;
+    // A third turn of the same engine knows the first lease; one with a new engine begins anew.
+    let third = store.lease_turn(&accept(&store, &session).await.turn, base(first.fence.0, 12), NOW).await.unwrap();
+    assert_eq!((third.engine_lease, third.parent), (first.fence.0, 2));
+    store.record(Record::new(third.turn.clone(), third.fence, vec![], NOW).change(TurnEvent::Release)).await.unwrap();
+    let again = store.lease_turn(&third.turn, None, NOW).await.unwrap();
+    assert_eq!((again.spool, again.engine_lease, again.parent), (0, again.fence.0, 2));
+    assert_eq!(store.turn(&third.turn).await.unwrap().spool_base, 0);
+}
+
+#[tokio::test]
+async fn a_turn_keeps_its_priority_and_open_turns_are_those_of_the_session() {
+    let home = home();
+    let store = open(home.path());
+    let (one, two) = (session(&store).await, session(&store).await);
+    let urgent = store.accept_turn(NewTurn { priority: 9, ..new_turn(&one, "x") }).await.unwrap().turn;
+    let usual = accept(&store, &one).await.turn;
+    accept(&store, &two).await;
+    let open_turns = async || store.open_turns(&one).await.unwrap();
+    let found: Vec<_> = open_turns().await.into_iter().map(|t| (t.id, t.priority)).collect();
+    assert_eq!(found, [(urgent.clone(), 9), (usual.clone(), 5)]);
+    let lease = store.lease_turn(&urgent, None, NOW).await.unwrap();
+    assert_eq!(open_turns().await.len(), 2);
+    let cancel = Record::new(urgent, lease.fence, vec![result(Outcome::Cancelled, None)], NOW).change(TurnEvent::Cancel);
+    store.record(cancel).await.unwrap();
+    assert_eq!(open_turns().await.into_iter().map(|t| t.id).collect::<Vec<_>>(), [usual]);
+    assert!(store.open_turns(&new_session().id).await.unwrap().is_empty());
 }
 
 type Task<T> = tokio::task::JoinHandle<T>;
