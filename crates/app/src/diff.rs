@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use model::{Code, Failure, SandboxId, SessionId, TreeId};
+use model::{Code, Failure, SandboxId, TreeId};
 use sandbox::{Sandbox, Tree};
 use serde::Deserialize;
 
@@ -11,7 +11,7 @@ use crate::App;
 use crate::files::Change;
 use crate::inside::{Inside, lines, strange};
 use crate::sessions::SessionsOf;
-use crate::trees::Look;
+use crate::trees::{Growing, Look};
 
 /// Where both trees are seen inside.
 const ROOT: &str = "/mnt";
@@ -65,13 +65,7 @@ impl SessionsOf<'_> {
 
     /// The checkpoints around a turn.
     async fn both(&self, id: &str, turn: u64) -> Result<(TreeId, TreeId), Failure> {
-        let missing = || Failure::new(Code::NotFound, format!("there is no session {}", id.escape_debug())).field("session");
-        let id: SessionId = id.parse().map_err(|_| missing())?;
-        let store = self.app.store();
-        let row = store.session(&id).await.map_err(|e| e.failure())?;
-        if !self.caller.sees(&row.tenant) {
-            return Err(missing());
-        }
+        let (store, id) = (self.app.store(), self.row(id).await?.id);
         let Some(at) = turn.checked_sub(1) else {
             return Err(Failure::new(Code::Usage, "turns are counted from 1").field("turn"));
         };
@@ -91,21 +85,42 @@ impl SessionsOf<'_> {
 }
 
 /// A sandbox that sees two trees and can change neither.
-struct Pair {
+struct Pair<'a> {
+    app: &'a App,
     inside: Inside,
     sandbox: Sandbox,
+    /// Stands for trees that were never used, and so are not there.
+    empty: Option<Growing>,
 }
 
-impl Pair {
-    async fn open(app: &App, before: &TreeId, after: &TreeId) -> Result<Self, Failure> {
+impl<'a> Pair<'a> {
+    async fn open(app: &'a App, before: &TreeId, after: &TreeId) -> Result<Self, Failure> {
+        let mut empty: Option<Growing> = None;
+        let mut trees = Vec::new();
+        for (tree, at) in [(before, OLD), (after, NEW)] {
+            let mut tree = tree.clone();
+            if !app.sandboxes().has_tree(&tree).await {
+                let stands_in = app.grow_tree();
+                app.sandboxes().make_tree(stands_in.id(), 1 << 20).await.map_err(|e| e.failure())?;
+                tree = stands_in.id().clone();
+                empty = Some(stands_in);
+            }
+            trees.push((tree, PathBuf::from(ROOT).join(at)));
+        }
         let id = SandboxId::from_bits(crate::clock::fresh_bits());
         let mut request = sandbox::Request::new(id, format!("{}{after}", crate::trees::LOOK_LABEL));
         request.tree = Tree::Ephemeral;
-        request.trees = [(before, OLD), (after, NEW)].map(|(tree, at)| (tree.clone(), PathBuf::from(ROOT).join(at))).into();
+        request.trees = trees;
         request.orphan = Duration::ZERO;
-        let sandbox = app.sandboxes().start(request).await.map_err(|e| e.failure())?;
+        let sandbox = match app.sandboxes().start(request).await {
+            Ok(sandbox) => sandbox,
+            Err(error) => {
+                remove(app, empty).await;
+                return Err(error.failure());
+            }
+        };
         let inside = Inside { look: Look::own(sandbox.clone()), root: ROOT.to_owned() };
-        Ok(Self { inside, sandbox })
+        Ok(Self { app, inside, sandbox, empty })
     }
 
     async fn changes(&self) -> Result<Vec<Change>, Failure> {
@@ -132,6 +147,13 @@ impl Pair {
         if let Err(error) = self.sandbox.stop().await {
             tracing::warn!(error = model::chain(&error), "a sandbox for looking was not removed whole");
         }
+        remove(self.app, self.empty).await;
+    }
+}
+
+async fn remove(app: &App, empty: Option<Growing>) {
+    if let Some(empty) = empty {
+        app.drop_tree(empty.id()).await;
     }
 }
 

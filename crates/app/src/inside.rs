@@ -212,11 +212,7 @@ pub(crate) struct Held {
 impl Held {
     /// Takes everything that `from` gives, at most `max` bytes.
     pub(crate) async fn take(app: &App, mut from: impl AsyncRead + Send + Unpin, max: u64) -> Result<Self, Failure> {
-        let path = app.home().join("run").join(format!("held-{:032x}", crate::clock::fresh_bits()));
-        let open = std::fs::OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path);
-        let file = open.map_err(|e| unspooled(&e))?;
-        std::fs::remove_file(&path).map_err(|e| unspooled(&e))?;
-        let mut file = tokio::fs::File::from_std(file);
+        let mut file = tokio::fs::File::from_std(nameless(app)?);
         let mut limited = (&mut from).take(max.saturating_add(1));
         let (mut bytes, mut piece) = (0u64, vec![0; PIECE_BYTES]);
         loop {
@@ -235,6 +231,15 @@ impl Held {
         file.rewind().map_err(|e| unspooled(&e))?;
         Ok(Self { file, bytes })
     }
+}
+
+/// A file in the home that has no name, and so is gone with whoever holds it.
+pub(crate) fn nameless(app: &App) -> Result<std::fs::File, Failure> {
+    let path = app.home().join("run").join(format!("held-{:032x}", crate::clock::fresh_bits()));
+    let open = std::fs::OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path);
+    let file = open.map_err(|e| unspooled(&e))?;
+    std::fs::remove_file(&path).map_err(|e| unspooled(&e))?;
+    Ok(file)
 }
 
 fn unspooled(error: &std::io::Error) -> Failure {

@@ -12,6 +12,7 @@
 mod adopt;
 mod agents;
 mod app;
+mod archive;
 mod asking;
 mod bridge;
 mod caller;

@@ -330,7 +330,7 @@ impl App {
 }
 
 /// Where turns begin: one of two directories, or one of the session's own below the home.
-fn workdir(workdir: Option<&str>, subdir: Option<&str>) -> Result<String, Failure> {
+pub(crate) fn workdir(workdir: Option<&str>, subdir: Option<&str>) -> Result<String, Failure> {
     let wrong = |field: &str, why: &str| Failure::new(Code::Usage, why).field(field);
     match (workdir, subdir) {
         (None, None) => Ok(HOME.to_owned()),
