@@ -43,6 +43,8 @@ pub struct Settings {
     pub private_ok: Vec<IpAddr>,
     /// The package registry that engines come from.
     pub registry: RegistryFinder,
+    /// The index that Python packages of the tools volume come from.
+    pub python_index: RegistryFinder,
     /// How long a session's sandbox stays up after a turn.
     pub sandbox_idle: Duration,
     /// US dollars that a session may cost when it does not say.
