@@ -212,7 +212,7 @@ impl<'a> Running<'a> {
         let mut launch = self.ready.plan(live, &self.ground, &self.prompt, engine_session)?;
         let first = launch.stdin.take();
         if self.is_begun()
-            && let Some(command) = self.running_command(sandbox).await
+            && let Some(command) = self.running_command(sandbox).await?
         {
             let input = match first {
                 None => None,
@@ -228,7 +228,7 @@ impl<'a> Running<'a> {
             };
             return Ok(Begun { command, input, carried: engines::Carried::default() });
         }
-        if self.is_begun() {
+        if self.is_begun() && !self.is_unstarted() {
             return Err(Failure::new(Code::SandboxFailed, "the engine was lost together with the daemon").hint("run it again"));
         }
         self.unpack_files(sandbox).await?;
@@ -241,7 +241,9 @@ impl<'a> Running<'a> {
             return Ok(Begun { command: Command { stdin: None, output, control }, input: Some(input), carried });
         }
         self.note_input_base(0)?;
-        self.say_start(sandbox).await?;
+        if !self.is_begun() {
+            self.say_start(sandbox).await?;
+        }
         let mut command = self.start(sandbox, launch, first.is_some()).await?;
         let input = command.stdin.take().map(|stdin| Input::to(self.app, &self.cancel_of_process(), stdin));
         if let (Some(input), Some(first)) = (&input, first) {
@@ -256,9 +258,15 @@ impl<'a> Running<'a> {
     }
 
     /// The engine that an earlier daemon started, if it is there.
-    async fn running_command(&self, sandbox: &Sandbox) -> Option<Command> {
-        let stream = self.app.take_adopted(sandbox.id(), self.turn.engine_lease)?;
-        sandbox.attach(stream, self.turn.engine_lease, self.turn.spool).await.ok()
+    async fn running_command(&self, sandbox: &Sandbox) -> Result<Option<Command>, Failure> {
+        let Some(stream) = self.app.take_adopted(sandbox.id(), self.turn.engine_lease) else { return Ok(None) };
+        sandbox.attach(stream, self.turn.engine_lease, self.turn.spool).await.map(Some).map_err(|e| e.failure())
+    }
+
+    /// Whether the turn was said to run and its engine never started: it was to have a process of its own, of which the
+    /// sandbox knows nothing. The guest forgets none whose frames are not recorded, and none are.
+    fn is_unstarted(&self) -> bool {
+        self.turn.state == TurnState::Running && self.turn.engine_lease == self.fence.0 && self.turn.spool == 0
     }
 
     /// Says that the turn runs.
