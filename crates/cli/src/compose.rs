@@ -46,9 +46,13 @@ fn settings(config: &Config, path: &str) -> Result<Settings, Failure> {
         egress_max: config.egress.max.clone(),
         private_ok: config.egress.private_ok.clone(),
         registry: registry(config.engines.registry.clone(), path.to_owned()),
+        python_index: python_index(config.tools.index.clone(), path.to_owned()),
         sandbox_idle: config.idle_sandbox().map_err(wrong)?,
         budget: config.run_budget().map_err(wrong)?,
-        ..Settings::default()
+        limits: config.limits().map_err(wrong)?,
+        sessions: config.session_settings().map_err(wrong)?,
+        mount_roots: config.mounts.roots.clone(),
+        vault: config.vault.clone(),
     })
 }
 
@@ -59,11 +63,29 @@ fn registry(configured: Option<String>, path: String) -> RegistryFinder {
 
 /// The registry that npm on this machine uses, when there is an npm and nothing else was said.
 fn npm_registry(path: &str) -> Option<String> {
-    let npm = path.split(':').map(|dir| PathBuf::from(dir).join("npm")).find(|npm| npm.is_file())?;
-    let out = std::process::Command::new(npm).args(["config", "get", "registry"]).current_dir("/").output().ok()?;
-    let text = String::from_utf8(out.stdout).ok()?;
+    let text = answer_of(path, "npm", &["config", "get", "registry"])?;
     let url = text.trim();
-    (out.status.success() && url.starts_with("http")).then(|| url.to_owned())
+    url.starts_with("http").then(|| url.to_owned())
+}
+
+/// The configured index of Python packages, else the machine's.
+fn python_index(configured: Option<String>, path: String) -> RegistryFinder {
+    RegistryFinder::new(move || configured.clone().or_else(|| pip_index(&path)))
+}
+
+/// The index that pip on this machine uses, when somebody chose one.
+fn pip_index(path: &str) -> Option<String> {
+    let text = answer_of(path, "pip3", &["config", "list"]).or_else(|| answer_of(path, "pip", &["config", "list"]))?;
+    let value = text.lines().find_map(|line| line.split_once('=').filter(|(key, _)| key.ends_with(".index-url")))?.1;
+    let url = value.trim().trim_matches(['\'', '"']);
+    url.starts_with("http").then(|| url.to_owned())
+}
+
+/// What a program of this machine prints when it succeeds.
+fn answer_of(path: &str, program: &str, args: &[&str]) -> Option<String> {
+    let program = path.split(':').map(|dir| PathBuf::from(dir).join(program)).find(|program| program.is_file())?;
+    let out = std::process::Command::new(program).args(args).current_dir("/").output().ok()?;
+    out.status.success().then(|| String::from_utf8(out.stdout).ok()).flatten()
 }
 
 /// The longest passphrase.

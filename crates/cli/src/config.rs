@@ -14,6 +14,8 @@ pub(crate) struct Config {
     pub(crate) engine: Option<String>,
     /// Where the HTTP API listens when `up` or `start` does not say.
     pub(crate) listen: Option<String>,
+    /// The directory of the user's notes, read-only at /home/sandbox/Vault in every session. Absolute.
+    pub(crate) vault: Option<PathBuf>,
     /// The model providers, by name.
     pub(crate) providers: BTreeMap<String, gateway::ProviderConfig>,
     pub(crate) limits: LimitTexts,
@@ -24,6 +26,9 @@ pub(crate) struct Config {
     pub(crate) engines: Engines,
     pub(crate) budget: Budget,
     pub(crate) daemon: Daemon,
+    pub(crate) sessions: Sessions,
+    pub(crate) mounts: Mounts,
+    pub(crate) tools: Tools,
 }
 
 /// Limits as people write them.
@@ -92,6 +97,37 @@ pub(crate) struct Daemon {
     pub(crate) idle: Option<String>,
 }
 
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Sessions {
+    /// Turns that run at once; by default 16 for each processor, and one for each 256 MiB of memory at most.
+    pub(crate) running_max: Option<usize>,
+    /// Turns of one agent that run at once.
+    pub(crate) per_agent: Option<usize>,
+    /// Turns of one tenant that run at once.
+    pub(crate) per_tenant: Option<usize>,
+    /// How long an engine's process waits for a further turn.
+    pub(crate) engine_idle: Option<String>,
+    /// `turn`: every turn can be undone; `off`: none can, and without the disk image sandboxes stay up between turns.
+    pub(crate) checkpoints: Option<String>,
+    /// Checkpoints that are kept of each session.
+    pub(crate) checkpoints_keep: Option<usize>,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Mounts {
+    /// Directories below which the API may mount: `[{ path = "/data", read_write = false }]`.
+    pub(crate) roots: Vec<app::MountRoot>,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Tools {
+    /// The index that Python packages are installed from; without it pip's own setting is used.
+    pub(crate) index: Option<String>,
+}
+
 /// Where the API listens by default.
 pub(crate) const LISTEN_DEFAULT: &str = "127.0.0.1:8420";
 /// How many host users are reserved when only the first is set.
@@ -100,6 +136,28 @@ const UID_COUNT_DEFAULT: u32 = 65_536;
 const UID_MIN: u32 = 65_536;
 /// The largest configuration file.
 const CONFIG_BYTES_MAX: u64 = 1 << 20;
+
+/// The most turns that may run at once.
+const RUNNING_MAX_MAX: usize = 10_000;
+/// The most checkpoints that may be kept of a session.
+const CHECKPOINTS_KEEP_MAX: usize = 10_000;
+/// The longest that an engine may wait.
+const ENGINE_IDLE_MAX: std::time::Duration = std::time::Duration::from_secs(86_400);
+/// The most roots below which the API may mount.
+const MOUNT_ROOTS_MAX: usize = 64;
+/// Turns for each processor: agents mostly wait for their models.
+const RUNNING_PER_CPU: usize = 16;
+/// Memory for each turn: what an engine of the larger kind takes.
+const RUNNING_BYTES: u64 = 256 << 20;
+
+/// Turns that run at once on this machine when the file does not say.
+fn running_max_default() -> usize {
+    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let info = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let total = info.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+    let by_memory = total.map_or(usize::MAX, |kib| usize::try_from((kib << 10) / RUNNING_BYTES).unwrap_or(usize::MAX));
+    (cpus * RUNNING_PER_CPU).min(by_memory).clamp(4, 256)
+}
 
 impl Config {
     /// The file of a home.
@@ -139,7 +197,64 @@ impl Config {
         config.idle_daemon()?;
         config.idle_sandbox()?;
         config.run_budget()?;
+        config.session_settings()?;
+        config.check_places()?;
         Ok(config)
+    }
+
+    /// Places of the host must be absolute: they mean the same from every directory.
+    fn check_places(&self) -> Result<(), String> {
+        let absolute = |key: &str, path: &Path| {
+            let is_plain = path.is_absolute() && !path.components().any(|c| matches!(c, std::path::Component::ParentDir));
+            if is_plain { Ok(()) } else { Err(format!("{key}: `{}` is not an absolute path", path.display())) }
+        };
+        if let Some(vault) = &self.vault {
+            absolute("vault", vault)?;
+        }
+        if self.mounts.roots.len() > MOUNT_ROOTS_MAX {
+            return Err(format!("mounts.roots: there are more than {MOUNT_ROOTS_MAX}"));
+        }
+        for root in &self.mounts.roots {
+            absolute("mounts.roots", &root.path)?;
+            if root.path == Path::new("/") {
+                return Err("mounts.roots: `/` would allow every path of this machine".to_owned());
+            }
+        }
+        match self.tools.index.as_deref() {
+            Some(url) if !url.starts_with("http://") && !url.starts_with("https://") => {
+                Err(format!("tools.index: `{url}` does not begin with http:// or https://"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// How many turns run, and what is kept of them.
+    pub(crate) fn session_settings(&self) -> Result<app::SessionSettings, String> {
+        let (texts, usual) = (&self.sessions, app::SessionSettings::default());
+        let number = |key: &str, value: Option<usize>, usual: usize, max: usize| match value {
+            None => Ok(usual),
+            Some(n) if (1..=max).contains(&n) => Ok(n),
+            Some(n) => Err(format!("sessions.{key}: {n} is not between 1 and {max}")),
+        };
+        let running_max = number("running_max", texts.running_max, running_max_default(), RUNNING_MAX_MAX)?;
+        let engine_idle = texts.engine_idle.as_deref().map_or(Ok(usual.engine_idle), |t| time("sessions.engine_idle", t))?;
+        if engine_idle > ENGINE_IDLE_MAX {
+            return Err("sessions.engine_idle: it is more than a day".to_owned());
+        }
+        let checkpoints = match texts.checkpoints.as_deref() {
+            None => usual.checkpoints,
+            Some("turn") => true,
+            Some("off") => false,
+            Some(other) => return Err(format!("sessions.checkpoints: `{other}` is neither `turn` nor `off`")),
+        };
+        Ok(app::SessionSettings {
+            running_max,
+            agent_running_max: number("per_agent", texts.per_agent, running_max, RUNNING_MAX_MAX)?,
+            tenant_running_max: number("per_tenant", texts.per_tenant, running_max, RUNNING_MAX_MAX)?,
+            engine_idle,
+            checkpoints,
+            checkpoints_keep: number("checkpoints_keep", texts.checkpoints_keep, usual.checkpoints_keep, CHECKPOINTS_KEEP_MAX)?,
+        })
     }
 
     /// The limits of a sandbox when the command does not say.
@@ -191,6 +306,15 @@ impl Config {
         all.sandbox.idle = Some(seconds(self.idle_sandbox().map_err(wrong)?));
         all.sandbox.disk_image = Some(sandbox.disk_image_bytes.to_string());
         all.daemon.idle = Some(seconds(self.idle_daemon().map_err(wrong)?));
+        let sessions = self.session_settings().map_err(wrong)?;
+        all.sessions = Sessions {
+            running_max: Some(sessions.running_max),
+            per_agent: Some(sessions.agent_running_max),
+            per_tenant: Some(sessions.tenant_running_max),
+            engine_idle: Some(seconds(sessions.engine_idle)),
+            checkpoints: Some(if sessions.checkpoints { "turn" } else { "off" }.to_owned()),
+            checkpoints_keep: Some(sessions.checkpoints_keep),
+        };
         Ok(all)
     }
 
@@ -275,9 +399,38 @@ mod tests {
             ("[providers.anthropic]\nbase_url = \"file:///etc\"", "providers.anthropic.base_url"),
             ("[egress]\nmax = [\"*.example.com\"]", "*.example.com"),
             ("[budget]\nrun_usd = \"-1\"", "budget.run_usd"),
+            ("[sessions]\nrunning_max = 0", "sessions.running_max"),
+            ("[sessions]\nper_agent = 10001", "sessions.per_agent"),
+            ("[sessions]\nper_tenant = -1", "per_tenant"),
+            ("[sessions]\nengine_idle = \"soon\"", "sessions.engine_idle"),
+            ("[sessions]\nengine_idle = \"2d\"", "sessions.engine_idle"),
+            ("[sessions]\ncheckpoints = \"hour\"", "sessions.checkpoints"),
+            ("[sessions]\ncheckpoints_keep = 0", "sessions.checkpoints_keep"),
+            ("vault = \"notes\"", "vault"),
+            ("vault = \"/home/../etc\"", "vault"),
+            ("[mounts]\nroots = [{ path = \"data\" }]", "mounts.roots"),
+            ("[mounts]\nroots = [{ path = \"/\" }]", "mounts.roots"),
+            ("[mounts]\nroots = [{ path = \"/data\", writable = true }]", "writable"),
+            ("[tools]\nindex = \"file:///srv\"", "tools.index"),
         ] {
             let why = Config::parse(text).expect_err(text);
             assert!(why.contains(named), "{text}: {why}");
         }
+    }
+
+    #[test]
+    fn sessions_have_places_and_checkpoints() {
+        let text = "vault = \"/notes\"\n[sessions]\nrunning_max = 7\nper_agent = 2\nengine_idle = \"0s\"\ncheckpoints = \"off\"\n[mounts]\nroots = [{ path = \"/data\", read_write = true }, { path = \"/books\" }]";
+        let config = Config::parse(text).expect("a configuration");
+        let sessions = config.session_settings().expect("settings");
+        assert_eq!((sessions.running_max, sessions.agent_running_max, sessions.tenant_running_max), (7, 2, 7));
+        assert!(sessions.engine_idle.is_zero() && !sessions.checkpoints && sessions.checkpoints_keep > 0);
+        assert_eq!(config.mounts.roots.iter().map(|r| r.read_write).collect::<Vec<_>>(), [true, false]);
+        let shown = Config::default().in_force().expect("defaults");
+        assert_eq!(shown.sessions.checkpoints.as_deref(), Some("turn"));
+        assert!(shown.sessions.running_max.is_some_and(|n| (4..=256).contains(&n)));
+        let text =
+            toml::to_string(&Config::parse(text).and_then(|c| c.in_force().map_err(|f| f.message)).expect("in force")).expect("TOML");
+        assert!(Config::parse(&text).is_ok(), "what is shown can be written: {text}");
     }
 }
