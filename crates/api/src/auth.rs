@@ -1,19 +1,29 @@
-//! Who may ask over TCP.
+//! Who asks, and what they may.
 
+use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use app::{Caller, Scope};
+use axum::extract::{FromRequestParts, OptionalFromRequestParts, Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use model::{Code, Failure};
 use sha2::{Digest, Sha256};
 
-use crate::{Logins, Problem};
+use crate::operation::Needs;
+use crate::{Api, Logins, Problem};
 
-/// What answers over TCP without a token.
-pub const OPEN_ROUTES: &[&str] = &["/", "/health", "/ready", "/ui", "/ui/app.js", "/ui/style.css", "/v1/login"];
+/// Where a request came in. Each listener says so beside the request; one that came in nowhere is nobody's.
+#[derive(Clone)]
+pub(crate) enum Door {
+    /// The owner's socket: the kernel said who is there.
+    Owner,
+    /// TCP: whoever has a token.
+    Tcp(Access),
+}
 
 /// What the TCP listener compares requests with.
 #[derive(Clone)]
@@ -23,39 +33,162 @@ pub struct Access {
     logins: Logins,
 }
 
+/// Who asks, as the listener and the token say: never a field of the request.
+#[derive(Debug, Clone)]
+pub(crate) struct Identity {
+    /// What is seen.
+    pub(crate) caller: Caller,
+    /// What may be done.
+    pub(crate) scope: Scope,
+    /// Whether it is the owner at the socket, who may hand descriptors over and name places of this machine.
+    pub(crate) is_local: bool,
+    /// What the token hashes to, where it may end while a stream goes on.
+    token: Option<[u8; 32]>,
+}
+
+impl Identity {
+    fn owner(is_local: bool) -> Self {
+        Self { caller: Caller::OWNER, scope: Scope::Admin, is_local, token: None }
+    }
+
+    /// Whether the token that opened a stream is still good. One that cannot be looked up is not.
+    pub(crate) async fn is_good(&self, api: &Api) -> bool {
+        match &self.token {
+            None => true,
+            Some(hash) => matches!(api.app.tokens().check_hash(hash).await, Ok(Some(_))),
+        }
+    }
+
+    /// Whether something that only the owner's own programs may name is named by somebody else.
+    pub(crate) fn only_local(&self, is_named: bool, field: &str) -> Result<(), Failure> {
+        if self.is_local || !is_named {
+            return Ok(());
+        }
+        Err(Failure::new(Code::Forbidden, format!("`{field}` is taken only over the owner's socket"))
+            .hint("use the `lazaret` command on this machine")
+            .field(field))
+    }
+}
+
 impl Access {
     /// Lets the bearer of `token` in, and browsers that logged in.
     #[must_use]
     pub fn new(token: &str, logins: Logins) -> Self {
-        Self { token: Arc::new(Sha256::digest(token.as_bytes()).into()), logins }
+        Self { token: Arc::new(hash(token.as_bytes())), logins }
     }
 
-    fn allows(&self, headers: &HeaderMap) -> bool {
-        let mut values = headers.get_all(header::AUTHORIZATION).iter();
-        let (Some(value), None) = (values.next(), values.next()) else { return false };
-        let Some(token) = value.as_bytes().strip_prefix(b"Bearer ") else { return false };
-        let given: [u8; 32] = Sha256::digest(token).into();
-        given == *self.token || self.logins.knows(&given)
+    async fn find(&self, api: &Api, headers: &HeaderMap) -> Result<Option<Identity>, Failure> {
+        let Some(given) = given(headers) else { return Ok(None) };
+        if given == *self.token || self.logins.knows(&given) {
+            return Ok(Some(Identity::owner(false)));
+        }
+        let Some(token) = api.app.tokens().check_hash(&given).await? else { return Ok(None) };
+        Ok(Some(Identity { caller: Caller { tenant: token.tenant }, scope: token.scope, is_local: false, token: Some(given) }))
     }
 }
 
-/// The layer of the TCP listener.
-pub(crate) async fn check(State(access): State<Access>, request: Request, next: Next) -> Response {
-    if !names_this_machine(request.headers(), request.uri()) {
-        let failure =
-            Failure::new(Code::Forbidden, "the Host header does not name this machine").hint("call the API as 127.0.0.1 or localhost");
-        return Problem(failure).into_response();
+fn hash(token: &[u8]) -> [u8; 32] {
+    Sha256::digest(token).into()
+}
+
+/// How a browser's WebSocket, which can set no other header, brings its token: among the protocols that it offers.
+pub(crate) const WS_TOKEN_PREFIX: &str = "lazaret.token.";
+/// The protocol that such a WebSocket gets.
+pub(crate) const WS_PROTOCOL: &str = "lazaret";
+
+/// What the one token of a request hashes to.
+fn given(headers: &HeaderMap) -> Option<[u8; 32]> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    match (values.next(), values.next()) {
+        (Some(value), None) => value.as_bytes().strip_prefix(b"Bearer ").map(hash),
+        (None, _) => {
+            let is_socket = headers.get(header::UPGRADE).is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"websocket"));
+            let offered = headers.get(header::SEC_WEBSOCKET_PROTOCOL).filter(|_| is_socket)?.to_str().ok()?;
+            offered.split(',').find_map(|name| name.trim().strip_prefix(WS_TOKEN_PREFIX)).map(|token| hash(token.as_bytes()))
+        }
+        _ => None,
     }
-    if !is_own_origin(request.headers()) {
-        let failure = Failure::new(Code::Forbidden, "requests from other web pages are not answered");
-        return Problem(failure).into_response();
+}
+
+/// The layer that finds out who asks. What that allows, each route says: see [`guard`].
+pub(crate) async fn identify(State(api): State<Api>, mut request: Request, next: Next) -> Response {
+    let identity = match request.extensions().get::<Door>() {
+        Some(Door::Owner) => Some(Identity::owner(true)),
+        Some(Door::Tcp(access)) => {
+            if let Err(failure) = is_for_us(request.headers(), request.uri()) {
+                return Problem::from(failure).into_response();
+            }
+            match access.clone().find(&api, request.headers()).await {
+                Ok(found) => found,
+                Err(failure) => return Problem::from(failure).into_response(),
+            }
+        }
+        None => None,
+    };
+    if let Some(identity) = identity {
+        request.extensions_mut().insert(identity);
     }
-    if OPEN_ROUTES.contains(&request.uri().path()) || access.allows(request.headers()) {
-        return next.run(request).await;
+    next.run(request).await
+}
+
+/// Whether a request may use a route.
+pub(crate) fn check(needs: Needs, identity: Option<&Identity>) -> Result<(), Failure> {
+    let (scope, whole) = match needs {
+        Needs::Nothing => return Ok(()),
+        Needs::Scope(scope) => (scope, false),
+        Needs::Whole(scope) => (scope, true),
+    };
+    let Some(identity) = identity else { return Err(nobody()) };
+    if identity.scope < scope {
+        let failure = Failure::new(Code::Forbidden, "the token's scope does not allow this");
+        return Err(failure.hint(format!("use a token with the scope `{}`", scope.as_str())));
     }
-    let failure = Failure::new(Code::Unauthorized, "this needs the owner's token")
-        .hint("send `Authorization: Bearer` with the content of the file `token` in the home");
-    Problem(failure).into_response()
+    if whole && identity.caller.tenant.is_some() {
+        return Err(Failure::new(Code::Forbidden, "this is everybody's, and the token is one tenant's"));
+    }
+    Ok(())
+}
+
+/// The layer of one route.
+pub(crate) async fn guard(needs: Needs, request: Request, next: Next) -> Response {
+    match check(needs, request.extensions().get::<Identity>()) {
+        Ok(()) => next.run(request).await,
+        Err(failure) => Problem::from(failure).into_response(),
+    }
+}
+
+fn nobody() -> Failure {
+    Failure::new(Code::Unauthorized, "this needs a token")
+        .hint("send `Authorization: Bearer` with a token of `lazaret token add`, or with the content of the file `token` in the home")
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Identity {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        parts.extensions.get::<Identity>().cloned().ok_or_else(|| nobody().into())
+    }
+}
+
+impl<S: Send + Sync> OptionalFromRequestParts<S> for Identity {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Infallible> {
+        Ok(parts.extensions.get::<Identity>().cloned())
+    }
+}
+
+/// Whether a request over TCP is meant for this machine and comes from no other web page.
+fn is_for_us(headers: &HeaderMap, uri: &Uri) -> Result<(), Failure> {
+    if !names_this_machine(headers, uri) {
+        return Err(
+            Failure::new(Code::Forbidden, "the Host header does not name this machine").hint("call the API as 127.0.0.1 or localhost")
+        );
+    }
+    if !is_own_origin(headers) {
+        return Err(Failure::new(Code::Forbidden, "requests from other web pages are not answered"));
+    }
+    Ok(())
 }
 
 /// Whether a request that says where its page came from names this very server.
@@ -122,12 +255,11 @@ mod tests {
     }
 
     #[test]
-    fn only_the_whole_token_passes() {
-        let access = Access::new("lzt_abc", Logins::default());
+    fn only_a_whole_token_counts() {
         let check = |value: &'static [u8], expect: bool| {
             let mut headers = HeaderMap::new();
             headers.insert(header::AUTHORIZATION, axum::http::HeaderValue::from_bytes(value).expect("a value"));
-            assert_eq!(access.allows(&headers), expect);
+            assert_eq!(given(&headers) == Some(hash(b"lzt_abc")), expect, "{value:?}");
         };
         check(b"Bearer lzt_abc", true);
         check(b"Bearer lzt_ab", false);
@@ -135,6 +267,40 @@ mod tests {
         check(b"bearer lzt_abc", false);
         check(b"lzt_abc", false);
         check(b"Bearer \xff\xfe", false);
-        assert!(!access.allows(&HeaderMap::new()));
+        assert!(given(&HeaderMap::new()).is_none());
+        let mut twice = HeaderMap::new();
+        twice.append(header::AUTHORIZATION, "Bearer lzt_abc".parse().expect("a value"));
+        twice.append(header::AUTHORIZATION, "Bearer lzt_abc".parse().expect("a value"));
+        assert!(given(&twice).is_none());
+    }
+
+    #[test]
+    fn a_token_among_protocols_counts_only_for_a_websocket() {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, "lazaret, lazaret.token.lzt_abc".parse().expect("a value"));
+        assert!(given(&headers).is_none());
+        headers.insert(header::UPGRADE, "websocket".parse().expect("a value"));
+        assert_eq!(given(&headers), Some(hash(b"lzt_abc")));
+    }
+
+    #[test]
+    fn each_scope_allows_what_those_before_it_allow() {
+        let of = |scope, tenant: Option<&str>| Identity {
+            caller: Caller { tenant: tenant.map(str::to_owned) },
+            scope,
+            is_local: false,
+            token: None,
+        };
+        let check = |needs, who: &Identity, expect: Option<Code>| {
+            assert_eq!(check(needs, Some(who)).err().map(|f| f.code), expect, "{needs:?} {who:?}");
+        };
+        check(Needs::Scope(Scope::Read), &of(Scope::Read, Some("a")), None);
+        check(Needs::Scope(Scope::Write), &of(Scope::Read, Some("a")), Some(Code::Forbidden));
+        check(Needs::Scope(Scope::Write), &of(Scope::Admin, None), None);
+        check(Needs::Scope(Scope::Admin), &of(Scope::Write, None), Some(Code::Forbidden));
+        check(Needs::Whole(Scope::Read), &of(Scope::Write, Some("a")), Some(Code::Forbidden));
+        check(Needs::Whole(Scope::Read), &of(Scope::Read, None), None);
+        assert_eq!(super::check(Needs::Scope(Scope::Read), None).err().map(|f| f.code), Some(Code::Unauthorized));
+        assert!(super::check(Needs::Nothing, None).is_ok());
     }
 }

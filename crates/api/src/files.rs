@@ -8,8 +8,9 @@ use tokio::io::AsyncRead;
 use tokio_util::io::{ReaderStream, StreamReader};
 
 /// Which file or tree.
-#[derive(Debug, serde::Deserialize)]
-pub(crate) struct At {
+#[derive(Debug, serde::Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TreeAt {
     /// Absolute, inside the sandbox.
     pub(crate) path: String,
 }

@@ -4,16 +4,15 @@ use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 
-use axum::Router;
-use axum::middleware;
-use axum::serve::Listener;
+use axum::serve::{Listener, ListenerExt};
+use axum::{Extension, Router};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::auth::{self, Access};
+use crate::auth::{Access, Door};
 use crate::tickets::Tickets;
 
 /// The most descriptors that come with one message; the kernel allows 253.
@@ -24,6 +23,7 @@ const FDS_MAX: usize = 64;
 /// # Errors
 /// The listener failed.
 pub async fn serve_owner(listener: UnixListener, router: Router, cancel: CancellationToken) -> std::io::Result<()> {
+    let router = router.layer(Extension(Door::Owner));
     axum::serve(OwnerOnly(listener), router).with_graceful_shutdown(cancel.cancelled_owned()).await
 }
 
@@ -32,7 +32,13 @@ pub async fn serve_owner(listener: UnixListener, router: Router, cancel: Cancell
 /// # Errors
 /// The listener failed.
 pub async fn serve_tcp(listener: TcpListener, router: Router, access: Access, cancel: CancellationToken) -> std::io::Result<()> {
-    let router = router.layer(middleware::from_fn_with_state(access, auth::check));
+    let router = router.layer(Extension(Door::Tcp(access)));
+    // Small events leave at once instead of waiting for more.
+    let listener = listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "a connection stays slow");
+        }
+    });
     axum::serve(listener, router).with_graceful_shutdown(cancel.cancelled_owned()).await
 }
 

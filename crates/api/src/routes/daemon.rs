@@ -1,20 +1,29 @@
 //! The daemon itself.
 
+use axum::Json;
 use axum::extract::State;
 use axum::routing::{get, post};
-use axum::{Json, Router};
+
 use serde_json::{Value, json};
 
 use super::Api;
 use crate::Problem;
+use crate::operation::Verb::{Get, Post};
+use crate::operation::{Needs, Operation, of};
+use crate::request::Form;
 
-pub(super) fn routes() -> Router<Api> {
-    Router::new()
-        .route("/health", get(|| async { Json(json!({ "status": "ok" })) }))
-        .route("/ready", get(ready))
-        .route("/v1/status", get(status))
-        .route("/v1/reload", post(reload))
-        .route("/v1/shutdown", post(shutdown))
+const ADMIN: Needs = Needs::Whole(app::Scope::Admin);
+
+pub(super) const OPERATIONS: &[Operation] = &[
+    Operation::new(Get, "/health", "Whether the daemon answers.", || get(health)).needs(Needs::Nothing),
+    Operation::new(Get, "/ready", "Whether everything that a request needs answers.", || get(ready)).needs(Needs::Nothing),
+    Operation::new(Get, "/v1/status", "What the daemon is doing.", || get(status)).gives(200, of::<app::Status>),
+    Operation::new(Post, "/v1/reload", "Reads the configuration again.", || post(reload)).needs(ADMIN),
+    Operation::new(Post, "/v1/shutdown", "Ends the daemon.", || post(shutdown)).needs(ADMIN).takes(of::<Shutdown>),
+];
+
+async fn health() -> Json<Value> {
+    Json(json!({ "status": "ok" }))
 }
 
 async fn ready(State(api): State<Api>) -> Result<Json<Value>, Problem> {
@@ -34,13 +43,15 @@ async fn reload(State(api): State<Api>) -> Result<Json<Value>, Problem> {
     Ok(Json(json!({ "status": "ok" })))
 }
 
-#[derive(serde::Deserialize)]
+/// How to end.
+#[derive(serde::Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Shutdown {
+    /// How long running work may take to come to its end, in milliseconds.
     grace_ms: u64,
 }
 
-async fn shutdown(State(api): State<Api>, Json(form): Json<Shutdown>) -> Json<Value> {
+async fn shutdown(State(api): State<Api>, Form(form): Form<Shutdown>) -> Json<Value> {
     api.app.ask_to_stop(std::time::Duration::from_millis(form.grace_ms));
     Json(json!({ "status": "stopping" }))
 }

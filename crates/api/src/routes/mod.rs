@@ -1,20 +1,33 @@
 //! The routes, a file per resource.
 
+mod agents;
 mod daemon;
+mod docs;
 mod engines;
+mod env_files;
+mod envs;
+mod events;
+mod history;
 mod sandboxes;
 mod secrets;
 mod sessions;
+mod tapes;
+mod tokens;
+mod tools;
 mod ui;
 mod usage;
 
 use app::App;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::{self, Next};
 use axum::response::Response;
+use model::{Code, Failure};
 
-use crate::{Logins, Tickets};
+use crate::auth::{self, Identity};
+use crate::operation::{Needs, Operation};
+use crate::{Logins, Problem, Tickets, problem, seed};
 
 /// What every route works on.
 #[derive(Clone)]
@@ -29,22 +42,61 @@ pub struct Api {
     pub listen: Option<String>,
 }
 
-/// The longest body of a request that is read whole: a prompt in JSON, where each byte may take six.
-const BODY_BYTES_MAX: usize = 6 * model::PROMPT_BYTES_MAX + (1 << 20);
+/// Every route, resource by resource, in the order of the API document.
+pub(crate) const ALL: &[(&str, &[Operation])] = &[
+    ("sessions", sessions::OPERATIONS),
+    ("events", events::OPERATIONS),
+    ("history", history::OPERATIONS),
+    ("tapes", tapes::OPERATIONS),
+    ("envs", envs::OPERATIONS),
+    ("files", env_files::OPERATIONS),
+    ("agents", agents::OPERATIONS),
+    ("tools", tools::OPERATIONS),
+    ("tokens", tokens::OPERATIONS),
+    ("sandboxes", sandboxes::OPERATIONS),
+    ("engines", engines::OPERATIONS),
+    ("secrets", secrets::OPERATIONS),
+    ("usage", usage::OPERATIONS),
+    ("daemon", daemon::OPERATIONS),
+    ("page", ui::OPERATIONS),
+    ("docs", docs::OPERATIONS),
+    ("chat", seed::CHAT),
+    ("containers", seed::CONTAINERS),
+];
 
 /// Every route.
 pub fn router(api: Api) -> Router {
-    Router::new()
-        .merge(daemon::routes())
-        .merge(engines::routes())
-        .merge(sandboxes::routes())
-        .merge(secrets::routes())
-        .merge(sessions::routes())
-        .merge(ui::routes())
-        .merge(usage::routes())
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+    let mut router = Router::new();
+    for operation in ALL.iter().flat_map(|(_, operations)| operations.iter()) {
+        let needs = operation.needs;
+        let guarded = (operation.handler)()
+            .route_layer(DefaultBodyLimit::max(operation.body_bytes_max))
+            .route_layer(middleware::from_fn(move |request: Request, next: Next| auth::guard(needs, request, next)));
+        router = router.route(operation.path, guarded);
+    }
+    router
+        .fallback(unknown)
+        .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn_with_state(api.clone(), busy))
+        .layer(middleware::from_fn_with_state(api.clone(), auth::identify))
+        .layer(middleware::from_fn(problem::finish))
         .with_state(api)
+}
+
+async fn unknown(who: Option<Identity>, uri: Uri) -> Problem {
+    if let Err(failure) = auth::check(Needs::Scope(app::Scope::Read), who.as_ref()) {
+        return failure.into();
+    }
+    let path: String = uri.path().chars().take(128).collect();
+    Failure::new(Code::NotFound, format!("there is nothing at {path}")).hint("see /docs for what there is").into()
+}
+
+async fn wrong_method(who: Option<Identity>, method: Method) -> Problem {
+    if let Err(failure) = auth::check(Needs::Scope(app::Scope::Read), who.as_ref()) {
+        return failure.into();
+    }
+    let failure = Failure::new(Code::Usage, format!("this address does not take {method}")).hint("see /docs for what it takes");
+    Problem::with_status(failure, StatusCode::METHOD_NOT_ALLOWED)
 }
 
 /// Routes that only look at the daemon: to be looked at is no work, so a watcher does not keep an idle daemon up.

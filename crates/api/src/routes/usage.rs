@@ -1,23 +1,32 @@
 //! Tokens and cost.
 
-use axum::extract::{Query, State};
+use axum::Json;
+use axum::extract::State;
 use axum::routing::get;
-use axum::{Json, Router};
 use serde_json::{Value, json};
 
 use super::Api;
 use crate::Problem;
+use crate::operation::Verb::Get;
+use crate::operation::{Needs, Operation, of, page_of};
+use crate::request::Asked;
 
-pub(super) fn routes() -> Router<Api> {
-    Router::new().route("/v1/usage", get(usage))
-}
+pub(super) const OPERATIONS: &[Operation] = &[Operation::new(Get, "/v1/usage", "Sums tokens and cost.", || get(usage))
+    .needs(Needs::Whole(app::Scope::Read))
+    .asks(of::<Ask>)
+    .gives(200, page_of::<Value>)];
 
-#[derive(serde::Deserialize)]
+/// What to sum.
+#[derive(serde::Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "UsageQuery")]
 struct Ask {
     #[serde(default = "by_model")]
+    /// `session`, `model`, `provider` or `day`; `model` when left out.
     by: String,
+    /// From this time on, in milliseconds since 1970.
     from: Option<u64>,
+    /// Before this time.
     to: Option<u64>,
 }
 
@@ -25,7 +34,7 @@ fn by_model() -> String {
     "model".to_owned()
 }
 
-async fn usage(State(api): State<Api>, Query(ask): Query<Ask>) -> Result<Json<Value>, Problem> {
+async fn usage(State(api): State<Api>, Asked(ask): Asked<Ask>) -> Result<Json<Value>, Problem> {
     let items = api.app.usage(&ask.by, ask.from.unwrap_or(0), ask.to.unwrap_or(u64::MAX >> 1)).await?;
     Ok(Json(json!({ "items": items, "next": null })))
 }

@@ -1,0 +1,212 @@
+//! The API document, in the form of `OpenAPI` 3.1, made from the tables of routes and the schemas of their forms.
+
+use schemars::SchemaGenerator;
+use schemars::generate::SchemaSettings;
+use serde_json::{Map, Value, json};
+
+use crate::SEED_PREFIX;
+use crate::operation::{Input, Needs, Operation, Output, Shape};
+use crate::routes::ALL;
+
+/// Where named schemas stand in the document.
+const SCHEMAS: &str = "/components/schemas";
+
+/// The whole document. The same program always gives the same one.
+#[must_use]
+pub fn document() -> Value {
+    let mut settings = SchemaSettings::draft2020_12();
+    settings.definitions_path = SCHEMAS.into();
+    settings.meta_schema = None;
+    let mut generator = settings.into_generator();
+    let mut paths = Map::new();
+    for (tag, operations) in ALL {
+        for operation in *operations {
+            let path = paths.entry(operation.path).or_insert_with(|| json!({}));
+            if let Some(path) = path.as_object_mut() {
+                path.insert(operation.verb.as_str().to_owned(), describe(tag, operation, &mut generator));
+            }
+        }
+    }
+    let mut schemas = generator.take_definitions(true);
+    schemas.insert("Problem".to_owned(), problem());
+    schemas.insert("SeedProblem".to_owned(), seed_problem());
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Lazaret",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "Sealed agents: sessions, envs, agents and what they need. Below /api are the paths and forms of the \
+                            container-per-chat server, with a token as the one thing more.",
+        },
+        "tags": ALL.iter().map(|(tag, _)| json!({ "name": tag })).collect::<Vec<_>>(),
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": { "token": { "type": "http", "scheme": "bearer", "description": "Made by `lazaret token add`." } },
+        },
+    })
+}
+
+fn describe(tag: &str, operation: &Operation, generator: &mut SchemaGenerator) -> Value {
+    let mut parameters: Vec<Value> = names_in(operation.path)
+        .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }))
+        .collect();
+    if let Some(query) = operation.query {
+        parameters.extend(query_parameters(query, generator));
+    }
+    let mut out = json!({
+        "tags": [tag],
+        "operationId": identity(operation),
+        "summary": operation.summary,
+        "parameters": parameters,
+        "responses": responses(operation, generator),
+    });
+    let body = match operation.input {
+        Input::Nothing => None,
+        Input::Json(shape) => Some(json!({ "content": { "application/json": { "schema": shape(generator) } } })),
+        Input::Bytes(kind) => Some(json!({ "content": { kind: { "schema": { "type": "string", "format": "binary" } } } })),
+    };
+    if let Some(body) = body {
+        out["requestBody"] = body;
+    }
+    let (scope, whole) = match operation.needs {
+        Needs::Nothing => {
+            out["security"] = json!([]);
+            return out;
+        }
+        Needs::Scope(scope) => (scope, false),
+        Needs::Whole(scope) => (scope, true),
+    };
+    out["security"] = json!([{ "token": [] }]);
+    out["x-scope"] = json!(scope.as_str());
+    out["x-no-tenant"] = json!(whole);
+    out
+}
+
+fn responses(operation: &Operation, generator: &mut SchemaGenerator) -> Value {
+    let content = match operation.output {
+        Output::Json(shape) => json!({ "application/json": { "schema": shape(generator) } }),
+        Output::Bytes(kinds) => {
+            let bytes = |kind: &&str| ((*kind).to_owned(), json!({ "schema": { "type": "string", "format": "binary" } }));
+            Value::Object(kinds.iter().map(bytes).collect())
+        }
+    };
+    let form = if operation.path.starts_with(SEED_PREFIX) { "SeedProblem" } else { "Problem" };
+    let problem = json!({ "$ref": format!("#{SCHEMAS}/{form}") });
+    let mut all = Map::new();
+    let mut good = json!({ "description": "Done." });
+    if content.as_object().is_some_and(|kinds| !kinds.is_empty()) {
+        good["content"] = content;
+    }
+    all.insert(operation.status.to_string(), good);
+    all.insert(
+        "default".to_owned(),
+        json!({ "description": "Refused or failed.", "content": { "application/json": { "schema": problem } } }),
+    );
+    Value::Object(all)
+}
+
+/// The fields of a query, one by one.
+fn query_parameters(query: Shape, generator: &mut SchemaGenerator) -> Vec<Value> {
+    let schema = query(generator).to_value();
+    let named = schema["$ref"].as_str().and_then(|at| at.rsplit('/').next()).map(str::to_owned);
+    let schema = match named {
+        Some(name) => generator.definitions().get(&name).cloned().unwrap_or(schema),
+        None => schema,
+    };
+    let required = schema["required"].as_array().cloned().unwrap_or_default();
+    let parameter = |(name, schema): (&String, &Value)| {
+        let mut schema = schema.clone();
+        let description = schema.as_object_mut().and_then(|fields| fields.remove("description"));
+        let is_required = required.iter().any(|field| field == name.as_str());
+        json!({ "name": name, "in": "query", "required": is_required, "description": description, "schema": schema })
+    };
+    schema["properties"].as_object().into_iter().flatten().map(parameter).collect()
+}
+
+/// The names in braces of a path.
+fn names_in(path: &str) -> impl Iterator<Item = &str> {
+    path.split('{').skip(1).filter_map(|rest| rest.split('}').next())
+}
+
+/// What a generated client calls it: `get_v1_sessions_id`.
+fn identity(operation: &Operation) -> String {
+    let mut name = operation.verb.as_str().to_owned();
+    for word in operation.path.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()) {
+        name.push('_');
+        name.push_str(word);
+    }
+    name
+}
+
+fn problem() -> Value {
+    json!({
+        "type": "object",
+        "properties": { "error": {
+            "type": "object",
+            "properties": {
+                "code": { "type": "string", "enum": model::Code::ALL.iter().map(|code| code.as_str()).collect::<Vec<_>>() },
+                "message": { "type": "string" },
+                "hint": { "type": "string", "description": "What to do about it." },
+                "field": { "type": "string", "description": "The field that is meant." },
+                "request_id": { "type": "string", "description": "Also in the header `x-request-id`, and in the log." },
+            },
+            "required": ["code", "message", "request_id"],
+            "additionalProperties": false,
+        } },
+        "required": ["error"],
+        "additionalProperties": false,
+    })
+}
+
+fn seed_problem() -> Value {
+    json!({
+        "type": "object",
+        "properties": { "detail": { "type": "string" }, "code": { "type": "string" } },
+        "required": ["detail"],
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn every_route_is_there_once_and_has_a_name_of_its_own() {
+        let document = document();
+        let mut seen = HashSet::new();
+        for operation in ALL.iter().flat_map(|(_, operations)| operations.iter()) {
+            assert!(seen.insert((operation.verb.as_str(), operation.path)), "{} twice", operation.path);
+            assert!(seen.insert(("name", Box::leak(identity(operation).into_boxed_str()))), "{}", identity(operation));
+            assert!(document["paths"][operation.path][operation.verb.as_str()].is_object(), "{}", operation.path);
+        }
+    }
+
+    #[test]
+    fn every_reference_leads_somewhere() {
+        fn walk(value: &Value, schemas: &Value) {
+            if let Some(at) = value["$ref"].as_str() {
+                let name = at.strip_prefix("#/components/schemas/").unwrap_or_else(|| panic!("{at}"));
+                assert!(schemas[name].is_object(), "{at}");
+            }
+            match value {
+                Value::Object(fields) => fields.values().for_each(|value| walk(value, schemas)),
+                Value::Array(items) => items.iter().for_each(|value| walk(value, schemas)),
+                _ => {}
+            }
+        }
+        let document = document();
+        walk(&document, &document["components"]["schemas"]);
+    }
+
+    #[test]
+    fn only_what_tells_nothing_is_open() {
+        let open: Vec<&str> = ALL.iter().flat_map(|(_, o)| o.iter()).filter(|o| o.needs == Needs::Nothing).map(|o| o.path).collect();
+        assert_eq!(
+            open,
+            ["/health", "/ready", "/", "/ui", "/ui/app.js", "/ui/style.css", "/v1/login", "/openapi.json", "/docs", "/docs/docs.js"]
+        );
+    }
+}

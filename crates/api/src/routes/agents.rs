@@ -1,0 +1,49 @@
+//! Agents: configured personas.
+
+use app::AgentForm;
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, post, put};
+use serde_json::{Value, json};
+
+use super::Api;
+use crate::Problem;
+use crate::operation::Verb::{Delete, Get, Post, Put};
+use crate::operation::{Needs, Operation, of, page_of};
+use crate::request::{At, Form};
+
+const ADMIN: Needs = Needs::Scope(app::Scope::Admin);
+
+pub(super) const OPERATIONS: &[Operation] = &[
+    Operation::new(Get, "/v1/agents", "Lists agents by name.", || get(list)).gives(200, page_of::<AgentForm>),
+    Operation::new(Post, "/v1/agents", "Makes an agent.", || post(add)).needs(ADMIN).takes(of::<AgentForm>).gives(201, of::<AgentForm>),
+    Operation::new(Get, "/v1/agents/{name}", "Shows an agent; `default` is always there.", || get(show)).gives(200, of::<AgentForm>),
+    Operation::new(Put, "/v1/agents/{name}", "Replaces an agent.", || put(set))
+        .needs(ADMIN)
+        .takes(of::<AgentForm>)
+        .gives(200, of::<AgentForm>),
+    Operation::new(Delete, "/v1/agents/{name}", "Removes an agent that no session is with.", || delete(remove)).needs(ADMIN),
+];
+
+async fn list(State(api): State<Api>) -> Result<Json<Value>, Problem> {
+    Ok(Json(json!({ "items": api.app.agents().list().await?, "next": null })))
+}
+
+async fn add(State(api): State<Api>, Form(form): Form<AgentForm>) -> Result<Response, Problem> {
+    Ok((StatusCode::CREATED, Json(api.app.agents().add(form).await?)).into_response())
+}
+
+async fn show(State(api): State<Api>, At(name): At<String>) -> Result<Json<AgentForm>, Problem> {
+    Ok(Json(api.app.agents().show(&name).await?))
+}
+
+async fn set(State(api): State<Api>, At(name): At<String>, Form(form): Form<AgentForm>) -> Result<Json<AgentForm>, Problem> {
+    Ok(Json(api.app.agents().set(&name, form).await?))
+}
+
+async fn remove(State(api): State<Api>, At(name): At<String>) -> Result<Json<Value>, Problem> {
+    api.app.agents().remove(&name).await?;
+    Ok(Json(json!({ "name": name })))
+}

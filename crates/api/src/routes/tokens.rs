@@ -1,0 +1,41 @@
+//! Tokens of this interface. A token's text is in the answer to its making and nowhere else.
+
+use app::{TokenForm, TokenView};
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, post};
+use serde_json::{Value, json};
+
+use super::Api;
+use crate::Problem;
+use crate::operation::Verb::{Delete, Get, Post};
+use crate::operation::{Needs, Operation, of, page_of};
+use crate::request::{At, Form};
+
+const ADMIN: Needs = Needs::Whole(app::Scope::Admin);
+
+pub(super) const OPERATIONS: &[Operation] = &[
+    Operation::new(Get, "/v1/tokens", "Lists tokens, those that ended too; never their text.", || get(list))
+        .needs(ADMIN)
+        .gives(200, page_of::<TokenView>),
+    Operation::new(Post, "/v1/tokens", "Makes a token and shows its text, this once.", || post(create))
+        .needs(ADMIN)
+        .takes(of::<TokenForm>)
+        .gives(201, of::<TokenView>),
+    Operation::new(Delete, "/v1/tokens/{id}", "Ends a token at once.", || delete(revoke)).needs(ADMIN),
+];
+
+async fn list(State(api): State<Api>) -> Result<Json<Value>, Problem> {
+    Ok(Json(json!({ "items": api.app.tokens().list().await?, "next": null })))
+}
+
+async fn create(State(api): State<Api>, Form(form): Form<TokenForm>) -> Result<Response, Problem> {
+    Ok((StatusCode::CREATED, Json(api.app.tokens().create(form).await?)).into_response())
+}
+
+async fn revoke(State(api): State<Api>, At(id): At<String>) -> Result<Json<Value>, Problem> {
+    api.app.tokens().revoke(&id).await?;
+    Ok(Json(json!({ "id": id })))
+}
