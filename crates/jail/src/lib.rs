@@ -14,6 +14,7 @@
 pub mod btrfs;
 pub mod cgroup;
 mod error;
+pub mod fanotify;
 mod launch;
 pub mod peer;
 pub mod pidfd;

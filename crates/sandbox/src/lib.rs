@@ -43,6 +43,7 @@ mod template;
 mod trees;
 mod uids;
 mod unpack;
+mod writes;
 
 pub use command::{Command, CommandControl, CommandOutput, CommandStdin, Output, Piece};
 pub use config::{
@@ -53,6 +54,10 @@ pub use error::SandboxError;
 pub use sandbox::{Sandbox, Stats, Summary, TarStream};
 pub use sandboxes::{Adopted, Doors, Hold, Kept, Sandboxes};
 pub use unpack::{Skipped, Unpacked, unpack, unpack_below};
+pub use writes::Writes;
+
+/// What [`Writes`] tells.
+pub use jail::fanotify::Written;
 
 /// The commands that the guest runs, as the wire describes them.
 pub use wire::{Door, Exec, Exit, Relay, Size, Stdio};

@@ -256,6 +256,17 @@ impl Sandboxes {
         Ok(cancel)
     }
 
+    /// Owns a task that ends by itself, at the latest when this process leaves its sandboxes.
+    pub(crate) fn own_task(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let leave = self.0.leave.clone();
+        self.0.tasks.spawn(async move {
+            tokio::select! {
+                () = leave.cancelled() => {}
+                () = task => {}
+            }
+        });
+    }
+
     /// Owns a sandbox that stands until its end.
     pub(crate) fn run(&self, place: Place, parts: Parts, door: CancellationToken) -> Sandbox {
         let (ended, end) = watch::channel(None);

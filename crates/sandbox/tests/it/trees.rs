@@ -327,3 +327,47 @@ async fn without_a_disk_image_trees_are_directories_and_layers() {
     assert_eq!(std::fs::read_dir(home.path.join("layers")).expect("list").count(), 0);
     end(&home, all).await;
 }
+
+/// Each write in a shared tree is told as the sandbox's that wrote.
+#[tokio::test(flavor = "multi_thread")]
+async fn writes_are_told_apart_by_sandbox() {
+    use lazaret_sandbox::Written;
+    let home = Home::new();
+    let (all, _) = home.open().await;
+    let mut asked = on(1);
+    asked.files.push(HostFile { target: "/home/sandbox/.e/f".into(), bytes: b"x".to_vec() });
+    let (a, b) = (start(&all, asked).await, start(&all, on(1)).await);
+    let (mut from_a, mut from_b) = (all.watch_writes(a.id()).await.expect("watched"), all.watch_writes(b.id()).await.expect("watched"));
+    out(&a, "mkdir d; echo 1 > d/f; cat d/f > /tmp/no; echo 2 > ~/h; echo 3 > ~/.e/mine; echo end > end-a").await;
+    out(&b, "echo more >> /workspace/d/f; cat ~/h > /dev/null; echo end > end-b").await;
+    let mut told = Vec::new();
+    for (writes, last) in [(&mut from_a, "/workspace/end-a"), (&mut from_b, "/workspace/end-b")] {
+        let mut paths = Vec::new();
+        while paths.last().is_none_or(|path| path != last) {
+            match writes.next().await.expect("more") {
+                Written::Path(path) => paths.push(path.to_str().expect("text").to_owned()),
+                Written::Lost => panic!("lost"),
+            }
+        }
+        told.push(paths);
+    }
+    assert_eq!(told[0], ["/workspace/d/f", "/home/sandbox/h", "/home/sandbox/.e/mine", "/workspace/end-a"]);
+    assert_eq!(told[1], ["/workspace/d/f", "/workspace/end-b"]);
+    // More than anybody waits for: what is left out is said to be.
+    out(&b, "python3 -c 'for i in range(40000): open(\"m%d\" % (i % 3000), \"w\").close()'").await;
+    out(&b, "echo end > end-b").await;
+    let mut lost = false;
+    while let Ok(Some(event)) = tokio::time::timeout(Duration::from_secs(5), from_b.next()).await {
+        lost |= event == Written::Lost;
+        if event == Written::Path("/workspace/end-b".into()) {
+            break;
+        }
+    }
+    assert!(lost);
+    b.stop().await.expect("stopped");
+    assert_eq!(from_b.next().await, None, "it has ended");
+    stop([a]).await;
+    assert!(matches!(all.watch_writes(&request().id).await, Err(SandboxError::Unknown(_))));
+    drop((from_a, from_b));
+    end(&home, all).await;
+}
