@@ -3,10 +3,9 @@
 
 ALTER TABLE sessions ADD COLUMN agent TEXT NOT NULL DEFAULT 'default';
 ALTER TABLE sessions ADD COLUMN tenant TEXT NOT NULL DEFAULT 'default';
--- No reference: a session outlives the env that it was in, and is then refused further turns.
+-- No reference: a session outlives the env that it was in, and is then refused further turns. The name gets ` (deleted)`
+-- then, so that it is nobody's, also when there is another env of the same name later.
 ALTER TABLE sessions ADD COLUMN env TEXT;
--- Whether that env was deleted. Another one may have got the same name since.
-ALTER TABLE sessions ADD COLUMN env_gone INTEGER NOT NULL DEFAULT 0;
 -- Its own tree; null while it works in that of an env, and before it has one.
 ALTER TABLE sessions ADD COLUMN tree TEXT;
 ALTER TABLE sessions ADD COLUMN title TEXT NOT NULL DEFAULT '';

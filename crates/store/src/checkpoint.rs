@@ -9,7 +9,7 @@ use model::{SessionId, Timestamp, TreeId};
 use rusqlite::{Connection, OptionalExtension, Row};
 use serde::Serialize;
 
-use crate::env::{check_env, note_change};
+use crate::env::{check_env, check_still, note_change};
 use crate::error::Doing;
 use crate::row::{int, parsed};
 use crate::session::{NewSession, SessionRow, Texts, check_idle, insert_session, missing, read_session};
@@ -95,8 +95,9 @@ impl Store {
     /// and the other checkpoints stay.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`] for the session or the checkpoint; [`StoreError::Conflict`] while a turn is not over, when
-    /// the session is in another env than `env` says, that env is deleted and not left, or the tree is named already.
+    /// [`StoreError::NotFound`] for the session or the checkpoint; [`StoreError::Conflict`] while a turn is not over or,
+    /// where the env's tree changes, somebody else works in it; when the session is in another env than `env` says, that
+    /// env is deleted and not left, or the tree is named already.
     pub async fn undo(&self, undo: Undo) -> Result<SessionRow, StoreError> {
         self.write(Kind::Undo, 0, move |conn| go_to(conn, &undo)).await
     }
@@ -200,14 +201,15 @@ fn go_to(conn: &Connection, undo: &Undo) -> Result<SessionRow, StoreError> {
     let shared = session.env.as_deref().filter(|_| !undo.leave_env);
     let now = int("now", undo.now.0)?;
     if let Some(env) = shared {
-        check_env(conn, Some(env), session.env_gone)?;
+        check_env(conn, Some(env))?;
+        check_still(conn, env, &session.id)?;
         let sql = "UPDATE envs SET tree = ?2, updated_ms = max(updated_ms, ?3) WHERE slug = ?1";
         conn.prepare_cached(sql).and_then(|mut s| s.execute((env, undo.tree.as_str(), now))).doing(doing)?;
         note_change(conn, &session.id)?;
     }
     let own = if shared.is_none() { Some(undo.tree.as_str()) } else { None };
     let sql = "UPDATE sessions SET head = ?2, engine_session = ?3, tree = ?4, updated_ms = max(updated_ms, ?5),
-                 env = CASE WHEN ?4 IS NULL THEN env END, env_gone = CASE WHEN ?4 IS NULL THEN env_gone ELSE 0 END
+                 env = CASE WHEN ?4 IS NULL THEN env END
                WHERE id = ?1";
     let mut statement = conn.prepare_cached(sql).doing(doing)?;
     statement.execute((session.id.as_str(), int("turn", undo.to)?, checkpoint.engine_session, own, now)).doing(doing)?;

@@ -102,7 +102,7 @@ impl Store {
     pub async fn list_envs(&self, tenant: Option<String>, after: Option<String>, limit: usize) -> Result<Page<EnvRow>, StoreError> {
         check_limit(limit, LIST_MAX)?;
         self.read(move |conn| {
-            let sql = "SELECT *, (SELECT count(*) FROM sessions WHERE env = slug AND env_gone = 0 AND archived_ms IS NULL) AS sessions
+            let sql = "SELECT *, (SELECT count(*) FROM sessions WHERE env = slug AND archived_ms IS NULL) AS sessions
                        FROM envs WHERE (?1 IS NULL OR tenant = ?1) AND slug > ?2 ORDER BY slug LIMIT ?3";
             let mut statement = conn.prepare_cached(sql).doing("list envs")?;
             // No slug is empty, so every one comes after that.
@@ -198,7 +198,8 @@ impl Store {
             if env.state != "deleting" {
                 return Err(StoreError::Conflict(format!("env `{slug}` is in use")));
             }
-            conn.execute("UPDATE sessions SET env_gone = 1 WHERE env = ?1", [&slug]).doing("delete an env")?;
+            // No slug has a space, so nobody can take this name and with it those who bear it.
+            conn.execute("UPDATE sessions SET env = env || ' (deleted)' WHERE env = ?1", [&slug]).doing("delete an env")?;
             conn.execute("DELETE FROM envs WHERE slug = ?1", [&slug]).doing("delete an env")?;
             Ok(env.tree)
         })
@@ -206,12 +207,12 @@ impl Store {
     }
 }
 
-/// Refuses work in an env that is deleted, or that is another one of the same name.
-pub(crate) fn check_env(conn: &Connection, env: Option<&str>, gone: bool) -> Result<(), StoreError> {
+/// Refuses work in an env that is deleted or on its way there.
+pub(crate) fn check_env(conn: &Connection, env: Option<&str>) -> Result<(), StoreError> {
     let Some(slug) = env else { return Ok(()) };
     let mut statement = conn.prepare_cached("SELECT state = 'live' FROM envs WHERE slug = ?1").doing("look for an env")?;
     let live: Option<bool> = statement.query_row([slug], |r| r.get(0)).optional().doing("look for an env")?;
-    if gone || live != Some(true) { Err(deleted(slug)) } else { Ok(()) }
+    if live == Some(true) { Ok(()) } else { Err(deleted(slug)) }
 }
 
 /// Checks that a session of a tenant may begin in an env.
@@ -222,14 +223,14 @@ pub(crate) fn join(conn: &Connection, slug: &str, tenant: &str) -> Result<(), St
     if of.as_deref() != Some(tenant) {
         return Err(missing(slug));
     }
-    check_env(conn, Some(slug), false)
+    check_env(conn, Some(slug))
 }
 
 /// Notes that a session may have changed the files of the env that it is in.
 pub(crate) fn note_change(conn: &Connection, session: &SessionId) -> Result<(), StoreError> {
     let sql = "INSERT INTO env_changes (env, session, made)
                SELECT e.slug, s.id, (SELECT CAST(value AS INTEGER) + 1 FROM meta WHERE key = 'commits')
-               FROM sessions s JOIN envs e ON e.slug = s.env WHERE s.id = ?1 AND s.env_gone = 0
+               FROM sessions s JOIN envs e ON e.slug = s.env WHERE s.id = ?1
                ON CONFLICT (env, session) DO UPDATE SET made = excluded.made";
     let mut statement = conn.prepare_cached(sql).doing("note a change of an env")?;
     statement.execute([session.as_str()]).doing("note a change of an env").map(drop)
@@ -281,12 +282,12 @@ fn save(conn: &Connection, new: &NewEnv, mounts: &str, session: &SessionId) -> R
 }
 
 fn members(conn: &Connection, slug: &str) -> Result<Vec<SessionId>, StoreError> {
-    let sql = "SELECT id FROM sessions WHERE env = ?1 AND env_gone = 0 AND archived_ms IS NULL ORDER BY id";
+    let sql = "SELECT id FROM sessions WHERE env = ?1 AND archived_ms IS NULL ORDER BY id";
     sessions(conn, sql, [slug])
 }
 
 fn check_unused(conn: &Connection, slug: &str) -> Result<(), StoreError> {
-    let sql = "SELECT id FROM sessions s WHERE env = ?1 AND env_gone = 0 AND EXISTS (SELECT 1 FROM turns
+    let sql = "SELECT id FROM sessions s WHERE env = ?1 AND EXISTS (SELECT 1 FROM turns
                  WHERE session = s.id AND state IN ('queued', 'leased', 'running', 'waiting')) ORDER BY id LIMIT ?2";
     let busy = sessions(conn, sql, (slug, NAMED_MAX))?;
     if busy.is_empty() {
@@ -294,6 +295,18 @@ fn check_unused(conn: &Connection, slug: &str) -> Result<(), StoreError> {
     }
     let names: Vec<&str> = busy.iter().map(SessionId::as_str).collect();
     Err(StoreError::Conflict(format!("env `{slug}` is in use by {}", names.join(", "))))
+}
+
+/// Refuses to put another tree in the place of an env's while somebody works in it: what they do would be lost.
+pub(crate) fn check_still(conn: &Connection, slug: &str, but: &SessionId) -> Result<(), StoreError> {
+    // The list of states is the one of the partial index, so that only open turns are looked at.
+    let sql = "SELECT id FROM sessions s WHERE env = ?1 AND id <> ?2 AND EXISTS (SELECT 1 FROM turns
+                 WHERE session = s.id AND state IN ('queued', 'leased', 'running', 'waiting') AND state <> 'queued')
+               ORDER BY id LIMIT 1";
+    match sessions(conn, sql, (slug, but.as_str()))?.first() {
+        Some(busy) => Err(StoreError::Conflict(format!("session `{busy}` works in env `{slug}`"))),
+        None => Ok(()),
+    }
 }
 
 fn changed_since(conn: &Connection, slug: &str, session: &SessionId, turn: u64) -> Result<Vec<SessionId>, StoreError> {
@@ -305,7 +318,7 @@ fn changed_since(conn: &Connection, slug: &str, session: &SessionId, turn: u64) 
     // What came with the same commit may have come after the checkpoint.
     let sql = "SELECT session AS id FROM env_changes WHERE env = ?1 AND session <> ?2 AND made >= ?3
                UNION
-               SELECT id FROM sessions s WHERE env = ?1 AND id <> ?2 AND env_gone = 0 AND EXISTS (SELECT 1 FROM turns
+               SELECT id FROM sessions s WHERE env = ?1 AND id <> ?2 AND EXISTS (SELECT 1 FROM turns
                  WHERE session = s.id AND state IN ('queued', 'leased', 'running', 'waiting'))
                ORDER BY id";
     sessions(conn, sql, (slug, session.as_str(), made))
@@ -319,7 +332,7 @@ fn sessions(conn: &Connection, sql: &str, with: impl rusqlite::Params) -> Result
 }
 
 fn read_env(conn: &Connection, slug: &str) -> Result<EnvRow, StoreError> {
-    let sql = "SELECT *, (SELECT count(*) FROM sessions WHERE env = slug AND env_gone = 0 AND archived_ms IS NULL) AS sessions
+    let sql = "SELECT *, (SELECT count(*) FROM sessions WHERE env = slug AND archived_ms IS NULL) AS sessions
                FROM envs WHERE slug = ?1";
     let mut statement = conn.prepare_cached(sql).doing("read an env")?;
     statement.query_row([slug], from_row).optional().doing("read an env")?.ok_or_else(|| missing(slug))
@@ -330,7 +343,7 @@ fn missing(slug: &str) -> StoreError {
 }
 
 fn deleted(slug: &str) -> StoreError {
-    StoreError::Conflict(format!("env `{slug}` was deleted"))
+    StoreError::Conflict(format!("env `{}` was deleted", slug.trim_end_matches(" (deleted)")))
 }
 
 fn from_row(row: &Row<'_>) -> rusqlite::Result<EnvRow> {

@@ -6,13 +6,16 @@
 //!
 //! It does not know what a turn is for, how a sandbox is made, or what a model costs. It does hold the rules that must
 //! be true of what is stored: dense event numbers per session, one runner per session under a fencing number, one
-//! `result` per turn, and money that is counted as spent before it can be.
+//! `result` per turn, a checkpoint with the end of a turn or not at all, one session or env that works in a tree, and
+//! money that is counted as spent before it can be.
 //!
 //! Start at [`Store::open`]; [`Store::accept_turn`], [`Store::lease_turn`] and [`Store::record`] carry a turn from its
-//! arrival to its end. [`Secrets`] keeps values that only the host may read.
+//! arrival to its end. [`Store::undo`] and [`Store::fork_session`] go back to one, [`Store::save_env`] lets others into
+//! its files. [`Secrets`] keeps values that only the host may read.
 //!
 //! Keeps INV-5, INV-6, INV-7 and INV-9. Limits: [`QUEUE_JOBS_MAX`], [`QUEUE_BYTES_MAX`], [`EVENTS_PAGE_MAX`],
-//! [`EVENT_BYTES_MAX`], [`INBOX_MAX`].
+//! [`EVENT_BYTES_MAX`], [`INBOX_MAX`], [`LIST_MAX`], [`NAME_CHARS_MAX`], [`CORE_MEMORY_CHARS_MAX`], [`ANSWER_BYTES_MAX`],
+//! [`AGENTS_MAX`], [`TOKENS_MAX`], [`IMPORT_BYTES_MAX`].
 
 mod agent;
 mod budget;

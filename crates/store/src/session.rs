@@ -110,10 +110,8 @@ pub struct SessionRow {
     pub agent: String,
     /// Whose it is.
     pub tenant: String,
-    /// The env that it is in, or was in when that was deleted.
+    /// The slug of the env that it is in. Of one that was deleted, with ` (deleted)` after it: no env is ever called so.
     pub env: Option<String>,
-    /// Whether that env was deleted. Another one may have the same name since; this session is not in it.
-    pub env_gone: bool,
     /// Its own tree; `None` while it is in an env, and before it has one.
     pub tree: Option<TreeId>,
     /// What people call it.
@@ -141,7 +139,7 @@ pub struct SessionRow {
 pub struct SessionFilter {
     /// Of this tenant.
     pub tenant: Option<String>,
-    /// In the env of this name, also one that was deleted.
+    /// In the env of this slug.
     pub env: Option<String>,
     /// With this agent.
     pub agent: Option<String>,
@@ -438,7 +436,6 @@ pub(crate) fn from_row(row: &Row<'_>) -> rusqlite::Result<SessionRow> {
         agent: row.get("agent")?,
         tenant: row.get("tenant")?,
         env: row.get("env")?,
-        env_gone: row.get("env_gone")?,
         tree: maybe_parsed(row, "tree")?,
         title: row.get("title")?,
         priority: row.get("priority")?,

@@ -245,15 +245,14 @@ fn accept(conn: &Connection, new: &NewTurn, spec: &str) -> Result<Accepted, Stor
     }
     let now = int("now", new.now.0)?;
     let take = "UPDATE sessions SET last_turn = last_turn + 1, updated_ms = max(updated_ms, ?2) WHERE id = ?1
-                RETURNING last_turn, archived_ms IS NOT NULL, env, env_gone";
+                RETURNING last_turn, archived_ms IS NOT NULL, env";
     let mut statement = conn.prepare_cached(take).doing(doing)?;
-    let found = statement.query_row((new.session.as_str(), now), |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?)));
-    let (n, archived, env, gone): (u64, bool, Option<String>, bool) =
-        found.optional().doing(doing)?.ok_or_else(|| missing(&new.session))?;
+    let found = statement.query_row((new.session.as_str(), now), |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)));
+    let (n, archived, env): (u64, bool, Option<String>) = found.optional().doing(doing)?.ok_or_else(|| missing(&new.session))?;
     if archived {
         return Err(StoreError::Conflict(format!("session `{}` is archived", new.session)));
     }
-    check_env(conn, env.as_deref(), gone)?;
+    check_env(conn, env.as_deref())?;
     let sql = "SELECT count(*) FROM turns WHERE session = ?1 AND state IN ('queued', 'leased', 'running', 'waiting')";
     let mut statement = conn.prepare_cached(sql).doing(doing)?;
     let open: u64 = statement.query_row([new.session.as_str()], |r| r.get(0)).doing(doing)?;
@@ -291,11 +290,11 @@ fn lease(conn: &Connection, id: &TurnId, base: Option<EngineBase>, now: Timestam
         check_base(conn, &turn, base)?;
     }
     let fence = next_fence(conn, &turn.session)?;
-    let sql = "UPDATE sessions SET updated_ms = max(updated_ms, ?2) WHERE id = ?1 RETURNING engine_session, head, env, env_gone";
+    let sql = "UPDATE sessions SET updated_ms = max(updated_ms, ?2) WHERE id = ?1 RETURNING engine_session, head, env";
     let mut statement = conn.prepare_cached(sql).doing(doing)?;
-    let found = statement.query_row((turn.session.as_str(), int("now", now.0)?), |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?)));
-    let (engine_session, parent, env, gone): (Option<String>, u64, Option<String>, bool) = found.doing(doing)?;
-    check_env(conn, env.as_deref(), gone)?;
+    let found = statement.query_row((turn.session.as_str(), int("now", now.0)?), |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)));
+    let (engine_session, parent, env): (Option<String>, u64, Option<String>) = found.doing(doing)?;
+    check_env(conn, env.as_deref())?;
     // A new engine means a new guest, whose frames count from 1 again.
     let EngineBase { lease: engine_lease, spool } = base.unwrap_or(EngineBase { lease: fence.0, spool: 0 });
     let sql = "UPDATE turns SET fence = ?2, tries = tries + 1, engine_lease = ?3, spool = ?4, spool_base = ?4, parent = ?5,

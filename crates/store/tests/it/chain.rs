@@ -37,29 +37,37 @@ struct Expected {
 
 #[tokio::test]
 async fn any_walk_leaves_head_parents_and_checkpoints_as_they_should_be() {
-    for seed in 1..=12_u64 {
-        let home = home();
-        let mut store = open(home.path());
-        let session = session_with_tree(&store).await;
-        let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        let first = tree();
-        store.initial_checkpoint(&session, first.clone(), NOW).await.unwrap();
-        let own = store.session(&session).await.unwrap().tree;
-        let mut expected = Expected { kept: [(0, (first, None))].into(), tree: own, ..Expected::default() };
-        for _ in 0..60 {
-            match dice.roll(10) {
-                0..=5 => turn(&store, &session, &mut expected, &mut dice).await,
-                6 | 7 => undo(&store, &session, &mut expected, &mut dice).await,
-                8 => retire(&store, &session, &mut expected, &mut dice).await,
-                _ => {
-                    store.close().await.unwrap();
-                    store = open(home.path());
-                }
-            }
-            check(&store, &session, &expected, seed).await;
-        }
-        assert!(expected.turns > 10 && expected.kept.contains_key(&expected.head));
+    let mut walks = tokio::task::JoinSet::new();
+    for seed in 1..=6 {
+        walks.spawn(walk(seed));
     }
+    while let Some(walk) = walks.join_next().await {
+        walk.unwrap();
+    }
+}
+
+async fn walk(seed: u64) {
+    let home = home();
+    let mut store = open(home.path());
+    let session = session_with_tree(&store).await;
+    let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let first = tree();
+    store.initial_checkpoint(&session, first.clone(), NOW).await.unwrap();
+    let own = store.session(&session).await.unwrap().tree;
+    let mut expected = Expected { kept: [(0, (first, None))].into(), tree: own, ..Expected::default() };
+    for _ in 0..60 {
+        match dice.roll(10) {
+            0..=5 => turn(&store, &session, &mut expected, &mut dice).await,
+            6 | 7 => undo(&store, &session, &mut expected, &mut dice).await,
+            8 => retire(&store, &session, &mut expected, &mut dice).await,
+            _ => {
+                store.close().await.unwrap();
+                store = open(home.path());
+            }
+        }
+        check(&store, &session, &expected, seed).await;
+    }
+    assert!(expected.turns > 10 && expected.kept.contains_key(&expected.head));
 }
 
 async fn turn(store: &Store, session: &SessionId, expected: &mut Expected, dice: &mut Dice) {

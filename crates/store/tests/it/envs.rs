@@ -5,7 +5,7 @@ use model::{Code, Outcome, SessionId, Timestamp, TurnEvent};
 use serde_json::json;
 
 use crate::common::{
-    NOW, accept, home, new_env, new_session, new_turn, open, result, running, session, session_in, session_with_tree, tree,
+    NOW, accept, finish, home, new_env, new_session, new_turn, open, result, running, session, session_in, session_with_tree, tree,
     turn_with_checkpoint,
 };
 
@@ -114,7 +114,18 @@ async fn undo_in_an_env_is_for_all_or_leaves_it() {
     assert_eq!((row.head, row.env, row.tree), (1, None, Some(alone.tree)));
     assert_eq!(store.env("shared").await.unwrap().tree, back.tree);
     assert_eq!(store.session(&two).await.unwrap(), before);
-    assert_eq!(store.env_sessions("shared").await.unwrap(), [two]);
+    assert_eq!(store.env_sessions("shared").await.unwrap(), std::slice::from_ref(&two));
+    // Nobody's tree is swapped while they work in it; a turn that only waits its turn will find the new one.
+    let third = session_in(&store, "shared").await;
+    let lease = running(&store, &third).await;
+    store.initial_checkpoint(&two, tree(), NOW).await.unwrap();
+    assert!(matches!(store.undo(undo(&two, 0, false)).await, Err(StoreError::Conflict(_))));
+    finish(&store, &lease.turn, lease.fence).await;
+    let waiting = accept(&store, &third).await.turn;
+    store.undo(undo(&two, 0, false)).await.unwrap();
+    store.lease_turn(&waiting, None, NOW).await.unwrap();
+    assert!(matches!(store.undo(undo(&two, 0, false)).await, Err(StoreError::Conflict(_))));
+    store.undo(undo(&two, 0, true)).await.unwrap();
     let stale = store.undo(undo(&one, 0, false)).await;
     assert!(matches!(stale, Err(StoreError::Conflict(_))), "the caller thinks that it is still in the env");
 }
@@ -195,17 +206,24 @@ async fn the_sessions_of_a_deleted_env_are_not_in_the_next_of_its_name() {
     let theirs = tree();
     store.create_env(NewEnv { tenant: "acme".into(), ..new_env("shared", theirs.clone()) }).await.unwrap();
     let row = store.session(&old).await.unwrap();
-    assert_eq!((row.env.as_deref(), row.env_gone), (Some("shared"), true));
+    let name = row.env.unwrap();
+    assert_eq!(name, "shared (deleted)");
+    assert_eq!(store.env(&name).await.unwrap_err().code(), Code::NotFound);
+    assert!(store.create_env(new_env(&name, tree())).await.is_err(), "nobody can take the name");
+    assert!(store.create_session(NewSession { env: Some(name.clone()), ..new_session() }).await.is_err());
     assert!(matches!(store.accept_turn(new_turn(&old, "x")).await, Err(StoreError::Conflict(_))));
-    assert!(matches!(store.undo(undo(&old, 1, false)).await, Err(StoreError::Conflict(_))));
+    let own = |leave_env| Undo { env: Some(name.clone()), ..undo(&old, 1, leave_env) };
+    for bad in [undo(&old, 1, false), undo(&old, 1, true), own(false)] {
+        assert!(matches!(store.undo(bad).await, Err(StoreError::Conflict(_))));
+    }
     assert_eq!((store.env("shared").await.unwrap().sessions, store.env_sessions("shared").await.unwrap()), (0, vec![]));
     assert!(store.env_changed_since("shared", &session(&store).await, 0).await.is_err());
     assert_eq!(store.env("shared").await.unwrap().tree, theirs);
     // With a checkpoint it can go on alone.
-    let row = store.undo(undo(&old, 1, true)).await.unwrap();
-    assert_eq!((row.env, row.env_gone, row.tree.is_some()), (None, false, true));
+    let row = store.undo(own(true)).await.unwrap();
+    assert_eq!((row.env, row.tree.is_some()), (None, true));
     accept(&store, &old).await;
     store.mark_env_deleting("shared", false, NOW).await.unwrap();
     store.delete_env("shared").await.unwrap();
-    assert!(!store.session(&old).await.unwrap().env_gone);
+    assert_eq!(store.session(&old).await.unwrap().env, None);
 }

@@ -91,7 +91,7 @@ async fn what_a_session_is_made_with_comes_back() {
     store.create_session(new.clone()).await.unwrap();
     let row = store.session(&new.id).await.unwrap();
     assert_eq!((row.agent, row.tenant, row.title, row.priority), ("writer".into(), "acme".into(), new.title.clone(), 9));
-    assert_eq!((row.tree, row.parent, row.env, row.env_gone), (Some(own.clone()), Some(parent), None, false));
+    assert_eq!((row.tree, row.parent, row.env), (Some(own.clone()), Some(parent), None));
     assert_eq!((row.head, row.archived), (0, None));
     let plain = NewSession::new(new_session().id, "mini", "", "rehearsal", json!({}), NOW);
     store.create_session(plain.clone()).await.unwrap();
