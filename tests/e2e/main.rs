@@ -1,5 +1,6 @@
 //! The shipped binary as a user runs it.
 
+mod http;
 mod registry;
 mod support;
 
@@ -9,6 +10,7 @@ mod ends;
 mod engines;
 mod faults;
 mod first_run;
+mod history;
 mod homes;
 mod limits;
 mod models;

@@ -49,9 +49,20 @@ impl App {
             }
         }
         self.installs().sweep();
+        self.sweep_tools();
         self.sweep(&at_work).await?;
-        self.finish_env_deletes().await?;
+        // Trouble with old files is no reason not to start.
+        if let Err(failure) = self.reconcile().await {
+            tracing::warn!(%failure, "what is there and what is stored were not brought together");
+        }
         Ok(())
+    }
+
+    /// Brings what is on the disk and what is stored together: finishes deletes that were begun, and removes trees that
+    /// nothing names. Done at every start, and when the configuration is read again.
+    pub(crate) async fn reconcile(&self) -> Result<(), Failure> {
+        self.finish_env_deletes().await?;
+        self.sweep_trees().await.map(drop)
     }
 
     /// The stream of a command that an earlier daemon started in this sandbox under this lease; once.

@@ -43,6 +43,8 @@ pub struct Settings {
     pub private_ok: Vec<IpAddr>,
     /// The package registry that engines come from.
     pub registry: RegistryFinder,
+    /// The index that Python tools come from, and after it the hosts that files come from besides.
+    pub tools_index: RegistryFinder,
     /// The index that Python packages of the tools volume come from.
     pub python_index: RegistryFinder,
     /// How long a session's sandbox stays up after a turn.
@@ -112,6 +114,7 @@ struct Parts {
     installs: EngineInstalls,
     trees: crate::trees::Trees,
     collisions: crate::collisions::Collisions,
+    tools: tokio::sync::Mutex<()>,
     settings: RwLock<Arc<Settings>>,
     reload: Reload,
     tasks: TaskTracker,
@@ -182,6 +185,7 @@ impl App {
                 installs: EngineInstalls::new(opening.home.join("engines")),
                 trees: crate::trees::Trees::default(),
                 collisions: crate::collisions::Collisions::default(),
+                tools: tokio::sync::Mutex::default(),
                 home: opening.home,
                 program: opening.program,
                 store: opening.store,
@@ -309,7 +313,13 @@ impl App {
         let gateway = open_gateway(&settings, &self.parts.secrets, &self.parts.ledger, &self.parts.callers)?;
         let before = self.doors().replace_gateway(gateway);
         *self.parts.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
-        self.spawn(async move { before.shutdown().await });
+        let app = self.clone();
+        self.spawn(async move {
+            before.shutdown().await;
+            if let Err(failure) = app.reconcile().await {
+                tracing::warn!(%failure, "what is there and what is stored were not brought together");
+            }
+        });
         Ok(())
     }
 
@@ -405,6 +415,11 @@ impl App {
 
     pub(crate) fn installs(&self) -> &EngineInstalls {
         &self.parts.installs
+    }
+
+    /// Held while the tools volume is changed.
+    pub(crate) fn tools_lock(&self) -> &tokio::sync::Mutex<()> {
+        &self.parts.tools
     }
 
     pub(crate) fn collisions(&self) -> &crate::collisions::Collisions {

@@ -103,6 +103,7 @@ impl App {
         request.relays = relays();
         request.orphan = ORPHAN;
         let sandbox = self.sandboxes().start(request).await.map_err(|e| e.failure())?;
+        live.is_used.store(false, std::sync::atomic::Ordering::SeqCst);
         model::crash::point("turn:sandbox-started");
         *held = Some(Housed { sandbox: sandbox.clone(), tree: Some(ground.tree.clone()) });
         Ok(sandbox)

@@ -48,6 +48,7 @@ mod tokens;
 mod tools;
 mod trees;
 mod turn;
+mod volume;
 
 pub use agents::{AgentForm, AgentsOf, DEFAULT_AGENT};
 pub use app::{App, Busy, Opening, Reload, SessionSettings, Settings, Status};
@@ -70,7 +71,7 @@ pub use session_forms::{
 pub use sessions::SessionsOf;
 pub use spec::{ImageRef, MountNote, ProgramSource, SessionSpec, Tape};
 pub use tokens::{Scope, TokenForm, TokenView, TokensOf};
-pub use tools::{TOOLS_DIR, ToolView, ToolsOf};
+pub use tools::{TOOL_FILE_BYTES_MAX, TOOLS_DIR, ToolView, ToolsOf};
 
 pub use ::sandbox::{HostMount, Summary};
 pub use ::store::Page;

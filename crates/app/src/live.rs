@@ -28,6 +28,8 @@ pub(crate) struct Live {
     pub(crate) sandbox: tokio::sync::Mutex<Option<Housed>>,
     /// The engine's process between turns.
     pub(crate) process: tokio::sync::Mutex<Option<Process>>,
+    /// Whether something was started in the sandbox that may still run.
+    pub(crate) is_used: AtomicBool,
     /// Whether the sandbox shows standing instructions, which can then change.
     pub(crate) has_instructions: AtomicBool,
     /// Held while a turn is worked on, and by whoever changes what a turn works on.
@@ -69,6 +71,7 @@ impl Live {
         Self {
             id,
             spec,
+            is_used: AtomicBool::new(adopted.is_some()),
             sandbox: tokio::sync::Mutex::new(adopted.map(|sandbox| Housed { sandbox, tree: None })),
             process: tokio::sync::Mutex::default(),
             has_instructions: AtomicBool::new(false),
