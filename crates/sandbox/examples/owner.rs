@@ -4,7 +4,7 @@
 //!     owner exec   HOME GUEST INSTALL [...] -- CMD ARGS...     one sandbox of a daemon, one command, then all is removed
 //!     owner serve  HOME GUEST INSTALL [...] -- CMD ARGS...     starts the command, says so, and waits to be killed
 //!     owner many   HOME GUEST INSTALL COUNT [...]              that many at once, with times and memory
-//!     owner tree   HOME GUEST INSTALL copy|freeze FROM TO | remove ID... | list
+//!     owner tree   HOME GUEST INSTALL [crash=POINT] make ID | copy|freeze FROM TO | remove ID... | list
 //!     owner loop   HOME GUEST INSTALL COUNT [...]              that many one after another
 
 use std::io::{Error, Result, Write as _};
@@ -33,7 +33,9 @@ fn main() -> Result<ExitCode> {
     let config = Config::new(home.into(), guest.into(), install.clone());
     let split = rest.iter().position(|a| a == "--").unwrap_or(rest.len());
     let (settings, command) = (&rest[..split], rest.get(split + 1..).unwrap_or_default().to_vec());
-    let request = if verb == "tree" { request(&[])? } else { request(settings)? };
+    // The words of `tree` are no settings but the first.
+    let crash = usize::from(settings.first().is_some_and(|word| word.starts_with("crash=")));
+    let request = if verb == "tree" { request(&settings[..crash])? } else { request(settings)? };
     let env = base_env(&request.limits);
     if verb == "direct" {
         let fd = |fd: std::os::fd::BorrowedFd<'_>| fd.try_clone_to_owned();
@@ -52,7 +54,7 @@ fn main() -> Result<ExitCode> {
         match verb.as_str() {
             "exec" => one(&all, request, exec).await,
             "serve" => serve(&all, request, exec, adopted.sandboxes.len()).await,
-            "tree" => forest(&all, rest).await,
+            "tree" => forest(&all, &rest[crash..]).await,
             "many" => many(&all, settings).await,
             "loop" => repeat(&all, settings).await,
             _ => Err(Error::other("usage: see the source")),
@@ -128,6 +130,7 @@ async fn forest(all: &Sandboxes, words: &[String]) -> Result<ExitCode> {
     let ids: Vec<TreeId> = words.iter().skip(1).map(|id| id.parse().map_err(Error::other)).collect::<Result<_>>()?;
     let done = match (words.first().map(String::as_str), ids.as_slice()) {
         (Some(how @ ("copy" | "freeze")), [from, to]) => all.snapshot(from, to, how == "freeze").await,
+        (Some("make"), [id]) => all.make_tree(id, 64 << 20).await,
         (Some("remove"), ids) => all.remove_trees(ids).await,
         (Some("list"), _) => {
             for id in all.list_trees().await.map_err(Error::other)? {

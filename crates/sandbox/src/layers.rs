@@ -71,6 +71,7 @@ fn whole(host: &Host, id: &TreeId, list: &List) -> Result<(), SandboxError> {
     if !list.frozen {
         make_upper(host, &fresh).map_err(failed())?;
     }
+    model::crash::point("tree:filled");
     match fs::rename(&fresh, dir(host, id)) {
         Err(e) if matches!(e.kind(), ErrorKind::AlreadyExists | ErrorKind::DirectoryNotEmpty) => Err(SandboxError::TreeExists(id.clone())),
         other => other.map_err(failed()),
@@ -164,6 +165,7 @@ pub(crate) fn remove(host: &Host, id: &TreeId) -> Result<(), SandboxError> {
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
         other => other.map_err(failed())?,
     }
+    model::crash::point("tree:unnamed");
     remove_tree(&gone).map_err(failed())
 }
 

@@ -59,3 +59,60 @@ fn a_run_without_a_daemon_that_dies_anywhere_leaves_nothing_to_the_next() {
         }
     }
 }
+
+/// Every named place on the way to a tree, a copy of it, and back: what was asked, the place, and whether it is passed in
+/// a disk image and in the home.
+const TREE_POINTS: [(&str, &str, bool, bool); 8] = [
+    ("make", "tree:filled", true, true),
+    ("make", "tree:made", true, true),
+    ("freeze", "tree:layer.named", false, true),
+    ("freeze", "tree:layer.made", false, true),
+    ("freeze", "tree:filled", false, true),
+    ("freeze", "tree:snapshot", true, true),
+    ("remove", "tree:unnamed", false, true),
+    ("remove", "tree:removed", true, true),
+];
+
+/// A tree is whole or not there, whatever the owner died of, and the same can be asked again.
+#[test]
+fn a_tree_is_whole_or_not_there() {
+    let id = |n: u8| format!("tre_{n:032x}");
+    for (home, image) in [(Home::new(), true), (Home::of_user(), false)] {
+        let run = |words: &[&str]| home.owner("tree", words).stdin(Stdio::null()).stderr(Stdio::null()).output().expect("owner");
+        let list = || String::from_utf8(run(&["list"]).stdout).expect("text");
+        let exec = |tree: &str, line: &str| {
+            let out = home.owner("exec", &[&format!("tree={tree}"), "--", "/bin/sh", "-c", line]).output().expect("owner");
+            String::from_utf8(out.stdout).expect("text")
+        };
+        assert_eq!(exec(&id(1), "echo kept > f; mkdir d; echo deep > d/f; echo $?"), "0\n");
+        for (verb, point, in_image, in_home) in TREE_POINTS {
+            let (from, to) = (id(1), id(2));
+            let words: Vec<&str> = if verb == "freeze" { vec![verb, &from, &to] } else { vec![verb, &to] };
+            if verb == "remove" {
+                assert_eq!(run(&["copy", &from, &to]).status.code(), Some(0), "{point}");
+            }
+            let crash = format!("crash={point}");
+            let status = run(&[&[crash.as_str()], words.as_slice()].concat()).status;
+            let expected = if image { in_image } else { in_home };
+            assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status) == Some(9), expected, "{verb} {point} {image}");
+            assert_eq!(exec(&from, "cat f d/f"), "kept\ndeep\n", "{verb} {point} {image}");
+            let there = list().contains(&to);
+            if there {
+                let mut read = vec![format!("read={to}")];
+                read.extend(["--", "/bin/sh", "-c", "ls /mnt/old/workspace"].map(str::to_owned));
+                let out = home.owner("exec", &read.iter().map(String::as_str).collect::<Vec<_>>()).output().expect("owner");
+                let expect = if verb == "make" { "" } else { "d\nf\n" };
+                assert_eq!(String::from_utf8_lossy(&out.stdout), expect, "{verb} {point} {image}");
+            } else {
+                assert_eq!(run(&words).status.code(), Some(0), "again: {verb} {point} {image}");
+            }
+            assert_eq!(run(&["remove", &to]).status.code(), Some(0));
+            assert_eq!(list(), format!("{from}\n"));
+        }
+        assert_eq!(run(&["remove", &id(1)]).status.code(), Some(0));
+        for left in ["trees", "layers"] {
+            assert_eq!(std::fs::read_dir(home.path.join(left)).expect("list").count(), 0, "{left}");
+        }
+        home.assert_nothing_left();
+    }
+}
