@@ -75,7 +75,3 @@ pub use tools::{TOOL_FILE_BYTES_MAX, TOOLS_DIR, ToolView, ToolsOf};
 
 pub use ::sandbox::{HostMount, Summary};
 pub use ::store::Page;
-
-fn unbuilt() -> model::Failure {
-    model::Failure::new(model::Code::Internal, "this is not built yet")
-}

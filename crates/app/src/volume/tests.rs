@@ -87,7 +87,7 @@ fn what_the_owner_put_there_stays_and_a_second_package_takes_over_when_the_first
 fn what_a_kill_left_is_swept() {
     let place = Place::new();
     place.install("tool", &[("python/bin/tool", "one")]);
-    drop(std::mem::ManuallyDrop::new(place.0.fresh().expect("make")));
+    std::mem::forget(place.0.fresh().expect("make"));
     fs::create_dir(place.0.dir.join(PACKAGES).join("0123")).expect("make");
     fs::remove_file(place.0.dir.join("bin/tool")).expect("as if it was not linked yet");
     symlink("../.current/pypi-gone/bin/x", place.0.dir.join("bin/x")).expect("link");
