@@ -45,8 +45,6 @@ pub struct Settings {
     pub registry: RegistryFinder,
     /// The index that Python tools come from, and after it the hosts that files come from besides.
     pub tools_index: RegistryFinder,
-    /// The index that Python packages of the tools volume come from.
-    pub python_index: RegistryFinder,
     /// How long a session's sandbox stays up after a turn.
     pub sandbox_idle: Duration,
     /// US dollars that a session may cost when it does not say.

@@ -46,7 +46,7 @@ fn settings(config: &Config, path: &str) -> Result<Settings, Failure> {
         egress_max: config.egress.max.clone(),
         private_ok: config.egress.private_ok.clone(),
         registry: registry(config.engines.registry.clone(), path.to_owned()),
-        python_index: python_index(config.tools.index.clone(), path.to_owned()),
+        tools_index: python_index(config.tools.index.clone(), path.to_owned()),
         sandbox_idle: config.idle_sandbox().map_err(wrong)?,
         budget: config.run_budget().map_err(wrong)?,
         limits: config.limits().map_err(wrong)?,
