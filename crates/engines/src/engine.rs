@@ -218,13 +218,16 @@ pub(crate) fn json_line(value: &serde_json::Value) -> Vec<u8> {
 }
 
 /// Where programs are looked for inside.
-const PATH: &str = "/usr/local/bin:/usr/bin:/bin:/opt/lazaret/bin";
+const PATH: &str = "/opt/lazaret-tools/bin:/usr/local/bin:/usr/bin:/bin:/opt/lazaret/bin";
+/// Where Python looks for libraries besides its own.
+const PYTHON_PATH: &str = "/opt/lazaret-tools/python";
 
 /// What every engine gets: the base environment, and nothing else yet.
 pub(crate) fn base_launch(plan: &Plan<'_>) -> Launch {
     let mut env: Vec<(String, String)> = [
         ("HOME", plan.home),
         ("PATH", PATH),
+        ("PYTHONPATH", PYTHON_PATH),
         ("USER", "sandbox"),
         ("LOGNAME", "sandbox"),
         ("SHELL", "/bin/bash"),

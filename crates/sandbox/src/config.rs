@@ -186,7 +186,8 @@ const NODE_HEAP_PERCENT: u64 = 75;
 pub fn base_env(limits: &Limits) -> Vec<(String, String)> {
     let heap_mib = (limits.memory_bytes / 100 * NODE_HEAP_PERCENT) >> 20;
     [
-        ("PATH", "/opt/lazaret/bin:/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"),
+        ("PATH", "/opt/lazaret/bin:/opt/lazaret-tools/bin:/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"),
+        ("PYTHONPATH", "/opt/lazaret-tools/python"),
         ("HOME", "/home/sandbox"),
         ("USER", "sandbox"),
         ("LOGNAME", "sandbox"),

@@ -15,13 +15,13 @@ use crate::home::{Home, remove_tree};
 use crate::{Image, SandboxError, etc};
 
 /// Changed when the same host would give another tree.
-const FORM: u32 = 1;
+const FORM: u32 = 2;
 
 /// Names at the root that lead into /usr on most hosts, and are bound one by one where they do not.
 const SYSTEM_DIRS: [&str; 7] = ["bin", "sbin", "lib", "lib32", "lib64", "libx32", "libo32"];
 
 /// Directories that exist inside: name and mode.
-const DIRS: [(&str, u32); 27] = [
+const DIRS: [(&str, u32); 28] = [
     ("etc", 0o755),
     ("usr", 0o755),
     ("dev", 0o755),
@@ -38,6 +38,7 @@ const DIRS: [(&str, u32); 27] = [
     ("opt/lazaret", 0o755),
     ("opt/lazaret/bin", 0o755),
     ("opt/lazaret/engine", 0o755),
+    ("opt/lazaret-tools", 0o755),
     ("mnt", 0o755),
     ("media", 0o755),
     ("srv", 0o755),
@@ -52,7 +53,8 @@ const DIRS: [(&str, u32); 27] = [
 ];
 
 /// Links that exist inside.
-const LINKS: [(&str, &str); 3] = [("var/tmp", "../tmp"), ("var/run", "../run"), ("var/lock", "../tmp")];
+const LINKS: [(&str, &str); 4] =
+    [("var/tmp", "../tmp"), ("var/run", "../run"), ("var/lock", "../tmp"), ("opt/parachute-tools", "lazaret-tools")];
 
 /// A root file system that is ready to be laid under a sandbox.
 #[derive(Debug, Clone)]
