@@ -14,6 +14,7 @@ const PAGES: &[Page] = &[
     ("docs/reference/errors.md", errors),
     ("docs/reference/config.md", config::page),
     ("docs/reference/seccomp.md", seccomp),
+    ("docs/reference/openapi.json", openapi),
     ("docs/reference/cli.md", cli),
 ];
 
@@ -51,6 +52,11 @@ fn errors() -> Result<String> {
 /// The list of system calls, which the crate that holds it prints.
 fn seccomp() -> Result<String> {
     run::output("cargo", &["run", "--quiet", "--locked", "-p", "lazaret-jail", "--example", "seccomp_reference"])
+}
+
+/// The document of the HTTP interface, which the crate that serves it prints.
+fn openapi() -> Result<String> {
+    run::output("cargo", &["run", "--quiet", "--locked", "-p", "lazaret-api", "--example", "openapi"])
 }
 
 /// Every command's own help.

@@ -17,6 +17,8 @@ mod tools;
 mod ui;
 mod usage;
 
+pub(crate) use env_files::{Place, download, upload};
+
 use app::App;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
@@ -62,6 +64,7 @@ pub(crate) const ALL: &[(&str, &[Operation])] = &[
     ("docs", docs::OPERATIONS),
     ("chat", seed::CHAT),
     ("containers", seed::CONTAINERS),
+    ("container files", seed::CONTAINER_FILES),
 ];
 
 /// Every route.
