@@ -1,5 +1,6 @@
 //! The one static program inside a sandbox. What it is depends on its first argument, or on the name it was called by.
 
+mod files;
 mod mini;
 
 use std::process::ExitCode;
@@ -11,6 +12,7 @@ fn main() -> ExitCode {
     let status = match verb {
         "launch" => guest::launch(),
         "mini" => mini::main(args),
+        "files" => files::main(std::env::args_os().skip(2)),
         _ => 2,
     };
     ExitCode::from(u8::try_from(status).unwrap_or(1))

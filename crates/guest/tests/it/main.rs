@@ -1,6 +1,7 @@
 //! The real program, driven over its channel as a host does, in a real sandbox. These tests need root.
 
 mod commands;
+mod files;
 mod hosts;
 mod relays;
 mod support;
