@@ -39,9 +39,8 @@ impl Comparison {
     /// of before the copy; a clock counts in steps, so a file that changed just then is read.
     pub(super) fn is_untouched(&self, old: &Stat, new: &Stat) -> bool {
         const STEP_NS: i128 = 1_000_000_000;
-        let same = |a: &Stat, b: &Stat| {
-            (a.st_ino, a.st_size, a.st_mtime, a.st_mtime_nsec) == (b.st_ino, b.st_size, b.st_mtime, b.st_mtime_nsec)
-        };
+        let same =
+            |a: &Stat, b: &Stat| (a.st_ino, a.st_size, a.st_mtime, a.st_mtime_nsec) == (b.st_ino, b.st_size, b.st_mtime, b.st_mtime_nsec);
         same(old, new) && changed(old) == changed(new) && changed(old).saturating_add(STEP_NS) < self.still
     }
 

@@ -18,8 +18,8 @@ use serde_json::{Map, Value, json};
 
 use super::compare::{Comparison, is_binary};
 use super::list::{each_name, kind, line, named};
-use super::trouble::Trouble;
 use super::open;
+use super::trouble::Trouble;
 
 /// Directories inside one another.
 const DEPTH_MAX: usize = 128;
@@ -127,7 +127,9 @@ impl<W: Write> Walk<'_, W> {
             FileType::RegularFile if self.comparison.is_untouched(&old.stat, &new.stat) => Ok(true),
             FileType::RegularFile => {
                 let opened = [old, new].map(|side| vanished(open::file(side.at, name).map(Some)));
-                let [Some((a, a_stat)), Some((b, b_stat))] = [opened[0].as_ref(), opened[1].as_ref()].map(|o| o.ok().and_then(Option::as_ref)) else {
+                let [Some((a, a_stat)), Some((b, b_stat))] =
+                    [opened[0].as_ref(), opened[1].as_ref()].map(|o| o.ok().and_then(Option::as_ref))
+                else {
                     return opened.into_iter().find_map(Result::err).map_or(Ok(false), Err);
                 };
                 let same_size = a_stat.st_size == b_stat.st_size;

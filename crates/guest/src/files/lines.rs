@@ -28,7 +28,15 @@ pub(super) fn steps<T: PartialEq>(old: &[T], new: &[T]) -> Vec<Step> {
     }));
     let (old_at, new_at) = (head + old_middle.len(), head + new_middle.len());
     all.extend((0..tail).map(|n| Step::Keep { old: old_at + n, new: new_at + n }));
+    // In one run of changes, what goes stands before what comes.
+    for run in all.chunk_by_mut(|a, b| is_change(a) && is_change(b)) {
+        run.sort_by_key(|step| matches!(step, Step::In { .. }));
+    }
     all
+}
+
+fn is_change(step: &Step) -> bool {
+    !matches!(step, Step::Keep { .. })
 }
 
 /// Follows, for each number of changes, how far each diagonal can be reached, until the end is; then goes back.

@@ -9,9 +9,9 @@ use rustix::fs::{AtFlags, Dir, FileType, Stat, readlinkat, statat};
 use rustix::io::Errno;
 use serde_json::{Map, Value, json};
 
+use super::open;
 use super::path::{Path, to_hex};
 use super::trouble::Trouble;
-use super::open;
 
 /// The most entries of one page.
 pub(super) const PAGE_MAX: usize = 10_000;

@@ -10,8 +10,8 @@
 
 mod compare;
 mod diff;
-mod list;
 mod lines;
+mod list;
 mod open;
 mod patch;
 mod path;

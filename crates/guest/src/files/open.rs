@@ -34,6 +34,7 @@ pub(super) fn child(at: impl AsFd, name: &CStr) -> Result<OwnedFd, Trouble> {
         // What a link is answered with differs between file systems.
         Errno::LOOP | Errno::NOTDIR => match kind_at(&at, name) {
             Some(FileType::Symlink) => is_link(),
+            Some(FileType::Directory) => Trouble::new("CONFLICT", "a part of the path was exchanged while it was opened"),
             _ => Trouble::new("CONFLICT", "a part of the path is not a directory"),
         },
         errno => Trouble::os("open a directory", errno),

@@ -32,7 +32,7 @@ pub(super) fn patch(old: &OwnedFd, new: &OwnedFd, path: &Path, out: &mut impl Wr
     writeln!(out, "--- {}\n+++ {}", name('a', old.is_some()), name('b', new.is_some())).map_err(failed)?;
     let (old, new) = (lines(&old_text)?, lines(&new_text)?);
     for hunk in hunks(&steps(&old, &new)) {
-        write_hunk(&hunk, &old, &new, out).map_err(failed)?;
+        write_hunk(hunk, &old, &new, out).map_err(failed)?;
     }
     Ok(())
 }
@@ -98,8 +98,10 @@ fn hunks(steps: &[Step]) -> Vec<&[Step]> {
 }
 
 fn write_hunk(hunk: &[Step], old: &[&[u8]], new: &[&[u8]], out: &mut impl Write) -> std::io::Result<()> {
-    let olds: Vec<usize> = hunk.iter().filter_map(|s| if let Step::Keep { old, .. } | Step::Out { old } = s { Some(*old) } else { None }).collect();
-    let news: Vec<usize> = hunk.iter().filter_map(|s| if let Step::Keep { new, .. } | Step::In { new } = s { Some(*new) } else { None }).collect();
+    let olds: Vec<usize> =
+        hunk.iter().filter_map(|s| if let Step::Keep { old, .. } | Step::Out { old } = s { Some(*old) } else { None }).collect();
+    let news: Vec<usize> =
+        hunk.iter().filter_map(|s| if let Step::Keep { new, .. } | Step::In { new } = s { Some(*new) } else { None }).collect();
     writeln!(out, "@@ -{} +{} @@", range(&olds), range(&news))?;
     for step in hunk {
         let (sign, line) = match step {

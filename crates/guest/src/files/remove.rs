@@ -108,7 +108,12 @@ fn enter(at: &OwnedFd, name: &CStr, mount: u64) -> Result<OwnedFd, Trouble> {
     if mount_of(at, name)? != mount {
         return Err(mounted());
     }
-    let is_open = rustix::fs::accessat(at, name, rustix::fs::Access::READ_OK | rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK, AtFlags::empty());
+    let is_open = rustix::fs::accessat(
+        at,
+        name,
+        rustix::fs::Access::READ_OK | rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK,
+        AtFlags::empty(),
+    );
     if is_open.is_err() {
         open_up(at, name);
     }

@@ -8,9 +8,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, fchmod, fsync, mkdirat, openat, renameat, statat, unlinkat};
 use rustix::io::Errno;
 
+use super::open;
 use super::path::Path;
 use super::trouble::Trouble;
-use super::open;
 
 /// What a file and a directory are made with.
 const FILE_MODE: u32 = 0o644;

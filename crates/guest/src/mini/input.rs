@@ -101,7 +101,8 @@ mod tests {
     #[test]
     fn prompts_that_come_while_a_question_is_open_wait() {
         let user = r#"{"type":"user","text":"later"}"#;
-        let mut input = input(&["", "no json", user, r#"{"type":"answer","id":"q0","text":"old"}"#, r#"{"type":"answer","id":"q1","text":"yes"}"#]);
+        let mut input =
+            input(&["", "no json", user, r#"{"type":"answer","id":"q0","text":"old"}"#, r#"{"type":"answer","id":"q1","text":"yes"}"#]);
         assert_eq!(input.answer("q1").expect("read"), Some("yes".to_owned()));
         assert_eq!(input.prompt().expect("read"), Some("later".to_owned()));
         assert_eq!(input.prompt().expect("read"), None);

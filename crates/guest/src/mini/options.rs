@@ -107,7 +107,15 @@ mod tests {
         let options = parse("--base-url http://127.0.0.1:1/ --model m --wire openai --max-turns 3").expect("complete");
         assert_eq!((options.base_url.as_str(), options.turns_max, options.wire), ("http://127.0.0.1:1", 3, Wire::OpenAi));
         assert!(!options.stream && parse("--stream --base-url u --model m").expect("complete").stream);
-        for bad in ["", "--stream --base-url u --model m --prompt-file f", "--model m", "--model", "--model m --base-url u --max-turns 0", "--model m --base-url u --wire x", "--no such"] {
+        for bad in [
+            "",
+            "--stream --base-url u --model m --prompt-file f",
+            "--model m",
+            "--model",
+            "--model m --base-url u --max-turns 0",
+            "--model m --base-url u --wire x",
+            "--no such",
+        ] {
             assert!(parse(bad).is_err(), "{bad}");
         }
     }

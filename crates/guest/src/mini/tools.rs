@@ -81,7 +81,7 @@ pub(super) const ALL: &[Tool] = &[
             schema["properties"]["options"] = options;
             schema
         },
-        run: |input| Question::of(input).and(Err(NOBODY.to_owned())),
+        run: |input| Question::of(input).and_then(|_| Err(NOBODY.to_owned())),
     },
 ];
 

