@@ -24,9 +24,9 @@ use crate::doors::DoorKeeper;
 use crate::installs::{EngineInstalls, EnginesOf, RegistryFinder};
 use crate::ledger::{Callers, StoreLedger};
 use crate::live::lock;
-use crate::secrets::SecretBook;
 use crate::places::Places;
 use crate::registry::Registry;
+use crate::secrets::SecretBook;
 use crate::sessions::SessionsOf;
 use crate::{AgentsOf, Caller, EnvsOf, TokensOf, ToolsOf};
 

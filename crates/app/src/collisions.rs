@@ -65,7 +65,8 @@ impl Collisions {
         let Some(board) = boards.get_mut(tree) else { return };
         let Some(writer) = board.get_mut(session).filter(|w| w.paths.len() < PATHS_MAX) else { return };
         writer.paths.insert(path.to_owned());
-        let others: Vec<SessionId> = board.iter().filter(|(id, w)| *id != session && w.paths.contains(path)).map(|(id, _)| id.clone()).collect();
+        let others: Vec<SessionId> =
+            board.iter().filter(|(id, w)| *id != session && w.paths.contains(path)).map(|(id, _)| id.clone()).collect();
         for other in others {
             if let Some(writer) = board.get_mut(&other) {
                 writer.tell(path, session);

@@ -76,8 +76,10 @@ impl SessionsOf<'_> {
             return Err(Failure::new(Code::Conflict, "the turn is not over").field("turn"));
         }
         let tree = async |n: u64| match store.checkpoint(&id, n).await {
-            Err(store::StoreError::NotFound { .. }) => Err(Failure::new(Code::CheckpointMissing, format!("no checkpoint of turn {n} is kept"))
-                .hint("`sessions.checkpoints_keep` says how many are")),
+            Err(store::StoreError::NotFound { .. }) => {
+                Err(Failure::new(Code::CheckpointMissing, format!("no checkpoint of turn {n} is kept"))
+                    .hint("`sessions.checkpoints_keep` says how many are"))
+            }
             row => row.map(|row| row.tree).map_err(|e| e.failure()),
         };
         Ok((tree(row.parent).await?, tree(turn).await?))
@@ -173,11 +175,9 @@ mod tests {
 
     #[test]
     fn paths_of_changes_lie_in_the_tree() {
-        for (path, taken) in [
-            ("/home/sandbox/a", "./home/sandbox/a"),
-            ("/workspace/b", "./workspace/b"),
-            ("notes.md", "./home/sandbox/notes.md"),
-        ] {
+        for (path, taken) in
+            [("/home/sandbox/a", "./home/sandbox/a"), ("/workspace/b", "./workspace/b"), ("notes.md", "./home/sandbox/notes.md")]
+        {
             assert_eq!(in_tree(path).as_deref(), Ok(taken));
         }
         for bad in ["/etc/passwd", "/home/../etc/passwd", "../x", "/workspace/a/../../x"] {

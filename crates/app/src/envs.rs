@@ -210,7 +210,8 @@ impl EnvsOf<'_> {
 
     /// The row of an env that this caller sees and that is not on its way out.
     pub(crate) async fn row(&self, slug: &str) -> Result<EnvRow, Failure> {
-        let missing = || Failure::new(Code::NotFound, format!("there is no env {}", slug.escape_debug())).hint("`lazaret env list` names them");
+        let missing =
+            || Failure::new(Code::NotFound, format!("there is no env {}", slug.escape_debug())).hint("`lazaret env list` names them");
         if !model::is_name(slug) {
             return Err(missing());
         }
@@ -280,7 +281,11 @@ impl App {
         let members = match self.store().env_sessions(slug).await {
             Ok(members) => members,
             Err(error) => {
-                tracing::warn!(env = slug, error = model::chain(&error), "running sessions see an env's core memory with their next sandbox");
+                tracing::warn!(
+                    env = slug,
+                    error = model::chain(&error),
+                    "running sessions see an env's core memory with their next sandbox"
+                );
                 return;
             }
         };
@@ -309,8 +314,9 @@ fn named(form: &EnvForm) -> Result<(String, String), Failure> {
             let why = format!("`{}` is not a slug", slug.chars().take(80).collect::<String>().escape_debug());
             return Err(Failure::new(Code::Usage, why).hint(SLUG_HINT).field("slug"));
         }
-        None => model::name_of(&name)
-            .ok_or_else(|| Failure::new(Code::Usage, "nothing of this name can stand in an address").hint("give a slug too").field("slug"))?,
+        None => model::name_of(&name).ok_or_else(|| {
+            Failure::new(Code::Usage, "nothing of this name can stand in an address").hint("give a slug too").field("slug")
+        })?,
     };
     Ok((slug, name))
 }

@@ -67,9 +67,12 @@ impl FilesOf<'_> {
         let path = relative(path)?;
         let inside = self.inside().await?;
         // One entry more tells whether there is another page.
-        let more = (limit + 1).to_string();
-        let mut args = vec!["list", "--limit", &more];
+        let (more, path) = ((limit + 1).to_string(), hex(&path));
+        let mut args = vec!["list", "--hex", "--limit", &more];
         if let Some(after) = after {
+            if !after.bytes().all(|b| b.is_ascii_hexdigit()) {
+                return Err(Failure::new(Code::Usage, "after is not the cursor of an earlier page").field("after"));
+            }
             args.extend(["--after", after]);
         }
         args.push(&path);
@@ -179,8 +182,13 @@ pub(crate) fn relative(path: &str) -> Result<String, Failure> {
     Ok(parts.join("/"))
 }
 
+/// Where a page ends: the bytes of a name, also of one that is not UTF-8.
 fn cursor(last: &FileEntry) -> String {
-    last.name.clone()
+    last.raw.clone().unwrap_or_else(|| hex(&last.name))
+}
+
+fn hex(text: &str) -> String {
+    text.bytes().map(|b| format!("{b:02x}")).collect()
 }
 
 fn word_of(kind: &str) -> &'static str {
@@ -197,7 +205,8 @@ mod tests {
 
     #[test]
     fn paths_stay_below_the_root() {
-        for (path, taken) in [("", "."), ("a", "./a"), ("a//b/./c/", "./a/b/c"), ("--root", "./--root"), ("...", "./..."), ("a\n", "./a\n")] {
+        for (path, taken) in [("", "."), ("a", "./a"), ("a//b/./c/", "./a/b/c"), ("--root", "./--root"), ("...", "./..."), ("a\n", "./a\n")]
+        {
             assert_eq!(relative(path).as_deref(), Ok(taken), "{path}");
         }
         for bad in ["/", "/etc/passwd", "..", "a/..", "a/../b", "a\0b", &"x/".repeat(3000)] {

@@ -1,6 +1,7 @@
 //! Going back, going another way, and taking a session along.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use model::{Code, Failure, Outcome, SessionId, Timestamp, TreeId, TurnId, TurnState};
 use serde::{Deserialize, Serialize};
@@ -68,6 +69,8 @@ impl Default for ForkForm {
     }
 }
 
+/// How long cancelled turns of other sessions may take to end.
+const OTHERS_END: Duration = Duration::from_secs(5);
 /// How much of a prompt is shown.
 const PROMPT_CHARS_SHOWN: usize = 200;
 
@@ -127,20 +130,24 @@ impl SessionsOf<'_> {
         let app = self.app;
         let live = app.bring(&row.id, None, None).await?;
         let _gate = live.gate.try_lock().map_err(|_| at_work())?;
-        // Read again now that no turn can begin.
-        let ground = app.ground(&row.id).await?;
+        // Read again now that no turn can begin. The env may be gone: then a private copy is the only way on.
+        let row = app.store().session(&row.id).await.map_err(|e| e.failure())?;
+        let ground = if form.private { None } else { Some(app.ground(&row.id).await?) };
         let to = match form.to {
             Some(to) => to,
-            None => self.before(&ground.row).await?,
+            None => self.before(&row).await?,
         };
         let checkpoint = app.store().checkpoint(&row.id, to).await.map_err(|error| missing(error, to))?;
         let mut others = Vec::new();
-        if let Some(env) = ground.env.as_ref().filter(|_| !form.private) {
+        if let Some(env) = ground.as_ref().and_then(|ground| ground.env.as_ref()) {
             let changed = app.store().env_changed_since(&env.slug, &row.id, to).await.map_err(|e| e.failure())?;
             if !changed.is_empty() && !form.force {
                 let names: Vec<&str> = changed.iter().map(SessionId::as_str).collect();
-                return Err(Failure::new(Code::EnvShared, format!("other sessions changed the env {} since: {}", env.slug, names.join(", ")))
-                    .hint("undo with --private to go on in a copy of your own, or with --force to take their changes back too"));
+                return Err(Failure::new(
+                    Code::EnvShared,
+                    format!("other sessions changed the env {} since: {}", env.slug, names.join(", ")),
+                )
+                .hint("undo with --private to go on in a copy of your own, or with --force to take their changes back too"));
             }
             others = app.store().env_sessions(&env.slug).await.map_err(|e| e.failure())?;
         }
@@ -151,11 +158,12 @@ impl SessionsOf<'_> {
         for other in others.iter().filter(|other| **other != row.id) {
             app.cancel_session(other).await?;
             if let Some(other) = app.live(other) {
-                let _gate = other.gate.lock().await;
+                // Bounded: it may itself be undone just now, and wait for this one.
+                let _gate = tokio::time::timeout(OTHERS_END, other.gate.lock()).await.map_err(|_| at_work())?;
                 app.close_sandbox(&other).await;
             }
         }
-        let env = ground.row.env.clone();
+        let env = row.env.clone();
         let undo = store::Undo { session: row.id.clone(), to, tree: tree.clone(), env, leave_env: form.private, now: crate::now() };
         match app.store().undo(undo).await {
             Ok(_) => {}
@@ -165,10 +173,8 @@ impl SessionsOf<'_> {
             }
         }
         model::crash::point("undo:done");
-        if ground.env.is_none() || !form.private {
-            // Nothing names it any more.
-            app.drop_trees(vec![ground.tree]);
-        }
+        // Nothing names it any more.
+        app.drop_trees(ground.map(|ground| ground.tree).or(row.tree).into_iter().collect());
         self.view(&row.id, false).await
     }
 
@@ -260,12 +266,12 @@ impl App {
         Ok(growing)
     }
 
-    /// Keeps what a session has before its first turn.
+    /// Keeps what a session has before its first turn, or before the first one here.
     pub(crate) async fn keep_beginning(&self, id: &SessionId, ground: &Ground) -> Result<(), Failure> {
         if !self.settings().sessions.checkpoints {
             return Ok(());
         }
-        if self.store().checkpoint(id, 0).await.is_ok() {
+        if self.store().checkpoint(id, ground.row.head).await.is_ok() {
             return Ok(());
         }
         let growing = self.grow_tree();

@@ -43,10 +43,14 @@ impl App {
     pub(crate) async fn ground(&self, id: &model::SessionId) -> Result<Ground, Failure> {
         let row = self.store().session(id).await.map_err(|e| e.failure())?;
         let env = match &row.env {
-            Some(slug) => Some(self.store().env(slug).await.map_err(|error| match error {
-                store::StoreError::NotFound { .. } => Failure::new(Code::Conflict, format!("the env {slug} of this session was deleted"))
-                    .hint("its log is still there: lazaret session events"),
-                error => error.failure(),
+            Some(slug) => Some(self.store().env(slug).await.map_err(|error| {
+                match error {
+                    store::StoreError::NotFound { .. } => {
+                        Failure::new(Code::Conflict, format!("the env {slug} of this session was deleted"))
+                            .hint("its log is still there: lazaret session events")
+                    }
+                    error => error.failure(),
+                }
             })?),
             None => None,
         };

@@ -131,7 +131,8 @@ async fn collect(mut output: CommandOutput, control: &CommandControl, max: usize
             }
         }
     };
-    let exit = tokio::time::timeout(VERB_TIME, read).await.map_err(|_| Failure::new(Code::Timeout, "the files were not read in time"))??;
+    let exit =
+        tokio::time::timeout(VERB_TIME, read).await.map_err(|_| Failure::new(Code::Timeout, "the files were not read in time"))??;
     check(exit, &complaint)?;
     Ok(out)
 }
@@ -222,7 +223,7 @@ impl Held {
             }
             bytes += n as u64;
             if bytes > max {
-                return Err(Failure::new(Code::Usage, format!("the upload has more than {max} bytes")));
+                return Err(Failure::new(Code::TooLarge, format!("the upload has more than {max} bytes")));
             }
             file.write_all(&piece[..n]).await.map_err(|e| unspooled(&e))?;
         }

@@ -227,7 +227,8 @@ impl EnginesOf<'_> {
         let fetches = recipe.fetches().map_err(|e| Failure::new(Code::Internal, model::chain(&e)))?;
         let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
         let files = fetches.iter().map(|f| FetchFile { path: f.path.clone(), sha512: hex(&f.sha512), unpack: f.unpack.clone() });
-        let order = FetchOrder { registry, proxy_port: EGRESS_PORT, into: UNPACKED.to_owned(), files: files.collect(), command: Vec::new() };
+        let order =
+            FetchOrder { registry, proxy_port: EGRESS_PORT, into: UNPACKED.to_owned(), files: files.collect(), command: Vec::new() };
         let order = serde_json::to_vec(&order).map_err(|e| Failure::new(Code::Internal, e.to_string()))?;
         let exec = Exec {
             argv: vec![FETCHER.to_owned(), "fetch".to_owned()],

@@ -60,13 +60,7 @@ pub(crate) struct Live {
 }
 
 impl Live {
-    pub(crate) fn new(
-        id: SessionId,
-        spec: SessionSpec,
-        mounts: Vec<HostMount>,
-        adopted: Option<Sandbox>,
-        app: &App,
-    ) -> Self {
+    pub(crate) fn new(id: SessionId, spec: SessionSpec, mounts: Vec<HostMount>, adopted: Option<Sandbox>, app: &App) -> Self {
         let (calls, calls_out) = mpsc::channel(CALLS_WAITING_MAX);
         Self {
             id,

@@ -268,7 +268,9 @@ mod tests {
         let place = Place::new();
         let roots = [MountRoot { path: place.0.clone(), read_write: true }];
         let home = place.dir("user/lazaret");
-        for bad in ["user/.ssh", "user/.ssh/deep", "u/.AWS/x", "u/.config/gcloud", "u/credentials", "u/.env/x", "user/lazaret", "user/lazaret/db"] {
+        for bad in
+            ["user/.ssh", "user/.ssh/deep", "u/.AWS/x", "u/.config/gcloud", "u/credentials", "u/.env/x", "user/lazaret", "user/lazaret/db"]
+        {
             let dir = place.dir(bad);
             assert_eq!(code(open(&form(&dir, true), &roots, &home)), Err(Code::Forbidden), "{bad}");
         }

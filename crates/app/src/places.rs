@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::oneshot;
 
-use crate::live::lock;
 use crate::SessionSettings;
+use crate::live::lock;
 
 /// Turns that may wait for a place; each session has one at most.
 const WAITING_MAX: usize = 1 << 16;

@@ -5,10 +5,10 @@ use std::time::Duration;
 use model::{Code, EventKind, Failure, QuestionId, SessionId, TurnEvent, TurnId};
 use store::{QuestionRow, QuestionStatus, Record};
 
+use crate::live::lock;
 use crate::pump::{Asked, Pump, Stop, Wants};
 use crate::runner::need;
 use crate::turn::Running;
-use crate::live::lock;
 use crate::{App, now};
 
 /// How long a question stands. Then the engine hears that nobody answered.

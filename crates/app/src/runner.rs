@@ -135,9 +135,7 @@ async fn work(app: &App, live: &Arc<Live>, turn: TurnRow, cancel: tokio_util::sy
     let mut engine_session = ground.row.engine_session.clone();
     let mut process = None;
     if turn.state == TurnState::Queued {
-        if turn.n == 1 || ground.row.head == 0 {
-            app.keep_beginning(&live.id, &ground).await?;
-        }
+        app.keep_beginning(&live.id, &ground).await?;
         process = usable(live, &ready, &ground).await;
     }
     let base = process.as_ref().map(|p| EngineBase { lease: p.lease, spool: p.read });

@@ -187,4 +187,3 @@ pub struct AnswerForm {
     /// The answer.
     pub text: String,
 }
-

@@ -154,7 +154,8 @@ impl SessionsOf<'_> {
         let row = self.row(id).await?;
         self.cancel(id).await?;
         self.app.let_go(&row.id).await;
-        let mut trees: Vec<TreeId> = self.app.store().checkpoints(&row.id).await.map_err(|e| e.failure())?.into_iter().map(|c| c.tree).collect();
+        let mut trees: Vec<TreeId> =
+            self.app.store().checkpoints(&row.id).await.map_err(|e| e.failure())?.into_iter().map(|c| c.tree).collect();
         trees.extend(row.tree);
         self.app.store().delete_session(&row.id).await.map_err(|e| e.failure())?;
         model::crash::point("session:deleted");

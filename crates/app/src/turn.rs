@@ -19,8 +19,8 @@ use crate::live::{Live, lock};
 use crate::places::Place;
 use crate::process::{Input, Kind, Process};
 use crate::pump::{self, Ending};
-use crate::trees::Growing;
 use crate::sandboxes::{EGRESS_PORT, GATEWAY_PORT, proxy_env};
+use crate::trees::Growing;
 use crate::{App, ProgramSource, Tape, now};
 
 /// The home directory inside.

@@ -48,7 +48,10 @@ fn names_of_tools() {
     ] {
         assert_eq!(read(text), Ok((key.to_owned(), version.map(str::to_owned))), "{text}");
     }
-    for bad in ["", "-r", "--index-url=x", "a b", "a;b", "../x", "npm:", "npm:-g", "npm:@a", "npm:@../x", "file:a/b", "file:.x", "x==", "x @ http://y"] {
+    for bad in [
+        "", "-r", "--index-url=x", "a b", "a;b", "../x", "npm:", "npm:-g", "npm:@a", "npm:@../x", "file:a/b", "file:.x", "x==",
+        "x @ http://y",
+    ] {
         assert_eq!(read(bad), Err(Code::Usage), "{bad}");
     }
 }
