@@ -168,7 +168,7 @@ impl Connection {
             .uri(path)
             .header("host", "lazaret")
             .header("content-type", kind)
-            .header("accept", "application/json, application/x-ndjson")
+            .header("accept", "application/json")
             .body(body)
             .map_err(|e| internal(&e.to_string()))?;
         self.send_request(request).await
