@@ -20,7 +20,8 @@ const RETRIES: u32 = 4;
 /// Tools that a live process does not have: those that would wake the model when no turn runs, where nobody pays for the
 /// calls and nobody reads what is said, and those that only a person at a terminal can end.
 const NOT_LIVE: &[&str] = &[
-    "CronCreate", "CronDelete", "CronList", "ScheduleWakeup", "Monitor", "Workflow", "SendMessage", "ListAgents", "EnterPlanMode", "ExitPlanMode",
+    "CronCreate", "CronDelete", "CronList", "ScheduleWakeup", "Monitor", "Workflow", "SendMessage", "ListAgents", "EnterPlanMode",
+    "ExitPlanMode",
 ];
 /// The tool that asks a person.
 const ASK: &str = "AskUserQuestion";
@@ -63,7 +64,9 @@ impl Engine for ClaudeCode {
             }
         }
         if plan.live {
-            launch.argv.extend(["--input-format", "stream-json", "--replay-user-messages", "--permission-prompt-tool", "stdio"].map(str::to_owned));
+            launch.argv.extend(
+                ["--input-format", "stream-json", "--replay-user-messages", "--permission-prompt-tool", "stdio"].map(str::to_owned),
+            );
             launch.argv.extend(["--disallowedTools".to_owned(), NOT_LIVE.join(",")]);
             launch = launch.on(&["CLAUDE_CODE_DISABLE_BACKGROUND_TASKS"]);
             launch.stdin = Some(self.input(plan.prompt)?);

@@ -2,6 +2,7 @@
 
 mod custom;
 mod hostile;
+mod live;
 mod plans;
 mod render;
 mod transcripts;
