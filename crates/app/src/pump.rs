@@ -309,8 +309,7 @@ impl Pump<'_> {
             match one {
                 Parsed::Event(event) => push_joined(&mut self.waiting, event),
                 Parsed::SessionId(id) => self.engine_session = Some(id),
-                // Only a process that takes several turns has somebody who could be answered.
-                Parsed::Question { .. } | Parsed::Reply(_) => {}
+                other => self.wants.extend(want(other)),
             }
         }
     }
