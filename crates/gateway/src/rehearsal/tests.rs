@@ -124,3 +124,24 @@ fn every_kind_of_shell_tool_is_called_in_its_own_way() {
     );
     assert_eq!(call("read_file", json!({})), None);
 }
+
+/// Tests and people without a key drive every tool of an engine this way.
+#[test]
+fn a_prompt_says_which_tools_are_called() {
+    for wire in WIRES {
+        let prompt = "Do this:\ncall Bash {\"command\": \"true\"}\ncall nothing {}\ncall Bash not json\n call Bash {\"command\": \"id\"}";
+        let (reply, _) = play(wire, true, &request(wire, true, prompt, None, true));
+        assert_eq!((reply.calls[0].name.as_str(), &reply.calls[0].input), ("Bash", &json!({"command": "true"})));
+        let after = |outputs: usize| {
+            let mut value = request(wire, true, prompt, Some("printed"), true);
+            for _ in 1..outputs {
+                let list = ["messages", "input", "contents"].into_iter().find(|list| value[*list].is_array()).unwrap();
+                let last = value[list].as_array().unwrap().last().unwrap().clone();
+                value[list].as_array_mut().unwrap().push(last);
+            }
+            play(wire, true, &value).0
+        };
+        assert_eq!(after(1).calls[0].input, json!({"command": "id"}));
+        assert!(after(2).calls.is_empty() && after(2).text.contains("The tool `Bash` gave back:\n\nprinted"), "{:?}", after(2));
+    }
+}
