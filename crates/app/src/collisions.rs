@@ -1,10 +1,11 @@
 //! Collisions: two sessions of an env that write the same path while turns of both run.
 
 use std::collections::{HashMap, HashSet};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use model::{EventKind, SessionId, TreeId};
-use sandbox::Sandbox;
+use sandbox::{Sandbox, Written};
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -78,6 +79,12 @@ impl Collisions {
     }
 }
 
+/// Whether two sessions that write a path get into each other's way: not what engines keep for themselves below the home,
+/// where each has files of its own.
+fn is_of_interest(path: &Path) -> bool {
+    !path.strip_prefix("/home/sandbox").is_ok_and(|below| below.as_os_str().as_encoded_bytes().starts_with(b"."))
+}
+
 /// A turn whose writes are watched; dropping it ends that.
 pub(crate) struct Watching(#[expect(dead_code, reason = "held for its drop")] DropGuard);
 
@@ -96,9 +103,30 @@ impl App {
         if ground.env.is_none() {
             return;
         }
+        let mut writes = match self.sandboxes().watch_writes(sandbox.id()).await {
+            Ok(writes) => writes,
+            Err(error) => {
+                // The files are shared all the same: only nobody is told.
+                let text = format!("collisions with other sessions of this env are not reported: {error}");
+                let _ = live.calls.try_send(EventKind::Notice { text });
+                return;
+            }
+        };
         self.collisions().enter(&ground.tree, &live.id, live.calls.clone());
-        let _ = sandbox;
-        over.cancelled().await;
+        loop {
+            let written = tokio::select! {
+                () = over.cancelled() => break,
+                written = writes.next() => written,
+            };
+            match written {
+                Some(Written::Path(path)) if is_of_interest(&path) => {
+                    self.collisions().wrote(&ground.tree, &live.id, &path.to_string_lossy());
+                }
+                Some(Written::Path(_)) => {}
+                Some(Written::Lost) => tracing::info!(session = %live.id, "more was written than collisions are looked for in"),
+                None => break,
+            }
+        }
         self.collisions().leave(&ground.tree, &live.id);
     }
 }

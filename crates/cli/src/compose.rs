@@ -73,13 +73,19 @@ fn python_index(configured: Option<String>, path: String) -> RegistryFinder {
     RegistryFinder::new(move || configured.clone().or_else(|| pip_index(&path)))
 }
 
-/// The index that pip on this machine uses, when somebody chose one.
+/// The index that pip on this machine uses: one that somebody chose, else its own, with the host that its files come from.
 fn pip_index(path: &str) -> Option<String> {
-    let text = answer_of(path, "pip3", &["config", "list"]).or_else(|| answer_of(path, "pip", &["config", "list"]))?;
-    let value = text.lines().find_map(|line| line.split_once('=').filter(|(key, _)| key.ends_with(".index-url")))?.1;
-    let url = value.trim().trim_matches(['\'', '"']);
-    url.starts_with("http").then(|| url.to_owned())
+    let text = answer_of(path, "pip3", &["config", "list"]).or_else(|| answer_of(path, "pip", &["config", "list"]));
+    let chosen = text.as_deref().and_then(|t| t.lines().find_map(|line| line.split_once('=').filter(|(key, _)| key.ends_with(".index-url"))));
+    let text = match chosen {
+        Some((_, value)) => value.trim().trim_matches(['\'', '"']).to_owned(),
+        None => answer_of(path, "python3", &["-I", "-c", PIP_OWN])?,
+    };
+    text.starts_with("http").then(|| text.trim().to_owned())
 }
+
+/// Asks pip where it looks when nobody says.
+const PIP_OWN: &str = "from pip._internal.models.index import PyPI as p; print(p.simple_url, p.file_storage_domain)";
 
 /// What a program of this machine prints when it succeeds.
 fn answer_of(path: &str, program: &str, args: &[&str]) -> Option<String> {

@@ -35,6 +35,9 @@ pub(crate) async fn run() -> Done {
     let mut text = String::new();
     std::io::stdin().take(ORDER_BYTES_MAX).read_to_string(&mut text).map_err(|e| failed(&e.to_string()))?;
     let order: FetchOrder = serde_json::from_str(&text).map_err(|e| failed(&e.to_string()))?;
+    if !order.command.is_empty() {
+        return super::forward::run(&order).await;
+    }
     let into = PathBuf::from(&order.into);
     std::fs::create_dir_all(&into).map_err(|e| failed(&e.to_string()))?;
     let tls = tls()?;
@@ -74,14 +77,14 @@ fn tls() -> Result<Arc<rustls::ClientConfig>, Failure> {
 }
 
 /// Where a URL leads.
-struct Address<'a> {
+pub(super) struct Address<'a> {
     is_tls: bool,
     host: &'a str,
     port: u16,
-    base: &'a str,
+    pub(super) base: &'a str,
 }
 
-fn address(url: &str) -> Result<Address<'_>, Failure> {
+pub(super) fn address(url: &str) -> Result<Address<'_>, Failure> {
     let (is_tls, rest) = match url.strip_prefix("https://") {
         Some(rest) => (true, rest),
         None => (false, url.strip_prefix("http://").ok_or_else(|| failed("the registry is not http or https"))?),
@@ -131,7 +134,7 @@ async fn get(order: &FetchOrder, tls: &Arc<rustls::ClientConfig>, file: &FetchFi
 }
 
 /// A tunnel through the egress proxy.
-async fn connect(port: u16, to: &Address<'_>) -> Result<TcpStream, Failure> {
+pub(super) async fn connect(port: u16, to: &Address<'_>) -> Result<TcpStream, Failure> {
     let fail = |e: std::io::Error| failed(&format!("the egress proxy: {e}"));
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await.map_err(fail)?;
     let target = format!("{}:{}", to.host, to.port);

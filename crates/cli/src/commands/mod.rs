@@ -11,6 +11,7 @@ mod engine;
 mod env;
 mod env_files;
 pub(crate) mod fetch;
+mod forward;
 mod follow;
 mod fork;
 pub(crate) mod lifecycle;
