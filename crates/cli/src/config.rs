@@ -124,7 +124,8 @@ pub(crate) struct Mounts {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Tools {
-    /// The index that Python packages are installed from; without it pip's own setting is used.
+    /// The index that Python packages are installed from, and after it other hosts that its files come from; without it pip's
+    /// own setting is used.
     pub(crate) index: Option<String>,
 }
 

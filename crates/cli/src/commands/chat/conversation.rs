@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use app::{EnvForm, ForkForm, MessageFile, MessageForm, SessionView, UndoForm};
+use futures_util::FutureExt;
 use http::Method;
 use model::{Code, Failure, ResultEvent};
 use serde_json::Value;
@@ -61,8 +62,15 @@ impl<'a> Conversation<'a> {
         Ok(Self { desk, session, follow, form, interrupt, ticket, is_new, asked: 0 })
     }
 
+    /// Waits until somebody presses Ctrl-C.
+    pub(super) async fn interrupted(&mut self) {
+        self.interrupt.recv().await;
+    }
+
     /// Asks for a turn.
     pub(super) async fn say(&mut self, text: String, files: Vec<MessageFile>) -> Result<(), Failure> {
+        // An interrupt of something earlier is none of this turn.
+        while self.interrupt.recv().now_or_never().flatten().is_some() {}
         if !self.session.mounts.is_empty() {
             // A daemon that has started since knows nothing of the directories that were opened for the one before it.
             let (_, ticket) = again(async || self.desk.resume(self.session.id.as_str(), "--session").await).await?;
@@ -189,12 +197,16 @@ impl<'a> Conversation<'a> {
     pub(super) async fn close(mut self) {
         self.follow.detach();
         let Ok(path) = session::path(self.session.id.as_str()) else { return };
-        if self.is_new && self.asked == 0 {
+        // A daemon that is gone holds nothing.
+        let is_up = self.desk.client.is_up().await;
+        if is_up && self.is_new && self.asked == 0 {
             let _: Result<Value, Failure> = self.desk.client.json(Method::DELETE, &path, None).await;
             return;
         }
         // Nobody here needs its sandbox any more; it wakes again with its files.
-        let _: Result<Value, Failure> = self.desk.client.json(Method::POST, &format!("{path}/release"), None).await;
+        if is_up {
+            let _: Result<Value, Failure> = self.desk.client.json(Method::POST, &format!("{path}/release"), None).await;
+        }
         if self.form != Form::Json {
             out::note(&format!("to go on: lazaret chat --session {}", self.session.id));
         }

@@ -12,13 +12,19 @@ use crate::out;
 /// Talks until standard input ends, or until a turn does not complete: its status is that of the command.
 pub(super) async fn talk(talk: &mut Conversation<'_>) -> Done {
     for asked in talk.open_questions() {
-        let Some(line) = line().await? else { return Ok(unanswered(talk)) };
-        talk.answer(&asked, &line).await?;
-    }
-    while let Some(text) = line().await? {
-        if text.trim().is_empty() {
-            continue;
+        match next(talk).await? {
+            Next::Line(line) => talk.answer(&asked, &line).await?,
+            Next::End => return Ok(unanswered(talk)),
+            Next::Interrupted => return Ok(130),
         }
+    }
+    loop {
+        let text = match next(talk).await? {
+            Next::Line(text) if text.trim().is_empty() => continue,
+            Next::Line(text) => text,
+            Next::End => return Ok(0),
+            Next::Interrupted => return Ok(130),
+        };
         talk.say(text, Vec::new()).await?;
         loop {
             match talk.wait().await? {
@@ -29,14 +35,31 @@ pub(super) async fn talk(talk: &mut Conversation<'_>) -> Done {
                     }
                     break;
                 }
-                Step::Asked(asked) => {
-                    let Some(line) = line().await? else { return Ok(unanswered(talk)) };
-                    talk.answer(&asked, &line).await?;
-                }
+                Step::Asked(asked) => match next(talk).await? {
+                    Next::Line(line) => talk.answer(&asked, &line).await?,
+                    Next::End => return Ok(unanswered(talk)),
+                    Next::Interrupted => {
+                        talk.cancel().await?;
+                        return Ok(130);
+                    }
+                },
             }
         }
     }
-    Ok(0)
+}
+
+/// What comes next on standard input.
+enum Next {
+    Line(String),
+    End,
+    Interrupted,
+}
+
+async fn next(talk: &mut Conversation<'_>) -> Result<Next, Failure> {
+    tokio::select! {
+        line = line() => Ok(line?.map_or(Next::End, Next::Line)),
+        () = talk.interrupted() => Ok(Next::Interrupted),
+    }
 }
 
 fn unanswered(talk: &Conversation<'_>) -> u8 {

@@ -1,12 +1,15 @@
 //! A conversation on a terminal.
 
+use futures_util::FutureExt;
 use model::{Code, Failure};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::attach;
 use super::command::{self, Line};
 use super::conversation::{Conversation, Step};
 use super::editor::{Editor, Read};
+use crate::client::internal;
 use crate::exit::{self, Done};
 use crate::out;
 
@@ -19,6 +22,7 @@ const ANSWER_PROMPT: &str = "answer> ";
 pub(super) async fn talk(talk: &mut Conversation<'_>) -> Done {
     let mut editor = Editor::open(talk.desk.home.path())?;
     greet(talk);
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| internal(&e.to_string()))?;
     let mut interrupts = 0;
     for asked in talk.open_questions() {
         if !answer(talk, &mut editor, &asked).await? {
@@ -41,7 +45,14 @@ pub(super) async fn talk(talk: &mut Conversation<'_>) -> Done {
         if matches!(line, Line::Quit) {
             return Ok(0);
         }
-        match obey(talk, &mut editor, line).await {
+        // A turn is interrupted by being cancelled; anything else by letting it be.
+        let is_turn = matches!(line, Line::Say(_));
+        while interrupt.recv().now_or_never().flatten().is_some() {}
+        let done = tokio::select! {
+            done = obey(talk, &mut editor, line) => done,
+            _ = interrupt.recv(), if !is_turn => Ok(true),
+        };
+        match done {
             Ok(is_interrupted) => interrupts = usize::from(is_interrupted),
             Err(failure) if failure.code == Code::Cancelled => return Err(failure),
             // A conversation outlives what goes wrong in it.
