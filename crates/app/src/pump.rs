@@ -60,6 +60,8 @@ impl Ending {
     /// Takes note of a model call.
     pub(crate) fn call(&mut self, event: &EventKind) {
         match event {
+            // A call that its caller left explains nothing: so it looks whenever an engine is lost.
+            EventKind::Error { code: Code::Cancelled, .. } => {}
             EventKind::Error { code, message, .. } if self.call.as_ref().is_none_or(|(c, _)| *c != Code::ReplayDiffers) => {
                 self.call = Some((*code, message.clone()));
             }
