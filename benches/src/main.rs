@@ -4,12 +4,15 @@
 //! of each contender after the other, so that whatever else the machine does meets all of them alike.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program of the terminal")]
 
+mod daemon;
 mod exec;
 mod many;
 mod models;
 mod native;
 mod peers;
 mod sample;
+mod sessions;
+mod soak;
 mod start;
 mod task;
 
@@ -21,7 +24,10 @@ use anyhow::{Context, Result};
 type Bench = (&'static str, fn() -> Result<String>);
 
 /// Every bench, in the order of the page.
-const ALL: &[Bench] = &[("start", start::run), ("exec", exec::run), ("many", many::run), ("run", task::run), ("gateway", models::run)];
+const ALL: &[Bench] = &[("start", start::run), ("exec", exec::run), ("many", many::run), ("run", task::run), ("sessions", sessions::run), ("gateway", models::run)];
+
+/// Benches that take too long to be run with the others.
+const LONG: &[Bench] = &[("soak", soak::run)];
 
 fn main() -> ExitCode {
     match run() {
@@ -39,7 +45,7 @@ fn run() -> Result<()> {
         ALL.iter().for_each(|(name, _)| println!("{name}"));
         return Ok(());
     }
-    let (_, bench) = ALL.iter().find(|(known, _)| *known == name).with_context(|| format!("there is no bench `{name}`"))?;
+    let (_, bench) = ALL.iter().chain(LONG).find(|(known, _)| *known == name).with_context(|| format!("there is no bench `{name}`"))?;
     println!("{}", bench()?);
     Ok(())
 }

@@ -64,6 +64,8 @@ pub enum Fault {
 /// A request as it came.
 #[derive(Debug, Clone)]
 pub struct Recorded {
+    /// When it had come whole.
+    pub when: std::time::Instant,
     /// The method.
     pub method: Method,
     /// Path and query.
@@ -252,7 +254,7 @@ async fn answer(state: Arc<State>, close: CancellationToken, request: Request<In
     let (parts, body) = request.into_parts();
     let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
     let target = parts.uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string);
-    let recorded = Recorded { method: parts.method, target, headers: parts.headers, body };
+    let recorded = Recorded { when: std::time::Instant::now(), method: parts.method, target, headers: parts.headers, body };
     lock(&state.recorded).push(recorded.clone());
     state.changed.notify_waiters();
     let path = recorded.target.split('?').next().unwrap_or_default();
