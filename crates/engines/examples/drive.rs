@@ -43,15 +43,15 @@ fn main() -> Result<ExitCode, AnyError> {
         has_instructions: option("--instructions").is_some(),
         live: false,
     })?;
+    if let (Some(path), Some(text)) = (engine.instructions_path(home), option("--instructions")) {
+        write(&path, text.as_bytes())?;
+    }
     run(&*engine, &launch, workdir, option("--raw"))
 }
 
 fn run(engine: &dyn engines::Engine, launch: &engines::Launch, workdir: &str, raw: Option<&str>) -> Result<ExitCode, AnyError> {
     for file in &launch.files {
-        if let Some(parent) = std::path::Path::new(&file.path).parent() {
-            std::fs::create_dir_all(parent)?;
-        }
-        std::fs::write(&file.path, &file.bytes)?;
+        write(&file.path, &file.bytes)?;
     }
     let [program, arguments @ ..] = launch.argv.as_slice() else { return Err("there is nothing to start".into()) };
     let started = std::time::Instant::now();
@@ -103,4 +103,12 @@ fn run(engine: &dyn engines::Engine, launch: &engines::Launch, workdir: &str, ra
     }
     writeln!(show, "{end:#?}\nexit {status}, {} ms\nstandard error:\n{stderr}", started.elapsed().as_millis())?;
     Ok(if end.code.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Writes a file, its directories first.
+fn write(path: &str, bytes: &[u8]) -> Result<(), AnyError> {
+    if let Some(parent) = std::path::Path::new(path).parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    Ok(std::fs::write(path, bytes)?)
 }
