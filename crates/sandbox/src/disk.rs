@@ -65,7 +65,7 @@ fn kept(host: &Host, id: &TreeId, (limits, want): (&Limits, Want), contested: &[
     let line = match &lies {
         Lies::Image(pool) => {
             pool.loosen(id.as_str(), limits.disk_bytes)?;
-            quota(limits, " for all sandboxes of the tree")
+            quota(limits, " for all sandboxes of the tree, with what only its checkpoints keep")
         }
         Lies::Home if want == Want::Require => {
             return Err(SandboxError::Layer {

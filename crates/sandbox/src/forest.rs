@@ -96,8 +96,10 @@ impl Sandboxes {
         self.0.users(id)
     }
 
-    /// Bytes that a tree holds beyond what it shares with the tree it was copied from, as far as they are written to the
-    /// disk; `None` where that is not counted.
+    /// Bytes that were written to a tree and that it, or a copy of it, still holds, as far as they are on the disk: what
+    /// its limit counts. What it was copied from counts there. `None` where nothing is counted.
+    ///
+    /// So a tree whose files change much comes near its limit by what its copies keep; to remove old ones gives room.
     pub async fn tree_bytes(&self, id: &TreeId) -> Option<u64> {
         let (host, id) = (self.0.host.clone(), id.clone());
         let counted = blocking(move || match trees::find(&host, &id)? {

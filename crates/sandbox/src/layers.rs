@@ -27,8 +27,9 @@ use crate::trees::HALVES;
 const LIST: &str = "layers.json";
 /// The largest list that is read.
 const LIST_BYTES_MAX: u64 = 64 << 10;
-/// The most layers of one tree; the kernel lays at most 500 over one another.
-pub(crate) const LAYERS_MAX: usize = 256;
+/// The most layers of one tree; the kernel lays at most 500 over one another. A tree that has them can be used, but not
+/// copied any more.
+pub(crate) const LAYERS_MAX: usize = 450;
 /// What the name of a tree that is being removed ends with.
 const GONE: &str = ".gone";
 

@@ -43,6 +43,11 @@ async fn a_sandbox_is_taken_over_with_its_commands() {
         assert_eq!((adopted.sandboxes.len(), adopted.removed), (1, 0), "{:?}", adopted.trouble);
         let (sandbox, commands) = &adopted.sandboxes[0];
         assert_eq!(sandbox.id(), &owner.id);
+        let tree = model::TreeId::from_bits(10);
+        if settings.iter().any(|setting| setting.starts_with("tree=")) {
+            assert_eq!(all.tree_users(&tree), [owner.id.clone()]);
+            assert!(all.remove_trees(std::slice::from_ref(&tree)).await.is_err(), "its sandbox lives");
+        }
         assert_eq!(commands.iter().map(|c| (c.0, c.1)).collect::<Vec<_>>(), [(owner.stream, 1)]);
         assert!(sandbox.attach(owner.stream, 7, 0).await.expect("asked").output.next().await.is_err(), "another lease");
         let mut command = sandbox.attach(owner.stream, 1, 0).await.expect("attached");

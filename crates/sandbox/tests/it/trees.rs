@@ -60,13 +60,10 @@ async fn two_sandboxes_on_one_tree_share_files_and_locks() {
     assert_eq!(seen, "from a\nhome\nsandbox 1000\n");
     assert_eq!(out(&a, "cat /workspace/f; stat -c %a ~/h").await, "from a\nmore\n600\n");
     // One holds a lock until the other, that could not have it, has said so through a pipe that both see.
-    let holder = tokio::spawn({
-        let a = a.clone();
-        async move { out(&a, "flock -n /workspace/l sh -c 'echo held > /workspace/p; cat /workspace/p'").await }
-    });
-    let tried = "cat /workspace/p; flock -n /workspace/l true && echo had; echo refused > /workspace/p";
-    assert_eq!(out(&b, tried).await, "held\n");
-    assert_eq!(holder.await.expect("ran"), "refused\n");
+    let holding = "flock -n /workspace/l sh -c 'echo held > /workspace/p; cat /workspace/p'";
+    let trying = "cat /workspace/p; flock -n /workspace/l true && echo had; echo refused > /workspace/p";
+    let (held, tried) = tokio::join!(out(&a, holding), out(&b, trying));
+    assert_eq!((held.as_str(), tried.as_str()), ("refused\n", "held\n"));
     assert_eq!(out(&b, "flock -n /workspace/l echo free").await, "free\n");
     let made = "python3 -c \"import sqlite3; c=sqlite3.connect('/workspace/db'); c.execute('pragma journal_mode=wal'); \
                 c.execute('create table t (n integer)')\"";
