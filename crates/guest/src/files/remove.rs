@@ -12,6 +12,8 @@ use super::trouble::Trouble;
 
 /// Names that are held at once.
 const BATCH_MAX: usize = 4096;
+/// Directories in one another that cannot be moved up; each holds a descriptor.
+const NESTED_MAX: usize = 256;
 /// How many entries one call removes; somebody inside may make new ones all the while.
 const ENTRIES_MAX: u64 = 50_000_000;
 
@@ -31,7 +33,8 @@ pub(super) fn remove(root: impl AsFd, path: &Path) -> Result<(), Trouble> {
     gone(unlinkat(&at, last, AtFlags::REMOVEDIR), "remove the directory")
 }
 
-/// Empties one directory. A directory in a directory of it is first moved up into it, so nothing is ever deeper than two.
+/// Empties one directory. A directory in a directory of it is first moved up into it, where that can be, so that
+/// nothing is deeper than two.
 struct Removal {
     top: OwnedFd,
     /// The mount that all of it must lie on.
@@ -48,14 +51,14 @@ impl Removal {
             self.count()?;
             if !self.unlink(None, name)? {
                 let inner = enter(&self.top, name, self.mount)?;
-                self.empty(&inner)?;
+                self.empty(&inner, 0)?;
                 gone(unlinkat(&self.top, name, AtFlags::REMOVEDIR), "remove a directory")?;
             }
         }
         Ok(!names.is_empty())
     }
 
-    fn empty(&mut self, inner: &OwnedFd) -> Result<(), Trouble> {
+    fn empty(&mut self, inner: &OwnedFd, depth: usize) -> Result<(), Trouble> {
         loop {
             let names = batch(inner)?;
             if names.is_empty() {
@@ -63,8 +66,13 @@ impl Removal {
             }
             for name in &names {
                 self.count()?;
-                if !self.unlink(Some(inner), name)? {
-                    self.move_up(inner, name)?;
+                if !self.unlink(Some(inner), name)? && !self.move_up(inner, name)? {
+                    if depth == NESTED_MAX {
+                        return Err(Trouble::new("CONFLICT", format!("there are more than {NESTED_MAX} directories in one another")));
+                    }
+                    let deeper = enter(inner, name, self.mount)?;
+                    self.empty(&deeper, depth + 1)?;
+                    gone(unlinkat(inner, name, AtFlags::REMOVEDIR), "remove a directory")?;
                 }
             }
         }
@@ -80,17 +88,20 @@ impl Removal {
         }
     }
 
-    fn move_up(&mut self, inner: &OwnedFd, name: &CStr) -> Result<(), Trouble> {
+    /// Moves a directory into the top one; `false` when this file system cannot, as an overlay cannot move what lies in a
+    /// lower layer.
+    fn move_up(&mut self, inner: &OwnedFd, name: &CStr) -> Result<bool, Trouble> {
         loop {
             self.count()?;
             let up = CString::new(format!(".lazaret-removed-{}-{}", std::process::id(), self.moved));
             let up = up.map_err(|_| Trouble::usage("the path holds a NUL"))?;
             self.moved += 1;
             match renameat(inner, name, &self.top, &up) {
-                Ok(()) | Err(Errno::NOENT) => return Ok(()),
+                Ok(()) | Err(Errno::NOENT) => return Ok(true),
+                Err(Errno::XDEV) => return Ok(false),
                 Err(Errno::EXIST | Errno::NOTEMPTY | Errno::NOTDIR) => (),
                 Err(Errno::ACCESS) if open_up(inner, name) => (),
-                Err(Errno::BUSY | Errno::XDEV) => return Err(mounted()),
+                Err(Errno::BUSY) => return Err(mounted()),
                 Err(errno) => return Err(Trouble::os("move a directory", errno)),
             }
         }

@@ -391,6 +391,28 @@ fn a_patch_can_be_applied() {
     assert!(!ran.out.contains(&0x1b) && ran.text().lines().nth(1).is_some_and(|line| line.starts_with("+++ \"b/")), "{}", ran.text());
 }
 
+/// An overlay cannot move directories of its lower layers; they are removed all the same. Needs root.
+#[test]
+fn directories_of_a_lower_layer_are_removed() {
+    let (all, root, _) = roots();
+    for directory in ["low/d/e/f/g", "low/d/h", "up", "work"] {
+        std::fs::create_dir_all(all.path().join(directory)).expect("made");
+    }
+    std::fs::write(all.path().join("low/d/e/f/file"), "x").expect("written");
+    let options = "userxattr";
+    let script = format!(
+        "cd \"$1\" && mount -t tmpfs none work && mkdir work/u work/w && \
+         mount -t overlay -o {options},lowerdir=low,upperdir=work/u,workdir=work/w none root && \
+         test -d root/d/e/f/g && \"$2\" files remove --root \"$1/root\" d && test ! -e root/d && ls -A root | wc -l"
+    );
+    let mut command = Command::new("unshare");
+    command.args(["-m", "--propagation", "private", "sh", "-c", &script, "sh"]).arg(all.path()).arg(env!("CARGO_BIN_EXE_lazaret-guest"));
+    let output = command.output().expect("unshare is there");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "0");
+    drop(root);
+}
+
 /// What is mounted below is not emptied. Needs root, as all tests here do.
 #[test]
 fn a_mount_is_not_emptied() {
