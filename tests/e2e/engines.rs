@@ -23,7 +23,7 @@ fn script() -> Script {
 }
 
 /// Installs an engine from the pinned files, over the same way as from the registry.
-fn install(lab: &Lab, engine: &str) {
+pub(crate) fn install(lab: &Lab, engine: &str) {
     let registry = Registry::start();
     lab.run(&["config", "set", "engines.registry", &format!("http://127.0.0.1:{}", registry.port)]).succeeds();
     lab.run(&["config", "set", "egress.private_ok", "[\"127.0.0.1\"]"]).succeeds();
