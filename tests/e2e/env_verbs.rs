@@ -9,7 +9,7 @@ fn lab() -> Lab {
     let rule = |contains: &str, command: &str| Rule { contains: contains.to_owned(), say: vec![Say::Shell(command.to_owned())] };
     let server = lab.model(Script {
         key: Some(KEY.to_owned()),
-        rules: vec![rule("write", "echo one > note; pwd"), rule("read", "cat note; ls")],
+        rules: vec![rule("write", "echo one > note; pwd"), rule("read", "cat note; ls"), rule("wait", "sleep 600")],
         ..Script::default()
     });
     lab.connect("anthropic", &server);
@@ -40,7 +40,9 @@ fn saved_joined_and_deleted() {
     assert!(lab.run(&["env", "show", "my-project"]).succeeds().out.contains("Atlas"));
     lab.run(&["env", "clone", "my-project", "Copy"]).succeeds();
     assert_eq!(lab.run(&["env", "files", "copy", "get", "note"]).succeeds().out, "one\n");
-    lab.run(&["env", "delete", "my-project"]).fails("CONFLICT", 1);
+    lab.run(&["session", "send", &session, "wait"]).succeeds();
+    let ran = lab.run(&["env", "delete", "my-project"]).fails("CONFLICT", 1);
+    assert!(ran.err.contains(&session), "it says who works in it: {}", ran.err);
     lab.run(&["env", "delete", "my-project", "--force"]).succeeds();
     lab.run(&["env", "delete", "copy"]).succeeds();
     assert_eq!(lab.run(&["env", "list", "--json"]).succeeds().out, "");

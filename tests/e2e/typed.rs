@@ -28,7 +28,8 @@ struct Screen {
 impl Typed {
     /// Starts the binary. `script` gives it a terminal.
     pub(crate) fn start(lab: &Lab, args: &[&str]) -> Self {
-        let line = [&[env!("CARGO_BIN_EXE_lazaret")], args].concat().join(" ");
+        // In place of the shell, which would take an interrupt for its own.
+        let line = [&["exec", env!("CARGO_BIN_EXE_lazaret")], args].concat().join(" ");
         let plain = lab.command(&[]);
         let mut command = Command::new("script");
         command.env_clear().envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?)))).env("TERM", "xterm");

@@ -82,6 +82,7 @@ impl App {
         request.image = form.image.into();
         request.limits = form.limits;
         request.mounts = mounts;
+        request.extra_ro = self.tools_mounts()?;
         request.tree = Tree::Ephemeral;
         request.relays = relays();
         request.orphan = ORPHAN;

@@ -1,6 +1,7 @@
 //! `lazaret sandbox run`: one command in one sandbox, without a daemon.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 
 use model::{Code, Failure, SandboxId};
 use sandbox::{DirectCommand, HostMount, Request};
@@ -30,6 +31,11 @@ pub(crate) fn run(context: &Context, flags: &args::SandboxRun) -> Done {
     request.image = places.image;
     request.limits = limits;
     request.mounts = places.mounts.into_iter().map(|m| HostMount { fd: m.fd, target: m.target, read_only: m.read_only }).collect();
+    // The tools volume, where there is one: making it is the daemon's.
+    let tools = home.path().join("tools");
+    if tools.is_dir() {
+        request.extra_ro = vec![(tools, PathBuf::from(app::TOOLS_DIR))];
+    }
     request.orphan = std::time::Duration::ZERO;
     request.walls = walls(&flags.without)?;
     if !flags.without.is_empty() {

@@ -31,6 +31,8 @@ pub(super) struct Conversation<'a> {
     ticket: Option<Ticket>,
     is_new: bool,
     asked: u64,
+    /// Whether a turn that was asked for here is not over.
+    is_at_work: bool,
 }
 
 /// How waiting for a turn ended.
@@ -59,7 +61,7 @@ impl<'a> Conversation<'a> {
         };
         desk.warn_of_rehearsal(&session);
         let follow = Follow::new(desk.client, &session, form);
-        Ok(Self { desk, session, follow, form, interrupt, ticket, is_new, asked: 0 })
+        Ok(Self { desk, session, follow, form, interrupt, ticket, is_new, asked: 0, is_at_work: false })
     }
 
     /// Waits until somebody presses Ctrl-C.
@@ -82,6 +84,7 @@ impl<'a> Conversation<'a> {
         let turn = ask(self.desk.client, &session::path(self.session.id.as_str())?, &form, &key).await?;
         self.follow.expect(turn);
         self.asked += 1;
+        self.is_at_work = true;
         Ok(())
     }
 
@@ -114,6 +117,7 @@ impl<'a> Conversation<'a> {
             Pause::Asked(asked) => Step::Asked(asked),
             Pause::Over(result) => {
                 self.follow.detach();
+                self.is_at_work = false;
                 Step::Over(Box::new(result), is_interrupted)
             }
         })
@@ -203,8 +207,8 @@ impl<'a> Conversation<'a> {
             let _: Result<Value, Failure> = self.desk.client.json(Method::DELETE, &path, None).await;
             return;
         }
-        // Nobody here needs its sandbox any more; it wakes again with its files.
-        if is_up {
+        // Nobody here needs its sandbox any more; it wakes again with its files. One at work is given back when it is done.
+        if is_up && !self.is_at_work {
             let _: Result<Value, Failure> = self.desk.client.json(Method::POST, &format!("{path}/release"), None).await;
         }
         if self.form != Form::Json {
