@@ -35,7 +35,10 @@ fn answer(stream: TcpStream, root: &std::path::Path) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut line = String::new();
     reader.read_line(&mut line)?;
-    let path = line.split(' ').nth(1).unwrap_or("/").trim_start_matches('/').to_owned();
+    let mut path = line.split(' ').nth(1).unwrap_or("/").trim_start_matches('/').to_owned();
+    if path.ends_with('/') {
+        path.push_str("index.html");
+    }
     loop {
         let mut header = String::new();
         if reader.read_line(&mut header)? <= 2 {
@@ -48,7 +51,9 @@ fn answer(stream: TcpStream, root: &std::path::Path) -> std::io::Result<()> {
         return stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
     };
     let size = file.metadata()?.len();
-    stream.write_all(format!("HTTP/1.1 200 OK\r\nContent-Length: {size}\r\nConnection: close\r\n\r\n").as_bytes())?;
+    let kind = if path.ends_with(".html") { "text/html" } else { "application/octet-stream" };
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {size}\r\nConnection: close\r\n\r\n");
+    stream.write_all(head.as_bytes())?;
     let mut piece = vec![0; 1 << 16];
     loop {
         let n = file.read(&mut piece)?;
