@@ -146,6 +146,8 @@ fn freeze(host: &Host, id: &TreeId, list: &mut List) -> Result<(), SandboxError>
     if list.layers.len() >= LAYERS_MAX {
         return Err(SandboxError::Busy { what: "layers of a tree", max: LAYERS_MAX });
     }
+    // Missing when this process was killed after the rename of the last time.
+    make_upper(host, &tree).map_err(failed())?;
     let name: String = random().map_err(failed())?.iter().map(|b| format!("{b:02x}")).collect();
     list.layers.insert(0, name.clone());
     write(&tree, list)?;

@@ -3,5 +3,6 @@
 use lazaret_jail as jail;
 
 mod cgroups;
+mod places;
 mod support;
 mod walls;

@@ -93,6 +93,9 @@ fn a_tree_is_whole_or_not_there() {
             }
             let crash = format!("crash={point}");
             let status = run(&[&[crash.as_str()], words.as_slice()].concat()).status;
+            // At once again, before anything else has looked at the tree.
+            assert_eq!(run(&["copy", &from, &id(9)]).status.code(), Some(0), "{verb} {point} {image}");
+            assert_eq!(run(&["remove", &id(9)]).status.code(), Some(0), "{verb} {point} {image}");
             let expected = if image { in_image } else { in_home };
             assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status) == Some(9), expected, "{verb} {point} {image}");
             assert_eq!(exec(&from, "cat f d/f"), "kept\ndeep\n", "{verb} {point} {image}");
