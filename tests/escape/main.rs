@@ -2,6 +2,7 @@
 //! as root and as an ordinary user, asserts why the attack failed, and shows once, with the wall taken away, that the
 //! attack works where nothing stops it.
 
+mod envs;
 mod support;
 
 mod abi;
@@ -13,6 +14,7 @@ mod devices;
 mod disk_fill;
 mod doors;
 mod fork_bomb;
+mod given_mounts;
 mod guest_program;
 mod host_files;
 mod host_network;
@@ -31,6 +33,7 @@ mod processor_hog;
 mod read_only_root;
 mod reentry;
 mod set_id_files;
+mod set_id_in_envs;
 mod sockets;
 mod sysfs;
 mod system_calls;
