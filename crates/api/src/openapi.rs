@@ -84,13 +84,17 @@ fn describe(tag: &str, operation: &Operation, generator: &mut SchemaGenerator) -
 }
 
 fn responses(operation: &Operation, generator: &mut SchemaGenerator) -> Value {
-    let content = match operation.output {
+    let mut content = match operation.output {
         Output::Json(shape) => json!({ "application/json": { "schema": shape(generator) } }),
         Output::Bytes(kinds) => {
             let bytes = |kind: &&str| ((*kind).to_owned(), json!({ "schema": { "type": "string", "format": "binary" } }));
             Value::Object(kinds.iter().map(bytes).collect())
         }
     };
+    if let Some(content) = content.as_object_mut() {
+        let stream = |kind: &&str| ((*kind).to_owned(), json!({ "schema": { "type": "string" } }));
+        content.extend(operation.streams.iter().map(stream));
+    }
     let form = if operation.path.starts_with(SEED_PREFIX) { "SeedProblem" } else { "Problem" };
     let problem = json!({ "$ref": format!("#{SCHEMAS}/{form}") });
     let mut all = Map::new();

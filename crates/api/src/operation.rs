@@ -99,6 +99,8 @@ pub(crate) struct Operation {
     /// The answers besides failures: status and content.
     pub(crate) status: u16,
     pub(crate) output: Output,
+    /// Other media types in which the answer comes, for who asks for them with `Accept`.
+    pub(crate) streams: &'static [&'static str],
     pub(crate) handler: fn() -> MethodRouter<Api>,
 }
 
@@ -116,6 +118,7 @@ impl Operation {
             body_bytes_max: BODY_BYTES_MAX,
             status: 200,
             output: Output::Json(object),
+            streams: &[],
             handler,
         }
     }
@@ -154,6 +157,12 @@ impl Operation {
     pub(crate) const fn gives(mut self, status: u16, shape: Shape) -> Self {
         self.status = status;
         self.output = Output::Json(shape);
+        self
+    }
+
+    /// The media types in which it answers besides.
+    pub(crate) const fn streams(mut self, kinds: &'static [&'static str]) -> Self {
+        self.streams = kinds;
         self
     }
 

@@ -3,6 +3,7 @@
 //! Nothing is gathered and no timer stands in the way: what the log has is written at once, piece by piece.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use app::Follow;
@@ -12,7 +13,8 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::stream;
-use model::Event;
+use model::{Code, Event, Failure};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::Api;
 use crate::auth::Identity;
@@ -21,6 +23,27 @@ use crate::auth::Identity;
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// The longest message that a client of a WebSocket may send; it has nothing to say.
 pub(crate) const WS_BYTES_MAX: usize = 4096;
+
+/// Streams of one listener that are open at once; further ones are refused.
+const STREAMS_MAX: usize = 4096;
+
+/// The places for streams.
+#[derive(Clone)]
+pub(crate) struct Streams(Arc<Semaphore>);
+
+impl Default for Streams {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(STREAMS_MAX)))
+    }
+}
+
+impl Streams {
+    /// Takes a place until what is returned is dropped.
+    pub(crate) fn enter(&self) -> Result<OwnedSemaphorePermit, Failure> {
+        let place = Arc::clone(&self.0).try_acquire_owned();
+        place.map_err(|_| Failure::new(Code::Busy, format!("{STREAMS_MAX} streams are open")).hint("try again when one has ended"))
+    }
+}
 
 /// What comes next.
 pub(crate) enum Piece {
@@ -39,11 +62,12 @@ pub(crate) struct Watch {
     who: Identity,
     /// What was read and not yet given out: a caller that stops waiting loses nothing.
     read: Option<Vec<Event>>,
+    _place: OwnedSemaphorePermit,
 }
 
 impl Watch {
-    pub(crate) fn new(follow: Follow, api: Api, who: Identity) -> Self {
-        Self { follow, api, who, read: None }
+    pub(crate) fn new(follow: Follow, api: Api, who: Identity, place: OwnedSemaphorePermit) -> Self {
+        Self { follow, api, who, read: None, _place: place }
     }
 
     /// Waits for the next piece. It may be dropped and called again.

@@ -67,7 +67,7 @@ pub struct SessionPatch {
 
 /// Which sessions to list.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(default)]
+#[serde(deny_unknown_fields, default)]
 pub struct SessionQuery {
     /// Those in this env.
     pub env: Option<String>,

@@ -1,11 +1,11 @@
 //! The log of a session: a page of it, or all that comes.
 
-use axum::Json;
 use axum::extract::ws::{WebSocketUpgrade, rejection::WebSocketUpgradeRejection};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Extension, Json};
 use model::{Code, Event, Failure};
 use schemars::{Schema, SchemaGenerator};
 use serde_json::json;
@@ -16,7 +16,7 @@ use crate::auth::{Identity, WS_PROTOCOL};
 use crate::operation::Verb::Get;
 use crate::operation::{Operation, of};
 use crate::request::{Asked, At};
-use crate::stream::{Form, WS_BYTES_MAX, Watch, speak};
+use crate::stream::{Form, Streams, WS_BYTES_MAX, Watch, speak};
 
 pub(super) const OPERATIONS: &[Operation] = &[Operation::new(
     Get,
@@ -25,7 +25,8 @@ pub(super) const OPERATIONS: &[Operation] = &[Operation::new(
     || get(events),
 )
 .asks(of::<Ask>)
-.gives(200, page)];
+.gives(200, page)
+.streams(&["text/event-stream", "application/x-ndjson"])];
 
 fn page(generator: &mut SchemaGenerator) -> Schema {
     let event = generator.subschema_for::<Event>();
@@ -66,6 +67,7 @@ async fn events(
     At(id): At<String>,
     Asked(ask): Asked<Ask>,
     headers: HeaderMap,
+    Extension(streams): Extension<Streams>,
     socket: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
     _rest: Request,
 ) -> Result<Response, Problem> {
@@ -84,7 +86,7 @@ async fn events(
     };
     let after = last_seen(&headers)?.unwrap_or(ask.after);
     let follow = api.app.sessions_of(&who.caller).follow(&id, after, ask.attach).await?;
-    let watch = Watch::new(follow, api, who);
+    let watch = Watch::new(follow, api, who, streams.enter()?);
     Ok(match (form, socket) {
         (Some(form), _) => form.answer(watch),
         (None, Ok(socket)) => {

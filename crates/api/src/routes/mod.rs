@@ -20,15 +20,16 @@ mod usage;
 pub(crate) use env_files::{Place, download, upload};
 
 use app::App;
-use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::{self, Next};
 use axum::response::Response;
+use axum::{Extension, Router};
 use model::{Code, Failure};
 
 use crate::auth::{self, Identity};
 use crate::operation::{Needs, Operation};
+use crate::stream::Streams;
 use crate::{Logins, Problem, Tickets, problem, seed};
 
 /// What every route works on.
@@ -80,6 +81,7 @@ pub fn router(api: Api) -> Router {
     router
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
+        .layer(Extension(Streams::default()))
         .layer(middleware::from_fn_with_state(api.clone(), busy))
         .layer(middleware::from_fn_with_state(api.clone(), auth::identify))
         .layer(middleware::from_fn(problem::finish))

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 
 use app::{MessageForm, SessionView};
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
@@ -16,15 +17,22 @@ use super::ask::{Ask, ChatForm};
 use super::tell::{Telling, resume, warning};
 use crate::auth::Identity;
 use crate::request::Form;
-use crate::stream::{Piece, Watch, streaming};
+use crate::stream::{Piece, Streams, Watch, streaming};
 use crate::{Api, Problem};
 
 /// What says that a silent stream is alive.
 const ALIVE: &[u8] = b": alive\n\n";
 
 /// Asks, and streams what comes. The turn goes on when the client leaves.
-pub(super) async fn post(State(api): State<Api>, who: Identity, Form(form): Form<ChatForm>) -> Result<Response, Problem> {
+pub(super) async fn post(
+    State(api): State<Api>,
+    who: Identity,
+    Extension(streams): Extension<Streams>,
+    Form(form): Form<ChatForm>,
+) -> Result<Response, Problem> {
     let ask = form.read()?;
+    // A place first: what is asked is also told.
+    let place = streams.enter()?;
     let sessions = api.app.sessions_of(&who.caller);
     let (chat, is_new) = match &ask.chat {
         Some(id) => (sessions.show(id).await?, false),
@@ -48,7 +56,7 @@ pub(super) async fn post(State(api): State<Api>, who: Identity, Form(form): Form
     };
     let ready = preface(&chat, &ask, &turn).iter().map(event).collect();
     let telling = Telling::new(turn, chat.turns);
-    let stream = Chat { watch: Watch::new(follow, api.clone(), who), telling, ready, is_over: false };
+    let stream = Chat { watch: Watch::new(follow, api.clone(), who, place), telling, ready, is_over: false };
     let body = stream::unfold(stream, |mut chat| async move { Some((Ok::<_, Infallible>(chat.next().await?), chat)) });
     Ok(streaming("text/event-stream", Body::from_stream(body)))
 }

@@ -5,6 +5,9 @@ use serde_json::{Value, json};
 
 /// Calls that the last event lists.
 const TOOL_CALLS_MAX: usize = 200;
+/// The longest answer so far that comes with each new piece of it; of a longer one only the pieces come, since all of it
+/// with each piece would grow without bounds.
+const CONTENT_BYTES_MAX: usize = 64 << 10;
 
 /// Tells one turn. Events of other turns of the chat are not its business.
 pub(super) struct Telling {
@@ -32,7 +35,11 @@ impl Telling {
             EventKind::Start { model, engine, provider, .. } => self.start(engine, model, provider),
             EventKind::Text { text } => {
                 self.text.push_str(text);
-                vec![json!({ "type": "text", "content": self.text, "delta": text })]
+                let mut said = json!({ "type": "text", "delta": text });
+                if self.text.len() <= CONTENT_BYTES_MAX {
+                    said["content"] = json!(self.text);
+                }
+                vec![said]
             }
             EventKind::Thinking { text } => vec![json!({ "type": "thinking", "content": text })],
             EventKind::ToolCall { id, name, input } => {
