@@ -112,7 +112,11 @@ fn apply(context: &Context, mut form: AgentForm, fields: &args::AgentFields) -> 
 }
 
 fn print(context: &Context, form: &AgentForm) -> Result<(), Failure> {
-    if context.json { out::json(form) } else { Ok(out::line(&form.name)) }
+    if context.json {
+        return out::json(form);
+    }
+    out::line(&form.name);
+    Ok(())
 }
 
 fn show(context: &Context, form: &AgentForm) -> Result<(), Failure> {

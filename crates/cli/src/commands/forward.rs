@@ -1,7 +1,7 @@
 //! Runs an installer inside a sandbox with a way to its registry.
 //!
-//! The egress proxy tunnels and does nothing else, so installers reach a registry over HTTPS by themselves. For one that
-//! speaks plain HTTP they send whole requests to a proxy; this carries each of them through a tunnel.
+//! The egress proxy tunnels and does nothing else. For a registry that speaks plain HTTP installers send whole requests to a
+//! proxy; this carries each of them through a tunnel, and hands on those that ask for a tunnel themselves.
 
 use std::process::Stdio;
 
@@ -20,13 +20,12 @@ const HEAD_BYTES_MAX: usize = 64 << 10;
 pub(crate) async fn run(order: &FetchOrder) -> Done {
     let fail = |what: &str, e: &dyn std::error::Error| Failure::new(Code::Internal, format!("{what}: {e}"));
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(|e| fail("listen", &e))?;
-    let plain = format!("http://{}", listener.local_addr().map_err(|e| fail("listen", &e))?);
-    let tunnel = format!("http://127.0.0.1:{}", order.proxy_port);
+    let proxy = format!("http://{}", listener.local_addr().map_err(|e| fail("listen", &e))?);
     let (program, args) = order.command.split_first().ok_or_else(|| Failure::new(Code::Usage, "there is no command"))?;
     let mut command = tokio::process::Command::new(program);
     command.args(args).stdin(Stdio::null());
-    for (name, value) in [("http_proxy", &plain), ("HTTP_PROXY", &plain), ("https_proxy", &tunnel), ("HTTPS_PROXY", &tunnel)] {
-        command.env(name, value);
+    for name in ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY"] {
+        command.env(name, &proxy);
     }
     // A registry on loopback is another machine's loopback from here.
     command.env_remove("NO_PROXY").env_remove("no_proxy").env("npm_config_noproxy", "");
@@ -55,8 +54,10 @@ async fn carry(mut client: TcpStream, proxy: u16) -> Result<(), Failure> {
         head.push(client.read_u8().await.map_err(broken)?);
     }
     let text = String::from_utf8_lossy(&head).into_owned();
-    let Some((method, url, rest)) = parts(&text) else { return Err(Failure::new(Code::Usage, "a request is not understood")) };
-    let to: Address<'_> = address(url)?;
+    let tunnel = text.strip_prefix("CONNECT ").and_then(|rest| rest.split(' ').next()).map(|to| format!("https://{to}"));
+    let plain = parts(&text);
+    let url = tunnel.as_deref().or(plain.map(|(_, url, _)| url));
+    let to: Address<'_> = address(url.ok_or_else(|| Failure::new(Code::Usage, "a request is not understood"))?)?;
     let mut server = match connect(proxy, &to).await {
         Ok(server) => server,
         Err(failure) => {
@@ -64,6 +65,10 @@ async fn carry(mut client: TcpStream, proxy: u16) -> Result<(), Failure> {
             let answer = format!("HTTP/1.1 502 Bad Gateway\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
             return client.write_all(answer.as_bytes()).await.map_err(broken);
         }
+    };
+    let Some((method, _, rest)) = plain else {
+        client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await.map_err(broken)?;
+        return tokio::io::copy_bidirectional(&mut client, &mut server).await.map(drop).map_err(broken);
     };
     let path = if to.base.is_empty() { "/" } else { to.base };
     let kept = rest.lines().filter(|line| !is_of_the_way(line) && !line.is_empty());

@@ -36,7 +36,7 @@ pub(in crate::commands) fn read(path: &Path, env: &Env) -> Result<MessageFile, F
             fail(format!("it is larger than {}", out::bytes(FILE_BYTES_MAX))).hint("put it into an env: lazaret env files ENV put FILE")
         );
     }
-    let name = path.file_name().or(real.file_name()).and_then(|name| name.to_str()).map(str::to_owned);
+    let name = path.file_name().or_else(|| real.file_name()).and_then(|name| name.to_str()).map(str::to_owned);
     let name = name.ok_or_else(|| fail("its name is not UTF-8".to_owned()))?;
     Ok(MessageFile { name, data: base64::engine::general_purpose::STANDARD.encode(bytes) })
 }
