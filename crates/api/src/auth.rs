@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_whole_token_counts() {
+    fn only_the_whole_token_passes() {
         let check = |value: &'static [u8], expect: bool| {
             let mut headers = HeaderMap::new();
             headers.insert(header::AUTHORIZATION, axum::http::HeaderValue::from_bytes(value).expect("a value"));
