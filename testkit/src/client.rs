@@ -90,6 +90,14 @@ impl Connection {
         self.reply()
     }
 
+    /// Asks for an answer with a good status.
+    ///
+    /// # Errors
+    /// The connection breaks, or the status is another one; the error says which, with the body.
+    pub fn good(&mut self, method: &str, path: &str, body: Option<&Value>) -> io::Result<Value> {
+        self.ask(method, path, &[], body)?.good()
+    }
+
     /// Asks for something without an end, and gives its lines as they come.
     ///
     /// # Errors

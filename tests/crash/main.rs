@@ -21,4 +21,6 @@ mod doors;
 mod guest;
 mod installs;
 mod killed;
+mod load;
 mod points;
+mod steps;

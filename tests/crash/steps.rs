@@ -1,0 +1,351 @@
+//! What is asked of sessions, envs, agents, tokens and tools beside their turns, with a daemon that dies over it: asked
+//! again it comes to the same, and nothing is left that no row names.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use testkit::client::{Connection, Reply};
+use testkit::model_server::{ModelServer, Rule, Say, Script};
+
+use crate::scene::{self, PATIENCE};
+use crate::support::Lab;
+use crate::{load, log, world};
+
+/// How often it is looked whether a turn is over.
+const STEP: Duration = Duration::from_millis(10);
+/// What a message holds over which a person is asked.
+const ASKS: &str = "ask me";
+
+/// A home with a session of two turns.
+pub(crate) struct Stage {
+    lab: Lab,
+    _server: ModelServer,
+    socket: PathBuf,
+    session: String,
+}
+
+/// Something that is asked, and what must be so when it was asked until it was answered.
+pub(crate) struct Step {
+    /// What must be there before.
+    before: fn(&Stage),
+    /// What is asked over which the daemon dies.
+    ask: fn(&Stage) -> std::io::Result<Reply>,
+    /// Codes with which a second request may be refused because the first one came through.
+    done: &'static [&'static str],
+    /// What is so in the end.
+    after: fn(&Stage, &str),
+}
+
+fn nothing(_: &Stage) {}
+
+/// Everything that is tried so, by name.
+pub(crate) const UNDO: Step = Step {
+    before: nothing,
+    ask: |stage| stage.ask("POST", &format!("/v1/sessions/{}/undo", stage.session), Some(json!({ "to": 1 }))),
+    done: &[],
+    after: |stage, about| {
+        assert_eq!(stage.session()["head"], 1, "{about}");
+        // The second turn's line is gone, and a third one writes its own.
+        assert_eq!(stage.turn("count"), "The tool printed: 2", "{about}");
+    },
+};
+pub(crate) const FORK: Step = Step {
+    before: nothing,
+    ask: |stage| stage.ask("POST", &format!("/v1/sessions/{}/fork", stage.session), Some(json!({ "at": 1 }))),
+    done: &[],
+    after: |stage, about| {
+        let all = stage.get("/v1/sessions");
+        let forks: Vec<&Value> = all["items"].as_array().expect("items").iter().filter(|s| s["parent"]["turn"] == 1).collect();
+        // A fork whose making was not acknowledged may be there: it is whole.
+        assert!((1..=2).contains(&forks.len()), "{about}: {all}");
+        for fork in forks {
+            let id = fork["id"].as_str().expect("an id");
+            assert_eq!(stage.turn_of(id, "count"), "The tool printed: 2", "{about}");
+        }
+        assert_eq!(stage.turn("count"), "The tool printed: 3", "{about}: the first one goes on as it was");
+    },
+};
+pub(crate) const ENV_CREATE: Step = Step {
+    before: nothing,
+    ask: |stage| stage.ask("POST", "/v1/envs", Some(json!({ "name": "one" }))),
+    done: &["CONFLICT"],
+    after: |stage, about| {
+        assert_eq!(stage.get("/v1/envs")["items"].as_array().map(Vec::len), Some(1), "{about}");
+        let member = stage.make(json!({ "engine": "mini", "model": "claude-sonnet-4-5", "env": "one" }));
+        assert_eq!(stage.turn_of(&member, "count"), "The tool printed: 1", "{about}");
+    },
+};
+pub(crate) const ENV_SAVE: Step = Step {
+    before: nothing,
+    ask: |stage| stage.ask("POST", "/v1/envs", Some(json!({ "name": "one", "session_id": stage.session }))),
+    done: &["CONFLICT"],
+    after: |stage, about| {
+        assert_eq!(stage.session()["env"], "one", "{about}");
+        assert_eq!(stage.turn("count"), "The tool printed: 3", "{about}");
+    },
+};
+pub(crate) const ENV_UPDATE: Step = Step {
+    before: |stage| drop(stage.good("POST", "/v1/envs", json!({ "name": "one" }))),
+    ask: |stage| stage.ask("PATCH", "/v1/envs/one", Some(json!({ "core_memory": "remember", "name": "other" }))),
+    done: &[],
+    after: |stage, about| {
+        let env = stage.get("/v1/envs/one");
+        assert_eq!((&env["core_memory"], &env["name"]), (&"remember".into(), &"other".into()), "{about}");
+    },
+};
+pub(crate) const ENV_DELETE: Step = Step {
+    before: |stage| {
+        drop(stage.good("POST", "/v1/envs", json!({ "name": "one" })));
+        let member = stage.make(json!({ "engine": "mini", "model": "claude-sonnet-4-5", "env": "one" }));
+        stage.turn_of(&member, "count");
+    },
+    ask: |stage| stage.ask("DELETE", "/v1/envs/one?force=true", None),
+    done: &["NOT_FOUND"],
+    after: |stage, about| assert_eq!(stage.get("/v1/envs")["items"].as_array().map(Vec::len), Some(0), "{about}"),
+};
+pub(crate) const ARCHIVE: Step = Step {
+    before: nothing,
+    ask: |stage| stage.ask("POST", &format!("/v1/sessions/{}/archive", stage.session), None),
+    done: &[],
+    after: |stage, about| {
+        assert_eq!(stage.session()["state"], "archived", "{about}");
+        drop(stage.good("POST", &format!("/v1/sessions/{}/unarchive", stage.session), Value::Null));
+        assert_eq!(stage.turn("count"), "The tool printed: 3", "{about}: with its files");
+    },
+};
+pub(crate) const DELETE: Step = Step {
+    before: nothing,
+    ask: |stage| stage.ask("DELETE", &format!("/v1/sessions/{}", stage.session), None),
+    done: &["NOT_FOUND"],
+    after: |stage, about| assert_eq!(stage.get("/v1/sessions")["items"].as_array().map(Vec::len), Some(0), "{about}"),
+};
+pub(crate) const AGENT_PUT: Step = Step {
+    before: nothing,
+    ask: |stage| stage.ask("POST", "/v1/agents", Some(json!({ "name": "anna", "instructions": "be kind" }))),
+    done: &["CONFLICT"],
+    after: |stage, about| assert_eq!(stage.get("/v1/agents/anna")["instructions"], "be kind", "{about}"),
+};
+pub(crate) const AGENT_REMOVE: Step = Step {
+    before: |stage| drop(stage.good("POST", "/v1/agents", json!({ "name": "anna" }))),
+    ask: |stage| stage.ask("DELETE", "/v1/agents/anna", None),
+    done: &["NOT_FOUND"],
+    after: |stage, about| assert_eq!(stage.ask("GET", "/v1/agents/anna", None).map(|r| r.status).ok(), Some(404), "{about}"),
+};
+pub(crate) const TOKEN_CREATE: Step = Step {
+    before: nothing,
+    ask: |stage| stage.ask("POST", "/v1/tokens", Some(json!({ "name": "mine", "scope": "read" }))),
+    done: &[],
+    after: |stage, about| {
+        // One that nobody was told may stand there: it opens nothing, and can be revoked.
+        let there = stage.get("/v1/tokens")["items"].as_array().map_or(0, Vec::len);
+        assert!((1..=2).contains(&there), "{about}: {there}");
+    },
+};
+pub(crate) const TOKEN_REVOKE: Step = Step {
+    before: |stage| drop(stage.good("POST", "/v1/tokens", json!({ "name": "mine", "scope": "read" }))),
+    ask: |stage| {
+        let all = stage.ask("GET", "/v1/tokens", None)?.json();
+        stage.ask("DELETE", &format!("/v1/tokens/{}", all["items"][0]["id"].as_str().unwrap_or_default()), None)
+    },
+    done: &["NOT_FOUND", "CONFLICT"],
+    after: |stage, about| assert!(stage.get("/v1/tokens")["items"][0]["revoked"].is_u64(), "{about}"),
+};
+pub(crate) const TOOL_INSTALL: Step = Step {
+    before: nothing,
+    ask: put_tool,
+    done: &[],
+    after: |stage, about| {
+        assert_eq!(stage.get("/v1/tools")["items"].as_array().map(Vec::len), Some(1), "{about}");
+        assert_eq!(packages(stage), 1, "{about}: nothing but the package that is in force");
+    },
+};
+pub(crate) const TOOL_REMOVE: Step = Step {
+    before: |stage| drop(put_tool(stage).expect("a reply").good().expect("installed")),
+    ask: |stage| stage.ask("DELETE", "/v1/tools?name=file:hello", None),
+    done: &["NOT_FOUND"],
+    after: |stage, about| {
+        assert_eq!(stage.get("/v1/tools")["items"].as_array().map(Vec::len), Some(0), "{about}");
+        assert_eq!(packages(stage), 0, "{about}");
+    },
+};
+pub(crate) const IMPORT: Step = Step {
+    before: |stage| {
+        let archive = stage.ask("GET", &format!("/v1/sessions/{}/export", stage.session), None).expect("an archive");
+        assert_eq!(archive.status, 200, "{}", String::from_utf8_lossy(&archive.body));
+        std::fs::write(stage.lab.path("archive.tar"), archive.body).expect("write");
+    },
+    ask: |stage| {
+        let archive = std::fs::read(stage.lab.path("archive.tar"))?;
+        stage.open()?.put("POST", "/v1/sessions/import", "application/x-tar", &archive)
+    },
+    done: &[],
+    after: |stage, about| {
+        let all = stage.get("/v1/sessions");
+        let others: Vec<&str> =
+            all["items"].as_array().expect("items").iter().filter_map(|s| s["id"].as_str()).filter(|id| *id != stage.session).collect();
+        assert!((1..=2).contains(&others.len()), "{about}: {all}");
+        for id in others {
+            assert_eq!(stage.turn_of(id, "count"), "The tool printed: 3", "{about}");
+        }
+    },
+};
+pub(crate) const RETIRE: Step = Step {
+    before: |stage| drop(stage.lab.run(&["config", "set", "sessions.checkpoints_keep", "1"]).succeeds()),
+    ask: |stage| {
+        let path = format!("/v1/sessions/{}/messages", stage.session);
+        let said = stage.open()?.ask("POST", &path, &[("Idempotency-Key", "third")], Some(&json!({ "text": "count" })))?;
+        stage.wait(&stage.session, 3)?;
+        // What is retired is retired after the answer.
+        while stage.session_or()?["state"] != "idle" {
+            std::thread::sleep(STEP);
+        }
+        Ok(said)
+    },
+    done: &[],
+    after: |stage, about| {
+        assert_eq!(stage.turn("count"), "The tool printed: 4", "{about}");
+        let refused = stage.ask("POST", &format!("/v1/sessions/{}/undo", stage.session), Some(json!({ "to": 1 }))).expect("a reply");
+        assert_eq!(refused.code(), "CHECKPOINT_MISSING", "{about}");
+    },
+};
+pub(crate) const QUESTION: Step = Step {
+    before: nothing,
+    ask: |stage| {
+        let path = format!("/v1/sessions/{}", stage.session);
+        stage.open()?.ask("POST", &format!("{path}/messages"), &[("Idempotency-Key", "asks")], Some(&json!({ "text": ASKS })))?.good()?;
+        let began = Instant::now();
+        while stage.session_or()?["state"] != "waiting" {
+            // It was answered before the daemon died.
+            let log = stage.ask("GET", &format!("{path}/events?limit=1000"), None)?.good()?;
+            if log["events"].as_array().is_some_and(|all| all.iter().filter(|e| e["type"] == "result").count() == 3) {
+                return stage.ask("GET", &path, None);
+            }
+            assert!(began.elapsed() < PATIENCE, "nothing is asked: {log:#}");
+            std::thread::sleep(STEP);
+        }
+        let answered = stage.ask("POST", &format!("{path}/answer"), Some(json!({ "text": "blue" })))?;
+        stage.wait(&stage.session, 3)?;
+        Ok(answered)
+    },
+    done: &[],
+    after: |stage, about| {
+        let all = stage.events(&stage.session);
+        let of = |kind: &str| all.iter().filter(|e| e["type"] == kind).count();
+        assert_eq!((of("question"), of("result")), (1, 3), "{about}: {all:#?}");
+        assert!(all.last().is_some_and(|end| end["text"].as_str().is_some_and(|t| t.contains("blue"))), "{about}: {:?}", all.last());
+    },
+};
+
+fn put_tool(stage: &Stage) -> std::io::Result<Reply> {
+    stage.open()?.put("PUT", "/v1/tools/files/hello", "application/octet-stream", b"#!/bin/sh\necho hello\n")
+}
+
+/// Directories of packages in the home's tools.
+fn packages(stage: &Stage) -> usize {
+    std::fs::read_dir(stage.lab.home().join("tools/.packages")).into_iter().flatten().flatten().count()
+}
+
+impl Stage {
+    fn set() -> Self {
+        let lab = Lab::new();
+        let ask = Say::Tool { name: "ask_user".to_owned(), input: json!({ "question": "Which colour?", "options": ["red", "blue"] }) };
+        let rules = vec![Rule { contains: ASKS.to_owned(), say: vec![ask] }];
+        let server = lab.model(Script { command: "echo run >> runs; wc -l < runs".to_owned(), rules, ..Script::default() });
+        lab.run(&["config", "set", "providers.anthropic.base_url", &server.url()]).succeeds();
+        lab.run(&["config", "set", "providers.anthropic.keyless", "true"]).succeeds();
+        lab.run(&["sandbox", "list"]).succeeds();
+        let socket = lab.home().join("run").join(api::OWNER_SOCKET);
+        let mut stage = Self { lab, _server: server, socket, session: String::new() };
+        stage.session = stage.make(json!({ "engine": "mini", "model": "claude-sonnet-4-5" }));
+        for expected in ["The tool printed: 1", "The tool printed: 2"] {
+            assert_eq!(stage.turn("count"), expected);
+        }
+        stage
+    }
+
+    fn open(&self) -> std::io::Result<Connection> {
+        Connection::open(&self.socket, PATIENCE)
+    }
+
+    fn ask(&self, method: &str, path: &str, body: Option<Value>) -> std::io::Result<Reply> {
+        self.open()?.ask(method, path, &[], body.filter(|b| !b.is_null()).as_ref())
+    }
+
+    fn good(&self, method: &str, path: &str, body: Value) -> Value {
+        self.ask(method, path, Some(body)).and_then(Reply::good).unwrap_or_else(|error| panic!("{method} {path}: {error}"))
+    }
+
+    fn get(&self, path: &str) -> Value {
+        self.good("GET", path, Value::Null)
+    }
+
+    fn session(&self) -> Value {
+        self.get(&format!("/v1/sessions/{}", self.session))
+    }
+
+    fn session_or(&self) -> std::io::Result<Value> {
+        self.ask("GET", &format!("/v1/sessions/{}", self.session), None)?.good()
+    }
+
+    fn make(&self, form: Value) -> String {
+        self.good("POST", "/v1/sessions", form)["id"].as_str().expect("an id").to_owned()
+    }
+
+    fn events(&self, session: &str) -> Vec<Value> {
+        self.get(&format!("/v1/sessions/{session}/events?limit=1000"))["events"].as_array().cloned().unwrap_or_default()
+    }
+
+    /// Waits until a session has so many results.
+    fn wait(&self, session: &str, results: usize) -> std::io::Result<()> {
+        let began = Instant::now();
+        loop {
+            let page = self.ask("GET", &format!("/v1/sessions/{session}/events?limit=1000"), None)?.good()?;
+            let there = page["events"].as_array().map_or(0, |all| all.iter().filter(|e| e["type"] == "result").count());
+            if there >= results {
+                return Ok(());
+            }
+            assert!(began.elapsed() < PATIENCE, "a turn does not end: {page}");
+            std::thread::sleep(STEP);
+        }
+    }
+
+    fn turn(&self, text: &str) -> String {
+        self.turn_of(&self.session, text)
+    }
+
+    /// Asks a session, and gives the text of its answer.
+    fn turn_of(&self, session: &str, text: &str) -> String {
+        let results = self.events(session).iter().filter(|e| e["type"] == "result").count();
+        drop(self.good("POST", &format!("/v1/sessions/{session}/messages"), json!({ "text": text })));
+        self.wait(session, results + 1).expect("a result");
+        self.events(session).last().and_then(|end| Some(end["text"].as_str()?.trim().to_owned())).unwrap_or_default()
+    }
+}
+
+impl Step {
+    /// The daemon dies at a point over it.
+    pub(crate) fn dies_at(&self, point: &str) {
+        let stage = Stage::set();
+        (self.before)(&stage);
+        stage.lab.run(&["stop", "--grace", "0s"]).succeeds();
+        let mut daemon = scene::daemon(&stage.lab, Some(point));
+        let said = (self.ask)(&stage);
+        scene::dies(&mut daemon, point);
+        assert!(!matches!(&said, Ok(reply) if reply.status >= 500), "{point}: {said:?}");
+        let before = world::traces(&stage.lab);
+        stage.lab.run(&["sandbox", "list"]).succeeds();
+        world::settles(&stage.lab, &before, point);
+        let again = (self.ask)(&stage).unwrap_or_else(|error| panic!("{point}: asked again: {error}"));
+        let code = again.code();
+        let is_done = self.done.contains(&code.as_str()) || code == "NOT_FOUND" && self.ask as usize == QUESTION.ask as usize;
+        assert!((200..300).contains(&again.status) || is_done, "{point}: {} {}", again.status, String::from_utf8_lossy(&again.body));
+        (self.after)(&stage, point);
+        // Whoever starts next sweeps what the second attempt left as well.
+        stage.lab.run(&["stop", "--grace", "0s"]).succeeds();
+        stage.lab.run(&["sandbox", "list"]).succeeds();
+        world::ends(&stage.lab, point);
+        log::read(&stage.lab, point);
+        load::trees(&stage.lab, point);
+    }
+}
