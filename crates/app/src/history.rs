@@ -69,6 +69,8 @@ impl Default for ForkForm {
     }
 }
 
+/// How full a tree may be, in percent of its limit, before checkpoints go that still hold its old files.
+const FULL_PERCENT: u64 = 75;
 /// How long cancelled turns of other sessions may take to end.
 const OTHERS_END: Duration = Duration::from_secs(5);
 /// How much of a prompt is shown.
@@ -291,10 +293,15 @@ impl App {
         self.store().initial_checkpoint(id, first, crate::now()).await.map(drop).map_err(|e| e.failure())
     }
 
-    /// Gives up checkpoints beyond the number that is kept.
-    pub(crate) async fn retire(&self, id: &SessionId, turn: u64) {
-        let keep = self.settings().sessions.checkpoints_keep;
-        if turn <= keep as u64 {
+    /// Gives up checkpoints beyond the number that is kept. Their files count against the limit of the tree that wrote
+    /// them: when that is nearly reached, half of them go.
+    pub(crate) async fn retire(&self, id: &SessionId, turn: u64, tree: &TreeId, disk_bytes: u64) {
+        let mut keep = self.settings().sessions.checkpoints_keep;
+        let is_full = self.sandboxes().tree_bytes(tree).await.is_some_and(|used| used > disk_bytes / 100 * FULL_PERCENT);
+        if is_full {
+            let kept = self.store().checkpoints(id).await.map_or(0, |all| all.len());
+            keep = keep.min((kept / 2).max(1));
+        } else if turn <= keep as u64 {
             return;
         }
         match self.store().retire_checkpoints(id, keep).await {

@@ -409,7 +409,7 @@ impl<'a> Running<'a> {
             *self.live.process.lock().await = Some(process);
         }
         self.app.forget_files(&self.live.id, &self.turn.id);
-        self.app.retire(&self.live.id, self.turn.n).await;
+        self.app.retire(&self.live.id, self.turn.n, &self.ground.tree, self.live.spec.limits.disk_bytes).await;
         Ok(())
     }
 
