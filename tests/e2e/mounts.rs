@@ -5,7 +5,7 @@ use testkit::model_server::{ModelServer, Rule, Say, Script};
 
 use crate::support::Lab;
 
-const LOOK: &str = "cat books/page Vault/note Parachute/note 2>/dev/null; for d in books desk Vault; do touch $d/x 2>/dev/null && echo wrote $d; done";
+const LOOK: &str = "cat books/page Vault/note Parachute/note 2>/dev/null; for d in books desk Vault; do touch $d/x 2>/dev/null && echo wrote $d; done; true";
 
 fn lab(settings: &[(&str, &str)]) -> (Lab, ModelServer) {
     let lab = Lab::new();
