@@ -1,7 +1,7 @@
 //! The log of a session: a page of it, or all that comes.
 
+use axum::extract::State;
 use axum::extract::ws::{WebSocketUpgrade, rejection::WebSocketUpgradeRejection};
-use axum::extract::{Request, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -66,10 +66,9 @@ async fn events(
     who: Identity,
     At(id): At<String>,
     Asked(ask): Asked<Ask>,
-    headers: HeaderMap,
     Extension(streams): Extension<Streams>,
     socket: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
-    _rest: Request,
+    headers: HeaderMap,
 ) -> Result<Response, Problem> {
     if ask.attach && who.scope < app::Scope::Write {
         return Err(Failure::new(Code::Forbidden, "who may only look cannot hold work").field("attach").into());

@@ -1,6 +1,6 @@
 //! The files of containers.
 
-use app::{FileEntry, UPLOAD_BYTES_MAX};
+use app::FileEntry;
 use axum::Json;
 use axum::extract::multipart::{Field, Multipart};
 use axum::extract::{FromRequest, Request, State};
@@ -20,8 +20,8 @@ use crate::request::{Asked, At};
 use crate::routes::{Place, download, upload};
 use crate::{Api, Problem};
 
-/// All files of one upload together, and what stands between them.
-const UPLOADS_BYTES_MAX: usize = 4 * (UPLOAD_BYTES_MAX as usize) + (1 << 20);
+/// All files of one upload together: four of the largest, and what stands between them.
+const UPLOADS_BYTES_MAX: usize = 201 << 20;
 
 pub(super) const OPERATIONS: &[Operation] = &[
     Operation::new(Get, "/api/containers/{slug}/files", "Lists a directory.", || get(list)).asks(of::<List>),
