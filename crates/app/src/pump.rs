@@ -328,6 +328,10 @@ impl Pump<'_> {
     async fn skip_answered(&mut self) -> Result<(), Failure> {
         let asked = self.running.app.questions_of(&self.running.live.id, &self.running.turn.id).await?;
         let answered = asked.iter().filter(|q| q.status != store::QuestionStatus::Open).count();
+        if self.running.turn.state == model::TurnState::Waiting && answered == asked.len() {
+            // The daemon ended between the answer and the turn's going on. One that is cancelled meanwhile is seen below.
+            self.go_on().await?;
+        }
         let mut seen = 0;
         self.wants.retain(|want| match want {
             Wants::Reply(_) => false,

@@ -94,15 +94,26 @@ impl Pump<'_> {
                 }
             }
         };
-        let Some(place) = app.place(live, need(&running.ground, live, running.turn.priority), &running.cancel).await else {
+        if !self.go_on().await? {
             return Ok(Err(Stop::Cancelled));
+        }
+        self.deadline += since.elapsed();
+        Ok(Ok(answer))
+    }
+
+    /// Takes a place again for a turn whose question was answered, and says that it runs. `false` when it is cancelled
+    /// before it has one.
+    pub(crate) async fn go_on(&mut self) -> Result<bool, Failure> {
+        let running = self.running;
+        let (app, live) = (running.app, running.live);
+        let Some(place) = app.place(live, need(&running.ground, live, running.turn.priority), &running.cancel).await else {
+            return Ok(false);
         };
         *lock(&running.place) = Some(place);
         let record = Record::new(running.turn.id.clone(), running.fence, Vec::new(), now()).change(TurnEvent::Answer);
         app.store().record(record).await.map_err(|e| e.failure())?;
         model::crash::point("turn:answered");
-        self.deadline += since.elapsed();
-        Ok(Ok(answer))
+        Ok(true)
     }
 }
 
