@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
-use store::{Config, SessionFilter, Store};
+use store::SessionFilter;
 use testkit::client::{Connection, Reply};
 
 use crate::chance::Chance;
@@ -363,7 +363,7 @@ fn compare(lab: &Lab, asked: &[Asked], about: &str) {
 pub(crate) fn trees(lab: &Lab, about: &str) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let (named, used) = runtime.block_on(async {
-        let store = Store::open(&lab.home().join("lazaret.db"), &Config::default()).expect("the store opens");
+        let store = log::open(lab);
         let named = store.tree_refs().await.expect("trees");
         let mut used = HashSet::new();
         for session in store.list_sessions(&SessionFilter::default(), None, 1000).await.expect("sessions").items {

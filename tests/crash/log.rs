@@ -1,7 +1,9 @@
 //! What the store says once no daemon has it open.
 
+use std::time::{Duration, Instant};
+
 use model::{Event, EventKind, Outcome, TurnState};
-use store::{Config, SessionFilter, Store, TurnRow};
+use store::{Config, SessionFilter, Store, StoreError, TurnRow};
 
 use crate::support::Lab;
 
@@ -12,13 +14,26 @@ pub(crate) struct Kept {
     pub(crate) events: Vec<Event>,
 }
 
+/// Opens the store. A process that another test starts just now may hold the lock of an earlier look until it has become
+/// its program.
+#[track_caller]
+pub(crate) fn open(lab: &Lab) -> Store {
+    let began = Instant::now();
+    loop {
+        match Store::open(&lab.home().join("lazaret.db"), &Config::default()) {
+            Err(StoreError::InUse { .. }) if began.elapsed() < Duration::from_secs(2) => std::thread::sleep(Duration::from_millis(5)),
+            opened => return opened.expect("the store opens"),
+        }
+    }
+}
+
 /// Reads every session, and holds what must be true of each: every turn is over, with one result that says what the turn
 /// says; events are numbered from 1 without a gap.
 #[track_caller]
 pub(crate) fn read(lab: &Lab, about: &str) -> Vec<Kept> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let all = runtime.block_on(async {
-        let store = Store::open(&lab.home().join("lazaret.db"), &Config::default()).expect("the store opens");
+        let store = open(lab);
         let sessions = store.list_sessions(&SessionFilter::default(), None, 1000).await.expect("sessions").items;
         let mut all = Vec::new();
         for session in sessions {
