@@ -151,7 +151,13 @@ fn forks_share_no_secret_and_no_random_state() {
     let lab = lab();
     let mother = shell(&lab, json!({}));
     let secret = format!("forgotten-{}-canary", std::process::id());
-    printed(&lab, &mother, &format!("echo {secret} > ~/key; dd if=/dev/urandom of=~/junk bs=1k count=64 2>/dev/null; echo kept > ~/kept; sync; rm ~/key; ls ~"));
+    printed(
+        &lab,
+        &mother,
+        &format!(
+            "echo {secret} > ~/key; dd if=/dev/urandom of=~/junk bs=1k count=64 2>/dev/null; echo kept > ~/kept; sync; rm ~/key; ls ~"
+        ),
+    );
     let forks = lab.ask("POST", &format!("/v1/sessions/{mother}/fork"), json!({ "n": 3 })).is(201);
     let forks: Vec<String> = forks["items"].as_array().expect("forks").iter().map(|f| f["id"].as_str().expect("id").to_owned()).collect();
     let mut all = vec![mother.clone()];
@@ -164,7 +170,14 @@ fn forks_share_no_secret_and_no_random_state() {
     let host = |path: &str| std::fs::read_to_string(path).map(|t| t.trim().to_owned()).unwrap_or_default();
     for of_host in [host("/etc/machine-id"), host("/proc/sys/kernel/hostname"), host("/var/lib/dbus/machine-id")] {
         if of_host.len() >= 4 {
-            assert!(!seen.iter().any(|s| lines(s, "env ").iter().chain(&lines(s, "/etc/machine-id ")).chain(&lines(s, "host ")).any(|l| l.contains(&of_host))), "{of_host}: {seen:#?}");
+            assert!(
+                !seen.iter().any(|s| lines(s, "env ")
+                    .iter()
+                    .chain(&lines(s, "/etc/machine-id "))
+                    .chain(&lines(s, "host "))
+                    .any(|l| l.contains(&of_host))),
+                "{of_host}: {seen:#?}"
+            );
         }
     }
     // A machine's identity that is there at all is each sandbox's own.
@@ -269,7 +282,9 @@ END";
 /// Whether what is sent to a terminal or client could do something there.
 fn is_clean(bytes: &[u8]) -> bool {
     let text = String::from_utf8_lossy(bytes);
-    !text.chars().any(|c| (c.is_control() && c != '\n' && c != '\t') || ('\u{202a}'..='\u{202e}').contains(&c) || ('\u{2066}'..='\u{2069}').contains(&c))
+    !text.chars().any(|c| {
+        (c.is_control() && c != '\n' && c != '\t') || ('\u{202a}'..='\u{202e}').contains(&c) || ('\u{2066}'..='\u{2069}').contains(&c)
+    })
 }
 
 /// The longest that any answer about a hostile tree may take here, where other tests run beside it.

@@ -67,7 +67,8 @@ fn processes(lab: &Lab, word: &str) -> Vec<(u32, String)> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir("/proc").expect("read /proc").flatten() {
         let Ok(pid) = entry.file_name().to_string_lossy().parse::<u32>() else { continue };
-        let read = |name: &str| std::fs::read(entry.path().join(name)).map(|b| String::from_utf8_lossy(&b).into_owned()).unwrap_or_default();
+        let read =
+            |name: &str| std::fs::read(entry.path().join(name)).map(|b| String::from_utf8_lossy(&b).into_owned()).unwrap_or_default();
         if read("cgroup").contains(&label) && read("cmdline").contains(word) {
             // The field after the name that tells when it was started.
             let stat = read("stat");
@@ -95,7 +96,8 @@ fn asleep(lab: &Lab) {
 
 /// The daemon goes, then the sandbox for idleness: each time the next turn knows what was said.
 fn resumes(engine: &str) {
-    let rules = vec![answers("second question", "the second"), answers("third question", "the third"), answers("first question", "the first")];
+    let rules =
+        vec![answers("second question", "the second"), answers("third question", "the third"), answers("first question", "the first")];
     let (lab, server) = lab(engine, rules);
     lab.run(&["config", "set", "sandbox.idle", "1s"]).succeeds();
     lab.run(&["config", "set", "sessions.engine_idle", "1s"]).succeeds();
@@ -134,7 +136,12 @@ fn mini_resumes_in_a_sandbox_that_was_made_again() {
 #[test]
 fn claude_code_takes_further_turns_in_one_process_and_through_a_killed_daemon() {
     let slow = "touch /workspace/begun; sleep 2; echo slept-well";
-    let rules = vec![runs("second question", "echo twice"), runs("slow question", slow), answers("last question", "bye"), answers("first question", "the first")];
+    let rules = vec![
+        runs("second question", "echo twice"),
+        runs("slow question", slow),
+        answers("last question", "bye"),
+        answers("first question", "the first"),
+    ];
     let (lab, server) = lab("claude-code", rules);
     start(&lab);
     let session = lab.session(json!({}));
@@ -183,7 +190,7 @@ fn two_sessions_of_claude_code_in_one_env_keep_their_own_conversations() {
 }
 
 /// What an attacker inside does to the file of standing instructions, whose place is `$F` in the directory `$D`.
-const VANDALISM: &str = "rm -f $F; mv $F $F.gone; : > $F; echo evil-orders > $F; ln -sfn /etc/passwd $F; chmod 666 $F; \
+const VANDALISM: &str = "unlink $F; mv $F $F.gone; : > $F; echo evil-orders > $F; ln -sfn /etc/passwd $F; chmod 666 $F; \
     mv $D ${D}2; mkdir -p $D; echo evil-orders > $F; mount --bind /etc/passwd $F; umount $F; \
     python3 -c \"import os; os.rename('$D', '${D}3')\"; truncate -s 0 $F; echo ended";
 
@@ -205,7 +212,7 @@ fn instructed(engine: &str, file: &str) {
     both(&asked(&lab, &server, &session, "break it"), "in the turn that breaks them");
     let log = lab.log(&session);
     let said = of_type(&log, "tool_result").last().map(|r| r["output"].as_str().unwrap_or_default().to_owned()).unwrap_or_default();
-    assert!(said.contains("ended"), "the attack ran: {said}");
+    assert!(said.contains("ended"), "the attack did not run: {said:?} {log:#?}");
     both(&asked(&lab, &server, &session, "after all"), "after an attack");
     // Also where the attacker's files stay and the sandbox is another one.
     restart(&lab);
@@ -214,7 +221,11 @@ fn instructed(engine: &str, file: &str) {
     both(&asked(&lab, &server, &again, "hello there"), "in a new sandbox");
     both(&asked(&lab, &server, &session, "after all, again"), "resumed");
     // The orders of the attacker are in the transcript of that session, and nowhere that another one reads.
-    let heard: String = server.requests()[before..].iter().map(|r| String::from_utf8_lossy(&r.body).into_owned()).filter(|b| !b.contains("break it")).collect();
+    let heard: String = server.requests()[before..]
+        .iter()
+        .map(|r| String::from_utf8_lossy(&r.body).into_owned())
+        .filter(|b| !b.contains("break it"))
+        .collect();
     assert!(!heard.contains("evil-orders"), "{heard}");
     // A change of memory is heard in the next turn.
     lab.ask("PATCH", "/v1/envs/den", json!({ "core_memory": "The env's word is basalt-99." })).is(200);

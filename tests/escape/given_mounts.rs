@@ -8,8 +8,7 @@ use crate::support::{Caller, PROBE, Report, each_caller};
 
 /// Every way to mount or take away, at one place.
 const MOUNTING: [&str; 6] = ["remount-rw", "setattr-rw", "umount", "open-tree", "mount-tmpfs", "mount-bind"];
-const PLACES: [&str; 6] =
-    ["/home", "/home/sandbox", "/workspace", "/home/sandbox/Vault", "/opt/lazaret-tools", "/home/sandbox/probe"];
+const PLACES: [&str; 6] = ["/home", "/home/sandbox", "/workspace", "/home/sandbox/Vault", "/opt/lazaret-tools", "/home/sandbox/probe"];
 
 /// A vault with a note, a tool, and an env.
 fn furnished(caller: &Caller) -> Env<'_> {
@@ -81,13 +80,17 @@ fn a_tree_cannot_lead_mounts_elsewhere() {
     each_caller(|caller| {
         let env = Env::create(caller, "den");
         let outside = caller.dir("outside");
-        env.printed(&format!("ln -s {0} ~/Vault; ln -s /etc ~/given; echo file > ~/Parachute; mkdir -p ~/.claude; ln -s {0} ~/.claude/CLAUDE.md", outside.display()));
+        env.printed(&format!(
+            "ln -s {0} ~/Vault; ln -s /etc ~/given; echo file > ~/Parachute; mkdir -p ~/.claude; ln -s {0} ~/.claude/CLAUDE.md",
+            outside.display()
+        ));
         let vault = caller.dir("vault");
         caller.file("vault/note.md", "a note");
         caller.file("vault/passwd", "of the vault");
         env.lazaret(&["config", "set", "vault", &vault.to_string_lossy()]);
         let mount = format!("{}:/home/sandbox/given", vault.display());
-        let output = env.session(&["--mount", &mount], "cat ~/Vault/note.md; cat ~/given/passwd; cat ~/Parachute/passwd; grep -c sandbox /etc/passwd");
+        let output = env
+            .session(&["--mount", &mount], "cat ~/Vault/note.md; cat ~/given/passwd; cat ~/Parachute/passwd; grep -c sandbox /etc/passwd");
         assert_eq!(String::from_utf8_lossy(&output.stdout), "a noteof the vaultof the vault1\n");
         assert_eq!(fs::read_dir(&outside).expect("list").count(), 0, "a mount point was made outside");
     });

@@ -10,7 +10,10 @@ use crate::support::{PROBE, Report, each_caller, finish};
 
 const NODES: [&str; 4] = ["device=/home/sandbox/d", "block-device=/home/sandbox/b", "whiteout=/home/sandbox/w", "device=/workspace/d"];
 const BITS: [&str; 5] = [
-    "chmod-setuid=/home/sandbox/s1", "chmod-setgid=/home/sandbox/s2", "open-setuid=/home/sandbox/s3", "chmod-setuid=/workspace/s4",
+    "chmod-setuid=/home/sandbox/s1",
+    "chmod-setgid=/home/sandbox/s2",
+    "open-setuid=/home/sandbox/s3",
+    "chmod-setuid=/workspace/s4",
     "xattr=/home/sandbox/f,security.capability",
 ];
 

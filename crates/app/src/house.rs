@@ -129,6 +129,18 @@ impl App {
         Ok(())
     }
 
+    /// Ends a sandbox in which a file of the host is not seen any more: another sandbox of the env has removed its place. An
+    /// engine that starts there would read what a neighbour wrote instead.
+    pub(crate) async fn leave_robbed(&self, live: &Live) {
+        let mut held = live.sandbox.lock().await;
+        let Some(housed) = held.as_ref() else { return };
+        if !housed.sandbox.summary().alive || housed.sandbox.shows_files().await {
+            return;
+        }
+        tracing::warn!(session = %live.id, "a neighbour took a file of the host away; the sandbox is made again");
+        self.end(live, held.take()).await;
+    }
+
     /// Ends the session's engine and sandbox, if there are any; its files stay.
     pub(crate) async fn close_sandbox(&self, live: &Live) {
         let mut held = live.sandbox.lock().await;

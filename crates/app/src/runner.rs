@@ -136,6 +136,7 @@ async fn work(app: &App, live: &Arc<Live>, turn: TurnRow, cancel: tokio_util::sy
     let mut process = None;
     if turn.state == TurnState::Queued {
         app.keep_beginning(&live.id, &ground).await?;
+        app.leave_robbed(live).await;
         process = usable(live, &ready, &ground).await;
     }
     let base = process.as_ref().map(|p| EngineBase { lease: p.lease, spool: p.read });
