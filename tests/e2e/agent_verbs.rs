@@ -91,4 +91,5 @@ fn settings_of_sessions() {
     assert!(shown.contains("running_max = 3") && shown.contains("checkpoints = \"turn\""), "{shown}");
     lab.run(&["run", "hello"]).succeeds();
     assert!(lab.run(&["status"]).succeeds().out.contains("at most 3 turns at once"));
+    assert_eq!(lab.run(&["status", "--json"]).succeeds().events()[0]["running_max"], 3);
 }

@@ -29,10 +29,8 @@ fn session_of(said: &str) -> String {
 #[test]
 fn each_line_is_a_turn_of_one_session() {
     let lab = Lab::new();
-    let server = lab.model(script(&[
-        ("write it", &[shell("echo kept > note; pwd"), text("it is written")]),
-        ("read it", &[shell("cat note")]),
-    ]));
+    let server =
+        lab.model(script(&[("write it", &[shell("echo kept > note; pwd"), text("it is written")]), ("read it", &[shell("cat note")])]));
     lab.connect("anthropic", &server);
     let ran = lab.run_with(&["chat"], b"write it\n\nread it\n").succeeds();
     assert!(ran.out.starts_with("it is written\n") && ran.out.contains("kept"), "{}", ran.out);
@@ -96,6 +94,26 @@ fn a_question_is_answered_by_the_next_line() {
     let events = lab.run(&["session", "events", "--json", &session]).succeeds().events();
     let heard = events.iter().any(|e| e["type"] == "tool_result" && e["output"].as_str().is_some_and(|o| o.contains("red")));
     assert!(heard, "{events:?}");
+}
+
+#[test]
+fn directories_of_this_machine_are_opened_again() {
+    let lab = Lab::new();
+    let server = lab
+        .model(script(&[("look", &[shell("pwd; cat /home/sandbox/books/leaf; cat note; echo kept > note; touch /home/sandbox/books/x")])]));
+    lab.connect("anthropic", &server);
+    for dir in ["work", "books"] {
+        std::fs::create_dir(lab.path(dir)).expect("make");
+    }
+    std::fs::write(lab.path("books/leaf"), "green\n").expect("write");
+    let (work, books) = (lab.path("work"), format!("{}:books", lab.path("books").display()));
+    let args = ["chat", "--workspace", work.to_str().expect("utf-8"), "--mount", &books];
+    let ran = lab.run_with(&args, b"look\n").succeeds();
+    assert!(ran.out.contains("/workspace\ngreen") && ran.out.contains("Read-only"), "{}", ran.out);
+    assert_eq!(std::fs::read_to_string(lab.path("work/note")).expect("written"), "kept\n");
+    lab.run(&["stop", "--grace", "0s"]).succeeds();
+    let again = lab.run_with(&["chat", "--session", &session_of(&ran.err)], b"look\n").succeeds();
+    assert!(again.out.contains("green\nkept"), "another daemon has the same directories: {}", again.out);
 }
 
 #[test]

@@ -12,10 +12,6 @@ use crate::args;
 use crate::config::{Config, cpu_millis};
 use crate::env::Env;
 
-/// Directories that hold credentials: never mounted, nor anything in them. Relative to the user's home.
-const REFUSED: &[&str] =
-    &[".ssh", ".gnupg", ".aws", ".azure", ".kube", ".docker", ".config/gcloud", ".config/gh", ".password-store", ".netrc"];
-
 /// A host directory that the user named, opened.
 #[derive(Debug)]
 pub(crate) struct Opened {
@@ -201,7 +197,7 @@ pub(crate) fn open(host: &Path, target: &Path, read_only: bool, env: &Env, flag:
     let fail = |why: String| Failure::new(Code::PathUnusable, format!("{} cannot be mounted: {why}", host.display())).field(flag);
     let fd = rustix::fs::open(host, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map_err(|e| fail(e.to_string()))?;
     let real = std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())).map_err(|e| fail(e.to_string()))?;
-    if let Some(why) = refused(&real, &env.home) {
+    if let Some(why) = app::refused_place(&real, &env.home) {
         return Err(fail(why).hint("mount the directory of the work alone"));
     }
     let need = if read_only { rustix::fs::Access::READ_OK } else { rustix::fs::Access::READ_OK | rustix::fs::Access::WRITE_OK };
@@ -212,27 +208,9 @@ pub(crate) fn open(host: &Path, target: &Path, read_only: bool, env: &Env, flag:
     Ok(Opened { fd, target: target.to_owned(), read_only })
 }
 
-/// Why a directory is never mounted, for those that are not.
-fn refused(real: &Path, lazaret: &Path) -> Option<String> {
-    let lazaret = std::fs::canonicalize(lazaret).unwrap_or_else(|_| lazaret.to_owned());
-    if real.starts_with(&lazaret) || lazaret.starts_with(real) {
-        return Some("it holds the home of Lazaret, or lies in it".to_owned());
-    }
-    for system in ["/proc", "/sys", "/dev", "/run", "/etc", "/boot"] {
-        if real.starts_with(system) {
-            return Some(format!("{system} is the system's own"));
-        }
-    }
-    let secret = |part: &&str| {
-        let part = Path::new(part);
-        real.ancestors().any(|at| at.ends_with(part))
-    };
-    REFUSED.iter().find(|part| secret(part)).map(|part| format!("{part} holds credentials"))
-}
-
 /// Whether a file lies where credentials are kept, so that it is not sent anywhere.
 pub(crate) fn is_refused(path: &Path, env: &Env) -> Option<String> {
-    refused(path, &env.home)
+    app::refused_place(path, &env.home)
 }
 
 /// A flag that is wrong.

@@ -52,6 +52,7 @@ impl Desk<'_> {
             limits: places::limits_if_any(&flags.limits, self.config)?,
             image: Some(sandbox::image_ref(places.image)),
             variables: places.env,
+            workdir: flags.places.workspace.as_ref().map(|_| "/workspace".to_owned()),
             egress: places.allow,
             budget: budget.map_err(|e| Failure::new(Code::Usage, e.to_string()).field("--budget-usd"))?,
             opened: notes,

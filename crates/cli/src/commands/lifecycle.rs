@@ -85,15 +85,16 @@ pub(super) async fn status(context: &Context) -> Done {
         return Ok(1);
     }
     let mut status: Value = client.json(Method::GET, "/v1/status", None).await?;
+    let running = crate::config::Config::load(home.path())?.session_settings().map_err(|why| Failure::new(Code::ConfigInvalid, why))?;
     if context.json {
         status["up"] = true.into();
+        status["running_max"] = running.running_max.into();
         out::json(&status)?;
         return Ok(0);
     }
     let n = |key: &str| status[key].as_u64().unwrap_or(0);
     out::line(&format!("up for {} s, version {}, process {}", n("uptime_s"), status["version"].as_str().unwrap_or("?"), n("pid")));
     out::line(&format!("{} sandboxes of at most {}, {} sessions", n("sandboxes"), n("sandboxes_max"), n("sessions")));
-    let running = crate::config::Config::load(home.path())?.session_settings().map_err(|why| Failure::new(Code::ConfigInvalid, why))?;
     out::line(&format!("at most {} turns at once (sessions.running_max)", running.running_max));
     let empty = Vec::new();
     let names: Vec<&str> = status["providers"].as_array().unwrap_or(&empty).iter().filter_map(Value::as_str).collect();
