@@ -25,9 +25,16 @@ pub(crate) struct Occupant {
     pub(crate) cancel: CancellationToken,
 }
 
+/// An occupant, and what ends its connections to models alone.
+#[derive(Clone)]
+struct Present {
+    occupant: Occupant,
+    models: CancellationToken,
+}
+
 /// Takes every connection from a sandbox and hands it to the door that it names.
 pub(crate) struct DoorKeeper {
-    occupants: Mutex<HashMap<SandboxId, Occupant>>,
+    occupants: Mutex<HashMap<SandboxId, Present>>,
     gateway: RwLock<Gateway>,
     egress: Egress,
     tasks: TaskTracker,
@@ -48,15 +55,20 @@ impl DoorKeeper {
         self.gateway.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
-    /// Lets a sandbox through its doors.
+    /// Lets a sandbox through its doors. Connections to models that are open end: whoever asks is told apart by the
+    /// connection, and an engine that lives on would go on asking as its turn before.
     pub(crate) fn admit(&self, sandbox: &SandboxId, occupant: Occupant) {
-        lock(&self.occupants).insert(sandbox.clone(), occupant);
+        let models = occupant.cancel.child_token();
+        let before = lock(&self.occupants).insert(sandbox.clone(), Present { occupant, models });
+        if let Some(before) = before {
+            before.models.cancel();
+        }
     }
 
     /// Closes the doors of a sandbox and every connection.
     pub(crate) fn dismiss(&self, sandbox: &SandboxId) {
-        if let Some(occupant) = lock(&self.occupants).remove(sandbox) {
-            occupant.cancel.cancel();
+        if let Some(present) = lock(&self.occupants).remove(sandbox) {
+            present.occupant.cancel.cancel();
         }
     }
 }
@@ -64,7 +76,7 @@ impl DoorKeeper {
 impl Doors for DoorKeeper {
     fn open(&self, sandbox: &SandboxId, door: Door, stream: UnixStream, read: Bytes, hold: Hold) {
         let found = lock(&self.occupants).get(sandbox).cloned();
-        let Some(occupant) = found else {
+        let Some(Present { occupant, models }) = found else {
             tracing::debug!(%sandbox, ?door, "nobody is behind this door");
             return;
         };
@@ -73,7 +85,7 @@ impl Doors for DoorKeeper {
             (Door::Gateway, Some(identity), _) => {
                 let gateway = self.gateway();
                 self.tasks.spawn(async move {
-                    gateway.serve(stream, read, identity, cancel).await;
+                    gateway.serve(stream, read, identity, models).await;
                     drop(hold);
                 });
             }
