@@ -56,7 +56,7 @@ async fn carry(mut client: TcpStream, proxy: u16) -> Result<(), Failure> {
     let text = String::from_utf8_lossy(&head).into_owned();
     let tunnel = text.strip_prefix("CONNECT ").and_then(|rest| rest.split(' ').next()).map(|to| format!("https://{to}"));
     let plain = parts(&text);
-    let url = tunnel.as_deref().or(plain.map(|(_, url, _)| url));
+    let url = tunnel.as_deref().or_else(|| plain.map(|(_, url, _)| url));
     let to: Address<'_> = address(url.ok_or_else(|| Failure::new(Code::Usage, "a request is not understood"))?)?;
     let mut server = match connect(proxy, &to).await {
         Ok(server) => server,
