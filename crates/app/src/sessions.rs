@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use model::{Code, EgressRule, Failure, Money, SessionId, TreeId};
+use model::{Code, EgressRule, Failure, SessionId, TreeId};
 use sandbox::{HostMount, TarStream};
 use store::{NewSession, SessionFilter, SessionRow};
 use tokio::io::AsyncRead;
@@ -44,7 +44,7 @@ impl SessionsOf<'_> {
         let agent = self.app.agents().show(form.agent.as_deref().unwrap_or(DEFAULT_AGENT)).await?;
         let engine = form.engine.as_deref().or(agent.engine.as_deref());
         // An agent's model is one of its engine's.
-        let model = form.model.as_deref().or(agent.model.as_deref().filter(|_| form.engine.is_none()));
+        let model = form.model.as_deref().or_else(|| agent.model.as_deref().filter(|_| form.engine.is_none()));
         let chosen = crate::choose(engine, model, settings.engine.as_deref(), &self.app.providers())?;
         let program = match &form.program {
             Some(path) => ProgramSource::At { path: path.clone() },
