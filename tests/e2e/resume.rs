@@ -190,7 +190,7 @@ fn two_sessions_of_claude_code_in_one_env_keep_their_own_conversations() {
 }
 
 /// What an attacker inside does to the file of standing instructions, whose place is `$F` in the directory `$D`.
-const VANDALISM: &str = "unlink $F; mv $F $F.gone; : > $F; echo evil-orders > $F; ln -sfn /etc/passwd $F; chmod 666 $F; \
+const VANDALISM: &str = "unlink $F; mv $F $F.gone; true > $F; echo evil-orders > $F; ln -sfn /etc/passwd $F; chmod 666 $F; \
     mv $D ${D}2; mkdir -p $D; echo evil-orders > $F; mount --bind /etc/passwd $F; umount $F; \
     python3 -c \"import os; os.rename('$D', '${D}3')\"; truncate -s 0 $F; echo ended";
 
@@ -272,4 +272,29 @@ fn a_neighbour_cannot_take_instructions_away() {
         assert!(heard.contains("heliotrope-17") && !heard.contains("evil-orders"), "{when}: {heard}");
         restart(&lab);
     }
+}
+
+/// The same for a host directory that only the victim has mounted.
+#[test]
+fn a_neighbour_cannot_take_a_mount_away() {
+    let lab = Lab::new();
+    let books = lab.path("books");
+    std::fs::create_dir(&books).expect("make");
+    std::fs::write(books.join("page"), "of the host").expect("write");
+    let roots = format!("[{{ path = \"{}\" }}]", lab.path(".").canonicalize().expect("there").display());
+    lab.run(&["config", "set", "mounts.roots", &roots]).succeeds();
+    lab.run(&["stop", "--grace", "0s"]).succeeds();
+    start(&lab);
+    lab.ask("POST", "/v1/envs", json!({ "name": "den" })).is(201);
+    let shell = |mounts: Value| {
+        let form = json!({ "env": "den", "engine": "program:/bin/sh", "program": "/bin/sh", "model": "rehearsal", "mounts": mounts });
+        lab.session(form)
+    };
+    let victim = shell(json!([{ "host": books.canonicalize().expect("there"), "name": "books" }]));
+    let vandal = shell(json!([]));
+    let reads = || lab.turn(&victim, "cat ~/books/page")["text"].as_str().unwrap_or_default().to_owned();
+    assert_eq!(reads(), "of the host");
+    let said = lab.turn(&vandal, "cd; rmdir books; mkdir books; echo forged > books/page; cat books/page");
+    assert_eq!(said["text"].as_str().map(str::trim), Some("forged"), "the attack ran: {said}");
+    assert_eq!(reads(), "of the host");
 }

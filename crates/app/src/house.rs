@@ -129,15 +129,15 @@ impl App {
         Ok(())
     }
 
-    /// Ends a sandbox in which a file of the host is not seen any more: another sandbox of the env has removed its place. An
-    /// engine that starts there would read what a neighbour wrote instead.
+    /// Ends a sandbox in which a file or directory of the host is not seen any more: another sandbox of the env has removed
+    /// its place. An engine would read what a neighbour wrote there instead.
     pub(crate) async fn leave_robbed(&self, live: &Live) {
         let mut held = live.sandbox.lock().await;
         let Some(housed) = held.as_ref() else { return };
-        if !housed.sandbox.summary().alive || housed.sandbox.shows_files().await {
+        if !housed.sandbox.summary().alive || housed.sandbox.is_whole().await {
             return;
         }
-        tracing::warn!(session = %live.id, "a neighbour took a file of the host away; the sandbox is made again");
+        tracing::warn!(session = %live.id, "a neighbour took away what the host shows; the sandbox is made again");
         self.end(live, held.take()).await;
     }
 

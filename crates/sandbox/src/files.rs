@@ -73,21 +73,27 @@ pub(crate) fn rewrite(dir: &Path, targets: &[PathBuf], target: &Path, bytes: &[u
 /// The most that is read of a process's list of mounts.
 const MOUNTS_BYTES_MAX: u64 = 1 << 20;
 
+/// Whether a place lies among the files of a tree, where whoever writes to the tree could take it away.
+pub(crate) fn is_in_tree(target: &Path) -> bool {
+    ["/home", "/workspace"].iter().any(|root| target.starts_with(root) && target != Path::new(root))
+}
+
 /// Whether something is mounted at each of these places for the process. Inside nothing can be mounted, so it is what the
 /// host put there.
-pub(crate) fn are_seen(pid: i32, targets: &[PathBuf]) -> Result<bool, SandboxError> {
+pub(crate) fn are_seen<'a>(pid: i32, mut targets: impl Iterator<Item = &'a PathBuf>) -> Result<bool, SandboxError> {
     let read = || {
         let mut text = String::new();
         fs::File::open(format!("/proc/{pid}/mountinfo"))?.take(MOUNTS_BYTES_MAX).read_to_string(&mut text)?;
         Ok(text)
     };
     let mounts: String = read().map_err(SandboxError::io("look at the mounts of a sandbox"))?;
-    Ok(targets.iter().all(|target| is_mounted(&mounts, target)))
+    Ok(targets.all(|target| is_mounted(&mounts, target)))
 }
 
 /// Whether a list of mounts, as the kernel shows it, has one at this place.
 fn is_mounted(mounts: &str, target: &Path) -> bool {
-    let shown = target.to_string_lossy().replace('\\', "\\134").replace(' ', "\\040").replace('\t', "\\011").replace('\n', "\\012");
+    let plain: PathBuf = target.components().collect();
+    let shown = plain.to_string_lossy().replace('\\', "\\134").replace(' ', "\\040").replace('\t', "\\011").replace('\n', "\\012");
     mounts.lines().any(|line| line.split(' ').nth(4) == Some(shown.as_str()))
 }
 
@@ -103,7 +109,7 @@ mod tests {
     fn a_mount_is_found_by_its_place_alone() {
         let mounts = "24 1 0:22 / /proc rw - proc proc rw\n25 1 0:23 /of/home /home/a\\040b rw - btrfs /dev/x rw\n\
             26 1 0:24 / /home/sandbox/.x//deleted rw - ext4 /dev/y rw\n";
-        for (target, found) in [("/proc", true), ("/home/a b", true), ("/of/home", false), ("/home", false), ("/home/sandbox/.x", false)] {
+        for (target, found) in [("/proc", true), ("/home/a b", true), ("/home/./a b/", true), ("/of/home", false), ("/home", false), ("/home/sandbox/.x", false)] {
             assert_eq!(is_mounted(mounts, Path::new(target)), found, "{target}");
         }
     }

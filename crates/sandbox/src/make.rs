@@ -77,6 +77,7 @@ fn build(host: &Host, request: Request, dir: &Path, with_door: bool, contested: 
         tree,
         reads: request.trees.iter().map(|(id, _)| id.clone()).collect(),
         files: request.files.iter().map(|file| file.target.clone()).collect(),
+        mounts: request.mounts.iter().map(|mount| &mount.target).filter(|target| files::is_in_tree(target)).cloned().collect(),
         limits: request.limits,
         level,
         init: None,

@@ -42,6 +42,9 @@ pub(crate) struct Record {
     /// Where its host files are seen, in the order of their names.
     #[serde(default)]
     pub(crate) files: Vec<PathBuf>,
+    /// Where it has host directories among the files of its tree.
+    #[serde(default)]
+    pub(crate) mounts: Vec<PathBuf>,
     pub(crate) limits: Limits,
     pub(crate) level: Level,
     /// The first process, once there is one.
@@ -118,6 +121,7 @@ mod tests {
             tree: Some(TreeId::from_bits(3)),
             reads: Vec::new(),
             files: vec!["/home/sandbox/x".into()],
+            mounts: vec!["/home/sandbox/notes".into()],
             limits: Limits::default(),
             level: Level::default(),
             init: Process::now(pid),

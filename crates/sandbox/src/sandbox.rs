@@ -112,16 +112,18 @@ impl Sandbox {
         .await
     }
 
-    /// Whether each file of [`crate::Request::files`] is still seen at its place. Nothing inside can change that, but whoever
-    /// has the same tree elsewhere can: where a place is removed or renamed that is no mount point there, the mounts on
-    /// it in other sandboxes go with it. A host that does not tell answers no.
-    pub async fn shows_files(&self) -> bool {
-        if self.0.record.files.is_empty() {
+    /// Whether what the host put among the files of its tree, each of [`crate::Request::files`] and the mounts there, is
+    /// still seen at its place. Nothing inside can change that, but whoever has the same tree elsewhere can: where a place
+    /// is removed or renamed that is no mount point there, the mounts on it in other sandboxes go with it. A host that does
+    /// not tell answers no.
+    pub async fn is_whole(&self) -> bool {
+        let record = &self.0.record;
+        if record.files.is_empty() && record.mounts.is_empty() {
             return true;
         }
         let (running, pid) = (self.0.clone(), self.0.init.process.pid);
-        let looked = crate::sandboxes::blocking(move || crate::files::are_seen(pid, &running.record.files)).await;
-        looked.unwrap_or_else(|error| {
+        let look = move || crate::files::are_seen(pid, running.record.files.iter().chain(&running.record.mounts));
+        crate::sandboxes::blocking(look).await.unwrap_or_else(|error| {
             tracing::debug!(sandbox = %self.id(), error = model::chain(&error), "its mounts cannot be looked at");
             false
         })
