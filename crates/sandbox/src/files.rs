@@ -109,7 +109,14 @@ mod tests {
     fn a_mount_is_found_by_its_place_alone() {
         let mounts = "24 1 0:22 / /proc rw - proc proc rw\n25 1 0:23 /of/home /home/a\\040b rw - btrfs /dev/x rw\n\
             26 1 0:24 / /home/sandbox/.x//deleted rw - ext4 /dev/y rw\n";
-        for (target, found) in [("/proc", true), ("/home/a b", true), ("/home/./a b/", true), ("/of/home", false), ("/home", false), ("/home/sandbox/.x", false)] {
+        for (target, found) in [
+            ("/proc", true),
+            ("/home/a b", true),
+            ("/home/./a b/", true),
+            ("/of/home", false),
+            ("/home", false),
+            ("/home/sandbox/.x", false),
+        ] {
             assert_eq!(is_mounted(mounts, Path::new(target)), found, "{target}");
         }
     }
