@@ -186,8 +186,11 @@ impl Asked {
                 assert_eq!(end["code"], "SANDBOX_FAILED", "{about}: turn {} of {}: {all:#?}", place + 1, self.session);
                 continue;
             }
-            for kind in ["start", "tool_call", "tool_result"] {
-                assert_eq!(of(turn, kind), 1, "{about}: {kind} of {turn} in {}", self.session);
+            assert_eq!(of(turn, "start"), 1, "{about}: {turn} in {}", self.session);
+            // The model may answer from what the tool said to a turn that was lost after it.
+            let least = usize::from(place == 0 || ends[place - 1]["status"] == "completed");
+            for kind in ["tool_call", "tool_result"] {
+                assert!((least..=1).contains(&of(turn, kind)), "{about}: {} {kind} of {turn} in {}", of(turn, kind), self.session);
             }
             let said = end["text"].as_str().unwrap_or_default();
             let now: usize = said.rsplit(' ').next().and_then(|n| n.trim().parse().ok()).unwrap_or_else(|| panic!("{about}: {end}"));
