@@ -302,9 +302,7 @@ fn nothing_is_lost_or_doubled_under_load() {
     });
     let guests = load.guests_killed.load(Ordering::SeqCst);
     let failed: usize = asked.iter().map(|asked| asked.check(&about)).sum();
-    #[expect(clippy::print_stderr, reason = "what a run of chance came to")]
-    let () =
-        eprintln!("{} turns, {kills} kills of the daemon, {guests} of guests, {failed} turns failed, {:?}", load.turns, began.elapsed());
+    eprintln!("{} turns, {kills} kills of the daemon, {guests} of guests, {failed} turns failed, {:?}", load.turns, began.elapsed());
     assert!(failed <= guests, "{about}: {failed} turns failed, and {guests} guests were killed");
     // The last daemon ends what is open, sweeps, and forgets nothing.
     lab.run(&["sandbox", "list"]).succeeds();
