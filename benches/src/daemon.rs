@@ -66,7 +66,10 @@ impl Connection {
     /// Asks, and reads the answer, which must be a success.
     pub(crate) fn ask(&mut self, method: &str, path: &str, body: &Value) -> Result<Value> {
         let bytes = if body.is_null() { Vec::new() } else { serde_json::to_vec(body)? };
-        let head = format!("{method} {path} HTTP/1.1\r\nhost: lazaret\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", bytes.len());
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nhost: lazaret\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+            bytes.len()
+        );
         self.stream.write_all(head.as_bytes())?;
         self.stream.write_all(&bytes)?;
         let (status, length) = self.head()?;

@@ -24,7 +24,14 @@ use anyhow::{Context, Result};
 type Bench = (&'static str, fn() -> Result<String>);
 
 /// Every bench, in the order of the page.
-const ALL: &[Bench] = &[("start", start::run), ("exec", exec::run), ("many", many::run), ("run", task::run), ("sessions", sessions::run), ("gateway", models::run)];
+const ALL: &[Bench] = &[
+    ("start", start::run),
+    ("exec", exec::run),
+    ("many", many::run),
+    ("run", task::run),
+    ("sessions", sessions::run),
+    ("gateway", models::run),
+];
 
 /// Benches that take too long to be run with the others.
 const LONG: &[Bench] = &[("soak", soak::run)];

@@ -33,7 +33,8 @@ pub(crate) fn run() -> Result<String> {
     ];
     let server = runtime.block_on(ModelServer::start(Script { rules, ..Script::default() }));
     let daemon = Daemon::start(dir.path(), &server.url())?;
-    let mut text = format!("{TURNS} turns, {MOVES} undos, forks and wakings each.\n\n| | min ms | median ms | p99 ms |\n|---|---|---|---|\n");
+    let mut text =
+        format!("{TURNS} turns, {MOVES} undos, forks and wakings each.\n\n| | min ms | median ms | p99 ms |\n|---|---|---|---|\n");
     let mut row = |name: &str, samples: Vec<Duration>| {
         let times = Times::of(samples);
         text.push_str(&format!("| {name} | {} | {} | {} |\n", ms(times.min()), ms(times.median()), ms(times.p99())));

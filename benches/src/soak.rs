@@ -22,11 +22,17 @@ pub(crate) fn run() -> Result<String> {
     let minutes = std::env::args().nth(2).and_then(|m| m.parse().ok()).unwrap_or(MINUTES);
     let dir = tempfile::Builder::new().prefix("lazaret-bench-").tempdir().context("failed to make a directory")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let script = Script { command: "cd /home/sandbox && date >> notes && tail -c 100k notes > short && mv short notes".to_owned(), ..Script::default() };
+    let script = Script {
+        command: "cd /home/sandbox && date >> notes && tail -c 100k notes > short && mv short notes".to_owned(),
+        ..Script::default()
+    };
     let server = runtime.block_on(ModelServer::start(script));
     let daemon = Daemon::start(dir.path(), &server.url())?;
     let part = Duration::from_secs(minutes * 60) / PARTS;
-    let mut text = format!("{minutes} minutes. {}.\n\n| rounds so far | resident KiB | descriptors | MiB on the disk |\n|---|---|---|---|\n", sample::machine());
+    let mut text = format!(
+        "{minutes} minutes. {}.\n\n| rounds so far | resident KiB | descriptors | MiB on the disk |\n|---|---|---|---|\n",
+        sample::machine()
+    );
     let mut looks = Vec::new();
     let mut rounds = 0u64;
     for _ in 0..PARTS {

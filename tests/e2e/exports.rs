@@ -38,7 +38,9 @@ fn import(lab: &Lab, archive: &[u8]) -> crate::http::Answer {
 fn parts(archive: &[u8]) -> Vec<(String, Vec<u8>)> {
     let (mut all, mut at) = (Vec::new(), 0);
     while archive[at] != 0 {
-        let text = |from: usize, len: usize| String::from_utf8_lossy(&archive[at + from..at + from + len]).trim_end_matches(['\0', ' ']).to_owned();
+        let text = |from: usize, len: usize| {
+            String::from_utf8_lossy(&archive[at + from..at + from + len]).trim_end_matches(['\0', ' ']).to_owned()
+        };
         let size = usize::from_str_radix(text(124, 12).trim(), 8).expect("a size");
         let from = at + BLOCK;
         all.push((text(0, 100), archive[from..from + size].to_vec()));

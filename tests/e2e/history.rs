@@ -62,9 +62,12 @@ fn a_turn_is_taken_back_and_gone_forward_to_again() {
     assert_eq!(undo(&lab, &session, json!({ "to": 2 }))["head"], 2);
     assert_eq!(printed(&lab, &session, "look once more"), "two\nnotes\nother\n");
     let turns = lab.ask("GET", &format!("/v1/sessions/{session}/turns"), Value::Null).is(200);
-    let chain: Vec<(u64, u64, bool)> = turns["items"].as_array().expect("turns").iter().map(|t| {
-        (t["n"].as_u64().expect("n"), t["parent"].as_u64().expect("parent"), t["in_history"] == true)
-    }).collect();
+    let chain: Vec<(u64, u64, bool)> = turns["items"]
+        .as_array()
+        .expect("turns")
+        .iter()
+        .map(|t| (t["n"].as_u64().expect("n"), t["parent"].as_u64().expect("parent"), t["in_history"] == true))
+        .collect();
     assert_eq!(chain, [(1, 0, true), (2, 1, true), (3, 2, false), (4, 1, false), (5, 2, true)]);
     // To the very beginning.
     assert_eq!(undo(&lab, &session, json!({ "to": 0 }))["head"], 0);
@@ -131,7 +134,9 @@ fn what_a_turn_changed_is_shown() {
         .collect();
     changes.sort();
     let expected = [
-        ("/home/sandbox/dir", "removed"), ("/home/sandbox/dir/a", "removed"), ("/home/sandbox/notes", "changed"),
+        ("/home/sandbox/dir", "removed"),
+        ("/home/sandbox/dir/a", "removed"),
+        ("/home/sandbox/notes", "changed"),
         ("/home/sandbox/other", "added"),
     ];
     let expected: Vec<(String, String)> = expected.iter().map(|(p, c)| ((*p).to_owned(), (*c).to_owned())).collect();

@@ -80,7 +80,7 @@ fn answers_are_what_the_document_says() {
     let check = |method: &str, template: &str, path: &str, body: Value| -> Value {
         let answer = web.ask(&web.owner, method, path, body);
         let responses = &document["paths"][template][method.to_lowercase()]["responses"];
-        let said = responses.get(answer.status.to_string()).unwrap_or(&responses["default"]);
+        let said = responses.get(answer.status.to_string()).unwrap_or_else(|| &responses["default"]);
         let schema = &said["content"]["application/json"]["schema"];
         assert!(schema.is_object(), "{method} {template} says nothing of {}", answer.status);
         let value: Value = serde_json::from_slice(&answer.body).expect("JSON");

@@ -19,8 +19,11 @@ fn lab() -> (Lab, ModelServer) {
         rule("run own", "own-tool; byhand"),
         rule("run python", "harbour-tool; python3 -c 'import harbour; print(harbour.NAME)'; ls /opt/parachute-tools/python | head -1"),
         rule("run node", "ebb"),
-        rule("attack", "for d in /opt/lazaret-tools/bin /opt/lazaret-tools/python /opt/lazaret-tools/.packages /opt/parachute-tools; do \
-                        touch $d/x 2>/dev/null && echo wrote $d; rm -rf $d/* 2>/dev/null; done; ls /opt/lazaret-tools/bin"),
+        rule(
+            "attack",
+            "for d in /opt/lazaret-tools/bin /opt/lazaret-tools/python /opt/lazaret-tools/.packages /opt/parachute-tools; do \
+                        touch $d/x 2>/dev/null && echo wrote $d; rm -rf $d/* 2>/dev/null; done; ls /opt/lazaret-tools/bin",
+        ),
     ];
     let server = lab.model(Script { rules, ..Script::default() });
     lab.run(&["config", "set", "providers.anthropic.base_url", &server.url()]).succeeds();
@@ -118,10 +121,14 @@ fn a_node_package_comes_from_its_registry_and_none_of_its_scripts_runs() {
     let package = lab.path("package");
     std::fs::create_dir_all(&root).expect("make");
     std::fs::create_dir(&package).expect("make");
-    let about = json!({ "name": "ebb", "version": "1.2.3", "bin": { "ebb": "ebb.js" }, "scripts": { "postinstall": "echo hacked > hacked.js" } });
+    let about =
+        json!({ "name": "ebb", "version": "1.2.3", "bin": { "ebb": "ebb.js" }, "scripts": { "postinstall": "echo hacked > hacked.js" } });
     std::fs::write(package.join("package.json"), about.to_string()).expect("write");
-    std::fs::write(package.join("ebb.js"), "#!/usr/bin/env node\nconsole.log('ebb and flow', require('fs').existsSync(__dirname + '/hacked.js'))\n")
-        .expect("write");
+    std::fs::write(
+        package.join("ebb.js"),
+        "#!/usr/bin/env node\nconsole.log('ebb and flow', require('fs').existsSync(__dirname + '/hacked.js'))\n",
+    )
+    .expect("write");
     let packed = Command::new("tar").args(["-czf"]).arg(root.join("ebb.tgz")).arg("-C").arg(lab.path("")).arg("package").status();
     assert!(packed.is_ok_and(|s| s.success()));
     let registry = Registry::of(root.clone());

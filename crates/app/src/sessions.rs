@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use model::{Code, EgressRule, Failure, SessionId, TreeId};
+use model::{Code, EgressRule, Failure, Limits, Money, SessionId, TreeId};
 use sandbox::{HostMount, TarStream};
 use store::{NewSession, SessionFilter, SessionRow};
 use tokio::io::AsyncRead;
@@ -66,11 +66,11 @@ impl SessionsOf<'_> {
             program,
             model: chosen.model,
             provider: chosen.provider,
-            limits: form.limits.or(agent.limits).unwrap_or(settings.limits),
+            limits: self.limits(form.limits.or(agent.limits), &settings.limits)?,
             image: form.image.unwrap_or(ImageRef::Host { usr_local: false }),
             env: form.variables,
             egress,
-            budget: form.budget.or(settings.budget),
+            budget: self.budget(form.budget, settings.budget)?,
             tape: form.tape,
             foreground: form.foreground,
             workdir: workdir(form.workdir.as_deref(), form.subdir.as_deref())?,
@@ -86,6 +86,34 @@ impl SessionsOf<'_> {
             priority: form.priority.unwrap_or(store::PRIORITY_DEFAULT),
         };
         Ok((spec, parts, chosen.is_fallback))
+    }
+
+    /// The budget that was asked for, by the same rule.
+    fn budget(&self, asked: Option<Money>, configured: Option<Money>) -> Result<Option<Money>, Failure> {
+        match (asked, configured) {
+            (Some(asked), Some(most)) if asked > most && self.caller.tenant.is_some() => {
+                Err(Failure::new(Code::Forbidden, "the budget is above the configured one").field("budget"))
+            }
+            (asked, configured) => Ok(asked.or(configured)),
+        }
+    }
+
+    /// The limits that were asked for. A tenant may ask for less than the configured ones, not for more.
+    fn limits(&self, asked: Option<Limits>, configured: &Limits) -> Result<Limits, Failure> {
+        let Some(asked) = asked else { return Ok(*configured) };
+        let over = [
+            ("memory", asked.memory_bytes > configured.memory_bytes),
+            ("cpus", asked.cpu_millis > configured.cpu_millis),
+            ("pids", asked.pids > configured.pids),
+            ("disk", asked.disk_bytes > configured.disk_bytes),
+            ("timeout", asked.time > configured.time),
+        ];
+        match over.iter().find(|(_, is_over)| *is_over && self.caller.tenant.is_some()) {
+            Some((name, _)) => Err(Failure::new(Code::Forbidden, format!("the limit {name} is above the configured one"))
+                .hint("ask for less, or let the owner raise [limits] in the configuration")
+                .field("limits")),
+            None => Ok(asked),
+        }
     }
 
     /// What a session is.

@@ -76,7 +76,8 @@ fn python_index(configured: Option<String>, path: String) -> RegistryFinder {
 /// The index that pip on this machine uses: one that somebody chose, else its own, with the host that its files come from.
 fn pip_index(path: &str) -> Option<String> {
     let text = answer_of(path, "pip3", &["config", "list"]).or_else(|| answer_of(path, "pip", &["config", "list"]));
-    let chosen = text.as_deref().and_then(|t| t.lines().find_map(|line| line.split_once('=').filter(|(key, _)| key.ends_with(".index-url"))));
+    let chosen =
+        text.as_deref().and_then(|t| t.lines().find_map(|line| line.split_once('=').filter(|(key, _)| key.ends_with(".index-url"))));
     let text = match chosen {
         Some((_, value)) => value.trim().trim_matches(['\'', '"']).to_owned(),
         None => answer_of(path, "python3", &["-I", "-c", PIP_OWN])?,

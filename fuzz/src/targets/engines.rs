@@ -2,7 +2,10 @@
 
 use std::mem::discriminant;
 
-use engines::{Carried, End, Engine, Exit, Feed, MESSAGE_BYTES_MAX, OPTIONS_MAX, Parsed, QUESTION_BYTES_MAX, QUESTION_ID_BYTES_MAX, TEXT_BYTES_MAX, TOOL_OUTPUT_BYTES_MAX};
+use engines::{
+    Carried, End, Engine, Exit, Feed, MESSAGE_BYTES_MAX, OPTIONS_MAX, Parsed, QUESTION_BYTES_MAX, QUESTION_ID_BYTES_MAX, TEXT_BYTES_MAX,
+    TOOL_OUTPUT_BYTES_MAX,
+};
 use model::{EventKind, Outcome};
 
 use super::{Target, hash};

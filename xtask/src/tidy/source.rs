@@ -19,7 +19,9 @@ const WORDS: &[Word] = &[
         find: &["env::var", "env::var_os", "env::vars", "env::vars_os", "env::set_var", "env::remove_var"],
         // Neither is a part of the program: cargo tells a build script everything in this way, and a test runner has no
         // other way to hand a seed on.
-        only_in: &["crates/cli/src/env.rs", "crates/cli/build.rs", "tests/crash/chance.rs", "tests/crash/load.rs", "tests/e2e/envs_attacks.rs"],
+        only_in: &[
+            "crates/cli/src/env.rs", "crates/cli/build.rs", "tests/crash/chance.rs", "tests/crash/load.rs", "tests/e2e/envs_attacks.rs",
+        ],
         instead: "environment variables are read in crates/cli/src/env.rs",
     },
     Word { find: &["#[ignore", "#[ignore]"], only_in: &[], instead: "a test that does not run is no test: assert what happens today" },
