@@ -466,7 +466,8 @@ fn ending_of(end: End, session: Option<String>) -> Ending {
         usage: end.usage,
         code: end.code,
         message: end.message,
-        engine_session: end.engine_session.or(session),
+        // An engine that kept nothing of its conversation would fail at every further turn: the next one begins anew.
+        engine_session: if end.is_unknown_session { Some(String::new()) } else { end.engine_session.or(session) },
         spool: None,
         ack: None,
         output: None,

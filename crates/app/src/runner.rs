@@ -156,6 +156,8 @@ async fn work(app: &App, live: &Arc<Live>, turn: TurnRow, cancel: tokio_util::sy
         engine_session = lease.engine_session;
     }
     let start = Start { turn, ground, place, ready, prompt, cancel };
+    // An empty one stands for a conversation that the engine does not know any more.
+    let engine_session = engine_session.filter(|id| !id.is_empty());
     Running::new(app, live, start).await?.run(process, engine_session).await
 }
 
