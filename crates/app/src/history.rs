@@ -71,6 +71,8 @@ impl Default for ForkForm {
 
 /// How full a tree may be, in percent of its limit, before checkpoints go that still hold its old files.
 const FULL_PERCENT: u64 = 75;
+/// How long a turn that is over may take until the next thing can be done.
+const PUT_AWAY: Duration = Duration::from_secs(5);
 /// How long cancelled turns of other sessions may take to end.
 const OTHERS_END: Duration = Duration::from_secs(5);
 /// How much of a prompt is shown.
@@ -131,7 +133,11 @@ impl SessionsOf<'_> {
         let row = self.row(id).await?;
         let app = self.app;
         let live = app.bring(&row.id, None, None).await?;
-        let _gate = live.gate.try_lock().map_err(|_| at_work())?;
+        if !app.store().open_turns(&row.id).await.map_err(|e| e.failure())?.is_empty() {
+            return Err(at_work());
+        }
+        // A turn whose result was just seen is put away within moments.
+        let _gate = tokio::time::timeout(PUT_AWAY, live.gate.lock()).await.map_err(|_| at_work())?;
         // Read again now that no turn can begin. The env may be gone: then a private copy is the only way on.
         let row = app.store().session(&row.id).await.map_err(|e| e.failure())?;
         let ground = if form.private { None } else { Some(app.ground(&row.id).await?) };
