@@ -35,11 +35,13 @@ pub(super) struct Screen {
     started: Option<String>,
     text_shown: bool,
     mid_line: bool,
+    /// A note has ended a line of text that goes on: the line end of the text itself must not make an empty one.
+    was_ended: bool,
 }
 
 impl Screen {
     pub(super) fn new(form: Form) -> Self {
-        Self { form, started: None, text_shown: false, mid_line: false }
+        Self { form, started: None, text_shown: false, mid_line: false, was_ended: false }
     }
 
     /// Whether a person looks.
@@ -56,7 +58,9 @@ impl Screen {
         match &event.kind {
             EventKind::Text { text } => {
                 self.text_shown = true;
-                self.mid_line = !text.ends_with('\n');
+                let ended = std::mem::take(&mut self.was_ended);
+                let text = text.strip_prefix('\n').filter(|_| ended).unwrap_or(text);
+                self.mid_line = !text.is_empty() && !text.ends_with('\n');
                 out::piece(&clean(text));
             }
             EventKind::Start { engine, model, provider, level } => {
@@ -102,6 +106,7 @@ impl Screen {
         let session = if self.form == Form::Run { format!(", session {}", event.session) } else { String::new() };
         self.note(&format!("{}{session}", summary(result)));
         self.text_shown = false;
+        self.was_ended = false;
     }
 
     fn note(&mut self, text: &str) {
@@ -114,6 +119,7 @@ impl Screen {
         if self.mid_line {
             out::piece("\n");
             self.mid_line = false;
+            self.was_ended = true;
         }
     }
 }
