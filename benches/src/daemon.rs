@@ -70,8 +70,8 @@ impl Connection {
             "{method} {path} HTTP/1.1\r\nhost: lazaret\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
             bytes.len()
         );
-        self.stream.write_all(head.as_bytes())?;
-        self.stream.write_all(&bytes)?;
+        // At once: a handler that does not want the body may have answered, and hung up, before a second write.
+        self.stream.write_all(&[head.as_bytes(), &bytes].concat())?;
         let (status, length) = self.head()?;
         let mut body = vec![0; length.context("an answer without a length")?];
         self.reader.read_exact(&mut body)?;
