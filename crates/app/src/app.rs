@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use broker::Broker;
 use gateway::egress::Egress;
 use gateway::{Gateway, REHEARSAL, WELL_KNOWN};
 use model::{Code, EgressRule, Failure};
@@ -105,6 +106,7 @@ struct Parts {
     secrets: SecretBook,
     sandboxes: Sandboxes,
     doors: Arc<DoorKeeper>,
+    broker: Broker,
     ledger: Arc<StoreLedger>,
     callers: Arc<Callers>,
     sessions: Registry,
@@ -174,7 +176,10 @@ impl App {
         let ledger = Arc::new(StoreLedger::new(opening.store.clone()));
         let secrets = SecretBook::open(opening.secrets).await?;
         let gateway = open_gateway(&settings, &secrets, &ledger, &callers)?;
-        let doors = Arc::new(DoorKeeper::new(gateway, Egress::default(), tasks.clone()));
+        let approvals = Arc::new(crate::approvals::Approvals::new(opening.store.clone()));
+        let audit = Arc::new(crate::audit::AuditBook::new(opening.store.clone()));
+        let broker = Broker::new(approvals, audit);
+        let doors = Arc::new(DoorKeeper::new(gateway, broker.clone(), Egress::default(), tasks.clone()));
         let sandboxes = Sandboxes::open(opening.sandbox, Arc::clone(&doors) as Arc<dyn sandbox::Doors>).await.map_err(|e| e.failure())?;
         let app = Self {
             parts: Arc::new(Parts {
@@ -190,6 +195,7 @@ impl App {
                 secrets,
                 sandboxes,
                 doors,
+                broker,
                 ledger,
                 callers,
                 settings: RwLock::new(settings),
@@ -405,6 +411,11 @@ impl App {
 
     pub(crate) fn doors(&self) -> &DoorKeeper {
         &self.parts.doors
+    }
+
+    /// The door to tools.
+    pub(crate) fn broker(&self) -> &Broker {
+        &self.parts.broker
     }
 
     pub(crate) fn callers(&self) -> &Arc<Callers> {

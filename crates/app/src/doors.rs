@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, RwLock};
 
+use broker::Broker;
 use bytes::Bytes;
 use gateway::egress::{Egress, Policy};
 use gateway::{Gateway, Identity};
@@ -19,6 +20,8 @@ use crate::live::lock;
 pub(crate) struct Occupant {
     /// For the gateway; without one no model answers.
     pub(crate) identity: Option<Arc<Identity>>,
+    /// For the broker; without one no tool is called.
+    pub(crate) tools: Option<Arc<broker::Caller>>,
     /// For the egress proxy; without one no host is reached.
     pub(crate) egress: Option<Arc<Policy>>,
     /// Ends every connection.
@@ -36,13 +39,14 @@ struct Present {
 pub(crate) struct DoorKeeper {
     occupants: Mutex<HashMap<SandboxId, Present>>,
     gateway: RwLock<Gateway>,
+    broker: Broker,
     egress: Egress,
     tasks: TaskTracker,
 }
 
 impl DoorKeeper {
-    pub(crate) fn new(gateway: Gateway, egress: Egress, tasks: TaskTracker) -> Self {
-        Self { occupants: Mutex::default(), gateway: RwLock::new(gateway), egress, tasks }
+    pub(crate) fn new(gateway: Gateway, broker: Broker, egress: Egress, tasks: TaskTracker) -> Self {
+        Self { occupants: Mutex::default(), gateway: RwLock::new(gateway), broker, egress, tasks }
     }
 
     /// From now on connections go to this gateway; those that are open stay with theirs. Gives back the one before.
@@ -81,15 +85,22 @@ impl Doors for DoorKeeper {
             return;
         };
         let cancel = occupant.cancel.clone();
-        match (door, occupant.identity, occupant.egress) {
-            (Door::Gateway, Some(identity), _) => {
+        match (door, occupant.identity, occupant.tools, occupant.egress) {
+            (Door::Gateway, Some(identity), ..) => {
                 let gateway = self.gateway();
                 self.tasks.spawn(async move {
                     gateway.serve(stream, read, identity, models).await;
                     drop(hold);
                 });
             }
-            (Door::Egress, _, Some(policy)) => {
+            (Door::Broker, _, Some(caller), _) => {
+                let broker = self.broker.clone();
+                self.tasks.spawn(async move {
+                    broker.serve(stream, read, caller, cancel).await;
+                    drop(hold);
+                });
+            }
+            (Door::Egress, .., Some(policy)) => {
                 let egress = self.egress.clone();
                 self.tasks.spawn(async move {
                     egress.serve(stream, read, policy, cancel).await;

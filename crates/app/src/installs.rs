@@ -205,7 +205,8 @@ impl EnginesOf<'_> {
         request.relays = relays();
         request.orphan = std::time::Duration::ZERO;
         request.extra_ro = vec![(self.app.program().to_owned(), PathBuf::from(FETCHER))];
-        let occupant = Occupant { identity: None, egress: Some(self.app.policy(vec![host], None)), cancel: CancellationToken::new() };
+        let occupant =
+            Occupant { identity: None, tools: None, egress: Some(self.app.policy(vec![host], None)), cancel: CancellationToken::new() };
         self.app.doors().admit(&id, occupant);
         let done = match self.app.sandboxes().start(request).await {
             Ok(sandbox) => {

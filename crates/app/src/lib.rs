@@ -12,8 +12,10 @@
 mod adopt;
 mod agents;
 mod app;
+mod approvals;
 mod archive;
 mod asking;
+mod audit;
 mod bridge;
 mod caller;
 mod choose;

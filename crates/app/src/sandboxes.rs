@@ -140,7 +140,7 @@ impl App {
 
     fn by_hand(&self, egress: Vec<EgressRule>) -> Occupant {
         let egress = (!egress.is_empty()).then(|| self.policy(egress, None));
-        Occupant { identity: None, egress, cancel: CancellationToken::new() }
+        Occupant { identity: None, tools: None, egress, cancel: CancellationToken::new() }
     }
 
     /// Opens the doors of a sandbox that an earlier daemon made by hand, as they were. A note that is not understood

@@ -123,8 +123,12 @@ impl ToolsOf<'_> {
         request.relays = relays();
         request.orphan = Duration::ZERO;
         request.extra_ro = vec![(self.app.program().to_owned(), PathBuf::from(FETCHER))];
-        let occupant =
-            Occupant { identity: None, egress: Some(self.app.policy(index.hosts.clone(), None)), cancel: CancellationToken::new() };
+        let occupant = Occupant {
+            identity: None,
+            tools: None,
+            egress: Some(self.app.policy(index.hosts.clone(), None)),
+            cancel: CancellationToken::new(),
+        };
         self.app.doors().admit(&id, occupant);
         let done = match self.app.sandboxes().start(request).await {
             Ok(sandbox) => {

@@ -151,6 +151,21 @@ impl<'a> Running<'a> {
         self.finish(ending).await
     }
 
+    /// Who asks for tools.
+    fn caller(&self, sandbox: &SandboxId) -> broker::Caller {
+        let agent = &self.ground.agent;
+        broker::Caller {
+            session: Some(self.live.id.clone()),
+            turn: Some(self.turn.id.clone()),
+            sandbox: Some(sandbox.clone()),
+            agent: agent.name.clone(),
+            group: agent.group.clone(),
+            tenant: self.ground.row.tenant.clone(),
+            tools: (!agent.tools.is_empty()).then(|| agent.tools.iter().cloned().collect()),
+            denied: std::collections::BTreeSet::new(),
+        }
+    }
+
     fn is_begun(&self) -> bool {
         matches!(self.turn.state, TurnState::Running | TurnState::Waiting)
     }
@@ -190,7 +205,15 @@ impl<'a> Running<'a> {
         // Without a rule the door still answers: it says which line would allow a host, and the log hears of it.
         let refusals = Arc::new(Refusals { log: live.calls.clone(), left: AtomicUsize::new(REFUSALS_MAX) });
         let egress = Some(self.app.policy(live.spec.egress.clone(), Some(refusals)));
-        self.app.doors().admit(sandbox.id(), Occupant { identity: Some(Arc::new(identity)), egress, cancel: CancellationToken::new() });
+        self.app.doors().admit(
+            sandbox.id(),
+            Occupant {
+                identity: Some(Arc::new(identity)),
+                tools: Some(Arc::new(self.caller(sandbox.id()))),
+                egress,
+                cancel: CancellationToken::new(),
+            },
+        );
         let listening = self.app.callers().listen(&self.turn.id, live.calls.clone());
         let watching = self.app.watch_collisions(live, &sandbox);
         let begun = self.begin(&sandbox, process, engine_session).await?;

@@ -114,6 +114,28 @@ codes! {
     ReplayDiffers = "REPLAY_DIFFERS", 1, false;
     /// The tape cannot be read or was cut.
     TapeInvalid = "TAPE_INVALID", 2, false;
+    /// No tool of this name can be called.
+    UnknownTool = "UNKNOWN_TOOL", 2, false;
+    /// The arguments of a tool call do not fit its schema, or the call is malformed.
+    ValidationFailed = "VALIDATION_FAILED", 2, false;
+    /// Too many tool calls in too short a time.
+    RateLimited = "RATE_LIMITED", 1, true;
+    /// Nobody confirmed the call in time.
+    ConfirmationTimeout = "CONFIRMATION_TIMEOUT", 1, true;
+    /// A person refused the call.
+    ConfirmationDenied = "CONFIRMATION_DENIED", 3, false;
+    /// The plugin did not answer in time.
+    PluginTimeout = "PLUGIN_TIMEOUT", 1, true;
+    /// The plugin is not running, or ended during the call.
+    PluginUnavailable = "PLUGIN_UNAVAILABLE", 1, true;
+    /// The plugin answered with something that is no answer.
+    PluginError = "PLUGIN_ERROR", 1, false;
+    /// The tool failed.
+    HandlerError = "HANDLER_ERROR", 1, false;
+    /// A plugin's folder, manifest or archive is malformed or not safe to install.
+    PluginInvalid = "PLUGIN_INVALID", 2, false;
+    /// The chain of audit rows is broken.
+    AuditBroken = "AUDIT_BROKEN", 1, false;
     /// A limit of the daemon (sandboxes, connections, sessions) is reached.
     Busy = "BUSY", 1, true;
     /// A bug. The log has the details.

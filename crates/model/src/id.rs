@@ -95,6 +95,14 @@ identity!(
     /// Something that a person is asked in a turn.
     QuestionId, "qst_"
 );
+identity!(
+    /// A confirmation that a person is asked for.
+    ApprovalId, "apr_"
+);
+identity!(
+    /// Something that an agent remembers.
+    MemoryId, "mem_"
+);
 
 #[cfg(test)]
 mod tests {

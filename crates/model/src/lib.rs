@@ -6,6 +6,7 @@
 //!
 //! Start at [`Event`] (what is logged and shown), [`Limits`] (what a sandbox may use) and [`Code`] (how things fail).
 
+mod audit;
 mod code;
 pub mod crash;
 mod egress;
@@ -15,16 +16,19 @@ mod limits;
 mod money;
 mod name;
 mod outcome;
+mod risk;
 mod time;
 mod turn;
 
+pub use audit::{AuditEntry, AuditKind};
 pub use code::{Code, Failure, chain};
 pub use egress::{EgressRule, EgressRuleError, canonical_host};
 pub use event::{Event, EventKind, PROMPT_BYTES_MAX, ResultEvent};
-pub use id::{IdError, QuestionId, SandboxId, SessionId, TokenId, TreeId, TurnId};
+pub use id::{ApprovalId, IdError, MemoryId, QuestionId, SandboxId, SessionId, TokenId, TreeId, TurnId};
 pub use limits::{Level, LevelLine, Limits, Want, parse_bytes, parse_duration};
 pub use money::{Money, MoneyError, Usage};
 pub use name::{NAME_CHARS_MAX, is_name, name_of};
 pub use outcome::Outcome;
+pub use risk::Risk;
 pub use time::Timestamp;
 pub use turn::{Refused, TurnEvent, TurnState};

@@ -15,7 +15,13 @@ use crate::{StoreError, home};
 /// "LZRT" in the header of the file.
 const APPLICATION_ID: u32 = 0x4c5a_5254;
 /// Every migration, oldest first; the schema's version is how many have run. Forward only.
-const MIGRATIONS: &[&str] = &[include_str!("../migrations/0001_start.sql"), include_str!("../migrations/0002_sessions.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../migrations/0001_start.sql"),
+    include_str!("../migrations/0002_sessions.sql"),
+    include_str!("../migrations/0003_doors.sql"),
+    include_str!("../migrations/0004_memory.sql"),
+    include_str!("../migrations/0005_plugins.sql"),
+];
 /// Databases up to this size are checked whole at every start: a few milliseconds.
 const CHECK_ALWAYS_BYTES: u64 = 16 << 20;
 /// After a process that ended badly on a machine that went on, larger databases are not checked whole: SQLite's own log

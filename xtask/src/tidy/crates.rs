@@ -15,24 +15,39 @@ pub(crate) const MAY_USE: &[(&str, &[&str])] = &[
     ("lazaret-jail", &[]),
     ("lazaret-guest", &["lazaret-wire", "lazaret-jail"]),
     ("lazaret-sandbox", &["lazaret-model", "lazaret-wire", "lazaret-jail"]),
+    ("lazaret-sanitize", &[]),
     ("lazaret-store", &["lazaret-model"]),
     ("lazaret-engines", &["lazaret-model"]),
-    ("lazaret-gateway", &["lazaret-model"]),
-    ("lazaret-app", &["lazaret-model", "lazaret-wire", "lazaret-store", "lazaret-engines", "lazaret-gateway", "lazaret-sandbox"]),
+    ("lazaret-gateway", &["lazaret-model", "lazaret-sanitize"]),
+    ("lazaret-broker", &["lazaret-model", "lazaret-wire", "lazaret-sanitize"]),
+    ("lazaret-plugins", &[]),
+    (
+        "lazaret-app",
+        &[
+            "lazaret-model", "lazaret-wire", "lazaret-store", "lazaret-engines", "lazaret-gateway", "lazaret-sandbox", "lazaret-sanitize",
+            "lazaret-broker",
+        ],
+    ),
     ("lazaret-api", &["lazaret-model", "lazaret-app"]),
     (
         "lazaret-cli",
         &[
             "lazaret-model", "lazaret-wire", "lazaret-jail", "lazaret-sandbox", "lazaret-store", "lazaret-engines", "lazaret-gateway",
-            "lazaret-app", "lazaret-api",
+            "lazaret-app", "lazaret-api", "lazaret-plugins",
         ],
     ),
     ("lazaret-testkit", &["lazaret-model", "lazaret-wire", "lazaret-jail", "lazaret-gateway"]),
     (
         "lazaret-benches",
-        &["lazaret-model", "lazaret-wire", "lazaret-jail", "lazaret-sandbox", "lazaret-store", "lazaret-gateway", "lazaret-testkit"],
+        &[
+            "lazaret-model", "lazaret-wire", "lazaret-jail", "lazaret-sandbox", "lazaret-store", "lazaret-gateway", "lazaret-sanitize",
+            "lazaret-testkit",
+        ],
     ),
-    ("lazaret-fuzz", &["lazaret-model", "lazaret-wire", "lazaret-engines", "lazaret-gateway", "lazaret-sandbox"]),
+    (
+        "lazaret-fuzz",
+        &["lazaret-model", "lazaret-wire", "lazaret-engines", "lazaret-gateway", "lazaret-sandbox", "lazaret-sanitize", "lazaret-broker"],
+    ),
     ("xtask", &["lazaret-model"]),
 ];
 
@@ -57,7 +72,7 @@ const BANNED: &[(&str, &str)] = &[
 const ONE_VERSION: &[&str] = &["ring", "rustls", "rustls-webpki", "tokio-rustls", "hyper-rustls", "hyper", "tokio", "serde_json"];
 
 /// How many crates a build for Linux may consist of. Raise it in the commit that adds one and says what it is for.
-const PACKAGES_MAX: usize = 260;
+const PACKAGES_MAX: usize = 320;
 
 /// Licences that may be linked into what we ship. An expression passes when one of its alternatives, or all of its
 /// joint parts, are here.
