@@ -34,7 +34,7 @@ const ALL: &[Bench] = &[
 ];
 
 /// Benches that take too long to be run with the others.
-const LONG: &[Bench] = &[("sessions", sessions::run), ("soak", soak::run)];
+const LONG: &[Bench] = &[("soak", soak::run)];
 
 fn main() -> ExitCode {
     match run() {
