@@ -11,11 +11,16 @@ pub struct EgressRule {
     pub host: String,
     /// The port; 443 when none was written.
     pub port: u16,
-    /// A path prefix, which needs inspection; `None` allows every path.
+    /// A path prefix, which needs inspection; `None` allows every path. `/a` is for `/a` and all below it, `/a/` only for
+    /// what is below.
     pub path: Option<String>,
-    /// A method, which needs inspection; `None` allows every method.
+    /// A method, which needs inspection; `None` allows every method, but no WebSocket. [`WEBSOCKET`] allows that and nothing
+    /// else.
     pub method: Option<String>,
 }
+
+/// What a rule says in place of a method to allow a WebSocket.
+pub const WEBSOCKET: &str = "WS";
 
 /// Why a text is not a rule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -71,11 +76,29 @@ impl EgressRule {
     pub fn covers(&self, other: &EgressRule) -> bool {
         let path = match (&self.path, &other.path) {
             (None, _) => true,
-            (Some(own), Some(other)) => other.starts_with(own.as_str()),
+            (Some(_), Some(other)) => self.has_path(other),
             (Some(_), None) => false,
         };
-        let method = self.method.is_none() || self.method == other.method;
+        let method = match (&self.method, other.method.as_deref()) {
+            // Only what is carried unread can be a WebSocket without a word about it.
+            (None, Some(WEBSOCKET)) => self.path.is_none(),
+            (None, _) => true,
+            (own, other) => own.as_deref() == other,
+        };
         self.host == other.host && self.port == other.port && path && method
+    }
+
+    /// Whether this path, in its one canonical form, is the rule's or lies below it.
+    #[must_use]
+    pub fn has_path(&self, path: &str) -> bool {
+        let Some(own) = self.path.as_deref() else { return true };
+        path.strip_prefix(own).is_some_and(|rest| rest.is_empty() || own.ends_with('/') || rest.starts_with('/'))
+    }
+
+    /// Whether each request must be looked at to know if the rule allows it.
+    #[must_use]
+    pub fn needs_inspection(&self) -> bool {
+        self.path.is_some() || self.method.is_some()
     }
 }
 
@@ -94,8 +117,8 @@ impl std::str::FromStr for EgressRule {
             Some(at) => (&target[..at], Some(&target[at..])),
             None => (target, None),
         };
-        if path.is_some_and(|p| !p.bytes().all(|b| b.is_ascii_graphic()) || p.contains("..")) {
-            return Err(bad("a path is plain ASCII without `..`"));
+        if path.is_some_and(|p| !is_plain_path(p)) {
+            return Err(bad("a path is plain ASCII without `.`, `..` or empty parts, and without any of \\ % ; ? #"));
         }
         let (host, port) = match authority.rsplit_once(':') {
             Some((host, port)) => {
@@ -108,6 +131,14 @@ impl std::str::FromStr for EgressRule {
         let host = canonical_host(host).map_err(bad)?;
         Ok(Self { host, port, path: path.map(str::to_owned), method: method.map(str::to_owned) })
     }
+}
+
+/// Whether a path is in the one form that every server reads alike.
+fn is_plain_path(path: &str) -> bool {
+    let parts = path.strip_prefix('/').map(|rest| rest.strip_suffix('/').unwrap_or(rest));
+    let plain = |b: u8| b.is_ascii_graphic() && !b"\\%;?#".contains(&b);
+    let part = |part: &str| !matches!(part, "" | "." | "..");
+    path == "/" || parts.is_some_and(|parts| parts.split('/').all(part)) && path.bytes().all(plain)
 }
 
 impl TryFrom<String> for EgressRule {
@@ -148,9 +179,35 @@ mod tests {
         for bad in [
             "", ".", "a..b", "*.example.com", "exa mple.com", "evil\0.example.com", "user@example.com", "[::1]:80", "example.com:0",
             "example.com:99999", "example.com:+80", "2130706433", "0x7f000001", "127.1", "0177.0.0.1", "bücher.de", "-a.com", "a.com/../b",
-            "a.com,get",
+            "a.com,get", "a.com//b", "a.com/b//", "a.com/./b", "a.com/%2e/b", "a.com/b;c", "a.com/b?c", "a.com/b#c", "a.com/b\\c",
         ] {
             check(bad, None);
         }
+        for good in ["a.com:443/", "a.com:443/a/", "a.com:443/@x/y.git", "a.com:80/socket,WS", "a.com:443/a..b"] {
+            check(good, Some(good));
+        }
+    }
+
+    #[test]
+    fn a_rule_covers_what_lies_within_it() {
+        let check = |own: &str, other: &str, expect: bool| {
+            let rule = |text: &str| text.parse::<EgressRule>().unwrap();
+            assert_eq!(rule(own).covers(&rule(other)), expect, "{own} covers {other}");
+        };
+        check("a.com", "a.com/x,GET", true);
+        check("a.com/x", "a.com", false);
+        check("a.com/x", "a.com/x/y", true);
+        check("a.com/x", "a.com/x/", true);
+        check("a.com/x", "a.com/xy", false);
+        check("a.com/x/", "a.com/x", false);
+        check("a.com/x/", "a.com/x/y", true);
+        check("a.com,GET", "a.com", false);
+        check("a.com,GET", "a.com,POST", false);
+        check("a.com", "a.com:80", false);
+        // What is not looked at may be a WebSocket; what is looked at is one only where a rule says so.
+        check("a.com", "a.com/x,WS", true);
+        check("a.com/x", "a.com/x,WS", false);
+        check("a.com/x,WS", "a.com/x,WS", true);
+        check("a.com/x,WS", "a.com/x,GET", false);
     }
 }

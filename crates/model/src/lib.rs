@@ -6,6 +6,7 @@
 //!
 //! Start at [`Event`] (what is logged and shown), [`Limits`] (what a sandbox may use) and [`Code`] (how things fail).
 
+mod approval;
 mod audit;
 mod code;
 pub mod crash;
@@ -20,9 +21,10 @@ mod risk;
 mod time;
 mod turn;
 
+pub use approval::{ApprovalEvent, ApprovalRefused, ApprovalState};
 pub use audit::{AuditEntry, AuditKind};
 pub use code::{Code, Failure, chain};
-pub use egress::{EgressRule, EgressRuleError, canonical_host};
+pub use egress::{EgressRule, EgressRuleError, WEBSOCKET, canonical_host};
 pub use event::{Event, EventKind, PROMPT_BYTES_MAX, ResultEvent};
 pub use id::{ApprovalId, IdError, MemoryId, QuestionId, SandboxId, SessionId, TokenId, TreeId, TurnId};
 pub use limits::{Level, LevelLine, Limits, Want, parse_bytes, parse_duration};
