@@ -54,6 +54,16 @@ fn a_chat_becomes_a_container_that_another_joins() {
     assert_eq!(shown["title"], "hello there");
     let roles: Vec<&Value> = shown["messages"].as_array().expect("messages").iter().map(|m| &m["role"]).collect();
     assert_eq!(roles, ["user", "assistant", "user", "assistant"]);
+    let renamed = ask("PATCH", &format!("/api/chat/{id}/metadata"), json!({ "title": "Greetings" })).is(200);
+    assert_eq!(renamed["session"]["title"], "Greetings");
+    let transcript = ask("GET", &format!("/api/chat/{id}/transcript"), Value::Null).is(200);
+    let kinds: Vec<&Value> = transcript["events"].as_array().expect("events").iter().map(|e| &e["type"]).collect();
+    assert_eq!(kinds.iter().filter(|kind| **kind == "result").count(), 2, "{transcript}");
+    assert_eq!(ask("GET", "/api/chat/active-streams", Value::Null).is(200), json!({ "count": 0, "streams": [] }));
+    // What was asked is shown whole, however long.
+    let long = format!("long {}", "x".repeat(5000));
+    chat(json!({ "message": long, "sessionId": id }));
+    assert_eq!(ask("GET", &format!("/api/chat/{id}"), Value::Null).is(200)["messages"][4]["content"], json!(long));
 
     let saved = ask("POST", "/api/containers", json!({ "name": "My Project", "session_id": id })).is(201);
     assert_eq!((&saved["slug"], &saved["display_name"]), (&json!("my-project"), &json!("My Project")));
@@ -72,7 +82,7 @@ fn a_chat_becomes_a_container_that_another_joins() {
     let other = one(&joined, "session")["sessionId"].as_str().expect("an identity").to_owned();
     let chats = ask("GET", "/api/chat?container_id=my-project", Value::Null).is(200);
     assert_eq!(chats["sessions"].as_array().map(Vec::len), Some(2), "{chats}");
-    assert_eq!(ask("GET", "/api/chat?search=HELLO&limit=5", Value::Null).is(200)["sessions"][0]["id"], json!(id));
+    assert_eq!(ask("GET", "/api/chat?search=GREET&limit=5", Value::Null).is(200)["sessions"][0]["id"], json!(id));
     assert_eq!(ask("GET", "/api/chat?offset=1", Value::Null).is(200)["sessions"].as_array().map(Vec::len), Some(1));
 
     for chat in [&id, &other] {

@@ -108,6 +108,19 @@ impl SessionsOf<'_> {
         Ok(views)
     }
 
+    /// The whole of what was asked in a turn.
+    ///
+    /// # Errors
+    /// There is no such session or turn.
+    pub async fn prompt(&self, id: &str, turn: &TurnId) -> Result<String, Failure> {
+        let row = self.row(id).await?;
+        let found = self.app.store().turn(turn).await.map_err(|e| e.failure())?;
+        if found.session != row.id {
+            return Err(Failure::new(Code::NotFound, "there is no such turn in this session"));
+        }
+        self.app.store().prompt(turn).await.map_err(|e| e.failure())
+    }
+
     /// The turns that lead to `head`.
     async fn chain(&self, id: &SessionId, head: u64) -> Result<HashSet<u64>, Failure> {
         let (mut parents, mut after) = (HashMap::new(), 0);

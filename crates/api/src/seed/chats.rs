@@ -3,7 +3,7 @@
 use app::{AnswerForm, SessionPatch, SessionQuery, SessionState, SessionView};
 use axum::Json;
 use axum::extract::State;
-use axum::routing::{delete, get, post};
+use axum::routing::{delete, get, patch, post};
 use model::{Code, EventKind, Failure};
 use serde_json::{Value, json};
 
@@ -12,7 +12,7 @@ use super::chat;
 use super::tell::question;
 use super::time::iso;
 use crate::auth::Identity;
-use crate::operation::Verb::{Delete, Get, Post};
+use crate::operation::Verb::{Delete, Get, Patch, Post};
 use crate::operation::{Operation, of};
 use crate::request::{Asked, At, Form};
 use crate::{Api, Problem};
@@ -28,6 +28,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         .at_most(CHAT_BYTES_MAX)
         .gives_bytes(200, &["text/event-stream"]),
     Operation::new(Get, "/api/chat", "Lists chats, the youngest first.", || get(list)).asks(of::<List>),
+    Operation::new(Get, "/api/chat/active-streams", "Chats in which a turn runs.", || get(active)),
     Operation::new(Get, "/api/chat/{id}", "A chat with its messages.", || get(show)),
     Operation::new(Delete, "/api/chat/{id}", "Deletes a chat with its files.", || delete(remove)),
     Operation::new(Post, "/api/chat/{id}/archive", "Archives a chat.", || post(archive)),
@@ -35,6 +36,8 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     Operation::new(Post, "/api/chat/{id}/abort", "Cancels what runs.", || post(abort)),
     Operation::new(Post, "/api/chat/{id}/answer", "Answers a question.", || post(answer)).takes(of::<Answer>),
     Operation::new(Post, "/api/chat/{id}/inject", "Puts a message into the turn that runs.", || post(inject)).takes(of::<Inject>),
+    Operation::new(Get, "/api/chat/{id}/transcript", "Everything that happened in a chat.", || get(transcript)).asks(of::<Since>),
+    Operation::new(Patch, "/api/chat/{id}/metadata", "Changes the title.", || patch(rename)).takes(of::<Metadata>),
     Operation::new(Get, "/api/chat/{id}/stream-status", "Whether a turn runs.", || get(stream_status)),
     Operation::new(Get, "/api/chat/{id}/pending-questions", "What is asked just now.", || get(questions)),
 ];
@@ -119,6 +122,8 @@ fn entry(chat: &SessionView) -> Value {
 
 /// Turns that one chat is shown with.
 const TURNS_MAX: usize = 1000;
+/// Bytes of prompts that one chat is shown with; beyond them only their beginnings are.
+const PROMPTS_BYTES_MAX: usize = 16 << 20;
 /// Events that are looked through for answers.
 const EVENTS_MAX: usize = 50_000;
 /// Events that are read at once.
@@ -141,9 +146,12 @@ async fn show(State(api): State<Api>, who: Identity, At(id): At<String>) -> Resu
             }
         }
     }
-    let mut messages = Vec::new();
+    let (mut messages, mut room) = (Vec::new(), PROMPTS_BYTES_MAX);
     for turn in turns.iter().filter(|turn| turn.in_history) {
-        messages.push(json!({ "role": "user", "content": turn.prompt, "timestamp": iso(turn.accepted) }));
+        let prompt = sessions.prompt(&id, &turn.id).await?;
+        room = room.saturating_sub(prompt.len());
+        let content = if room > 0 { prompt } else { turn.prompt.clone() };
+        messages.push(json!({ "role": "user", "content": content, "timestamp": iso(turn.accepted) }));
         if let Some((time, text)) = answers.remove(&turn.id) {
             messages.push(json!({ "role": "assistant", "content": text, "timestamp": iso(time) }));
         }
@@ -231,6 +239,53 @@ async fn inject(State(api): State<Api>, who: Identity, At(id): At<String>, Form(
 async fn stream_status(State(api): State<Api>, who: Identity, At(id): At<String>) -> Result<Json<Value>, Problem> {
     let chat = api.app.sessions_of(&who.caller).show(&id).await?;
     Ok(Json(json!({ "active": is_at_work(&chat), "sessionId": id })))
+}
+
+/// Sessions that are looked through for those at work.
+const ACTIVE_MAX: usize = 10_000;
+
+async fn active(State(api): State<Api>, who: Identity) -> Result<Json<Value>, Problem> {
+    let (mut streams, mut looked, mut after) = (Vec::new(), 0, None);
+    while looked < ACTIVE_MAX {
+        let query = SessionQuery { after: after.take(), limit: Some(PAGE), ..SessionQuery::default() };
+        let page = api.app.sessions_of(&who.caller).list(query).await?;
+        looked += page.items.len();
+        streams.extend(page.items.iter().filter(|chat| is_at_work(chat)).map(|chat| json!({ "sessionId": chat.id, "title": chat.title })));
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    Ok(Json(json!({ "count": streams.len(), "streams": streams })))
+}
+
+/// From where on.
+#[derive(Default, serde::Deserialize, schemars::JsonSchema)]
+#[serde(default)]
+#[schemars(rename = "ChatTranscriptQuery")]
+struct Since {
+    /// Events after this sequence number.
+    after: u64,
+}
+
+async fn transcript(State(api): State<Api>, who: Identity, At(id): At<String>, Asked(asked): Asked<Since>) -> Result<Json<Value>, Problem> {
+    let events = api.app.sessions_of(&who.caller).events(&id, asked.after, EVENTS_PAGE).await?;
+    let next = (events.len() == EVENTS_PAGE).then(|| events.last().map(|event| event.seq)).flatten();
+    Ok(Json(json!({ "sessionId": id, "events": events, "next": next })))
+}
+
+/// What is known about a chat besides its messages.
+#[derive(serde::Deserialize, schemars::JsonSchema)]
+#[schemars(rename = "ChatMetadata")]
+struct Metadata {
+    /// Its title.
+    title: String,
+}
+
+async fn rename(State(api): State<Api>, who: Identity, At(id): At<String>, Form(form): Form<Metadata>) -> Result<Json<Value>, Problem> {
+    let change = SessionPatch { title: Some(form.title), ..SessionPatch::default() };
+    let chat = api.app.sessions_of(&who.caller).update(&id, change).await?;
+    Ok(Json(json!({ "success": true, "session": entry(&chat) })))
 }
 
 async fn questions(State(api): State<Api>, who: Identity, At(id): At<String>) -> Result<Json<Value>, Problem> {
