@@ -81,8 +81,11 @@ pub enum EventKind {
     Approval {
         /// The confirmation.
         id: String,
-        /// `pending`, `approved`, `denied` or `expired`.
+        /// `pending`, `approved`, `denied`, `expired` or `cancelled`.
         status: String,
+        /// What would be called.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        tool: String,
     },
     /// Something a person should know.
     Notice {

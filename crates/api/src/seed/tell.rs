@@ -55,10 +55,10 @@ impl Telling {
             EventKind::Question { id, text, options } => {
                 vec![json!({ "type": "user_question", "requestId": id, "questions": [question(text, options)] })]
             }
-            EventKind::Approval { id, status } if status == "pending" => {
+            EventKind::Approval { id, status, .. } if status == "pending" => {
                 vec![json!({ "type": "permission_request", "requestId": id })]
             }
-            EventKind::Approval { id, status } => vec![json!({ "type": "permission_denied", "requestId": id, "status": status })]
+            EventKind::Approval { id, status, .. } => vec![json!({ "type": "permission_denied", "requestId": id, "status": status })]
                 .into_iter()
                 .filter(|_| status == "denied")
                 .collect(),
