@@ -1,6 +1,7 @@
 //! The one static program inside a sandbox. What it is depends on its first argument, or on the name it was called by.
 
 mod files;
+mod ipc;
 mod mini;
 
 use std::process::ExitCode;
@@ -8,10 +9,12 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args_os().map(|a| a.to_string_lossy().into_owned()).collect();
     let called = args.first().map_or("", |a| a.rsplit('/').next().unwrap_or(""));
-    let verb = if called == "mini" { "mini" } else { args.get(1).map_or("", String::as_str) };
+    let by_name = matches!(called, "mini" | "ipc");
+    let verb = if by_name { called } else { args.get(1).map_or("", String::as_str) };
     let status = match verb {
         "launch" => guest::launch(),
         "mini" => mini::main(args),
+        "ipc" => ipc::main(&std::env::args_os().skip(if by_name { 1 } else { 2 }).collect::<Vec<_>>()),
         "files" => files::main(std::env::args_os().skip(2)),
         _ => 2,
     };
