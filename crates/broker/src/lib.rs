@@ -12,9 +12,12 @@
 mod broker;
 mod caller;
 mod confirm;
+pub mod manifest;
+pub mod plugin;
 mod tool;
 
 pub use broker::{Broker, Rate};
 pub use caller::Caller;
 pub use confirm::{Answered, Approved, Ask, Audit, Confirm, Grant};
+pub use manifest::{Manifest, ManifestError};
 pub use tool::{CallFailure, Catalogue, Handler, Tool};
