@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use testkit::model_server::{ModelServer, Rule, Say, Script};
 
 use crate::support::Lab;
+use crate::web::Web;
 
 const LOOK: &str = "cat books/page Vault/note Parachute/note 2>/dev/null; for d in books desk Vault; do touch $d/x 2>/dev/null && echo wrote $d; done; true";
 
@@ -92,5 +93,32 @@ fn the_vault_is_seen_and_never_written_and_a_missing_one_is_said() {
     let other = lab.session(json!({}));
     let turn = lab.send(&other, "look");
     let result = lab.result_of(&other, &turn);
+    assert_eq!((&result["status"], &result["code"]), (&json!("failed"), &json!("PATH_UNUSABLE")), "{result}");
+}
+
+#[test]
+fn the_owner_at_the_command_line_is_bound_by_the_refused_places_alone() {
+    let (lab, _server) = lab(&[]);
+    let create = |path: &str, name: &str| lab.run(&["env", "create", name, "--mount", &format!("{}:books", lab.path(path).display())]);
+    create("root/books", "mine").succeeds();
+    let session = lab.session(json!({ "env": "mine" }));
+    assert_eq!(looked(&lab, &session), "page one\n");
+    create("root/.ssh", "never").fails("FORBIDDEN", 3);
+    create("home", "never").fails("FORBIDDEN", 3);
+    // The word of the owner is taken at the owner's socket only, whatever the token.
+    lab.run(&["stop", "--grace", "0s"]).succeeds();
+    let web = Web::start(&lab);
+    let said = json!([{ "host": lab.path("root/books"), "name": "b", "by_owner": true }]);
+    for (path, form) in [("/v1/envs", json!({ "name": "x", "mounts": said })), ("/v1/sessions", json!({ "mounts": said }))] {
+        let answer = web.ask(&web.owner, "POST", path, form).is(403);
+        assert_eq!(answer["error"]["field"], "by_owner", "{answer}");
+    }
+    web.ask(&web.owner, "PATCH", "/v1/envs/mine", json!({ "mounts": said })).is(403);
+    // What leads elsewhere since is not mounted.
+    std::fs::rename(lab.path("root/books"), lab.path("root/old")).expect("move");
+    std::os::unix::fs::symlink(lab.path("outside"), lab.path("root/books")).expect("link");
+    let joined = lab.session(json!({ "env": "mine" }));
+    let turn = lab.send(&joined, "look");
+    let result = lab.result_of(&joined, &turn);
     assert_eq!((&result["status"], &result["code"]), (&json!("failed"), &json!("PATH_UNUSABLE")), "{result}");
 }

@@ -22,6 +22,9 @@ pub struct MountForm {
     /// Whether nothing inside can write to it.
     #[serde(default = "read_only")]
     pub read_only: bool,
+    /// Whether the owner said so at the command line, whom the configured roots do not bind. Taken over the owner's socket only.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_owner: bool,
 }
 
 fn read_only() -> bool {
@@ -136,7 +139,14 @@ fn open(form: &MountForm, roots: &[MountRoot], home: &Path) -> Result<HostMount,
         return Err(if below { fail("it cannot be found".to_owned()) } else { outside() });
     };
     let mut found: Option<(PathBuf, bool)> = None;
-    for root in roots {
+    if form.by_owner {
+        // It had no link in it when the owner named it: one that is there now is somebody else's.
+        if real != form.host {
+            return Err(fail("a link was put into its path since".to_owned()));
+        }
+        found = Some((PathBuf::from("/"), true));
+    }
+    for root in roots.iter().filter(|_| !form.by_owner) {
         let Ok(path) = std::fs::canonicalize(&root.path) else { continue };
         // The closest root decides: a smaller one may say less than the one around it.
         if real.starts_with(&path) && found.as_ref().is_none_or(|(best, _)| path.starts_with(best)) {
@@ -220,7 +230,7 @@ mod tests {
     }
 
     fn form(host: &Path, read_only: bool) -> MountForm {
-        MountForm { host: host.to_owned(), name: "here".to_owned(), read_only }
+        MountForm { host: host.to_owned(), name: "here".to_owned(), read_only, by_owner: false }
     }
 
     fn code(result: Result<HostMount, Failure>) -> Result<(), Code> {

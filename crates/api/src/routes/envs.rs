@@ -1,11 +1,12 @@
 //! Envs: named file trees that several sessions share.
 
-use app::{EnvForm, EnvPatch, EnvView};
+use app::{EnvForm, EnvPatch, EnvView, MountForm};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, patch, post};
+use model::Failure;
 use serde_json::{Value, json};
 
 use super::Api;
@@ -49,7 +50,13 @@ async fn list(State(api): State<Api>, who: Identity, Asked(asked): Asked<List>) 
     Ok(Json(json!({ "items": page.items, "next": page.next })))
 }
 
+/// Places outside of the configured roots are the owner's to name.
+fn check_mounts(who: &Identity, mounts: &[MountForm]) -> Result<(), Failure> {
+    who.only_local(mounts.iter().any(|mount| mount.by_owner), "by_owner")
+}
+
 async fn create(State(api): State<Api>, who: Identity, Form(form): Form<EnvForm>) -> Result<Response, Problem> {
+    check_mounts(&who, &form.mounts)?;
     Ok((StatusCode::CREATED, Json(api.app.envs_of(&who.caller).create(form).await?)).into_response())
 }
 
@@ -63,6 +70,7 @@ async fn update(
     At(slug): At<String>,
     Form(change): Form<EnvPatch>,
 ) -> Result<Json<EnvView>, Problem> {
+    check_mounts(&who, change.mounts.as_deref().unwrap_or_default())?;
     Ok(Json(api.app.envs_of(&who.caller).update(&slug, change).await?))
 }
 
@@ -81,5 +89,6 @@ async fn remove(State(api): State<Api>, who: Identity, At(slug): At<String>, Ask
 }
 
 async fn copy(State(api): State<Api>, who: Identity, At(slug): At<String>, Form(form): Form<EnvForm>) -> Result<Response, Problem> {
+    check_mounts(&who, &form.mounts)?;
     Ok((StatusCode::CREATED, Json(api.app.envs_of(&who.caller).clone(&slug, form).await?)).into_response())
 }

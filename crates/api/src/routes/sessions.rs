@@ -75,6 +75,7 @@ struct Create {
 
 async fn create(State(api): State<Api>, who: Identity, Form(create): Form<Create>) -> Result<Response, Problem> {
     who.only_local(!create.form.opened.is_empty(), "opened")?;
+    who.only_local(create.form.mounts.iter().any(|mount| mount.by_owner), "by_owner")?;
     who.only_local(create.ticket.is_some(), "ticket")?;
     who.only_local(matches!(create.form.image, Some(ImageRef::Tree(_))), "image")?;
     let mounts = mounts(&api.tickets, create.ticket.as_deref(), &create.form.opened)?;

@@ -142,7 +142,7 @@ fn mount(text: &str) -> Result<MountForm, Failure> {
     let host = std::fs::canonicalize(Path::new(host)).map_err(|e| wrong(&format!("cannot be mounted: {e}")))?;
     let own = host.file_name().and_then(|name| name.to_str());
     let name = name.or(own).filter(|name| places::is_plain_name(name)).ok_or_else(|| wrong("is not HOST[:NAME][:rw]"))?;
-    Ok(MountForm { name: name.to_owned(), host, read_only })
+    Ok(MountForm { name: name.to_owned(), host, read_only, by_owner: true })
 }
 
 #[cfg(test)]
@@ -161,7 +161,8 @@ mod tests {
             (format!("{at}:books:ro"), "books", true),
             (format!("{at}:x:rw"), "x", false),
         ] {
-            assert_eq!(mount(&text).expect("a mount"), MountForm { host: real.clone(), name: name.to_owned(), read_only }, "{text}");
+            let expect = MountForm { host: real.clone(), name: name.to_owned(), read_only, by_owner: true };
+            assert_eq!(mount(&text).expect("a mount"), expect, "{text}");
         }
         for text in ["/nowhere-at-all", "/", &format!("{at}:a/b"), &format!("{at}:.."), &format!("{at}:")] {
             assert!(mount(text).is_err(), "{text}");
