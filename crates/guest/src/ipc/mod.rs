@@ -21,7 +21,10 @@ use std::path::Path;
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use door::{Call, DoorError, Gate, Host, Outcome, Waits};
+#[cfg(test)]
+pub(crate) use door::tests as fake;
+pub(crate) use door::{Call, DoorError, Gate, Host, Outcome, Waits};
+pub(crate) use tools::{Tool, list, spoken};
 
 /// Where the host's socket is inside every sandbox.
 const SOCKET: &str = "/run/lazaret/host.sock";

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::chat::{Answer, Call, Message, Part, Reply, Stop, Usage};
 use super::events::Events;
 use super::http::{Body, HttpError};
-use super::tools::{self, Tool};
+use super::tools::{self, Offer};
 
 /// The version of the interface, sent with each request.
 const VERSION: &str = "2023-06-01";
@@ -19,11 +19,9 @@ pub(super) fn headers(key: &str) -> Vec<(&'static str, String)> {
 }
 
 /// The request.
-pub(super) fn request(model: &str, system: &str, messages: &[Message], answer_tokens_max: u32) -> Value {
-    let tools: Vec<Value> = tools::ALL
-        .iter()
-        .map(|tool: &Tool| json!({ "name": tool.name, "description": tool.description, "input_schema": (tool.schema)() }))
-        .collect();
+pub(super) fn request(model: &str, system: &str, messages: &[Message], offers: &[Offer], answer_tokens_max: u32) -> Value {
+    let tool = |offer: &Offer| json!({ "name": offer.name, "description": offer.description, "input_schema": offer.schema });
+    let tools: Vec<Value> = offers.iter().map(tool).collect();
     json!({
         "model": model,
         "max_tokens": answer_tokens_max,
@@ -248,7 +246,7 @@ mod tests {
         let call = |id: &str| Part::Call(Call { id: id.into(), name: "bash".into(), input: json!("broken") });
         let tool = |id: &str| Message::Tool { id: id.into(), output: String::new(), is_error: false };
         let answer = Message::Assistant(Answer { parts: vec![Part::Text(" ".into()), call("1"), call("2")] });
-        let body = request("m", "s", &[Message::User("go".into()), answer, tool("1"), tool("2"), Message::User("on".into())], 10);
+        let body = request("m", "s", &[Message::User("go".into()), answer, tool("1"), tool("2"), Message::User("on".into())], &[], 10);
         let roles: Vec<&str> = body["messages"].as_array().expect("a list").iter().filter_map(|m| m["role"].as_str()).collect();
         assert_eq!(roles, ["user", "assistant", "user"]);
         assert_eq!(body["messages"][1]["content"].as_array().map(Vec::len), Some(2));

@@ -1,7 +1,7 @@
 //! `mini`: a small agent, built in, so that a machine with nothing installed has one.
 //!
 //! It sends the conversation to a model (Anthropic Messages or OpenAI Chat Completions, always as a stream) at a plain
-//! HTTP address of this sandbox, runs the tools that the model asks for, in order, and goes on until the model asks for
+//! HTTP address of this sandbox, runs the tools that the model asks for, in order (its own, and with `--tools` those that the owner allows), and goes on until the model asks for
 //! none. The prompt comes on standard input or from a file; what happens goes to standard output, one JSON object in a
 //! line (see [`events`]); the conversation is kept in the home and can be resumed. SIGTERM ends it where it stands:
 //! what was said so far is on disk, and a tool that ran is answered for at the next turn. With `--stream` one process
@@ -10,12 +10,13 @@
 //! It holds no key: the header carries a placeholder, and the gateway outside puts the real one in.
 //!
 //! `mini [--wire anthropic|openai] [--base-url URL] [--model NAME] [--state DIR] [--resume ID] [--prompt-file FILE]
-//! [--instructions FILE] [--max-turns N] [--max-tokens N] [--cwd DIR] [--stream]`. Exit status: 0 the model came to its
+//! [--instructions FILE] [--max-turns N] [--max-tokens N] [--cwd DIR] [--tools SOCKET] [--stream]`. Exit status: 0 the model came to its
 //! end, or with `--stream` the input did, 1 it did not (an `error` line says why), 2 wrong arguments.
 
 mod anthropic;
 mod chat;
 mod events;
+mod granted;
 mod http;
 mod input;
 mod openai;

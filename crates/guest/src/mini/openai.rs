@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::chat::{Answer, Call, Message, Part, Reply, Stop, Usage};
 use super::events::Events;
 use super::http::{Body, HttpError};
-use super::tools::{self, Tool};
+use super::tools::{self, Offer};
 
 /// The most tool calls in one answer.
 const CALLS_MAX: usize = 1024;
@@ -17,14 +17,12 @@ pub(super) fn headers(key: &str) -> Vec<(&'static str, String)> {
 }
 
 /// The request. No limit of tokens is sent: providers do not agree on its name.
-pub(super) fn request(model: &str, system: &str, messages: &[Message]) -> Value {
-    let tools: Vec<Value> = tools::ALL
-        .iter()
-        .map(|tool: &Tool| {
-            let function = json!({ "name": tool.name, "description": tool.description, "parameters": (tool.schema)() });
-            json!({ "type": "function", "function": function })
-        })
-        .collect();
+pub(super) fn request(model: &str, system: &str, messages: &[Message], offers: &[Offer]) -> Value {
+    let tool = |offer: &Offer| {
+        let function = json!({ "name": offer.name, "description": offer.description, "parameters": offer.schema });
+        json!({ "type": "function", "function": function })
+    };
+    let tools: Vec<Value> = offers.iter().map(tool).collect();
     let mut all = vec![json!({ "role": "system", "content": system })];
     all.extend(messages.iter().map(message));
     json!({ "model": model, "stream": true, "stream_options": { "include_usage": true }, "tools": tools, "messages": all })

@@ -30,6 +30,8 @@ pub(super) struct Options {
     pub(super) turns_max: u32,
     pub(super) answer_tokens_max: u32,
     pub(super) cwd: Option<PathBuf>,
+    /// The host's socket, where there are tools behind it.
+    pub(super) tools: Option<PathBuf>,
     /// Whether prompts come one after the other on standard input, each as a line of JSON.
     pub(super) stream: bool,
 }
@@ -47,6 +49,7 @@ impl Options {
             turns_max: TURNS_MAX,
             answer_tokens_max: ANSWER_TOKENS_MAX,
             cwd: None,
+            tools: None,
             stream: false,
         };
         while let Some(flag) = args.next() {
@@ -84,6 +87,7 @@ impl Options {
             "--max-turns" => self.turns_max = positive(flag, &value)?,
             "--max-tokens" => self.answer_tokens_max = positive(flag, &value)?,
             "--cwd" => self.cwd = Some(value.into()),
+            "--tools" => self.tools = Some(value.into()),
             _ => return Err(format!("there is no option {}", flag.escape_debug())),
         }
         Ok(())

@@ -1,5 +1,5 @@
-//! What the model can do: run a command, read, write and edit files, ask the user. The walls are the sandbox's; nothing is checked
-//! here that a command could not do anyway.
+//! What the model can do by itself: run a command, read, write and edit files, ask the user. The walls are the sandbox's;
+//! nothing is checked here that a command could not do anyway. What the owner allows besides is in [`super::granted`].
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -24,6 +24,20 @@ pub(super) struct Tool {
     pub(super) description: &'static str,
     pub(super) schema: fn() -> Value,
     run: fn(&Map<String, Value>) -> Result<String, String>,
+}
+
+/// A tool as a request names it.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Offer {
+    pub(super) name: String,
+    pub(super) description: String,
+    /// The JSON Schema of its arguments.
+    pub(super) schema: Value,
+}
+
+/// The tools of this program, as requests name them.
+pub(super) fn offers() -> impl Iterator<Item = Offer> {
+    ALL.iter().map(|tool| Offer { name: tool.name.to_owned(), description: tool.description.to_owned(), schema: (tool.schema)() })
 }
 
 /// Every tool, in the order in which the model is told of them.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::*;
 
 /// Times that end a test that hangs, and are never reached by one that does not.
-pub(super) const LONG: Waits = Waits { answer: Duration::from_secs(60), host: Duration::from_secs(60), person: Duration::from_secs(60) };
+const LONG: Waits = Waits { answer: Duration::from_secs(60), host: Duration::from_secs(60), person: Duration::from_secs(60) };
 const SHORT: Duration = Duration::from_millis(50);
 
 /// What a fake host does with one connection after it has read the request.
@@ -39,7 +39,7 @@ fn one(listener: &UnixListener, serve: Serve) -> Value {
     asked
 }
 
-pub(in crate::ipc) fn read_request(stream: &mut UnixStream) -> Value {
+pub(crate) fn read_request(stream: &mut UnixStream) -> Value {
     let mut line = vec![0; Door::Broker.line().len()];
     stream.read_exact(&mut line).expect("a line");
     assert_eq!(line, Door::Broker.line());
@@ -50,7 +50,7 @@ pub(in crate::ipc) fn read_request(stream: &mut UnixStream) -> Value {
     serde_json::from_slice(&body).expect("JSON")
 }
 
-pub(in crate::ipc) fn send(stream: &mut UnixStream, message: &Value) {
+pub(crate) fn send(stream: &mut UnixStream, message: &Value) {
     stream.write_all(&frame_call(message.to_string().as_bytes()).expect("short")).expect("sent");
 }
 

@@ -4,7 +4,7 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 
 use super::super::Waits;
-use super::super::door::tests::{read_request, send};
+use super::super::fake::{read_request, send};
 use super::*;
 
 const LONG: Waits = Waits { answer: Duration::from_secs(60), host: Duration::from_secs(60), person: Duration::from_secs(60) };

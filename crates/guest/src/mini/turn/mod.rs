@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use super::chat::{Answer, Call, Message, Part, Reply, Stop, Usage, mend};
 use super::events::Events;
+use super::granted::Granted;
 use super::http::{self, Address, HttpError};
 use super::input::Input;
 use super::options::{Options, Wire};
-use super::tools::Question;
+use super::tools::{Offer, Question};
 use super::transcript::{Transcript, random_id};
 use super::{Trouble, anthropic, openai, tools};
 
@@ -65,6 +66,8 @@ struct Session<'a> {
     messages: Vec<Message>,
     /// Where a person's words come from; `None` when there is only the one prompt.
     input: Option<Input>,
+    /// The tools that the owner allows, as of the present turn.
+    granted: Granted,
 }
 
 impl<'a> Session<'a> {
@@ -79,7 +82,7 @@ impl<'a> Session<'a> {
             Some(id) => Transcript::resume(&options.state, id)?,
             None => (Transcript::create(&options.state)?, Vec::new()),
         };
-        Ok(Self { options, address, transcript, messages, input })
+        Ok(Self { options, address, transcript, messages, input, granted: Granted::default() })
     }
 
     fn next(&mut self) -> Result<Option<String>, Trouble> {
@@ -97,12 +100,15 @@ impl<'a> Session<'a> {
         // Instructions may have changed since the turn before.
         let system = system(self.options, self.input.is_some())?;
         events.session(&self.transcript.id, &self.options.model);
+        // So may what the owner allows.
+        self.granted = Granted::ask(self.options.tools.as_deref(), events);
+        let offers: Vec<Offer> = tools::offers().chain(self.granted.offers()).collect();
         // A turn that broke off may have left calls without an answer.
         self.messages = mend(std::mem::take(&mut self.messages));
         self.add(Message::User(prompt))?;
         let mut usage = Usage::default();
         for turn in 1..=self.options.turns_max {
-            let reply = ask(self.options, &self.address, &system, &self.messages, events)?;
+            let reply = ask(self.options, &self.address, (&system, &offers), &self.messages, events)?;
             usage = usage.plus(reply.usage);
             let text = reply.answer.text();
             let calls: Vec<_> = reply.answer.calls().cloned().collect();
@@ -131,6 +137,9 @@ impl<'a> Session<'a> {
 
     /// Runs a tool; a question goes to the person at the other end, where there is one.
     fn call(&mut self, call: &Call, events: &mut Events) -> Result<(String, bool), Trouble> {
+        if let Some(outcome) = self.granted.call(call, events) {
+            return Ok(outcome);
+        }
         let question = call.input.as_object().filter(|_| call.name == tools::ASK_USER).map(Question::of);
         let (Some(input), Some(Ok(question))) = (&mut self.input, question) else { return Ok(tools::run(call)) };
         let id = random_id("ask").map_err(|error| Trouble::io("make an identity", &error))?;
@@ -152,10 +161,16 @@ fn whole(answer: Answer) -> Answer {
 }
 
 /// Sends one request, again where that may help, and reads its answer.
-fn ask(options: &Options, address: &Address, system: &str, messages: &[Message], events: &mut Events) -> Result<Reply, Trouble> {
+fn ask(
+    options: &Options,
+    address: &Address,
+    (system, offers): (&str, &[Offer]),
+    messages: &[Message],
+    events: &mut Events,
+) -> Result<Reply, Trouble> {
     let body = match options.wire {
-        Wire::Anthropic => anthropic::request(&options.model, system, messages, options.answer_tokens_max),
-        Wire::OpenAi => openai::request(&options.model, system, messages),
+        Wire::Anthropic => anthropic::request(&options.model, system, messages, offers, options.answer_tokens_max),
+        Wire::OpenAi => openai::request(&options.model, system, messages, offers),
     };
     let body = body.to_string();
     let mut failed_first: Option<Instant> = None;

@@ -291,4 +291,4 @@ impl Host {
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;
