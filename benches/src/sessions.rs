@@ -98,8 +98,6 @@ fn moves(daemon: &Daemon, prompt: &str) -> Result<(Vec<Duration>, Vec<Duration>)
     let mut follow = daemon.connect()?.follow(&session)?;
     send(&mut asks, &session, prompt)?;
     follow.until("result")?;
-    // What filled the tree may have taken longer than a connection may rest.
-    asks = daemon.connect()?;
     let (mut forks, mut undos) = (Vec::new(), Vec::new());
     for _ in 0..MOVES {
         let began = Instant::now();
