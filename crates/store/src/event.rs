@@ -3,6 +3,7 @@
 use model::{Event, EventKind, Outcome, QuestionId, SandboxId, SessionId, Timestamp, TreeId, TurnEvent, TurnId, TurnState};
 use rusqlite::{Connection, Row};
 
+use crate::audit_head::Head;
 use crate::checkpoint::keep_checkpoint;
 use crate::env::note_change;
 use crate::error::Doing;
@@ -11,7 +12,7 @@ use crate::row::{int, json, parsed, to_json};
 use crate::session::{check_limit, missing};
 use crate::turn::{Fence, TurnRow, next_fence, read_turn, set_state};
 use crate::writer::Kind;
-use crate::{Store, StoreError};
+use crate::{Store, StoreError, approval};
 
 /// Bytes that one event may have as JSON. The engines' parsers cut tool output far below it.
 pub const EVENT_BYTES_MAX: usize = 8 << 20;
@@ -89,7 +90,12 @@ impl Store {
         }
         let bodies = record.events.iter().map(body).collect::<Result<Vec<_>, _>>()?;
         let bytes = bodies.iter().map(String::len).sum();
-        self.write(Kind::Record, bytes, move |conn| write_record(conn, record, &bodies)).await
+        let floor = self.audit_floor();
+        let (events, head) = self.write(Kind::Record, bytes, move |conn| write_record(conn, record, &bodies, floor)).await?;
+        if let Some(head) = head {
+            self.audit_head().advance(head);
+        }
+        Ok(events)
     }
 
     /// Logs events of a turn under a lease. A shorthand for [`Store::record`].
@@ -118,7 +124,7 @@ impl Store {
     }
 }
 
-fn write_record(conn: &Connection, record: Record, bodies: &[String]) -> Result<Vec<Event>, StoreError> {
+fn write_record(conn: &Connection, record: Record, bodies: &[String], floor: Head) -> Result<(Vec<Event>, Option<Head>), StoreError> {
     let doing = "log events";
     let turn = read_turn(conn, &record.turn)?;
     if turn.fence != record.fence {
@@ -128,6 +134,9 @@ fn write_record(conn: &Connection, record: Record, bodies: &[String]) -> Result<
     let now = int("now", record.now.0)?;
     let count = int("events", bodies.len() as u64)?;
     let ends = record.change.is_some_and(|c| end_of(c).is_some());
+    let leaves = ends || record.change == Some(TurnEvent::Release);
+    // Before its own events: the last one is the `result`.
+    let (withdrawn, audited) = if leaves { approval::withdraw(conn, &turn, floor, record.now)? } else { (Vec::new(), None) };
     // A turn that nobody ever worked on has changed nothing, so none goes on from it.
     let head = if ends && turn.tries > 0 { Some(int("n", turn.n)?) } else { None };
     let sql = "UPDATE sessions SET last_seq = last_seq + ?2, updated_ms = max(updated_ms, ?3),
@@ -139,7 +148,8 @@ fn write_record(conn: &Connection, record: Record, bodies: &[String]) -> Result<
     let mut seq = last - count;
     let mut insert =
         conn.prepare_cached("INSERT INTO events (session, seq, turn, time_ms, body) VALUES (?1, ?2, ?3, ?4, ?5)").doing(doing)?;
-    let mut events = Vec::with_capacity(bodies.len());
+    let mut events = withdrawn;
+    events.reserve(bodies.len());
     for (kind, body) in record.events.into_iter().zip(bodies) {
         seq += 1;
         insert.execute((turn.session.as_str(), seq, turn.id.as_str(), now, body)).doing(doing)?;
@@ -157,7 +167,7 @@ fn write_record(conn: &Connection, record: Record, bodies: &[String]) -> Result<
     }
     if let Some(change) = record.change {
         set_state(conn, &turn, change, record.now)?;
-        if ends || change == TurnEvent::Release {
+        if leaves {
             withdraw(conn, &turn)?;
         }
         if change == TurnEvent::Release {
@@ -174,7 +184,21 @@ fn write_record(conn: &Connection, record: Record, bodies: &[String]) -> Result<
     let outcome = result.map(|r| r.status.as_str());
     let code = result.and_then(|r| r.code).map(model::Code::as_str);
     statement.execute((turn.id.as_str(), spool, record.sandbox.as_ref().map(SandboxId::as_str), outcome, code)).doing(doing)?;
-    Ok(events)
+    Ok((events, audited))
+}
+
+/// Logs one event of a turn that the host itself has to say, whoever works on the turn.
+pub(crate) fn add_event(conn: &Connection, turn: &TurnRow, kind: EventKind, now: Timestamp) -> Result<Event, StoreError> {
+    let doing = "log an event";
+    let body = body(&kind)?;
+    let time = int("now", now.0)?;
+    let sql = "UPDATE sessions SET last_seq = last_seq + 1, updated_ms = max(updated_ms, ?2) WHERE id = ?1 RETURNING last_seq";
+    let seq: u64 =
+        conn.prepare_cached(sql).and_then(|mut s| s.query_row((turn.session.as_str(), time), |r| r.get(0))).doing(doing)?;
+    let sql = "INSERT INTO events (session, seq, turn, time_ms, body) VALUES (?1, ?2, ?3, ?4, ?5)";
+    let with = (turn.session.as_str(), int("seq", seq)?, turn.id.as_str(), time, &body);
+    conn.prepare_cached(sql).and_then(|mut s| s.execute(with)).doing(doing)?;
+    Ok(Event { seq, time: now, session: turn.session.clone(), turn: turn.id.clone(), kind })
 }
 
 /// Holds what is true of every turn: nothing after its end, exactly one `result`, and frames in order.

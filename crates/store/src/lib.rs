@@ -18,6 +18,9 @@
 //! [`AGENTS_MAX`], [`TOKENS_MAX`], [`IMPORT_BYTES_MAX`].
 
 mod agent;
+mod approval;
+mod audit;
+mod audit_head;
 mod budget;
 mod checkpoint;
 mod env;
@@ -27,7 +30,9 @@ mod home;
 mod import;
 mod ledger;
 mod mark;
+mod memory;
 mod open;
+mod plugin;
 mod question;
 mod reader;
 mod row;
@@ -39,6 +44,11 @@ mod turn;
 mod writer;
 
 pub use agent::{AGENT_BYTES_MAX, AGENTS_MAX, AgentRow};
+pub use approval::{
+    APPROVAL_NOTE_CHARS_MAX, APPROVALS_KEPT_MAX, APPROVALS_MINUTE_MAX, APPROVALS_PENDING_MAX, ApprovalAnswer, ApprovalChange, ApprovalFilter,
+    ApprovalRow, NewApproval,
+};
+pub use audit::{AUDIT_BATCH_MAX, AUDIT_ENTRY_BYTES_MAX, AuditCheck, AuditFault, AuditFilter, AuditRow};
 pub use budget::{Slab, SlabId};
 pub use checkpoint::{CheckpointRow, Undo};
 pub use env::{CORE_MEMORY_CHARS_MAX, EnvRow, NewEnv};
@@ -47,6 +57,13 @@ pub use event::{EVENT_BYTES_MAX, EVENTS_PAGE_MAX, Record, Spool};
 pub use home::check_home;
 pub use import::{IMPORT_BYTES_MAX, IMPORT_EVENTS_MAX, IMPORT_TURNS_MAX, Imported, ImportedEvent, ImportedTurn};
 pub use ledger::{By, Call, UsageRow};
+pub use memory::{
+    FoundMemory, MEMORY_BYTES_MAX, MEMORY_CONTENT_CHARS_MAX, MEMORY_DEPTH_MAX, MEMORY_ENTRIES_MAX, MEMORY_QUERY_CHARS_MAX,
+    MEMORY_RESULTS_MAX, MEMORY_SESSION_DELETES_MAX, MEMORY_SESSION_STORES_MAX, MEMORY_SESSION_SUPERSEDES_MAX, MEMORY_TAG_CHARS_MAX,
+    MEMORY_TAGS_MAX, MemoryAuthor, MemoryBrief, MemoryFilter, MemoryKind, MemoryOwner, MemoryQuery, MemoryRow, MemoryScope,
+    MemorySource, MemoryState, NewMemory,
+};
+pub use plugin::{DEFINITIONS_BYTES_MAX, PLUGINS_MAX, PluginRow};
 pub use question::{ANSWER_BYTES_MAX, QuestionRow, QuestionStatus};
 pub use secrets::{KeySource, SecretEntry, Secrets, SecretsError, VALUE_BYTES_MAX};
 pub use session::{LIST_MAX, NAME_CHARS_MAX, NewSession, PRIORITY_DEFAULT, Page, SessionFilter, SessionRow};

@@ -49,7 +49,7 @@ impl Opened {
         let home = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
         home::check_home(home)?;
         let exists = home::check_path(path)?.is_some();
-        for suffix in ["-wal", "-shm", "-journal"] {
+        for suffix in ["-wal", "-shm", "-journal", "-audit"] {
             home::check_path(&beside(path, suffix))?;
         }
         // The lock comes before the first descriptor: closing one would drop the locks of a store that this process has.

@@ -1,9 +1,11 @@
 //! The handle that the rest of the program holds.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use rusqlite::Connection;
 
+use crate::audit_head::AuditHead;
 use crate::open::Opened;
 use crate::reader::Readers;
 use crate::writer::{Kind, Writer};
@@ -29,6 +31,7 @@ const READERS_MAX: usize = 16;
 pub struct Store {
     writer: Writer,
     readers: Readers,
+    audit: Arc<AuditHead>,
 }
 
 impl std::fmt::Debug for Store {
@@ -51,11 +54,12 @@ impl Store {
             return Err(StoreError::invalid("readers", format!("is {}, not from 1 to {READERS_MAX}", config.readers)));
         }
         let Opened { conn, mark, commits } = Opened::new(path)?;
+        let audit = Arc::new(AuditHead::open(path)?);
         let readers = (0..config.readers).map(|_| crate::open::reader(path)).collect::<Result<_, _>>()?;
         let started = |e| StoreError::io("start a thread for", path, e);
         let readers = Readers::start(readers).map_err(started)?;
         let writer = Writer::start(conn, mark, commits).map_err(started)?;
-        Ok(Self { writer, readers })
+        Ok(Self { writer, readers, audit })
     }
 
     /// Waits for every write before it, notes that the end was in order, and refuses what comes later.
@@ -64,6 +68,11 @@ impl Store {
     /// [`StoreError::Closed`] when it was closed before, or why the note could not be written.
     pub async fn close(&self) -> Result<(), StoreError> {
         self.write(Kind::Close, 0, writer::close).await
+    }
+
+    /// The note of the audit's end, beside the database.
+    pub(crate) fn audit_head(&self) -> &AuditHead {
+        &self.audit
     }
 
     pub(crate) async fn write<T, F>(&self, kind: Kind, bytes: usize, job: F) -> Result<T, StoreError>

@@ -134,6 +134,10 @@ pub struct TurnRow {
     pub started: Option<Timestamp>,
     /// When it ended.
     pub ended: Option<Timestamp>,
+    /// For how many milliseconds it waited for people, without the time since `waiting`.
+    pub waited_ms: u64,
+    /// Since when it waits for a person.
+    pub waiting: Option<Timestamp>,
 }
 
 impl Store {
@@ -335,7 +339,9 @@ pub(crate) fn set_state(conn: &Connection, turn: &TurnRow, event: TurnEvent, now
     let sql = "UPDATE turns SET state = ?2,
                  leased_ms = CASE ?2 WHEN 'leased' THEN ?3 ELSE leased_ms END,
                  started_ms = CASE WHEN ?2 = 'running' AND ?4 = 'leased' THEN ?3 ELSE started_ms END,
-                 ended_ms = CASE WHEN ?2 IN ('done', 'failed', 'cancelled') THEN ?3 ELSE ended_ms END
+                 ended_ms = CASE WHEN ?2 IN ('done', 'failed', 'cancelled') THEN ?3 ELSE ended_ms END,
+                 waited_ms = CASE WHEN ?2 = 'leased' THEN 0 ELSE waited_ms + coalesce(max(?3 - waiting_ms, 0), 0) END,
+                 waiting_ms = CASE ?2 WHEN 'waiting' THEN ?3 END
                WHERE id = ?1";
     let mut statement = conn.prepare_cached(sql).doing("change the state of a turn")?;
     statement.execute((turn.id.as_str(), next.as_str(), int("now", now.0)?, turn.state.as_str())).doing("change the state of a turn")?;
@@ -397,5 +403,7 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<TurnRow> {
         leased: time("leased_ms")?,
         started: time("started_ms")?,
         ended: time("ended_ms")?,
+        waited_ms: row.get("waited_ms")?,
+        waiting: time("waiting_ms")?,
     })
 }

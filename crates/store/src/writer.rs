@@ -79,6 +79,22 @@ kinds! {
     TokenCreate = "token-create";
     /// A token ends.
     TokenRevoke = "token-revoke";
+    /// An agent or a person keeps a memory.
+    MemoryStore = "memory-store";
+    /// A turn deletes a memory.
+    MemoryDelete = "memory-delete";
+    /// A person confirms a memory.
+    MemoryConfirm = "memory-confirm";
+    /// A person removes a memory.
+    MemoryRemove = "memory-remove";
+    /// Old memories go for good.
+    MemoryPurge = "memory-purge";
+    /// What a session is told of its agent's memory is kept.
+    MemoryBrief = "memory-brief";
+    /// A plugin is put in place, seen, approved, or switched on or off.
+    PluginPut = "plugin-put";
+    /// A plugin is forgotten.
+    PluginRemove = "plugin-remove";
     /// A turn is accepted.
     TurnAccept = "turn-accept";
     /// A turn is given to a runner.
@@ -91,6 +107,14 @@ kinds! {
     SlabLease = "slab-lease";
     /// A slab of a budget is given back.
     SlabSettle = "slab-settle";
+    /// A confirmation is asked for, answered or given up.
+    Approval = "approval";
+    /// A confirmed call begins.
+    ApprovalBegin = "approval-begin";
+    /// What came of a confirmed call is kept.
+    ApprovalFinish = "approval-finish";
+    /// Rows are added to the audit.
+    Audit = "audit";
     /// A secret or the keyring changes.
     Secret = "secret";
     /// The store notes that it was closed in order.

@@ -52,6 +52,12 @@ pub(super) fn bound(parts: &[&str]) -> Vec<u8> {
     bytes
 }
 
+/// Another key, for one purpose: from it neither the key nor that of another purpose can be told.
+pub(super) fn derived(key: &Key, purpose: &str) -> [u8; KEY_BYTES] {
+    use sha2::Digest;
+    sha2::Sha256::new().chain_update(bound(&["derived", purpose])).chain_update(**key).finalize().into()
+}
+
 fn cipher(key: &Key) -> Aes256Gcm {
     Aes256Gcm::new(&(**key).into())
 }

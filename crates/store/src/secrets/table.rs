@@ -74,6 +74,7 @@ impl Secrets {
         if let Some(ring) = made {
             store.write(Kind::Secret, 0, move |conn| write_ring(conn, &ring)).await?;
         }
+        store.audit_head().key(seal::derived(&key, "audit head"));
         Ok(Self { store: store.clone(), key: Arc::new(key) })
     }
 
