@@ -213,6 +213,7 @@ fn go_to(conn: &Connection, undo: &Undo) -> Result<SessionRow, StoreError> {
                WHERE id = ?1";
     let mut statement = conn.prepare_cached(sql).doing(doing)?;
     statement.execute((session.id.as_str(), int("turn", undo.to)?, checkpoint.engine_session, own, now)).doing(doing)?;
+    crate::memory::follow_head(conn, &session.id, undo.now)?;
     read_session(conn, &session.id)
 }
 
