@@ -57,6 +57,12 @@ impl Broker {
         Arc::clone(&self.parts.catalogue.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// What takes credentials out of answers now, for whoever keeps what agents say.
+    #[must_use]
+    pub fn sanitizer(&self) -> Arc<Sanitizer> {
+        Arc::clone(&self.parts.sanitizer.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// From now on these credentials are taken out of every answer.
     pub fn set_sanitizer(&self, sanitizer: Arc<Sanitizer>) {
         *self.parts.sanitizer.write().unwrap_or_else(PoisonError::into_inner) = sanitizer;
