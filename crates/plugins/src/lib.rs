@@ -1,9 +1,89 @@
 //! The plugins that ship. Each runs as a process of its own in a sandbox of its own, speaks MCP on standard input and
 //! output, and reaches its hosts through the egress proxy. Nothing here runs in the daemon.
+//!
+//! Start at [`serve`]. What a plugin is told by its launcher is in [`Surroundings`]; what its tools are called and take
+//! is written once, in its manifest under share/plugins. Everything that comes from the other side of a connection is
+//! hostile here as well: it is read within limits and given on as data, with a note of where it came from.
+//!
+//! A tool with an effect that others see derives the name of the effect from the host's idempotency key, so that a call
+//! that is made again is the same mail, event or comment.
 
-/// Serves the plugin of this name on standard input and output until the input ends. Gives the exit status.
+mod clock;
+mod files;
+mod manifest;
+mod mcp;
+mod net;
+mod shipped;
+mod surroundings;
+mod text;
+mod tool;
+mod web;
+
+use std::io::Write;
+use std::sync::Arc;
+
+pub use shipped::{SHIPPED, Shipped};
+pub use surroundings::{Surroundings, SurroundingsError};
+use tokio::io::BufReader;
+use tool::Plugin;
+
+/// The exit status for a name that is no plugin's.
+const NO_SUCH: i32 = 2;
+/// The exit status for surroundings or a configuration that the plugin cannot work with.
+const MISCONFIGURED: i32 = 78;
+/// The exit status when the talk with the host broke off.
+const BROKEN: i32 = 1;
+
+/// Serves the plugin of this name on standard input and output until the input ends. `variable` gives the value of a
+/// variable of the process. Gives the exit status: 0, 1 when the talk broke off, 2 for an unknown name, 78 for a
+/// configuration that is missing or wrong; what is wrong is said on standard error.
 #[must_use]
-pub fn serve(name: &str) -> i32 {
-    let _ = name;
-    2
+pub fn serve(name: &str, variable: &dyn Fn(&str) -> Option<String>) -> i32 {
+    let say = |text: &str| drop(writeln!(std::io::stderr(), "{name}: {text}"));
+    let around = match Surroundings::read(variable) {
+        Ok(around) => around,
+        Err(error) => {
+            say(&format!("failed to {error}"));
+            return MISCONFIGURED;
+        }
+    };
+    // Another part of the process may have chosen the same one already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
+        say("no runtime can be made");
+        return BROKEN;
+    };
+    let plugin = match open(name, around) {
+        None => {
+            say("there is no such plugin");
+            return NO_SUCH;
+        }
+        Some(Err(error)) => {
+            say(&error.to_string());
+            return MISCONFIGURED;
+        }
+        Some(Ok(plugin)) => plugin,
+    };
+    let served = runtime.block_on(mcp::serve(plugin, name, BufReader::new(tokio::io::stdin()), tokio::io::stdout()));
+    // A read of standard input that nobody answers would hold the end up.
+    runtime.shutdown_background();
+    match served {
+        Ok(()) => 0,
+        Err(error) => {
+            say(&error.to_string());
+            BROKEN
+        }
+    }
+}
+
+/// The plugin of this name; `None` when there is none.
+fn open(name: &str, around: Surroundings) -> Option<Result<Arc<dyn Plugin>, SurroundingsError>> {
+    fn shared<P: Plugin + 'static>(plugin: Result<P, SurroundingsError>) -> Result<Arc<dyn Plugin>, SurroundingsError> {
+        plugin.map(|plugin| Arc::new(plugin) as Arc<dyn Plugin>)
+    }
+    Some(match name {
+        "files" => shared(files::Files::open(around)),
+        "web" => shared(web::Web::open(around)),
+        _ => return None,
+    })
 }

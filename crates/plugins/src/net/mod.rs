@@ -1,0 +1,9 @@
+//! The way to hosts: through the proxy of the sandbox, with TLS that is checked against the system's authorities.
+
+mod dial;
+mod reply;
+mod url;
+
+pub(crate) use dial::{BoxStream, Net, NetError};
+pub(crate) use reply::{Ask, Reply};
+pub(crate) use url::{Url, UrlError, encode_path, encode_query};

@@ -1,0 +1,76 @@
+//! What a plugin is to the MCP server in front of it.
+
+use futures_util::future::BoxFuture;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::net::NetError;
+use crate::surroundings::SurroundingsError;
+
+/// A call as it came from the host.
+#[derive(Debug, Clone)]
+pub(crate) struct Call {
+    /// The tool.
+    pub(crate) tool: String,
+    /// An object, as the caller wrote it.
+    pub(crate) arguments: Value,
+    /// The host's name for this effect: the same when the call is made again. Letters, digits, `-` and `_`.
+    pub(crate) key: Option<String>,
+}
+
+impl Call {
+    /// The arguments in the form that the tool takes.
+    pub(crate) fn arguments<T: DeserializeOwned>(&self) -> Result<T, ToolError> {
+        serde_json::from_value(self.arguments.clone()).map_err(|e| ToolError::Arguments(e.to_string()))
+    }
+}
+
+/// Why a call gave no result. `Display` is for the agent.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ToolError {
+    /// The server asked for a tool that the plugin does not have.
+    #[error("there is no tool `{0}` here")]
+    Unknown(String),
+    /// The arguments are not what the tool takes.
+    #[error("{0}")]
+    Arguments(String),
+    /// The plugin's surroundings lack something.
+    #[error("{0}")]
+    Surroundings(#[from] SurroundingsError),
+    /// The other side could not be reached, or not talked to.
+    #[error("{0}")]
+    Net(#[from] NetError),
+    /// What was asked for is not there.
+    #[error("{0}")]
+    NotFound(String),
+    /// The other side said no, or something that makes no sense.
+    #[error("{0}")]
+    Remote(String),
+    /// The effect may have happened, or not.
+    #[error("it is not known whether this was carried out: {0}; look before you repeat it")]
+    Unknowable(String),
+}
+
+/// A plugin: tools and what carries them out.
+pub(crate) trait Plugin: Send + Sync {
+    /// The tools, as `tools/list` gives them.
+    fn tools(&self) -> BoxFuture<'_, Result<Vec<Value>, ToolError>>;
+
+    /// Carries one call out. Dropping the future gives the call up.
+    fn call<'a>(&'a self, call: &'a Call) -> BoxFuture<'a, Result<Outcome, ToolError>>;
+}
+
+/// What a call gave.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Outcome {
+    /// A JSON object.
+    Object(Value),
+    /// An MCP result that another server gave, as it is.
+    Whole(Value),
+}
+
+impl From<Value> for Outcome {
+    fn from(value: Value) -> Self {
+        Self::Object(value)
+    }
+}
