@@ -21,6 +21,7 @@ mod routes;
 mod seed;
 mod serve;
 mod stream;
+mod tcp;
 mod tickets;
 
 pub use auth::Access;
@@ -28,7 +29,8 @@ pub use logins::Logins;
 pub use openapi::document;
 pub use problem::{Problem, status_of};
 pub use routes::{Api, router};
-pub use serve::{serve_descriptors, serve_owner, serve_tcp};
+pub use serve::{serve_descriptors, serve_owner};
+pub use tcp::serve_tcp;
 pub use tickets::Tickets;
 
 /// The owner's socket, in the home's `run`.

@@ -1,18 +1,18 @@
-//! The listeners: the owner's socket, the socket for descriptors, and TCP.
+//! The owner's listeners: the socket, and the one for descriptors.
 
 use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 
-use axum::serve::{Listener, ListenerExt};
+use axum::serve::Listener;
 use axum::{Extension, Router};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
-use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::net::{UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::auth::{Access, Door};
+use crate::auth::Door;
 use crate::tickets::Tickets;
 
 /// The most descriptors that come with one message; the kernel allows 253.
@@ -25,21 +25,6 @@ const FDS_MAX: usize = 64;
 pub async fn serve_owner(listener: UnixListener, router: Router, cancel: CancellationToken) -> std::io::Result<()> {
     let router = router.layer(Extension(Door::Owner));
     axum::serve(OwnerOnly(listener), router).with_graceful_shutdown(cancel.cancelled_owned()).await
-}
-
-/// Serves the API over TCP to whoever has the token, until `cancel`.
-///
-/// # Errors
-/// The listener failed.
-pub async fn serve_tcp(listener: TcpListener, router: Router, access: Access, cancel: CancellationToken) -> std::io::Result<()> {
-    let router = router.layer(Extension(Door::Tcp(access)));
-    // Small events leave at once instead of waiting for more.
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "a connection stays slow");
-        }
-    });
-    axum::serve(listener, router).with_graceful_shutdown(cancel.cancelled_owned()).await
 }
 
 /// Takes descriptors from the owner's clients until `cancel`. A ticket lives as long as its connection.

@@ -278,12 +278,13 @@ async fn transcript(State(api): State<Api>, who: Identity, At(id): At<String>, A
 #[derive(serde::Deserialize, schemars::JsonSchema)]
 #[schemars(rename = "ChatMetadata")]
 struct Metadata {
-    /// Its title.
-    title: String,
+    /// Its title; left as it is when left out.
+    #[serde(default)]
+    title: Option<String>,
 }
 
 async fn rename(State(api): State<Api>, who: Identity, At(id): At<String>, Form(form): Form<Metadata>) -> Result<Json<Value>, Problem> {
-    let change = SessionPatch { title: Some(form.title), ..SessionPatch::default() };
+    let change = SessionPatch { title: form.title, ..SessionPatch::default() };
     let chat = api.app.sessions_of(&who.caller).update(&id, change).await?;
     Ok(Json(json!({ "success": true, "session": entry(&chat) })))
 }
