@@ -46,4 +46,19 @@ impl Caller {
     pub fn actor(&self) -> String {
         if self.session.is_some() { format!("agent:{}", self.agent) } else { self.agent.clone() }
     }
+
+    /// Whether it is the owner, who has no session and no sandbox.
+    #[must_use]
+    pub fn is_owner(&self) -> bool {
+        self.session.is_none() && self.sandbox.is_none()
+    }
+
+    /// What calls, rates and grants belong to: the session, the sandbox where there is none, or the owner.
+    pub(crate) fn key(&self) -> String {
+        match (&self.session, &self.sandbox) {
+            (Some(session), _) => session.to_string(),
+            (None, Some(sandbox)) => sandbox.to_string(),
+            (None, None) => "owner".to_owned(),
+        }
+    }
 }

@@ -11,13 +11,30 @@
 
 mod broker;
 mod caller;
-mod confirm;
+mod intrinsic;
+mod json;
 pub mod manifest;
 pub mod plugin;
+mod rate;
+mod refusal;
+mod schema;
+mod seams;
+mod seats;
+mod serve;
+mod stages;
 mod tool;
+mod trace;
 
-pub use broker::{Broker, Rate};
+pub use broker::Broker;
 pub use caller::Caller;
-pub use confirm::{Answered, Approved, Ask, Audit, Confirm, Grant};
 pub use manifest::{Manifest, ManifestError};
-pub use tool::{CallFailure, Catalogue, Handler, Tool};
+pub use rate::Rate;
+pub use schema::{SchemaError, check_schema, close_schema};
+pub use seams::{Answered, Ask, Audit, Confirm, Diagnostics, Grant, Health, Wanted};
+pub use seats::CALLS_MAX;
+pub use serve::{CONNECTIONS_MAX, MESSAGE_TIME_MAX};
+pub use stages::confirm::Approved;
+pub use stages::envelope::{ARGUMENT_BYTES_MAX, CORRELATION_BYTES_MAX, Envelope, EnvelopeKind, Payload};
+pub use stages::route::{DEADLINE_MAX, RESULT_BYTES_MAX};
+pub use stages::topic::TOPIC_PREFIX;
+pub use tool::{CallFailure, Catalogue, Handler, INTRINSIC, TOOL_NAME_BYTES_MAX, TOOLS_MAX, Tool};

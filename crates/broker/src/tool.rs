@@ -8,7 +8,8 @@ use futures_util::future::BoxFuture;
 use model::{Code, Risk};
 use serde_json::Value;
 
-use crate::Approved;
+use crate::stages::authorize;
+use crate::{Approved, Caller, schema};
 
 /// Why a handler gave no result. Its message is for the agent: no host path, no internals.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -63,28 +64,102 @@ impl std::fmt::Debug for Tool {
     }
 }
 
+impl Tool {
+    /// Whether it is one of the broker's own three.
+    #[must_use]
+    pub fn is_intrinsic(&self) -> bool {
+        self.plugin.is_empty() && INTRINSIC.contains(&self.name.as_str())
+    }
+}
+
+/// Names of the broker's own tools. No plugin may use them.
+pub const INTRINSIC: [&str; 3] = ["get_diagnostics", "get_session_info", "list_tools"];
+/// Tools of one catalogue; what comes after is left out.
+pub const TOOLS_MAX: usize = 1_000;
+/// The longest name of a tool, in bytes.
+pub const TOOL_NAME_BYTES_MAX: usize = 64;
+
+/// A tool with its schema compiled.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) tool: Arc<Tool>,
+    pub(crate) validator: jsonschema::Validator,
+}
+
+impl Entry {
+    /// Compiles a tool's schema.
+    pub(crate) fn new(tool: Tool) -> Result<Self, String> {
+        if !is_name(&tool.name) {
+            return Err(format!("a tool's name is [a-z][a-z0-9_]*, at most {TOOL_NAME_BYTES_MAX} characters"));
+        }
+        let validator = schema::compile(&tool.schema).map_err(|error| error.to_string())?;
+        Ok(Self { tool: Arc::new(tool), validator })
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
+    name.len() <= TOOL_NAME_BYTES_MAX && name.starts_with(|c: char| c.is_ascii_lowercase()) && name.bytes().all(plain)
+}
+
 /// All tools, with their schemas compiled. Replaced whole when plugins change; calls under way keep theirs.
 #[derive(Debug, Default)]
 pub struct Catalogue {
-    tools: BTreeMap<String, Arc<Tool>>,
+    tools: BTreeMap<String, Arc<Entry>>,
 }
 
 impl Catalogue {
-    /// A catalogue of these tools; each that cannot be used is given back with the reason.
+    /// A catalogue of these tools; each that cannot be used is given back with the reason. Of two with one name the first stays.
     #[must_use]
     pub fn new(tools: Vec<Tool>) -> (Self, Vec<(String, String)>) {
-        let tools = tools.into_iter().map(|tool| (tool.name.clone(), Arc::new(tool))).collect();
-        (Self { tools }, Vec::new())
+        let (mut catalogue, mut refused) = (Self::default(), Vec::new());
+        for tool in tools {
+            let name = tool.name.clone();
+            if let Err(why) = catalogue.add(tool) {
+                refused.push((name, why));
+            }
+        }
+        (catalogue, refused)
+    }
+
+    fn add(&mut self, tool: Tool) -> Result<(), String> {
+        if INTRINSIC.contains(&tool.name.as_str()) {
+            return Err("the name is reserved".to_owned());
+        }
+        if let Some(other) = self.tools.get(&tool.name) {
+            return Err(format!("the plugin `{}` has a tool of this name already", other.tool.plugin));
+        }
+        if self.tools.len() >= TOOLS_MAX {
+            return Err(format!("there are {TOOLS_MAX} tools already"));
+        }
+        self.tools.insert(tool.name.clone(), Arc::new(Entry::new(tool)?));
+        Ok(())
+    }
+
+    /// The same with the broker's own tools.
+    pub(crate) fn with(mut self, intrinsic: &[Arc<Entry>]) -> Self {
+        self.tools.extend(intrinsic.iter().map(|entry| (entry.tool.name.clone(), Arc::clone(entry))));
+        self
     }
 
     /// A tool by name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Arc<Tool>> {
+        self.tools.get(name).map(|entry| &entry.tool)
+    }
+
+    pub(crate) fn entry(&self, name: &str) -> Option<&Arc<Entry>> {
         self.tools.get(name)
     }
 
     /// All tools, by name.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Tool>> {
-        self.tools.values()
+        self.tools.values().map(|entry| &entry.tool)
+    }
+
+    /// The tools that a caller may call, by name.
+    #[must_use]
+    pub fn visible(&self, caller: &Caller) -> Vec<Arc<Tool>> {
+        self.iter().filter(|tool| authorize::may(caller, tool)).cloned().collect()
     }
 }

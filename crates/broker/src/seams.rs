@@ -1,54 +1,10 @@
-//! Stage 5, and what only it makes.
-
-use std::sync::Arc;
+//! What the application does for the broker: asks people, keeps what was decided, and knows what is asked about itself.
 
 use futures_util::future::BoxFuture;
-use model::{ApprovalId, AuditEntry, Failure};
+use model::{ApprovalId, AuditEntry, Failure, Timestamp};
 use serde_json::Value;
 
 use crate::{CallFailure, Caller, Tool};
-
-/// A call that may be made: its tool is of low risk, or a person said yes to exactly this. Stage 5 alone makes it.
-#[derive(Debug)]
-pub struct Approved {
-    caller: Arc<Caller>,
-    tool: Arc<Tool>,
-    correlation: String,
-    arguments: Value,
-    grant: Option<Grant>,
-}
-
-impl Approved {
-    /// Who asked.
-    #[must_use]
-    pub fn caller(&self) -> &Caller {
-        &self.caller
-    }
-
-    /// What is called.
-    #[must_use]
-    pub fn tool(&self) -> &Tool {
-        &self.tool
-    }
-
-    /// The call's name, unique in its session.
-    #[must_use]
-    pub fn correlation(&self) -> &str {
-        &self.correlation
-    }
-
-    /// The validated arguments.
-    #[must_use]
-    pub fn arguments(&self) -> &Value {
-        &self.arguments
-    }
-
-    /// The person's yes; `None` for a tool of low risk.
-    #[must_use]
-    pub fn grant(&self) -> Option<&Grant> {
-        self.grant.as_ref()
-    }
-}
 
 /// A person's yes to exactly one call.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,4 +65,35 @@ pub trait Audit: Send + Sync {
 
     /// Keeps an entry: durable before this returns.
     fn note_now(&self, entry: AuditEntry) -> BoxFuture<'_, Result<(), Failure>>;
+}
+
+/// Which of a session's own decisions are wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// Only those of this call.
+    pub correlation: Option<String>,
+    /// Only those with this outcome.
+    pub outcome: Option<String>,
+    /// At most this many, the newest.
+    pub last: usize,
+}
+
+/// What an agent may know about itself.
+pub trait Diagnostics: Send + Sync {
+    /// The newest decisions about calls of the caller's own session, oldest first. Never another session's.
+    fn recent<'a>(&'a self, caller: &'a Caller, wanted: &'a Wanted) -> BoxFuture<'a, Result<Vec<AuditEntry>, Failure>>;
+
+    /// When the caller's session began.
+    fn began<'a>(&'a self, caller: &'a Caller) -> BoxFuture<'a, Option<Timestamp>>;
+}
+
+/// How a plugin is, for those who may call its tools.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Health {
+    /// The plugin.
+    pub plugin: String,
+    /// What is wrong with it, in one word; `None` when nothing is.
+    pub category: Option<String>,
+    /// Groups that may know of it; `None` for all.
+    pub groups: Option<std::collections::BTreeSet<String>>,
 }
