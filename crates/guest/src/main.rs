@@ -3,6 +3,7 @@
 mod files;
 mod ipc;
 mod mini;
+mod prove;
 
 use std::process::ExitCode;
 
@@ -15,6 +16,7 @@ fn main() -> ExitCode {
         "launch" => guest::launch(),
         "mini" => mini::main(args),
         "ipc" => ipc::main(&std::env::args_os().skip(if by_name { 1 } else { 2 }).collect::<Vec<_>>()),
+        "prove" => prove::main(args.get(2..).unwrap_or_default()),
         "files" => files::main(std::env::args_os().skip(2)),
         _ => 2,
     };
