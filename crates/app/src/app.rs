@@ -5,7 +5,7 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
 use broker::Broker;
@@ -20,6 +20,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::adopt::AdoptedCommand;
+use crate::approvals::Approvals;
+use crate::audit::AuditBook;
 use crate::choose::Provider;
 use crate::doors::DoorKeeper;
 use crate::installs::{EngineInstalls, EnginesOf, RegistryFinder};
@@ -54,10 +56,16 @@ pub struct Settings {
     pub limits: model::Limits,
     /// How many turns run and are kept.
     pub sessions: SessionSettings,
+    /// How long people are asked.
+    pub approvals: crate::ApprovalSettings,
     /// Roots below which host directories may be mounted by name.
     pub mount_roots: Vec<crate::MountRoot>,
     /// The directory of the user's notes, read-only in every session.
     pub vault: Option<PathBuf>,
+    /// What the owner configured for plugins, by their names.
+    pub plugins: BTreeMap<String, serde_json::Map<String, serde_json::Value>>,
+    /// What agents remember.
+    pub memory: crate::MemorySettings,
 }
 
 /// How many turns run at once, and what is kept of them.
@@ -99,6 +107,16 @@ pub struct App {
     parts: Arc<Parts>,
 }
 
+/// An [`App`] for who is part of it.
+pub(crate) struct WeakApp(Weak<Parts>);
+
+impl WeakApp {
+    /// The application, while it is there.
+    pub(crate) fn upgrade(&self) -> Option<App> {
+        self.0.upgrade().map(|parts| App { parts })
+    }
+}
+
 struct Parts {
     home: PathBuf,
     program: PathBuf,
@@ -107,14 +125,18 @@ struct Parts {
     sandboxes: Sandboxes,
     doors: Arc<DoorKeeper>,
     broker: Broker,
+    approvals: Arc<Approvals>,
+    audit: Arc<AuditBook>,
     ledger: Arc<StoreLedger>,
     callers: Arc<Callers>,
     sessions: Registry,
     places: Places,
+    book: crate::plugins::Book,
     installs: EngineInstalls,
     trees: crate::trees::Trees,
     collisions: crate::collisions::Collisions,
     tools: tokio::sync::Mutex<()>,
+    plugin_locks: crate::plugins::PluginLocks,
     settings: RwLock<Arc<Settings>>,
     reload: Reload,
     tasks: TaskTracker,
@@ -143,6 +165,8 @@ pub struct Opening {
     pub sandbox: sandbox::Config,
     /// Reads the settings.
     pub reload: Reload,
+    /// The plugins that are part of the program.
+    pub shipped: Vec<crate::ShippedPlugin>,
 }
 
 /// What `status` shows.
@@ -172,23 +196,26 @@ impl App {
     pub async fn open(opening: Opening) -> Result<Self, Failure> {
         let settings = Arc::new((opening.reload)()?);
         let (tasks, cancel) = (TaskTracker::new(), CancellationToken::new());
-        let callers = Arc::new(Callers::default());
+        let audit = Arc::new(AuditBook::new(opening.store.clone()));
+        let callers = Arc::new(Callers::new(Arc::clone(&audit)));
         let ledger = Arc::new(StoreLedger::new(opening.store.clone()));
-        let secrets = SecretBook::open(opening.secrets).await?;
+        let touched = Arc::default();
+        let secrets = SecretBook::open(opening.secrets, Arc::clone(&touched)).await?;
         let gateway = open_gateway(&settings, &secrets, &ledger, &callers)?;
-        let approvals = Arc::new(crate::approvals::Approvals::new(opening.store.clone()));
-        let audit = Arc::new(crate::audit::AuditBook::new(opening.store.clone()));
-        let broker = Broker::new(approvals, audit);
+        let approvals = Arc::new(Approvals::new(opening.store.clone()));
+        let broker = Broker::new(Arc::clone(&approvals) as Arc<dyn broker::Confirm>, Arc::clone(&audit) as Arc<dyn broker::Audit>);
         let doors = Arc::new(DoorKeeper::new(gateway, broker.clone(), Egress::default(), tasks.clone()));
         let sandboxes = Sandboxes::open(opening.sandbox, Arc::clone(&doors) as Arc<dyn sandbox::Doors>).await.map_err(|e| e.failure())?;
         let app = Self {
             parts: Arc::new(Parts {
                 sessions: Registry::default(),
                 places: Places::default(),
+                book: crate::plugins::Book::new(opening.shipped, touched),
                 installs: EngineInstalls::new(opening.home.join("engines")),
                 trees: crate::trees::Trees::default(),
                 collisions: crate::collisions::Collisions::default(),
                 tools: tokio::sync::Mutex::default(),
+                plugin_locks: crate::plugins::PluginLocks::default(),
                 home: opening.home,
                 program: opening.program,
                 store: opening.store,
@@ -196,6 +223,8 @@ impl App {
                 sandboxes,
                 doors,
                 broker,
+                approvals,
+                audit,
                 ledger,
                 callers,
                 settings: RwLock::new(settings),
@@ -211,7 +240,11 @@ impl App {
                 started: Instant::now(),
             }),
         };
+        app.approvals().bind(WeakApp(Arc::downgrade(&app.parts)));
+        app.secrets().watched_by(app.broker());
         app.take_up().await?;
+        app.open_plugins();
+        app.forget_old_memories();
         Ok(app)
     }
 
@@ -323,6 +356,9 @@ impl App {
             if let Err(failure) = app.reconcile().await {
                 tracing::warn!(%failure, "what is there and what is stored were not brought together");
             }
+            if let Err(failure) = app.load_plugins(None, crate::plugins::How::Changed).await {
+                tracing::warn!(%failure, "the plugins were not looked at again");
+            }
         });
         Ok(())
     }
@@ -337,7 +373,10 @@ impl App {
     /// How long nothing has been asked and nothing worked.
     #[must_use]
     pub fn idle(&self) -> Duration {
-        let works = self.parts.busy.load(Ordering::SeqCst) > 0 || !self.live_sessions().is_empty() || !self.sandboxes().list().is_empty();
+        // A plugin's process that nobody calls is no work.
+        let at_work = |s: &sandbox::Summary| !s.label.starts_with(crate::plugins::PLUGIN_LABEL);
+        let sandboxes = self.sandboxes().list().iter().any(at_work);
+        let works = self.parts.busy.load(Ordering::SeqCst) > 0 || !self.live_sessions().is_empty() || sandboxes;
         let mut since = lock(&self.parts.idle_since);
         if works {
             *since = Instant::now();
@@ -362,17 +401,20 @@ impl App {
         lock(&self.parts.stop).unwrap_or_default()
     }
 
-    /// Ends: lets work that runs finish for up to `grace`, cancels the rest, removes every sandbox, closes the store.
+    /// Ends: lets work that runs finish for up to `grace`, cancels the rest, removes every sandbox but those whose turn waits for
+    /// a person, closes the store.
     pub async fn shutdown(&self, grace: Duration) {
         let deadline = tokio::time::Instant::now() + grace;
         self.drain(deadline).await;
+        let waiting = self.waiting_sandboxes().await;
         self.parts.cancel.cancel();
-        self.sandboxes().shutdown(true).await;
+        self.sandboxes().shutdown_but(&waiting).await;
         self.parts.tasks.close();
         if tokio::time::timeout(TASKS_END, self.parts.tasks.wait()).await.is_err() {
             tracing::warn!("some tasks did not end in time");
         }
         self.doors().gateway().shutdown().await;
+        self.audit_book().shutdown().await;
         if let Err(error) = self.store().close().await {
             tracing::error!(error = model::chain(&error), "the store was not closed well");
         }
@@ -418,8 +460,27 @@ impl App {
         &self.parts.broker
     }
 
+    /// Who asks people.
+    pub(crate) fn approvals(&self) -> &Approvals {
+        &self.parts.approvals
+    }
+
+    /// Who keeps what was decided.
+    pub(crate) fn audit_book(&self) -> &AuditBook {
+        &self.parts.audit
+    }
+
     pub(crate) fn callers(&self) -> &Arc<Callers> {
         &self.parts.callers
+    }
+
+    pub(crate) fn book(&self) -> &crate::plugins::Book {
+        &self.parts.book
+    }
+
+    /// Owns every task of the daemon.
+    pub(crate) fn tracker(&self) -> &TaskTracker {
+        &self.parts.tasks
     }
 
     pub(crate) fn installs(&self) -> &EngineInstalls {
@@ -429,6 +490,11 @@ impl App {
     /// Held while the tools volume is changed.
     pub(crate) fn tools_lock(&self) -> &tokio::sync::Mutex<()> {
         &self.parts.tools
+    }
+
+    /// Held while plugins change.
+    pub(crate) fn plugin_locks(&self) -> &crate::plugins::PluginLocks {
+        &self.parts.plugin_locks
     }
 
     pub(crate) fn collisions(&self) -> &crate::collisions::Collisions {

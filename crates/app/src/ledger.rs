@@ -5,19 +5,25 @@ use std::sync::{Arc, Mutex};
 
 use futures_util::future::BoxFuture;
 use gateway::{BudgetKey, LedgerError};
-use model::{EventKind, Money, TurnId};
+use model::{AuditEntry, AuditKind, EventKind, Money, TurnId};
+use serde_json::json;
 use store::{Slab, Store, StoreError};
 use tokio::sync::mpsc;
 
+use crate::audit::AuditBook;
 use crate::live::lock;
 
 /// Tells a turn's runner of its model calls.
-#[derive(Default)]
 pub(crate) struct Callers {
+    audit: Arc<AuditBook>,
     by_turn: Mutex<HashMap<TurnId, mpsc::Sender<EventKind>>>,
 }
 
 impl Callers {
+    pub(crate) fn new(audit: Arc<AuditBook>) -> Self {
+        Self { audit, by_turn: Mutex::default() }
+    }
+
     /// From now on the calls of `turn` are told to `to`, until the answer is dropped.
     pub(crate) fn listen(self: &Arc<Self>, turn: &TurnId, to: mpsc::Sender<EventKind>) -> Listening {
         lock(&self.by_turn).insert(turn.clone(), to);
@@ -39,6 +45,7 @@ impl Drop for Listening {
 
 impl gateway::Observer for Callers {
     fn called(&self, call: &gateway::Call) {
+        self.audit.note_soon(entry(call));
         let sender = lock(&self.by_turn).get(&call.turn).cloned();
         let Some(sender) = sender else { return };
         let event = match call.code {
@@ -47,6 +54,28 @@ impl gateway::Observer for Callers {
         };
         // A full queue means that the log is far behind; the ledger row is what counts.
         let _ = sender.try_send(event);
+    }
+}
+
+/// The row of the audit for a model call.
+fn entry(call: &gateway::Call) -> AuditEntry {
+    AuditEntry {
+        time: crate::now(),
+        kind: AuditKind::Model,
+        session: Some(call.session.clone()),
+        turn: Some(call.turn.clone()),
+        actor: "agent".to_owned(),
+        topic: if call.model.is_empty() { call.provider.clone() } else { format!("{}/{}", call.provider, call.model) },
+        correlation: None,
+        stage: None,
+        outcome: if call.code.is_none() { "routed" } else { "error" }.to_owned(),
+        code: call.code,
+        detail: json!({
+            "status": call.status,
+            "input_tokens": call.usage.input_tokens,
+            "output_tokens": call.usage.output_tokens,
+            "cost_usd": call.cost.as_usd(),
+        }),
     }
 }
 

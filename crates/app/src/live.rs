@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::house::Housed;
 use crate::process::Process;
+use crate::waits::Waits;
 use crate::{App, SessionSpec};
 
 /// How long foreground work goes on when nobody is attached. A client that has lost its daemon is back within a few
@@ -36,6 +37,8 @@ pub(crate) struct Live {
     pub(crate) gate: tokio::sync::Mutex<()>,
     /// A question was answered.
     pub(crate) answered: Notify,
+    /// Calls that wait for a person.
+    pub(crate) waits: Arc<Waits>,
     /// Host directories for the next sandbox.
     mounts: Mutex<Vec<HostMount>>,
     /// A turn was accepted, or something was said to the runner.
@@ -71,6 +74,7 @@ impl Live {
             has_instructions: AtomicBool::new(false),
             gate: tokio::sync::Mutex::default(),
             answered: Notify::new(),
+            waits: Arc::default(),
             mounts: Mutex::new(mounts),
             wake: Notify::new(),
             turn: Mutex::new(None),

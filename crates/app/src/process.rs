@@ -93,20 +93,26 @@ impl Input {
         stdin: impl Future<Output = Result<CommandStdin, SandboxError>> + Send + 'static,
     ) -> Self {
         let (pieces, mut come) = mpsc::channel::<Vec<u8>>(INPUT_PIECES_MAX);
-        let cancel = cancel.clone();
+        let (cancel, daemon) = (cancel.clone(), app.cancel().clone());
         app.spawn(async move {
+            let mut held = None;
             let carry = async {
-                let mut stdin = stdin.await?;
+                let stdin: &mut CommandStdin = held.insert(stdin.await?);
                 while let Some(piece) = come.recv().await {
                     stdin.write(&piece).await?;
                 }
                 Ok::<_, SandboxError>(())
             };
-            tokio::select! {
-                () = cancel.cancelled() => {}
-                carried = carry => if let Err(error) = carried {
-                    tracing::debug!(error = model::chain(&error), "an engine did not read its input");
-                }
+            let carried = tokio::select! {
+                () = cancel.cancelled() => Ok(()),
+                carried = carry => carried,
+            };
+            if let Err(error) = carried {
+                tracing::debug!(error = model::chain(&error), "an engine did not read its input");
+            }
+            if daemon.is_cancelled() {
+                // An engine that waits for a person lives on, and must not see the end of its input.
+                std::mem::forget(held);
             }
         });
         Self { pieces, sent: Arc::new(AtomicU64::new(sent)) }

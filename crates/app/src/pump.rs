@@ -31,6 +31,8 @@ pub(crate) struct Ending {
     pub(crate) process: Option<Process>,
     /// What was read last, to be logged with the result.
     pub(crate) events: Vec<EventKind>,
+    /// It is no end: the turn waits for a person, and the daemon ends.
+    pub(crate) is_left: bool,
 }
 
 /// Frames of a command up to a number.
@@ -54,6 +56,7 @@ impl Ending {
             call: None,
             process: None,
             events: Vec::new(),
+            is_left: false,
         }
     }
 
@@ -110,6 +113,9 @@ const STDERR_TAIL_BYTES: usize = 8 << 10;
 /// Events that are logged at once at most.
 const BATCH_EVENTS_MAX: usize = 512;
 
+/// How long an engine must be silent before its turn waits for a person whom a call of it asks: while it works on beside the
+/// call, its time runs.
+const QUIET: std::time::Duration = std::time::Duration::from_millis(300);
 /// Lines of text that come together become one event of at most this much.
 const JOINED_BYTES_MAX: usize = 64 << 10;
 
@@ -124,6 +130,8 @@ enum Over {
 /// What makes the pump stop before the engine's own end.
 pub(crate) enum Stop {
     Cancelled,
+    /// The daemon ends while the turn waits for a person: it waits on.
+    Left,
     Deadline,
     Flood,
     /// It goes round in circles, or wrote more than is read: its parser says why.
@@ -155,6 +163,10 @@ pub(crate) struct Pump<'a> {
     wants: std::collections::VecDeque<Wants>,
     /// When the turn's time is up.
     pub(crate) deadline: tokio::time::Instant,
+    /// Since when it waits for a person whom one of its calls asks.
+    pub(crate) stands_since: Option<tokio::time::Instant>,
+    /// From when on it says nothing, if it says nothing more.
+    pub(crate) quiet_from: tokio::time::Instant,
     feed: Feed,
     raw: RawLog,
     stderr: Vec<u8>,
@@ -188,6 +200,8 @@ pub(crate) async fn pump(
         input,
         wants: std::collections::VecDeque::new(),
         deadline: running.started + running.live.spec.limits.time,
+        stands_since: None,
+        quiet_from: tokio::time::Instant::now(),
         feed,
         raw,
         stderr: Vec::new(),
@@ -207,10 +221,17 @@ pub(crate) async fn pump(
     // One wait for the whole turn: an engine that says something every moment must not begin it again each time.
     let abandoned = running.live.abandoned();
     tokio::pin!(abandoned);
-    let stop = loop {
+    let mut stop = loop {
         if let Some(stop) = pump.hear().await? {
             break Err(stop);
         }
+        let changed = running.live.waits.changed();
+        tokio::pin!(changed);
+        changed.as_mut().enable();
+        if let Some(stop) = pump.mind().await? {
+            break Err(stop);
+        }
+        let mind_at = pump.mind_at();
         tokio::select! {
             biased;
             () = running.cancel.cancelled() => break Err(Stop::Cancelled),
@@ -219,8 +240,10 @@ pub(crate) async fn pump(
                 running.live.released.notify_one();
                 break Err(Stop::Cancelled);
             }
-            () = running.live.cancel.cancelled() => break Err(Stop::Cancelled),
-            () = tokio::time::sleep_until(pump.deadline) => break Err(Stop::Deadline),
+            () = running.live.cancel.cancelled() => break Err(if pump.stands_since.is_some() { Stop::Left } else { Stop::Cancelled }),
+            () = tokio::time::sleep_until(pump.deadline), if pump.stands_since.is_none() => break Err(Stop::Deadline),
+            () = changed => {}
+            () = tokio::time::sleep_until(mind_at.unwrap_or(pump.deadline)), if mind_at.is_some() => {}
             next = output.next() => match next {
                 Ok(Some(piece)) => match piece.piece {
                     // Sent again although it was read: the acknowledgement was lost with the old daemon.
@@ -242,6 +265,7 @@ pub(crate) async fn pump(
             Some(event) = calls.recv() => {
                 pump.ending.call(&event);
                 pump.waiting.push(event);
+                pump.heard();
             }
             // Only when nothing else waits: pieces that come together share a commit.
             () = std::future::ready(()), if pump.has_news() && !pump.feed.is_over() => pump.flush().await?,
@@ -257,6 +281,11 @@ pub(crate) async fn pump(
         }
     };
     drop(calls);
+    if stop.is_ok()
+        && let Some(kept) = pump.go().await?
+    {
+        stop = Err(kept);
+    }
     pump.end(sandbox, stop, output).await
 }
 
@@ -291,8 +320,24 @@ impl Pump<'_> {
         }
         model::crash::point("output:kept");
         self.read = number;
+        self.heard();
         self.take(is_stderr, bytes);
         Ok(true)
+    }
+
+    /// The engine is at work.
+    pub(crate) fn heard(&mut self) {
+        self.quiet_from = tokio::time::Instant::now() + QUIET;
+    }
+
+    /// When it may be time to wait for a person, or to do so no longer.
+    fn mind_at(&self) -> Option<tokio::time::Instant> {
+        let waits = &self.running.live.waits;
+        match self.stands_since {
+            None if waits.should_stand() => Some(self.quiet_from),
+            None => None,
+            Some(_) => waits.expected_until(),
+        }
     }
 
     fn take(&mut self, is_stderr: bool, bytes: &[u8]) {
@@ -316,7 +361,7 @@ impl Pump<'_> {
         }
     }
 
-    fn has_news(&self) -> bool {
+    pub(crate) fn has_news(&self) -> bool {
         self.read > self.recorded || !self.waiting.is_empty()
     }
 
@@ -329,8 +374,11 @@ impl Pump<'_> {
         let asked = self.running.app.questions_of(&self.running.live.id, &self.running.turn.id).await?;
         let answered = asked.iter().filter(|q| q.status != store::QuestionStatus::Open).count();
         if self.running.turn.state == model::TurnState::Waiting && answered == asked.len() {
-            // The daemon ended between the answer and the turn's going on. One that is cancelled meanwhile is seen below.
-            self.go_on().await?;
+            // The daemon ended while a call waited, or between the answer and the turn's going on. One that is cancelled
+            // meanwhile is seen below.
+            if !self.stand_again().await? {
+                self.go_on().await?;
+            }
         }
         let mut seen = 0;
         self.wants.retain(|want| match want {
@@ -364,7 +412,7 @@ impl Pump<'_> {
     }
 
     /// Logs what was read, and lets the guest forget it.
-    async fn flush(&mut self) -> Result<(), Failure> {
+    pub(crate) async fn flush(&mut self) -> Result<(), Failure> {
         let running = self.running;
         let mut record = Record::new(running.turn.id.clone(), running.fence, std::mem::take(&mut self.waiting), now());
         record.spool = self.spool();
@@ -378,6 +426,14 @@ impl Pump<'_> {
     }
 
     async fn end(mut self, sandbox: &Sandbox, stop: Result<Over, Stop>, output: CommandOutput) -> Result<Ending, Failure> {
+        if matches!(stop, Err(Stop::Left)) {
+            if self.has_news() {
+                self.flush().await?;
+            }
+            // Dropping it would let the guest forget what no daemon has read. The process ends now.
+            std::mem::forget(output);
+            return Ok(Ending { is_left: true, ..Ending::cancelled() });
+        }
         let limits = &self.running.live.spec.limits;
         // The frames of the turn's end are recorded with the result, those before it now.
         let spool_end = stop.is_ok().then_some(self.read);
@@ -429,7 +485,7 @@ impl Pump<'_> {
         let because = |code: Code, message: String| Some((code, message));
         let cause = match stop {
             Ok(_) => limit_reached(sandbox, limits, ending.code),
-            Err(Stop::Hopeless) => None,
+            Err(Stop::Hopeless | Stop::Left) => None,
             Err(Stop::Cancelled) => because(Code::Cancelled, "cancelled".to_owned()),
             Err(Stop::Deadline) => because(Code::Timeout, format!("the time limit of {} s was reached", limits.time.as_secs())),
             Err(Stop::Flood) => because(Code::OutputLimit, "the engine wrote more than is kept of one turn".to_owned()),
@@ -474,6 +530,7 @@ fn ending_of(end: End, session: Option<String>) -> Ending {
         call: None,
         process: None,
         events: Vec::new(),
+        is_left: false,
     }
 }
 

@@ -22,12 +22,6 @@ impl App {
         self.store().turn_questions(session, turn).await.map_err(|e| e.failure())
     }
 
-    /// For how many milliseconds a turn has waited for people.
-    pub(crate) async fn asked_for(&self, session: &SessionId, turn: &TurnId) -> Result<u64, Failure> {
-        let all = self.questions_of(session, turn).await?;
-        let until = |q: &QuestionRow| q.answered.unwrap_or_else(now).0;
-        Ok(all.iter().map(|q| until(q).saturating_sub(q.asked.0)).sum())
-    }
 }
 
 impl Running<'_> {
@@ -72,6 +66,7 @@ impl Pump<'_> {
         };
         let since = tokio::time::Instant::now();
         drop(lock(&running.place).take());
+        live.waits.stand(true);
         let answer = loop {
             let told = live.answered.notified();
             tokio::pin!(told);
@@ -83,7 +78,8 @@ impl Pump<'_> {
             tokio::select! {
                 () = told => {}
                 () = running.cancel.cancelled() => return Ok(Err(Stop::Cancelled)),
-                () = live.cancel.cancelled() => return Ok(Err(Stop::Cancelled)),
+                // It waits on, for the next daemon.
+                () = live.cancel.cancelled() => return Ok(Err(Stop::Left)),
                 () = live.abandoned() => return Ok(Err(Stop::Cancelled)),
                 () = tokio::time::sleep_until(since + ANSWER_WAIT_MAX) => {
                     match app.store().answer_question(&id, NOBODY.to_owned(), now()).await {
@@ -95,14 +91,14 @@ impl Pump<'_> {
             }
         };
         if !self.go_on().await? {
-            return Ok(Err(Stop::Cancelled));
+            return Ok(Err(self.kept_from_going_on()));
         }
         self.deadline += since.elapsed();
         Ok(Ok(answer))
     }
 
-    /// Takes a place again for a turn whose question was answered, and says that it runs. `false` when it is cancelled
-    /// before it has one.
+    /// Takes a place again for a turn that waited for a person, and says that it runs. `false` when it is cancelled, or the
+    /// daemon ends, before it has one.
     pub(crate) async fn go_on(&mut self) -> Result<bool, Failure> {
         let running = self.running;
         let (app, live) = (running.app, running.live);
@@ -112,7 +108,69 @@ impl Pump<'_> {
         *lock(&running.place) = Some(place);
         let record = Record::new(running.turn.id.clone(), running.fence, Vec::new(), now()).change(TurnEvent::Answer);
         app.store().record(record).await.map_err(|e| e.failure())?;
+        live.waits.stand(false);
+        self.heard();
         model::crash::point("turn:answered");
+        Ok(true)
+    }
+
+    /// Why a turn that waited has got no place.
+    fn kept_from_going_on(&self) -> Stop {
+        let running = self.running;
+        if running.live.cancel.is_cancelled() && !running.cancel.is_cancelled() { Stop::Left } else { Stop::Cancelled }
+    }
+
+    /// Lets the turn wait while a call of it waits for a person and nothing else happens, and go on when that is over.
+    pub(crate) async fn mind(&mut self) -> Result<Option<Stop>, Failure> {
+        let is_quiet = self.quiet_from <= tokio::time::Instant::now();
+        let should_stand = self.running.live.waits.should_stand() && is_quiet;
+        match (self.stands_since, should_stand) {
+            (None, true) => {
+                self.stand().await?;
+                Ok(None)
+            }
+            (Some(_), false) => self.go().await,
+            _ => Ok(None),
+        }
+    }
+
+    /// Lets a turn go on that waits for its calls.
+    pub(crate) async fn go(&mut self) -> Result<Option<Stop>, Failure> {
+        let Some(since) = self.stands_since else { return Ok(None) };
+        if !self.go_on().await? {
+            return Ok(Some(self.kept_from_going_on()));
+        }
+        self.deadline += since.elapsed();
+        self.stands_since = None;
+        Ok(None)
+    }
+
+    /// The turn waits from now on: its clock stands, and its place is another's.
+    async fn stand(&mut self) -> Result<(), Failure> {
+        if self.has_news() {
+            self.flush().await?;
+        }
+        let running = self.running;
+        let record = Record::new(running.turn.id.clone(), running.fence, Vec::new(), now()).change(TurnEvent::Ask);
+        running.app.store().record(record).await.map_err(|e| e.failure())?;
+        model::crash::point("turn:stands");
+        self.stands_since = Some(tokio::time::Instant::now());
+        running.live.waits.stand(true);
+        drop(lock(&running.place).take());
+        Ok(())
+    }
+
+    /// Takes up the waiting of an earlier daemon's turn: its calls come again. `false` when there is nothing to wait for.
+    pub(crate) async fn stand_again(&mut self) -> Result<bool, Failure> {
+        let running = self.running;
+        let open = running.app.store().open_approvals(&running.live.id, &running.turn.id).await.map_err(|e| e.failure())?;
+        let pending: Vec<_> = open.into_iter().filter(|row| row.state == model::ApprovalState::Pending && row.expires > now()).collect();
+        if pending.is_empty() {
+            return Ok(false);
+        }
+        running.live.waits.expect(pending.into_iter().map(|row| row.id));
+        self.stands_since = Some(tokio::time::Instant::now());
+        running.live.waits.stand(true);
         Ok(true)
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-use model::{Code, Failure, SessionId};
+use model::{Code, Failure, SandboxId, SessionId};
 use sandbox::{HostMount, Sandbox};
 use store::SessionRow;
 use tokio::sync::watch;
@@ -115,9 +115,21 @@ impl App {
         }
     }
 
+    /// The sandboxes of turns that wait for a person.
+    pub(crate) async fn waiting_sandboxes(&self) -> Vec<SandboxId> {
+        let mut waiting = Vec::new();
+        for live in self.live_sessions().into_iter().filter(|l| l.is_at_work() && l.waits.stands()) {
+            if let Some(housed) = live.sandbox.lock().await.as_ref() {
+                waiting.push(housed.sandbox.id().clone());
+            }
+        }
+        waiting
+    }
+
     /// Lets running work come to its end until `deadline`, then cancels it.
     pub(crate) async fn drain(&self, deadline: Instant) {
-        let at_work = || self.live_sessions().into_iter().filter(|l| l.is_at_work()).collect::<Vec<_>>();
+        // What waits for a person is left to the next daemon.
+        let at_work = || self.live_sessions().into_iter().filter(|l| l.is_at_work() && !l.waits.stands()).collect::<Vec<_>>();
         while Instant::now() < deadline && !at_work().is_empty() {
             tokio::time::sleep(DRAIN_STEP).await;
         }

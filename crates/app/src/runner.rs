@@ -18,7 +18,7 @@ use crate::{App, now};
 /// Works on a session until it has nothing to do for the idle time, or nobody needs it; then takes it out of memory.
 pub(crate) async fn run_session(app: App, live: Arc<Live>) {
     let mut has_worked = false;
-    loop {
+    while !live.cancel.is_cancelled() {
         match next_turn(&app, &live.id).await {
             Ok(Some(turn)) => {
                 has_worked = true;
@@ -158,7 +158,7 @@ async fn work(app: &App, live: &Arc<Live>, turn: TurnRow, cancel: tokio_util::sy
     let start = Start { turn, ground, place, ready, prompt, cancel };
     // An empty one stands for a conversation that the engine does not know any more.
     let engine_session = engine_session.filter(|id| !id.is_empty());
-    Running::new(app, live, start).await?.run(process, engine_session).await
+    Running::new(app, live, start).run(process, engine_session).await
 }
 
 /// The engine's process of the turn before, if it is still what would be started now.

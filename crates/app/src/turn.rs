@@ -117,16 +117,17 @@ struct Begun {
 }
 
 impl<'a> Running<'a> {
-    pub(crate) async fn new(app: &'a App, live: &'a Arc<Live>, start: Start) -> Result<Self, Failure> {
+    pub(crate) fn new(app: &'a App, live: &'a Arc<Live>, start: Start) -> Self {
         let Start { turn, ground, place, ready, prompt, cancel } = start;
         let mut elapsed = turn.started.map_or(0, |t| now().0.saturating_sub(t.0));
         if matches!(turn.state, TurnState::Running | TurnState::Waiting) {
             // The clock stood while a person was asked.
-            elapsed = elapsed.saturating_sub(app.asked_for(&live.id, &turn.id).await?);
+            let waits = turn.waiting.map_or(0, |since| now().0.saturating_sub(since.0));
+            elapsed = elapsed.saturating_sub(turn.waited_ms + waits);
         }
         let began = tokio::time::Instant::now();
         let started = began.checked_sub(Duration::from_millis(elapsed)).unwrap_or(began);
-        Ok(Self {
+        Self {
             app,
             live,
             fence: turn.fence,
@@ -139,7 +140,7 @@ impl<'a> Running<'a> {
             level: Level::default(),
             prompt,
             recording: None,
-        })
+        }
     }
 
     /// Brings the turn to its result.
@@ -148,6 +149,11 @@ impl<'a> Running<'a> {
             Ok(ending) => ending,
             Err(failure) => Ending::failed(&failure),
         };
+        self.live.waits.end();
+        if ending.is_left {
+            // It waits for a person, and the next daemon goes on with it.
+            return Ok(());
+        }
         self.finish(ending).await
     }
 
@@ -211,7 +217,7 @@ impl<'a> Running<'a> {
                 identity: Some(Arc::new(identity)),
                 tools: Some(Arc::new(self.caller(sandbox.id()))),
                 egress,
-                cancel: CancellationToken::new(),
+                cancel: live.cancel.child_token(),
             },
         );
         let listening = self.app.callers().listen(&self.turn.id, live.calls.clone());
@@ -220,7 +226,7 @@ impl<'a> Running<'a> {
         let feed = engines::Feed::new(self.ready.engine.parser(begun.carried));
         let ending = pump::pump(self, &sandbox, begun.command, begun.input, feed).await;
         drop((listening, watching));
-        if !matches!(&ending, Ok(Ending { process: Some(_), .. })) {
+        if !matches!(&ending, Ok(Ending { process: Some(_), .. } | Ending { is_left: true, .. })) {
             // Whatever the engine left running has no turn any more.
             if let Err(error) = sandbox.kill_commands().await {
                 tracing::debug!(error = model::chain(&error), "the sandbox ended with its turn");
@@ -301,6 +307,9 @@ impl<'a> Running<'a> {
         let outside: Vec<String> = spec.mounts.iter().filter(|m| !m.read_only).map(|m| m.target.display().to_string()).collect();
         if !outside.is_empty() && !spec.foreground {
             events.push(EventKind::Notice { text: format!("undo does not reach these host directories: {}", outside.join(", ")) });
+        }
+        if let Some(text) = self.app.asks_to_confirm(&self.ground, &self.turn.id, self.turn.n).await {
+            events.push(EventKind::Notice { text });
         }
         let mut record = Record::new(self.turn.id.clone(), self.fence, events, now()).change(TurnEvent::Start);
         record.sandbox = Some(sandbox.id().clone());

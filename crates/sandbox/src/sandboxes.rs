@@ -201,18 +201,25 @@ impl Sandboxes {
 
     /// Stops serving. With `kill` every sandbox is stopped first; without, they live on for the next daemon.
     pub async fn shutdown(&self, kill: bool) {
+        self.close(|_| kill).await;
+    }
+
+    /// The same, killing all but these.
+    pub async fn shutdown_but(&self, kept: &[SandboxId]) {
+        self.close(|id| !kept.contains(id)).await;
+    }
+
+    async fn close(&self, is_killed: impl Fn(&SandboxId) -> bool) {
         self.0.starts.close();
         self.0.starting.close();
         self.0.starting.wait().await;
-        if kill {
-            let all: Vec<Sandbox> = self.0.lock().live.values().cloned().collect();
-            for sandbox in &all {
-                sandbox.0.stop.cancel();
-            }
-            for sandbox in all {
-                if let Err(error) = sandbox.stop().await {
-                    tracing::warn!(error = %model::chain(&error), "failed to remove a sandbox");
-                }
+        let all: Vec<Sandbox> = self.0.lock().live.values().filter(|s| is_killed(s.id())).cloned().collect();
+        for sandbox in &all {
+            sandbox.0.stop.cancel();
+        }
+        for sandbox in all {
+            if let Err(error) = sandbox.stop().await {
+                tracing::warn!(error = %model::chain(&error), "failed to remove a sandbox");
             }
         }
         self.0.leave.cancel();

@@ -38,8 +38,6 @@ pub struct NewApproval {
     pub id: ApprovalId,
     /// The session that asks; `None` for a call of the owner's own.
     pub session: Option<SessionId>,
-    /// The turn that asks.
-    pub turn: Option<TurnId>,
     /// The tenant whose people may answer.
     pub tenant: String,
     /// The agent.
@@ -156,7 +154,8 @@ impl Store {
     /// Asks, or finds what was asked before: the same session, correlation and hash are the same call.
     ///
     /// # Errors
-    /// [`StoreError::Limit`] when too many wait or were asked lately, [`StoreError::Conflict`] when its turn is not at work.
+    /// [`StoreError::Limit`] when too many wait or were asked lately, [`StoreError::Conflict`] when no turn of its
+    /// session is at work.
     pub async fn ask_approval(&self, new: NewApproval) -> Result<ApprovalChange, StoreError> {
         let arguments = to_json("arguments", &new.arguments)?;
         let bytes = arguments.len() + new.text.len();
@@ -333,7 +332,7 @@ fn ask(conn: &Connection, new: &NewApproval, arguments: &str, floor: Head) -> Ch
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15) RETURNING *";
     let risk = new.risk.as_str();
     let (id, state, expires) = (new.id.as_str(), ApprovalState::Pending.as_str(), int("expires", new.expires.0)?);
-    let in_turn = new.turn.as_ref().map(TurnId::as_str);
+    let in_turn = turn.as_ref().map(|turn| turn.id.as_str());
     let with = rusqlite::params![
         id, session, in_turn, new.tenant, new.agent, new.tool, new.plugin, new.correlation, arguments, new.text, new.hash, risk, state, now,
         expires
@@ -345,14 +344,18 @@ fn ask(conn: &Connection, new: &NewApproval, arguments: &str, floor: Head) -> Ch
     Ok((ApprovalChange { row, events, changed: true }, Some(chain.head)))
 }
 
-/// The turn that asks, if one does: somebody must work on it.
+/// The turn that asks: the one of the session that somebody works on. A session has one at most.
 fn at_work(conn: &Connection, new: &NewApproval) -> Result<Option<TurnRow>, StoreError> {
-    let (Some(session), Some(turn)) = (&new.session, &new.turn) else { return Ok(None) };
-    let turn = read_turn(conn, turn)?;
-    if turn.session != *session || !matches!(turn.state, TurnState::Running | TurnState::Waiting) {
-        return Err(StoreError::Conflict(format!("turn `{}` does not run, so nobody is asked for it", turn.id)));
+    let Some(session) = &new.session else { return Ok(None) };
+    let doing = "look for the turn that asks";
+    let sql = "SELECT id FROM turns WHERE session = ?1 AND state IN ('queued', 'leased', 'running', 'waiting')
+                 AND state IN ('running', 'waiting') ORDER BY n LIMIT 1";
+    let mut statement = conn.prepare_cached(sql).doing(doing)?;
+    let id: Option<TurnId> = statement.query_row([session.as_str()], |r| parsed(r, "id")).optional().doing(doing)?;
+    match id {
+        Some(id) => read_turn(conn, &id).map(Some),
+        None => Err(StoreError::Conflict(format!("no turn of session `{session}` runs, so nobody is asked for it"))),
     }
-    Ok(Some(turn))
 }
 
 /// Forgets confirmations that were over long ago, when there are too many.
