@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::classify;
-use crate::engine::{base_launch, check_prompt, json_line};
+use crate::engine::{TOOL_WAIT_S, TOOLS, TOOLS_SERVER, TOOLS_START_S, base_launch, check_prompt, json_line};
 use crate::parse::{NAME_BYTES_MAX, Tally, clip, flatten, question, str_at, text_event, thinking_event, tool_call, tool_result, u64_at};
 use crate::{Carried, End, Engine, Exit, Launch, MESSAGE_BYTES_MAX, PLACEHOLDER_KEY, Parsed, Parser, Plan, Recipe, Wire};
 
@@ -46,6 +46,8 @@ impl Engine for ClaudeCode {
                 ("CLAUDE_CODE_MAX_RETRIES", RETRIES.to_string()),
                 // MCP tools are listed outright; searching for them costs a model call.
                 ("ENABLE_TOOL_SEARCH", "false".to_owned()),
+                ("MCP_TIMEOUT", (u64::from(TOOLS_START_S) * 1000).to_string()),
+                ("MCP_TOOL_TIMEOUT", (u64::from(TOOL_WAIT_S) * 1000).to_string()),
                 ("BUN_JSC_forceRAMSize", plan.memory_bytes.to_string()),
             ])
             // IS_SANDBOX: the walls are ours, and the program may be root inside.
@@ -58,6 +60,9 @@ impl Engine for ClaudeCode {
             ]);
         launch.argv = plan.program.argv(&[]);
         launch.argv.extend(["-p", "--output-format", "stream-json", "--verbose", "--dangerously-skip-permissions"].map(str::to_owned));
+        let [program, verb] = TOOLS_SERVER;
+        let servers = json!({ "mcpServers": { TOOLS: { "command": program, "args": [verb] } } });
+        launch.argv.extend(["--mcp-config".to_owned(), servers.to_string(), "--strict-mcp-config".to_owned()]);
         for (flag, value) in [("--model", plan.model), ("--resume", plan.resume)] {
             if let Some(value) = value {
                 launch.argv.extend([flag.to_owned(), value.to_owned()]);

@@ -4,7 +4,7 @@ use model::{EventKind, Failure, Usage};
 use serde_json::{Value, json};
 
 use crate::classify;
-use crate::engine::base_launch;
+use crate::engine::{TOOL_WAIT_S, TOOLS, TOOLS_SERVER, TOOLS_START_S, base_launch};
 use crate::parse::{Tally, clip, flatten, notice, str_at, text_event, thinking_event, tool_call, tool_result, u64_at};
 use crate::{Carried, End, Engine, Exit, Launch, MESSAGE_BYTES_MAX, PLACEHOLDER_KEY, Parsed, Parser, Plan, Recipe, Wire};
 
@@ -67,11 +67,15 @@ impl Engine for Codex {
 /// Settings as arguments, so that no file of the home can undo them.
 fn settings(plan: &Plan<'_>) -> Vec<String> {
     let base = plan.gateway("/v1");
+    let [program, verb] = TOOLS_SERVER;
     let mut settings = vec![
         "model_provider=\"lazaret\"".to_owned(),
         format!(
             "model_providers.lazaret={{name=\"Lazaret\",base_url=\"{base}\",env_key=\"{KEY_VARIABLE}\",wire_api=\"responses\",\
              supports_websockets=false,request_max_retries={RETRIES},stream_max_retries={RETRIES}}}"
+        ),
+        format!(
+            "mcp_servers.{TOOLS}={{command=\"{program}\",args=[\"{verb}\"],startup_timeout_sec={TOOLS_START_S},tool_timeout_sec={TOOL_WAIT_S}}}"
         ),
         "check_for_update_on_startup=false".to_owned(),
         "analytics.enabled=false".to_owned(),

@@ -217,6 +217,17 @@ pub(crate) fn json_line(value: &serde_json::Value) -> Vec<u8> {
     line
 }
 
+/// The name under which engines know the server of tools that the owner allows.
+pub(crate) const TOOLS: &str = "lazaret";
+/// The server: the guest program, speaking MCP.
+pub(crate) const TOOLS_SERVER: [&str; 2] = ["/opt/lazaret/bin/ipc", "mcp"];
+/// The host's socket inside, which the server and mini use.
+pub(crate) const HOST_SOCKET: &str = "/run/lazaret/host.sock";
+/// How long an engine waits for one tool, in seconds: above the longest time for which a call can wait for a person.
+pub(crate) const TOOL_WAIT_S: u32 = 24 * 3600 + 600;
+/// How long an engine waits for the server at its start, in seconds; a machine can be busy.
+pub(crate) const TOOLS_START_S: u32 = 60;
+
 /// Where programs are looked for inside.
 const PATH: &str = "/opt/lazaret-tools/bin:/usr/local/bin:/usr/bin:/bin:/opt/lazaret/bin";
 /// Where Python looks for libraries besides its own.

@@ -4,7 +4,7 @@ use model::{EventKind, Failure, Usage};
 use serde_json::{Value, json};
 
 use crate::classify;
-use crate::engine::base_launch;
+use crate::engine::{TOOL_WAIT_S, TOOLS, TOOLS_SERVER, base_launch};
 use crate::parse::{Tally, clip, flatten, str_at, text_event, tool_call, tool_result, u64_at};
 use crate::{Carried, End, Engine, Exit, Launch, MESSAGE_BYTES_MAX, PLACEHOLDER_KEY, Parsed, Parser, Plan, Recipe, Wire};
 
@@ -65,7 +65,9 @@ impl Engine for Gemini {
 }
 
 fn config(model: &str) -> Value {
+    let [program, verb] = TOOLS_SERVER;
     json!({
+        "mcpServers": { TOOLS: { "command": program, "args": [verb], "trust": true, "timeout": u64::from(TOOL_WAIT_S) * 1000 } },
         "security": { "auth": { "selectedType": "gemini-api-key" }, "folderTrust": { "enabled": false } },
         // A pinned model; otherwise the program first asks another one which to use.
         "model": { "name": model },

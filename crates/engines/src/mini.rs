@@ -10,7 +10,7 @@ use model::{EventKind, Failure, Usage};
 use serde_json::{Value, json};
 
 use crate::classify;
-use crate::engine::{base_launch, check_prompt, json_line};
+use crate::engine::{HOST_SOCKET, base_launch, check_prompt, json_line};
 use crate::parse::{Tally, clip, notice, question, str_at, text_event, thinking_event, tool_call, tool_result, u64_at};
 use crate::{Carried, End, Engine, Exit, Launch, MESSAGE_BYTES_MAX, Parsed, Parser, Plan, Wire};
 
@@ -36,7 +36,7 @@ impl Engine for Mini {
         let wire = if plan.wire == Wire::OpenAiChat { "openai" } else { "anthropic" };
         let base = plan.gateway("");
         let model = plan.model.or_else(|| self.default_model(plan.wire)).unwrap_or("default");
-        for (flag, value) in [("--wire", wire), ("--base-url", &base), ("--model", model), ("--state", &state)] {
+        for (flag, value) in [("--wire", wire), ("--base-url", &base), ("--model", model), ("--state", &state), ("--tools", HOST_SOCKET)] {
             launch.argv.extend([flag.to_owned(), value.to_owned()]);
         }
         if let Some(session) = plan.resume {

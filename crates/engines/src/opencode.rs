@@ -3,7 +3,7 @@
 use model::{Failure, Usage};
 use serde_json::{Value, json};
 
-use crate::engine::base_launch;
+use crate::engine::{TOOL_WAIT_S, TOOLS, TOOLS_SERVER, base_launch};
 use crate::parse::{Tally, flatten, str_at, text_event, thinking_event, tool_call, tool_result, u64_at};
 use crate::{Carried, End, Engine, Exit, Launch, PLACEHOLDER_KEY, Parsed, Parser, Plan, Recipe, Wire};
 
@@ -80,7 +80,10 @@ fn settings(plan: &Plan<'_>, model: &str) -> Value {
         Wire::OpenAiChat | Wire::Gemini => "@ai-sdk/openai-compatible",
     };
     let id = format!("{PROVIDER}/{model}");
+    let wait_ms = u64::from(TOOL_WAIT_S) * 1000;
     json!({
+        "mcp": { TOOLS: { "type": "local", "command": TOOLS_SERVER, "enabled": true, "timeout": wait_ms } },
+        "experimental": { "mcp_timeout": wait_ms },
         "autoupdate": false,
         "share": "disabled",
         "permission": "allow",
