@@ -2,7 +2,10 @@
 
 use std::io::{Seek as _, Write as _};
 
-use gateway::egress::{Gate, HEAD_BYTES_MAX, HELLO_BYTES_MAX, HeadError, HelloError, Target as Goal, parse_head};
+use gateway::egress::{
+    Aim, Body, Framing as Frames, Gate, HEAD_BYTES_MAX, HELLO_BYTES_MAX, Head, HeadError, HelloError, Target as Goal, canonical_path,
+    parse_head,
+};
 use gateway::{
     Wire,
     meter::{Framing, Meter},
@@ -19,9 +22,24 @@ pub(crate) const EGRESS_HEAD: Target = Target {
     recorded: None,
     words: &[
         b"\r\n", b"\n", b"\r", b"\0", b" ", b"\t", b"CONNECT ", b"GET ", b" HTTP/1.1", b"Host: ", b"host:", b"Content-Length: 1\r\n",
-        b"Transfer-Encoding: chunked\r\n", b":443", b"@", b"[::1]", b"%00", b"example.com", b"127.0.0.1", b"\xe3\x80\x82",
+        b"Transfer-Encoding: chunked\r\n", b":443", b"@", b"[::1]", b"%00", b"example.com", b"127.0.0.1", b"\xe3\x80\x82", b"http://",
+        b"Connection: ", b"Upgrade: websocket\r\n", b"Expect: 100-continue\r\n", b"/../", b"?", b"#", b"\\",
     ],
     run: head,
+};
+pub(crate) const BODY: Target = Target {
+    name: "egress_body",
+    corpus: "egress_body",
+    recorded: None,
+    words: &[b"\r\n", b"0\r\n\r\n", b"4\r\ndata\r\n", b"\n", b"\r", b";", b" ", b"f", b"F", b"0", b"ffffffffffffffff", b"X: y\r\n"],
+    run: body,
+};
+pub(crate) const PATH: Target = Target {
+    name: "egress_path",
+    corpus: "egress_path",
+    recorded: None,
+    words: &[b"/", b"//", b"/../", b"/./", b"%2e", b"%2F", b"%5c", b"%25", b"%00", b";", b"?", b"%c0%ae", b"%3b", b"\\", b"..", b"%"],
+    run: path,
 };
 pub(crate) const TLS_HELLO: Target = Target {
     name: "egress_tls_hello",
@@ -54,31 +72,99 @@ pub(crate) const TAPE: Target = Target {
 /// The host that the request named.
 const HOST: &str = "example.com";
 
-/// A head is read from its own bytes only, and means one thing.
+/// A head is read from its own bytes only, and means one thing: to the proxy and within a tunnel.
 fn head(input: &[u8]) -> u64 {
-    let whole = parse_head(input);
+    let goal = Goal { host: HOST.to_owned(), port: 443 };
+    hash(&[head_within(input, None), head_within(input, Some(&goal))])
+}
+
+fn head_within(input: &[u8], within: Option<&Goal>) -> u64 {
+    let whole = parse_head(input, within);
     let step = input.len() / 64 + 1;
     for cut in (0..input.len()).step_by(step) {
-        match parse_head(&input[..cut]) {
+        match parse_head(&input[..cut], within) {
             Ok(None) => (),
             // What a reader decided early it also decides with all bytes.
             decided => assert_eq!(same(&decided), same(&whole), "more bytes change the decision"),
         }
     }
-    if let Ok(Some((goal, len))) = &whole {
+    if let Ok(Some((head, len))) = &whole {
+        let goal = &head.target;
         assert!(*len <= input.len() && *len <= HEAD_BYTES_MAX);
         assert!(input[..*len].ends_with(b"\r\n\r\n"));
         assert_eq!(model::canonical_host(&goal.host).as_deref(), Ok(goal.host.as_str()), "the host is not canonical");
         assert_ne!(goal.port, 0);
         let text = String::from_utf8_lossy(&input[..*len]).to_ascii_lowercase();
-        assert!(text.starts_with(&format!("connect {}", goal.host)), "the target is not what was written");
+        match (&head.aim, within) {
+            (Aim::Tunnel, within) => {
+                assert!(within.is_none(), "a tunnel within a tunnel");
+                assert!(text.starts_with(&format!("connect {}", goal.host)), "the target is not what was written");
+            }
+            (Aim::Resource(resource), Some(within)) => {
+                assert_eq!(goal, within);
+                assert!(resource.starts_with('/') && input[head.method.len() + 1..].starts_with(resource.as_bytes()));
+            }
+            (Aim::Resource(_), None) => assert!(text.contains(&format!(" http://{}", goal.host)), "the target is not what was written"),
+        }
         assert!(text.matches("\r\nhost:").count() <= 1, "two hosts");
+        let named = |name: &str| head.fields.iter().any(|(n, _)| n == name);
+        assert!(
+            !["host", "connection", "upgrade", "te", "content-length", "transfer-encoding"].into_iter().any(named),
+            "a field of the connection goes on"
+        );
+        assert!(head.fields.iter().all(|(n, v)| !n.contains(['\r', '\n', ':']) && !v.contains(['\r', '\n'])));
     }
-    hash(&format!("{:?}", whole.as_ref().map(Option::is_some)))
+    hash(&format!(
+        "{:?}",
+        whole.as_ref().map(|found| found.as_ref().map(|(head, _)| (head.framing == Frames::Chunked, head.keep, head.websocket)))
+    ))
 }
 
-fn same(read: &Result<Option<(Goal, usize)>, HeadError>) -> Option<&(Goal, usize)> {
+fn same(read: &Result<Option<(Head, usize)>, HeadError>) -> Option<&(Head, usize)> {
     read.as_ref().ok().and_then(Option::as_ref)
+}
+
+/// A body is the same however it was cut, and what is read of it in chunks is what a second reader finds.
+fn body(input: &[u8]) -> u64 {
+    let Some((&first, bytes)) = input.split_first() else { return 0 };
+    let framing = if first & 1 == 0 { Frames::Chunked } else { Frames::Length(u64::from(first >> 1)) };
+    let whole = decoded(framing, bytes, bytes.len().max(1));
+    assert_eq!(decoded(framing, bytes, usize::from(first >> 1).max(1)), whole, "the cut changes the body");
+    if let Some((data, true, rest)) = &whole {
+        let again: Vec<u8> = match framing {
+            Frames::Chunked => bytes[..bytes.len() - rest].to_vec(),
+            _ => data.clone(),
+        };
+        assert!(framing != Frames::Chunked || again.ends_with(b"0\r\n\r\n"), "the body ends in the middle");
+    }
+    hash(&whole.map(|(data, done, rest)| (data.len().min(8), done, rest.min(4))))
+}
+
+fn decoded(framing: Frames, input: &[u8], step: usize) -> Option<(Vec<u8>, bool, usize)> {
+    let (mut body, mut buffer, mut data) = (Body::new(framing), bytes::BytesMut::new(), Vec::new());
+    for piece in input.chunks(step) {
+        buffer.extend_from_slice(piece);
+        while let Some(piece) = body.next(&mut buffer).ok()? {
+            data.extend_from_slice(&piece);
+        }
+    }
+    Some((data, body.is_done(), buffer.len()))
+}
+
+/// A canonical path has no part that leads elsewhere, and is its own canonical form where nothing in it is encoded.
+fn path(input: &[u8]) -> u64 {
+    let text = String::from_utf8_lossy(input);
+    match canonical_path(&text) {
+        Ok(path) => {
+            assert!(path.starts_with('/') && !path.contains("//") && !path.contains(['\\', ';', '\0']));
+            assert!(path.split('/').all(|part| part != "." && part != ".."));
+            if !path.contains('%') {
+                assert_eq!(canonical_path(&path).as_deref(), Ok(path.as_str()), "canonical twice");
+            }
+            hash(&(path.len().min(8), path.ends_with('/'), text.contains('%')))
+        }
+        Err(why) => hash(&why),
+    }
 }
 
 /// The first bytes of TLS pass only when they name the host that the request named, and pass unchanged.

@@ -41,6 +41,8 @@ pub(crate) const ALL: &[Target] = &[
     engines::MINI,
     engines::TEXT,
     gateway::EGRESS_HEAD,
+    gateway::BODY,
+    gateway::PATH,
     gateway::TLS_HELLO,
     gateway::METER,
     gateway::TAPE,

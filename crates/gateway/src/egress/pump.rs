@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::hello::{Gate, HelloError};
-use super::{Limits, Refusal, Report};
+use super::{Limits, Policy, Refusal, Report};
 
 /// Bytes in flight in one direction: so many at first, and twice as many each time that a read fills them all.
 const BUFFER_BYTES_MIN: usize = 8 << 10;
@@ -36,14 +36,17 @@ pub(super) async fn carry<C, H>(
     host: &mut H,
     mut gate: Gate,
     first: &[u8],
-    limits: &Limits,
+    bounds: (&Limits, &Policy),
     report: &mut Report,
 ) -> Option<Refusal>
 where
     C: AsyncRead + AsyncWrite + Unpin,
     H: AsyncRead + AsyncWrite + Unpin,
 {
+    let (limits, policy) = bounds;
     let (mut up, mut down) = (Half::new(), Half::new());
+    let (sent, received) = (report.sent, report.received);
+    let mut counted = 0;
     let mut open = Gate::opened();
     if let Err(error) = up.put(&mut gate, first) {
         return Some(error.into());
@@ -59,7 +62,9 @@ where
     let cut = poll_fn(|cx| {
         let went_up = up.poll(cx, Pin::new(client), Pin::new(host), &mut gate);
         let went_down = down.poll(cx, Pin::new(host), Pin::new(client), &mut open);
-        (report.sent, report.received) = (up.moved, down.moved);
+        (report.sent, report.received) = (sent + up.moved, received + down.moved);
+        let moved = up.moved + down.moved;
+        policy.spend_bytes(moved - std::mem::replace(&mut counted, moved))?;
         if went_up?.is_ready() && went_down?.is_ready() {
             return Poll::Ready(Ok(()));
         }
@@ -144,7 +149,11 @@ impl Half {
             let mut buffer = ReadBuf::new(&mut self.buffer);
             match from.as_mut().poll_read(cx, &mut buffer).map_err(broken)? {
                 Poll::Ready(()) => (),
-                Poll::Pending => return Ok(Poll::Pending),
+                Poll::Pending => {
+                    // A stream of TLS may still hold some of what was written.
+                    let _ = to.as_mut().poll_flush(cx).map_err(broken)?;
+                    return Ok(Poll::Pending);
+                }
             }
             let n = buffer.filled().len();
             if n == self.buffer.len() && n < BUFFER_BYTES_MAX {
