@@ -40,6 +40,8 @@ pub(crate) struct Identity {
     pub(crate) caller: Caller,
     /// What may be done.
     pub(crate) scope: Scope,
+    /// How the audit names who asks: `owner` or `token:ID`.
+    pub(crate) actor: String,
     /// Whether it is the owner at the socket, who may hand descriptors over and name places of this machine.
     pub(crate) is_local: bool,
     /// What the token hashes to, where it may end while a stream goes on.
@@ -48,7 +50,7 @@ pub(crate) struct Identity {
 
 impl Identity {
     fn owner(is_local: bool) -> Self {
-        Self { caller: Caller::OWNER, scope: Scope::Admin, is_local, token: None }
+        Self { caller: Caller::OWNER, scope: Scope::Admin, actor: "owner".to_owned(), is_local, token: None }
     }
 
     /// Whether the token that opened a stream is still good. One that cannot be looked up is not.
@@ -83,7 +85,8 @@ impl Access {
             return Ok(Some(Identity::owner(false)));
         }
         let Some(token) = api.app.tokens().check_hash(&given).await? else { return Ok(None) };
-        Ok(Some(Identity { caller: Caller { tenant: token.tenant }, scope: token.scope, is_local: false, token: Some(given) }))
+        let actor = format!("token:{}", token.id);
+        Ok(Some(Identity { caller: Caller { tenant: token.tenant }, scope: token.scope, actor, is_local: false, token: Some(given) }))
     }
 }
 

@@ -15,13 +15,15 @@ pub enum Scope {
     Read,
     /// Work: make sessions and envs, ask, undo, delete.
     Write,
+    /// Answer confirmations: say what the work may do.
+    Approve,
     /// Configure: agents, tokens, secrets, engines, tools, the daemon itself.
     Admin,
 }
 
 impl Scope {
     /// Every scope, the weakest first.
-    pub const ALL: [Scope; 3] = [Scope::Read, Scope::Write, Scope::Admin];
+    pub const ALL: [Scope; 4] = [Scope::Read, Scope::Write, Scope::Approve, Scope::Admin];
 
     /// The printed form.
     #[must_use]
@@ -29,6 +31,7 @@ impl Scope {
         match self {
             Scope::Read => "read",
             Scope::Write => "write",
+            Scope::Approve => "approve",
             Scope::Admin => "admin",
         }
     }

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::Api;
 use crate::Problem;
+use crate::auth::Identity;
 use crate::operation::Verb::{Delete, Get, Post, Put};
 use crate::operation::{Needs, Operation, of, page_of};
 use crate::request::{At, Form};
@@ -31,19 +32,34 @@ async fn list(State(api): State<Api>) -> Result<Json<Value>, Problem> {
     Ok(Json(json!({ "items": api.app.agents().list().await?, "next": null })))
 }
 
-async fn add(State(api): State<Api>, Form(form): Form<AgentForm>) -> Result<Response, Problem> {
-    Ok((StatusCode::CREATED, Json(api.app.agents().add(form).await?)).into_response())
+async fn add(State(api): State<Api>, who: Identity, Form(form): Form<AgentForm>) -> Result<Response, Problem> {
+    let made = api.app.agents().add(form).await?;
+    api.app.audit_change(&who.actor, "agent.add", policy(&made)).await?;
+    Ok((StatusCode::CREATED, Json(made)).into_response())
 }
 
 async fn show(State(api): State<Api>, At(name): At<String>) -> Result<Json<AgentForm>, Problem> {
     Ok(Json(api.app.agents().show(&name).await?))
 }
 
-async fn set(State(api): State<Api>, At(name): At<String>, Form(form): Form<AgentForm>) -> Result<Json<AgentForm>, Problem> {
-    Ok(Json(api.app.agents().set(&name, form).await?))
+async fn set(
+    State(api): State<Api>,
+    who: Identity,
+    At(name): At<String>,
+    Form(form): Form<AgentForm>,
+) -> Result<Json<AgentForm>, Problem> {
+    let set = api.app.agents().set(&name, form).await?;
+    api.app.audit_change(&who.actor, "agent.set", policy(&set)).await?;
+    Ok(Json(set))
 }
 
-async fn remove(State(api): State<Api>, At(name): At<String>) -> Result<Json<Value>, Problem> {
+/// What the audit keeps of an agent: what it may do, not what it is told.
+fn policy(agent: &AgentForm) -> Value {
+    json!({ "name": agent.name, "group": agent.group, "tools": agent.tools, "egress": agent.egress })
+}
+
+async fn remove(State(api): State<Api>, who: Identity, At(name): At<String>) -> Result<Json<Value>, Problem> {
     api.app.agents().remove(&name).await?;
+    api.app.audit_change(&who.actor, "agent.remove", json!({ "name": name })).await?;
     Ok(Json(json!({ "name": name })))
 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::Api;
 use crate::Problem;
+use crate::auth::Identity;
 use crate::operation::Verb::{Get, Post};
 use crate::operation::{Needs, Operation, of};
 use crate::request::Form;
@@ -38,8 +39,9 @@ async fn status(State(api): State<Api>) -> Result<Json<Value>, Problem> {
 }
 
 /// Reads the configuration again.
-async fn reload(State(api): State<Api>) -> Result<Json<Value>, Problem> {
+async fn reload(State(api): State<Api>, who: Identity) -> Result<Json<Value>, Problem> {
     api.app.reload()?;
+    api.app.audit_change(&who.actor, "config.reload", Value::Null).await?;
     Ok(Json(json!({ "status": "ok" })))
 }
 

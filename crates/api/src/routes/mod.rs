@@ -1,6 +1,8 @@
 //! The routes, a file per resource.
 
 mod agents;
+mod approvals;
+mod audit;
 mod daemon;
 mod docs;
 mod engines;
@@ -8,6 +10,7 @@ mod env_files;
 mod envs;
 mod events;
 mod history;
+mod memory;
 mod sandboxes;
 mod secrets;
 mod sessions;
@@ -54,7 +57,10 @@ pub(crate) const ALL: &[(&str, &[Operation])] = &[
     ("envs", envs::OPERATIONS),
     ("files", env_files::OPERATIONS),
     ("agents", agents::OPERATIONS),
+    ("approvals", approvals::OPERATIONS),
+    ("audit", audit::OPERATIONS),
     ("tools", tools::OPERATIONS),
+    ("memory", memory::OPERATIONS),
     ("tokens", tokens::OPERATIONS),
     ("sandboxes", sandboxes::OPERATIONS),
     ("engines", engines::OPERATIONS),

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::Api;
 use crate::Problem;
+use crate::auth::Identity;
 use crate::operation::Verb::{Delete, Get, Put};
 use crate::operation::{Needs, Operation, of, page_of};
 use crate::request::{At, Form};
@@ -33,12 +34,19 @@ struct SecretForm {
     value: String,
 }
 
-async fn set(State(api): State<Api>, At(name): At<String>, Form(form): Form<SecretForm>) -> Result<Json<Value>, Problem> {
+async fn set(
+    State(api): State<Api>,
+    who: Identity,
+    At(name): At<String>,
+    Form(form): Form<SecretForm>,
+) -> Result<Json<Value>, Problem> {
     api.app.secrets().set(&name, form.value.into()).await?;
+    api.app.audit_change(&who.actor, "secret.set", json!({ "name": name })).await?;
     Ok(Json(json!({ "name": name })))
 }
 
-async fn remove(State(api): State<Api>, At(name): At<String>) -> Result<Json<Value>, Problem> {
+async fn remove(State(api): State<Api>, who: Identity, At(name): At<String>) -> Result<Json<Value>, Problem> {
     api.app.secrets().remove(&name).await?;
+    api.app.audit_change(&who.actor, "secret.remove", json!({ "name": name })).await?;
     Ok(Json(json!({ "name": name })))
 }

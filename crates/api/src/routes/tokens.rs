@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::Api;
 use crate::Problem;
+use crate::auth::Identity;
 use crate::operation::Verb::{Delete, Get, Post};
 use crate::operation::{Needs, Operation, of, page_of};
 use crate::request::{At, Form};
@@ -31,11 +32,14 @@ async fn list(State(api): State<Api>) -> Result<Json<Value>, Problem> {
     Ok(Json(json!({ "items": api.app.tokens().list().await?, "next": null })))
 }
 
-async fn create(State(api): State<Api>, Form(form): Form<TokenForm>) -> Result<Response, Problem> {
-    Ok((StatusCode::CREATED, Json(api.app.tokens().create(form).await?)).into_response())
+async fn create(State(api): State<Api>, who: Identity, Form(form): Form<TokenForm>) -> Result<Response, Problem> {
+    let made = api.app.tokens().create(form).await?;
+    api.app.audit_change(&who.actor, "token.make", json!({ "id": made.id, "scope": made.scope, "tenant": made.tenant })).await?;
+    Ok((StatusCode::CREATED, Json(made)).into_response())
 }
 
-async fn revoke(State(api): State<Api>, At(id): At<String>) -> Result<Json<Value>, Problem> {
+async fn revoke(State(api): State<Api>, who: Identity, At(id): At<String>) -> Result<Json<Value>, Problem> {
     api.app.tokens().revoke(&id).await?;
+    api.app.audit_change(&who.actor, "token.revoke", json!({ "id": id })).await?;
     Ok(Json(json!({ "id": id })))
 }

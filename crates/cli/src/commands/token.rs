@@ -45,7 +45,7 @@ async fn list(context: &Context, client: &Client) -> Result<(), Failure> {
             (None, Some(end)) => format!("{} h left", end.0.saturating_sub(app::now().0) / 3_600_000),
             (None, None) => "good".to_owned(),
         };
-        vec![token.id.to_string(), word(token.scope).to_owned(), token.tenant.clone().unwrap_or_default(), state, token.name.clone()]
+        vec![token.id.to_string(), token.scope.as_str().to_owned(), token.tenant.clone().unwrap_or_default(), state, token.name.clone()]
     };
     out::table(&["token", "scope", "tenant", "state", "name"], &tokens.iter().map(row).collect::<Vec<_>>());
     Ok(())
@@ -72,16 +72,9 @@ fn scope_of(word: &str) -> Result<Scope, Failure> {
     match word {
         "read" => Ok(Scope::Read),
         "write" => Ok(Scope::Write),
+        "approve" => Ok(Scope::Approve),
         "admin" => Ok(Scope::Admin),
-        _ => Err(Failure::new(Code::Usage, "a scope is read, write or admin").field("--scope")),
-    }
-}
-
-fn word(scope: Scope) -> &'static str {
-    match scope {
-        Scope::Read => "read",
-        Scope::Write => "write",
-        Scope::Admin => "admin",
+        _ => Err(Failure::new(Code::Usage, "a scope is read, write, approve or admin").field("--scope")),
     }
 }
 
