@@ -73,7 +73,10 @@ pub use history::{FORKS_MAX, ForkForm, Parent, TurnView, UndoForm};
 pub use installs::{EngineInstalls, EngineStatus, EnginesOf, FetchFile, FetchOrder, RegistryFinder};
 pub use memory::{MEMORY_BRIEF_CHARS_MAX, MemoriesOf, MemoryForm, MemoryPurge, MemoryQueryForm, MemorySettings, MemoryView};
 pub use mounts::{MOUNTS_MAX, MountForm, MountRoot, refused_place};
-pub use plugins::{Category, CredentialView, Definition, PluginState, PluginToolView, PluginView, PluginsOf, ShippedPlugin};
+pub use plugins::{
+    Category, CredentialView, Definition, Pending, PluginChange, PluginCredential, PluginInstalled, PluginInstalls, PluginOrder,
+    PluginRecord, PluginState, PluginToolView, PluginView, PluginsOf, ShippedPlugin, check_plugin_name,
+};
 pub use sandboxes::SandboxForm;
 pub use secrets::SecretBook;
 pub use session_forms::{

@@ -209,7 +209,8 @@ impl App {
     pub(crate) async fn sweep_trees(&self) -> Result<usize, Failure> {
         // In this order: a tree that was there first, is not being made and has no row then, will never have one.
         let there = self.sandboxes().list_trees().await.map_err(|e| e.failure())?;
-        let growing = lock(&self.trees().growing).clone();
+        let mut growing = lock(&self.trees().growing).clone();
+        growing.extend(self.plugin_trees().await?);
         let named = self.store().tree_refs().await.map_err(|e| e.failure())?;
         let is_garbage = |t: &TreeId| !growing.contains(t) && !named.contains(t) && self.sandboxes().tree_users(t).is_empty();
         let garbage: Vec<TreeId> = there.into_iter().filter(is_garbage).collect();

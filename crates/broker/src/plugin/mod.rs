@@ -10,11 +10,13 @@ mod content;
 mod line;
 mod process;
 mod rpc;
+mod settings;
 mod supervisor;
 mod tool;
 
 pub use client::{Client, ClientError, LISTED_MAX, Listed, Listing, RESULT_BYTES_MAX};
 pub use process::{Input, Launch, Output, Process, Running, Tail};
+pub use settings::config_faults;
 pub use supervisor::{Check, Health, Supervisor, SupervisorConfig};
 pub use tool::PluginTool;
 

@@ -282,6 +282,12 @@ impl Supervisor {
         self.parts.retired.is_cancelled()
     }
 
+    /// Whether both are the same one.
+    #[must_use]
+    pub fn is(&self, other: &Supervisor) -> bool {
+        Arc::ptr_eq(&self.parts, &other.parts)
+    }
+
     fn slot(&self, agent: Option<&str>) -> Result<Arc<Slot>, Failure> {
         let mut slots = lock(&self.parts.slots);
         let key = agent.unwrap_or_default();

@@ -149,12 +149,12 @@ impl Secrets {
 }
 
 fn check_names(name: &str, scope: &str) -> Result<(), SecretsError> {
-    let plain = |text: &str| text.len() <= NAME_BYTES_MAX && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-:/".contains(&b));
+    let plain = |text: &str| text.len() <= NAME_BYTES_MAX && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-:/@".contains(&b));
     if name.is_empty() || !plain(name) {
-        return Err(SecretsError::Invalid { field: "name", why: "is not 1 to 128 letters, digits or any of . _ - : /" });
+        return Err(SecretsError::Invalid { field: "name", why: "is not 1 to 128 letters, digits or any of . _ - : / @" });
     }
     if !plain(scope) {
-        return Err(SecretsError::Invalid { field: "scope", why: "is not up to 128 letters, digits or any of . _ - : /" });
+        return Err(SecretsError::Invalid { field: "scope", why: "is not up to 128 letters, digits or any of . _ - : / @" });
     }
     Ok(())
 }

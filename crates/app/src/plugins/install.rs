@@ -1,0 +1,398 @@
+//! Puts plugins in place, replaces and removes them.
+//!
+//! A plugin arrives as an archive, from whoever packed it: the owner's command line, or a sandbox that cloned a repository.
+//! It is unpacked beside the others, checked whole, and put in force by one rename. A kill in between leaves the plugin that
+//! was there, or none, and rests that the next start sweeps away. Nobody inside a session gets here.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use broker::Manifest;
+use model::{Code, Failure, Timestamp};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use serde::{Deserialize, Serialize};
+use tokio::io::AsyncRead;
+
+use super::folder::{self, ARCHIVE_BYTES_MAX};
+use super::found::{RESERVED_PLUGINS, is_plugin_name};
+use super::launch::secret_name;
+use super::pins::{BY_HAND, Pending, Pins, hash_of, pending_of, unknown};
+use crate::App;
+use crate::inside::Held;
+
+/// What the name of a directory begins with that is no plugin: it is being made, or on its way out.
+const FRESH: &str = ".fresh-";
+/// The longest text that says where a plugin came from.
+const SOURCE_CHARS_MAX: usize = 512;
+
+/// Held while plugins change.
+#[derive(Debug, Default)]
+pub(crate) struct PluginLocks {
+    /// From reading what is known of a plugin to writing it.
+    rows: tokio::sync::Mutex<()>,
+    /// While a folder is put in place or removed.
+    folders: tokio::sync::Mutex<()>,
+}
+
+/// A plugin to put in place.
+#[derive(Debug, Clone)]
+pub struct PluginOrder {
+    /// Its name.
+    pub name: String,
+    /// Where it came from, for people and for a later update.
+    pub source: String,
+    /// What its files must be: `sha256:` and 64 digits.
+    pub hash: Option<String>,
+    /// Whether one of this name is replaced; else it must not be there.
+    pub update: bool,
+}
+
+/// What came of putting a plugin in place.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct PluginInstalled {
+    /// Its name.
+    pub name: String,
+    /// Its own version.
+    pub version: String,
+    /// The hash over its files.
+    pub hash: String,
+    /// What changed and waits for approval; nothing of the plugin is offered until then.
+    pub pending: Option<Pending>,
+    /// Secrets that it asks for.
+    pub credentials: Vec<PluginCredential>,
+    /// Hosts that it may reach.
+    pub hosts: Vec<String>,
+}
+
+/// A secret that a plugin asks for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct PluginCredential {
+    /// Its name.
+    pub key: String,
+    /// What it is.
+    pub description: String,
+    /// Whether the plugin is of no use without it.
+    pub required: bool,
+    /// Whether it is stored.
+    pub stored: bool,
+    /// Where to get one.
+    pub obtain_url: Option<String>,
+    /// What one looks like.
+    pub format_hint: Option<String>,
+    /// The command that stores it.
+    pub command: String,
+}
+
+/// Where a plugin stands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct PluginRecord {
+    /// Where it came from: `folder` when the owner put it there by hand.
+    pub source: String,
+    /// The hash over its files, as they were approved.
+    pub approved_hash: String,
+    /// The hash over its files, as they are.
+    pub hash: String,
+    /// Whether the owner lets it be used.
+    pub enabled: bool,
+    /// What waits for approval.
+    pub pending: Option<Pending>,
+    /// When it was put in place.
+    pub installed: Timestamp,
+    /// When the owner last approved it.
+    pub approved: Timestamp,
+}
+
+/// The plugins of a home, as they are put in place.
+pub struct PluginInstalls<'a> {
+    pub(crate) app: &'a App,
+}
+
+impl App {
+    /// Plugins, as they are put in place.
+    #[must_use]
+    pub fn plugin_installs(&self) -> PluginInstalls<'_> {
+        PluginInstalls { app: self }
+    }
+
+    /// What the owner approved of plugins.
+    pub(crate) fn pins(&self) -> Pins<'_> {
+        Pins::new(self.store(), &self.plugin_locks().rows)
+    }
+
+    /// Removes what a killed installation left.
+    pub(crate) fn sweep_plugins(&self) {
+        let dir = self.plugins_dir();
+        let Ok(entries) = fs::read_dir(&dir) else { return };
+        for entry in entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(FRESH)) {
+            if let Err(error) = fs::remove_dir_all(entry.path()) {
+                tracing::warn!(path = %entry.path().display(), %error, "half a plugin was not removed");
+            }
+        }
+    }
+}
+
+/// A plugin that is being made; what is left of it goes with this.
+struct Fresh {
+    dir: PathBuf,
+}
+
+impl Fresh {
+    fn make(plugins: &Path) -> Result<Self, Failure> {
+        let fail = |e: std::io::Error| unwritten(&e);
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(plugins).map_err(fail)?;
+        let dir = plugins.join(format!("{FRESH}{:032x}", crate::clock::fresh_bits()));
+        fs::DirBuilder::new().mode(0o755).create(&dir).map_err(fail)?;
+        Ok(Self { dir })
+    }
+}
+
+impl Drop for Fresh {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.dir)
+            && error.kind() != ErrorKind::NotFound
+        {
+            tracing::warn!(path = %self.dir.display(), %error, "half a plugin was not removed");
+        }
+    }
+}
+
+fn unwritten(error: &std::io::Error) -> Failure {
+    Failure::new(Code::HomeUnsafe, format!("the home's plugins cannot be written: {error}"))
+}
+
+/// Whether a text can be the name of a plugin in the home.
+///
+/// # Errors
+/// Why not.
+pub fn check_plugin_name(name: &str) -> Result<(), Failure> {
+    let wrong = |why: &str| {
+        let shown: String = name.chars().take(80).collect();
+        Err(Failure::new(Code::Usage, format!("`{}` {why}", shown.escape_debug())).field("name"))
+    };
+    if !is_plugin_name(name) {
+        return wrong("is not a plugin's name: small letters, digits, `-` and `_`, at most 48");
+    }
+    if RESERVED_PLUGINS.contains(&name) {
+        return wrong("is the name of a part of Lazaret");
+    }
+    Ok(())
+}
+
+impl PluginInstalls<'_> {
+    /// Puts the plugin of an archive in place.
+    ///
+    /// # Errors
+    /// The archive, its manifest or its hash is refused, or its place is taken. Nothing changes then.
+    pub async fn install(&self, order: PluginOrder, archive: impl AsyncRead + Send + Unpin) -> Result<PluginInstalled, Failure> {
+        check_order(&order)?;
+        let held = Held::take(self.app, archive, ARCHIVE_BYTES_MAX).await?;
+        self.put(order, held.file).await
+    }
+
+    pub(super) async fn put(&self, order: PluginOrder, archive: fs::File) -> Result<PluginInstalled, Failure> {
+        check_order(&order)?;
+        let _one = self.app.plugin_locks().folders.lock().await;
+        let at = self.app.plugins_dir().join(&order.name);
+        let is_there = self.is_there(&order.name)?;
+        match (is_there, order.update) {
+            (true, false) => {
+                let failure = Failure::new(Code::Conflict, format!("there is a plugin {} already", order.name)).field("name");
+                return Err(failure.hint(format!("replace it: lazaret plugin update {}", order.name)));
+            }
+            (false, true) => return Err(unknown(&order.name)),
+            _ => {}
+        }
+        let plugins = self.app.plugins_dir();
+        let made = tokio::task::spawn_blocking(move || {
+            let fresh = Fresh::make(&plugins)?;
+            folder::unpack(archive, &fresh.dir)?;
+            let manifest = Manifest::read_dir(&fresh.dir).map_err(|e| e.failure())?;
+            let hash = folder::hash_folder(&fresh.dir)?;
+            folder::sync_dir(&fresh.dir).map_err(|e| unwritten(&e))?;
+            Ok::<_, Failure>((fresh, manifest, hash))
+        });
+        let (fresh, manifest, hash) = made.await.map_err(|e| Failure::new(Code::Internal, e.to_string()))??;
+        if manifest.command.first().is_some_and(|word| word == broker::manifest::OWN_PROGRAM) && manifest.command[1] != REMOTE {
+            return Err(
+                Failure::new(Code::PluginInvalid, format!("only {REMOTE} can be run as a part of Lazaret by a plugin")).field("command")
+            );
+        }
+        if let Some(wanted) = &order.hash
+            && *wanted != hash
+        {
+            return Err(Failure::new(Code::PluginInvalid, format!("its files are {hash}, not {wanted}"))
+                .hint("somebody changed it, or the hash is of another version")
+                .field("hash"));
+        }
+        model::crash::point("plugin:unpacked");
+        self.swap(&fresh.dir, &at, is_there).map_err(|e| unwritten(&e))?;
+        model::crash::point("plugin:swapped");
+        self.app.pins().installed(&order.name, &order.source, &hash, &manifest).await?;
+        model::crash::point("plugin:installed");
+        drop(fresh);
+        // What does not work of it is said, and stays: its owner may have to set its credentials first.
+        self.app.plugins().reload(Some(&order.name)).await?;
+        let pending = self.app.pins().row(&order.name).await?.and_then(|row| pending_of(&row));
+        Ok(PluginInstalled {
+            credentials: self.credentials(&order.name, &manifest).await?,
+            hosts: manifest.hosts.iter().map(ToString::to_string).collect(),
+            name: order.name,
+            version: manifest.version,
+            hash,
+            pending,
+        })
+    }
+
+    /// Puts a folder in the place of another, or where none is, at once.
+    fn swap(&self, fresh: &Path, at: &Path, is_there: bool) -> std::io::Result<()> {
+        let flags = if is_there { RenameFlags::EXCHANGE } else { RenameFlags::NOREPLACE };
+        renameat_with(CWD, fresh, CWD, at, flags)?;
+        folder::sync_dir(&self.app.plugins_dir())
+    }
+
+    fn is_there(&self, name: &str) -> Result<bool, Failure> {
+        match fs::symlink_metadata(self.app.plugins_dir().join(name)) {
+            Ok(meta) if meta.is_dir() => Ok(true),
+            Ok(_) => Err(Failure::new(Code::PluginInvalid, format!("plugins/{name} of the home is no directory")).hint("remove it")),
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(false),
+            Err(e) => Err(unwritten(&e)),
+        }
+    }
+
+    /// Removes a plugin of the home, and with `credentials` the secrets that are its own.
+    ///
+    /// # Errors
+    /// There is none of this name.
+    pub async fn remove(&self, name: &str, credentials: bool) -> Result<(), Failure> {
+        check_plugin_name(name)?;
+        let _one = self.app.plugin_locks().folders.lock().await;
+        let is_there = self.is_there(name)?;
+        if !is_there && self.app.pins().row(name).await?.is_none() {
+            return Err(unknown(name));
+        }
+        if is_there {
+            let plugins = self.app.plugins_dir();
+            let gone = Fresh { dir: plugins.join(format!("{FRESH}{:032x}", crate::clock::fresh_bits())) };
+            fs::rename(plugins.join(name), &gone.dir).map_err(|e| unwritten(&e))?;
+            folder::sync_dir(&plugins).map_err(|e| unwritten(&e))?;
+            model::crash::point("plugin:removed");
+            tokio::task::spawn_blocking(move || drop(gone)).await.map_err(|e| Failure::new(Code::Internal, e.to_string()))?;
+        }
+        self.app.pins().forget(name).await?;
+        if credentials {
+            let own = format!("plugin.{name}.");
+            for entry in self.app.secrets().list().await?.into_iter().filter(|entry| entry.name.starts_with(&own)) {
+                self.app.secrets().remove(&entry.name).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Where a plugin of the home stands; `None` when it is not known.
+    ///
+    /// # Errors
+    /// Its folder or the store cannot be read.
+    pub async fn record(&self, name: &str) -> Result<Option<PluginRecord>, Failure> {
+        check_plugin_name(name)?;
+        let Some(row) = self.app.pins().row(name).await? else { return Ok(None) };
+        let hash = if self.is_there(name)? { hash_of(&self.app.plugins_dir().join(name)).await? } else { String::new() };
+        let pending = pending_of(&row);
+        Ok(Some(PluginRecord {
+            source: row.source,
+            approved_hash: row.folder_hash,
+            hash,
+            enabled: row.is_enabled,
+            pending,
+            installed: row.installed,
+            approved: row.approved_at,
+        }))
+    }
+
+    /// The manifest of a plugin of the home, `None` when the home has none of this name.
+    ///
+    /// # Errors
+    /// It is malformed.
+    pub fn manifest(&self, name: &str) -> Result<Option<Manifest>, Failure> {
+        check_plugin_name(name)?;
+        if !self.is_there(name)? {
+            return Ok(None);
+        }
+        Manifest::read_dir(&self.app.plugins_dir().join(name)).map(Some).map_err(|e| e.failure())
+    }
+
+    /// Says that what waits of a plugin is what the owner wants.
+    ///
+    /// # Errors
+    /// There is no such plugin, or what waits is not what `hash` stands for.
+    pub async fn approve(&self, name: &str, hash: &str) -> Result<(), Failure> {
+        check_plugin_name(name)?;
+        if !self.is_there(name)? {
+            return Err(unknown(name));
+        }
+        self.app.pins().approve(name, hash, &self.app.plugins_dir().join(name)).await
+    }
+
+    /// Lets a plugin be used, or not.
+    ///
+    /// # Errors
+    /// There is none of this name.
+    pub async fn enable(&self, name: &str, is_enabled: bool, is_shipped: bool) -> Result<(), Failure> {
+        check_plugin_name(name)?;
+        self.app.pins().enable(name, is_enabled, is_shipped).await
+    }
+
+    /// Whether the files of a plugin are those that were approved.
+    ///
+    /// # Errors
+    /// They are not, or there is no such plugin.
+    pub async fn verify_files(&self, name: &str) -> Result<String, Failure> {
+        let record = self.record(name).await?.ok_or_else(|| unknown(name))?;
+        if record.hash == record.approved_hash || record.source == BY_HAND {
+            return Ok(record.hash);
+        }
+        Err(Failure::new(Code::PluginInvalid, format!("the files of {name} are {}, not {}", record.hash, record.approved_hash))
+            .hint(format!("look at what changed: lazaret plugin show {name}")))
+    }
+
+    /// The secrets that a plugin asks for, and whether they are stored.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn credentials(&self, name: &str, manifest: &Manifest) -> Result<Vec<PluginCredential>, Failure> {
+        let stored = self.app.secrets().list().await?;
+        let view = |credential: &broker::manifest::Credential| {
+            let secret = secret_name(name, &credential.key, None);
+            let of_agent = secret_name(name, &credential.key, Some(""));
+            PluginCredential {
+                key: credential.key.clone(),
+                description: credential.description.clone(),
+                required: credential.required,
+                stored: stored.iter().any(|entry| entry.name == secret || entry.name.starts_with(&of_agent)),
+                obtain_url: credential.obtain_url.clone(),
+                format_hint: credential.format_hint.clone(),
+                command: format!("lazaret secret set {secret}"),
+            }
+        };
+        Ok(manifest.credentials.iter().map(view).collect())
+    }
+}
+
+/// The part of this program that a plugin of the home may run: the way to an MCP server over HTTP.
+const REMOTE: &str = "remote-mcp";
+
+fn check_order(order: &PluginOrder) -> Result<(), Failure> {
+    check_plugin_name(&order.name)?;
+    if order.source.chars().count() > SOURCE_CHARS_MAX || order.source.chars().any(char::is_control) {
+        return Err(
+            Failure::new(Code::Usage, format!("the source is longer than {SOURCE_CHARS_MAX} characters, or not plain")).field("source")
+        );
+    }
+    let digits =
+        |hash: &str| hash.strip_prefix("sha256:").is_some_and(|rest| rest.len() == 64 && rest.bytes().all(|b| b.is_ascii_hexdigit()));
+    match &order.hash {
+        Some(hash) if !digits(hash) => Err(Failure::new(Code::Usage, "a hash is `sha256:` and 64 digits").field("hash")),
+        _ => Ok(()),
+    }
+}
