@@ -1,0 +1,5 @@
+//! What is taken out, and what is left as it is.
+
+mod known;
+mod patterns;
+mod values;
