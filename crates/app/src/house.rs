@@ -22,19 +22,21 @@ pub(crate) struct Ground {
     pub(crate) env: Option<EnvRow>,
     pub(crate) tree: TreeId,
     pub(crate) agent: AgentForm,
+    /// What it is told of its agent's memory.
+    pub(crate) memory: String,
 }
 
 impl Ground {
-    /// Standing instructions: the agent's, and the env's core memory.
+    /// Standing instructions: the agent's, the env's core memory, and what the session is told of the agent's memory.
     pub(crate) fn instructions(&self) -> String {
-        let memory = self.env.as_ref().map_or("", |env| env.core_memory.trim());
-        let own = self.agent.instructions.trim();
-        match (own.is_empty(), memory.is_empty()) {
-            (true, true) => String::new(),
-            (false, true) => format!("{own}\n"),
-            (true, false) => format!("# Core memory\n\n{memory}\n"),
-            (false, false) => format!("{own}\n\n# Core memory\n\n{memory}\n"),
+        let core = self.env.as_ref().map_or("", |env| env.core_memory.trim());
+        let core = if core.is_empty() { String::new() } else { format!("# Core memory\n\n{core}") };
+        let parts = [self.agent.instructions.trim(), &core, self.memory.trim()];
+        let mut text = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n\n");
+        if !text.is_empty() {
+            text.push('\n');
         }
+        text
     }
 }
 
@@ -59,7 +61,8 @@ impl App {
             None => row.tree.clone().ok_or_else(|| Failure::new(Code::StoreUnusable, "the session has no files"))?,
         };
         let agent = self.agents().show(&row.agent).await?;
-        Ok(Ground { row, env, tree, agent })
+        let memory = self.brief_of(&row).await;
+        Ok(Ground { row, env, tree, agent, memory })
     }
 
     /// The session's sandbox, started when there is none, or when it has another tree than the session now.

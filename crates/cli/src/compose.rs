@@ -53,6 +53,7 @@ fn settings(config: &Config, path: &str) -> Result<Settings, Failure> {
         sessions: config.session_settings().map_err(wrong)?,
         mount_roots: config.mounts.roots.clone(),
         vault: config.vault.clone(),
+        memory: config.memory_settings().map_err(wrong)?,
     })
 }
 

@@ -29,6 +29,7 @@ pub(crate) struct Config {
     pub(crate) sessions: Sessions,
     pub(crate) mounts: Mounts,
     pub(crate) tools: Tools,
+    pub(crate) memory: Memory,
 }
 
 /// Limits as people write them.
@@ -129,6 +130,17 @@ pub(crate) struct Tools {
     pub(crate) index: Option<String>,
 }
 
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Memory {
+    /// Whether agents remember; true by default.
+    pub(crate) enabled: Option<bool>,
+    /// The most characters that a session is told of its agent's memory when it begins, 0 to 10000.
+    pub(crate) brief_chars: Option<usize>,
+    /// How long memories are kept that were superseded, deleted or undone.
+    pub(crate) keep: Option<String>,
+}
+
 /// Where the API listens by default.
 pub(crate) const LISTEN_DEFAULT: &str = "127.0.0.1:8420";
 /// How many host users are reserved when only the first is set.
@@ -199,6 +211,7 @@ impl Config {
         config.idle_sandbox()?;
         config.run_budget()?;
         config.session_settings()?;
+        config.memory_settings()?;
         config.check_places()?;
         Ok(config)
     }
@@ -227,6 +240,17 @@ impl Config {
             }
             _ => Ok(()),
         }
+    }
+
+    /// What agents remember.
+    pub(crate) fn memory_settings(&self) -> Result<app::MemorySettings, String> {
+        let (texts, usual) = (&self.memory, app::MemorySettings::default());
+        let brief_chars = texts.brief_chars.unwrap_or(usual.brief_chars);
+        if brief_chars > app::MEMORY_BRIEF_CHARS_MAX {
+            return Err(format!("memory.brief_chars: {brief_chars} is more than {}", app::MEMORY_BRIEF_CHARS_MAX));
+        }
+        let keep = texts.keep.as_deref().map_or(Ok(usual.keep), |t| time("memory.keep", t))?;
+        Ok(app::MemorySettings { enabled: texts.enabled.unwrap_or(usual.enabled), brief_chars, keep })
     }
 
     /// How many turns run, and what is kept of them.
@@ -316,6 +340,8 @@ impl Config {
             checkpoints: Some(if sessions.checkpoints { "turn" } else { "off" }.to_owned()),
             checkpoints_keep: Some(sessions.checkpoints_keep),
         };
+        let memory = self.memory_settings().map_err(wrong)?;
+        all.memory = Memory { enabled: Some(memory.enabled), brief_chars: Some(memory.brief_chars), keep: Some(seconds(memory.keep)) };
         Ok(all)
     }
 
@@ -412,6 +438,8 @@ mod tests {
             ("[mounts]\nroots = [{ path = \"data\" }]", "mounts.roots"),
             ("[mounts]\nroots = [{ path = \"/\" }]", "mounts.roots"),
             ("[mounts]\nroots = [{ path = \"/data\", writable = true }]", "writable"),
+            ("[memory]\nbrief_chars = 10001", "memory.brief_chars"),
+            ("[memory]\nkeep = \"long\"", "memory.keep"),
             ("[tools]\nindex = \"file:///srv\"", "tools.index"),
         ] {
             let why = Config::parse(text).expect_err(text);

@@ -43,6 +43,9 @@ pub(crate) enum Verb {
     /// Programs and libraries that every sandbox sees at /opt/lazaret-tools.
     #[command(subcommand)]
     Tools(Tools),
+    /// What agents remember.
+    #[command(subcommand)]
+    Memory(super::Memory),
     /// Tokens of the HTTP API.
     #[command(subcommand)]
     Token(Token),

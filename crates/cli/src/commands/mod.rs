@@ -16,6 +16,7 @@ mod fork;
 mod forward;
 pub(crate) mod lifecycle;
 mod lists;
+mod memory;
 mod replay;
 pub(crate) mod repo;
 mod run;
@@ -62,6 +63,7 @@ pub(crate) async fn run(context: Context, verb: Verb) -> Done {
         Verb::Agent(verb) => agent::run(&context, verb).await,
         Verb::Agents(flags) => agent::agents(&flags.words),
         Verb::Tools(verb) => tools::run(&context, verb).await,
+        Verb::Memory(verb) => memory::run(&context, verb).await,
         Verb::Token(verb) => token::run(&context, verb).await,
         Verb::Shell(flags) => shell::run(&context, *flags).await,
         Verb::Sandbox(verb) => sandbox::run(&context, verb).await,

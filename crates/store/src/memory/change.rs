@@ -157,10 +157,14 @@ fn check_session(conn: &Connection, session: &SessionId, supersedes: bool) -> Re
     Ok(())
 }
 
+/// The place of the turn that writes: the one that the session works on, for a connection of an engine that lives on may name
+/// one before it.
 fn turn_number(conn: &Connection, session: &SessionId, turn: &TurnId) -> Result<i64, StoreError> {
     let doing = "look for the turn that writes";
-    let mut statement = conn.prepare_cached("SELECT n FROM turns WHERE id = ?1 AND session = ?2").doing(doing)?;
-    let found = statement.query_row((turn.as_str(), session.as_str()), |r| r.get(0)).optional().doing(doing)?;
+    let sql = "SELECT n FROM turns WHERE session = ?1 AND (id = ?2 OR state IN ('leased', 'running', 'waiting'))
+               ORDER BY state IN ('leased', 'running', 'waiting') DESC, n LIMIT 1";
+    let mut statement = conn.prepare_cached(sql).doing(doing)?;
+    let found = statement.query_row((session.as_str(), turn.as_str()), |r| r.get(0)).optional().doing(doing)?;
     found.ok_or_else(|| StoreError::NotFound { what: "turn", id: turn.as_str().to_owned() })
 }
 
