@@ -29,6 +29,8 @@ pub struct AgentForm {
     pub skills: Vec<String>,
     /// Hosts that may be reached, within `egress.max`.
     pub egress: Vec<EgressRule>,
+    /// Bound secrets that its sessions may use, by name.
+    pub secrets: Vec<String>,
     /// What its sandboxes may use; the configured limits when left out.
     pub limits: Option<Limits>,
 }
@@ -111,6 +113,7 @@ impl AgentsOf<'_> {
             engines::find(engine)?;
         }
         crate::sessions::check_egress(&form.egress, &self.app.settings().egress_max)?;
+        self.app.check_bound(&form.secrets)?;
         let body = serde_json::to_value(&form).map_err(|e| Failure::new(Code::Internal, e.to_string()))?;
         let row = self.app.store().put_agent(&form.name, body, crate::now(), create_only).await.map_err(|e| e.failure())?;
         read(row)

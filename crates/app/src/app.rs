@@ -44,6 +44,8 @@ pub struct Settings {
     pub egress_max: Vec<EgressRule>,
     /// Private or reserved addresses that names may resolve to all the same.
     pub private_ok: Vec<IpAddr>,
+    /// What else is said of the egress proxy.
+    pub egress: crate::EgressSettings,
     /// The package registry that engines come from.
     pub registry: RegistryFinder,
     /// The index that Python tools come from, and after it the hosts that files come from besides.
@@ -133,6 +135,7 @@ struct Parts {
     places: Places,
     book: crate::plugins::Book,
     installs: EngineInstalls,
+    egress: crate::egress::EgressBook,
     trees: crate::trees::Trees,
     collisions: crate::collisions::Collisions,
     tools: tokio::sync::Mutex<()>,
@@ -200,6 +203,7 @@ impl App {
         let callers = Arc::new(Callers::new(Arc::clone(&audit)));
         let ledger = Arc::new(StoreLedger::new(opening.store.clone()));
         let touched = Arc::default();
+        let egress = crate::egress::EgressBook::open(Arc::clone(&opening.secrets), &settings).await?;
         let secrets = SecretBook::open(opening.secrets, Arc::clone(&touched)).await?;
         let gateway = open_gateway(&settings, &secrets, &ledger, &callers)?;
         let approvals = Arc::new(Approvals::new(opening.store.clone()));
@@ -212,6 +216,7 @@ impl App {
                 places: Places::default(),
                 book: crate::plugins::Book::new(opening.shipped, touched),
                 installs: EngineInstalls::new(opening.home.join("engines")),
+                egress,
                 trees: crate::trees::Trees::default(),
                 collisions: crate::collisions::Collisions::default(),
                 tools: tokio::sync::Mutex::default(),
@@ -242,6 +247,7 @@ impl App {
         };
         app.approvals().bind(WeakApp(Arc::downgrade(&app.parts)));
         app.secrets().watched_by(app.broker());
+        app.renew_inspection().await;
         app.take_up().await?;
         app.open_plugins();
         app.forget_old_memories();
@@ -349,9 +355,11 @@ impl App {
         let settings = Arc::new((self.parts.reload)()?);
         let gateway = open_gateway(&settings, &self.parts.secrets, &self.parts.ledger, &self.parts.callers)?;
         let before = self.doors().replace_gateway(gateway);
+        self.parts.egress.set_ceiling(&settings.egress_max);
         *self.parts.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
         let app = self.clone();
         self.spawn(async move {
+            app.renew_inspection().await;
             before.shutdown().await;
             if let Err(failure) = app.reconcile().await {
                 tracing::warn!(%failure, "what is there and what is stored were not brought together");
@@ -495,6 +503,10 @@ impl App {
     /// Held while plugins change.
     pub(crate) fn plugin_locks(&self) -> &crate::plugins::PluginLocks {
         &self.parts.plugin_locks
+    }
+
+    pub(crate) fn egress_book(&self) -> &crate::egress::EgressBook {
+        &self.parts.egress
     }
 
     pub(crate) fn collisions(&self) -> &crate::collisions::Collisions {

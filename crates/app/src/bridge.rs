@@ -36,6 +36,8 @@ impl App {
         let found = self.sandbox(id)?;
         let mut env = sandbox::base_env(&model::Limits::default());
         env.extend(crate::sandboxes::proxy_env());
+        let (rules, secrets) = self.allowed(&found);
+        env.extend(self.trust_env(&rules, &secrets));
         env.extend(form.env);
         let stdio = match form.tty {
             Some((rows, cols)) => Stdio::Pty(Size { rows, cols }),

@@ -55,6 +55,10 @@ impl DoorKeeper {
         std::mem::replace(&mut held, gateway)
     }
 
+    pub(crate) fn egress(&self) -> &Egress {
+        &self.egress
+    }
+
     pub(crate) fn gateway(&self) -> Gateway {
         self.gateway.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }

@@ -107,6 +107,8 @@ impl App {
         } else {
             live.has_instructions.store(false, std::sync::atomic::Ordering::SeqCst);
         }
+        let spec = &live.spec;
+        request.files.extend(self.trust_files(&spec.image, &spec.egress, &spec.secrets).await?);
         request.relays = relays();
         request.orphan = ORPHAN;
         let sandbox = self.sandboxes().start(request).await.map_err(|e| e.failure())?;

@@ -17,6 +17,7 @@ mod archive;
 mod asked;
 mod asking;
 mod audit;
+mod bound;
 mod bridge;
 mod caller;
 mod choose;
@@ -24,6 +25,7 @@ mod clock;
 mod collisions;
 mod diff;
 mod doors;
+mod egress;
 mod envs;
 mod files;
 mod follow;
@@ -53,6 +55,7 @@ mod spec;
 mod tokens;
 mod tools;
 mod trees;
+mod trust;
 mod turn;
 mod volume;
 mod waits;
@@ -62,10 +65,12 @@ pub use app::{App, Busy, Opening, Reload, SessionSettings, Settings, Status};
 pub use approvals::{APPROVAL_TTL_DEFAULT, APPROVAL_TTL_MAX};
 pub use asked::{ApprovalQuery, ApprovalSettings, ApprovalView, ApprovalsOf, Decision, DecisionForm};
 pub use asking::INJECT_CHARS_MAX;
+pub use bound::{BindForm, Binding, BoundOf, BoundView};
 pub use bridge::{ExecForm, bridge};
 pub use caller::{Caller, OWN_TENANT};
 pub use choose::{Chosen, Provider, choose};
 pub use clock::now;
+pub use egress::EgressSettings;
 pub use envs::{CORE_MEMORY_CHARS_MAX, EnvForm, EnvPatch, EnvView, EnvsOf};
 pub use files::{Change, ENTRIES_MAX, FileEntry, FileStream, FilesOf, UPLOAD_BYTES_MAX};
 pub use follow::Follow;
@@ -74,8 +79,9 @@ pub use installs::{EngineInstalls, EngineStatus, EnginesOf, FetchFile, FetchOrde
 pub use memory::{MEMORY_BRIEF_CHARS_MAX, MemoriesOf, MemoryForm, MemoryPurge, MemoryQueryForm, MemorySettings, MemoryView};
 pub use mounts::{MOUNTS_MAX, MountForm, MountRoot, refused_place};
 pub use plugins::{
-    Category, CredentialView, Definition, Pending, PluginChange, PluginCredential, PluginInstalled, PluginInstalls, PluginOrder,
-    PluginRecord, PluginState, PluginToolView, PluginView, PluginsOf, ShippedPlugin, check_plugin_name,
+    Category, CredentialView, Definition, PLUGIN_BYTES_MAX, PLUGIN_FILES_MAX, Pending, PluginChange, PluginChecked, PluginCredential, PluginInstalled,
+    PluginInstalls, PluginOrder, PluginRecord, PluginState, PluginToolView, PluginView, PluginsOf, ShippedPlugin, check_plugin, check_plugin_name,
+    hash_folder, plugin_name_of,
 };
 pub use sandboxes::SandboxForm;
 pub use secrets::SecretBook;

@@ -33,6 +33,7 @@ fn portable(spec: &SessionSpec) -> SessionSpec {
     SessionSpec {
         env: Vec::new(),
         egress: Vec::new(),
+        secrets: Vec::new(),
         mounts: Vec::new(),
         budget: None,
         tape: Tape::Replay,

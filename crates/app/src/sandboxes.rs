@@ -79,6 +79,7 @@ impl App {
     pub async fn sandbox_create(&self, form: SandboxForm, mounts: Vec<HostMount>) -> Result<Summary, Failure> {
         let id = SandboxId::from_bits(crate::clock::fresh_bits());
         let mut request = sandbox::Request::new(id.clone(), LABEL);
+        request.files = self.trust_files(&form.image, &form.egress, &[]).await?;
         request.image = form.image.into();
         request.limits = form.limits;
         request.mounts = mounts;
@@ -139,7 +140,7 @@ impl App {
     }
 
     fn by_hand(&self, egress: Vec<EgressRule>) -> Occupant {
-        let egress = (!egress.is_empty()).then(|| self.policy(egress, None));
+        let egress = (!egress.is_empty()).then(|| Arc::new(self.policy_of(egress, false, None)));
         Occupant { identity: None, tools: None, egress, cancel: CancellationToken::new() }
     }
 
@@ -160,8 +161,19 @@ impl App {
         self.sandboxes().get(&parsed).ok_or_else(missing)
     }
 
-    /// What a sandbox may reach. Refusals are told to `watch`.
+    /// What was allowed when a sandbox that runs was made: hosts, and bound secrets by name.
+    pub(crate) fn allowed(&self, sandbox: &Sandbox) -> (Vec<EgressRule>, Vec<String>) {
+        let summary = sandbox.summary();
+        if summary.label == LABEL {
+            let note: Note = serde_json::from_str(sandbox.note()).unwrap_or_default();
+            return (note.egress, Vec::new());
+        }
+        let live = summary.label.parse().ok().and_then(|id| self.live(&id));
+        live.map(|live| (live.spec.egress.clone(), live.spec.secrets.clone())).unwrap_or_default()
+    }
+
+    /// What a sandbox of the daemon's own may reach. Refusals are told to `watch`.
     pub(crate) fn policy(&self, rules: Vec<EgressRule>, watch: Option<Arc<dyn Watch>>) -> Arc<Policy> {
-        Arc::new(Policy { rules, private_ok: self.settings().private_ok.clone(), watch, ..Policy::default() })
+        Arc::new(self.policy_of(rules, true, watch))
     }
 }

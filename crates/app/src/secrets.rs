@@ -97,7 +97,10 @@ impl SecretBook {
     /// # Errors
     /// The store cannot be read.
     pub async fn list(&self) -> Result<Vec<SecretEntry>, Failure> {
-        self.secrets.list().await.map_err(|e| e.failure())
+        let mut all = self.secrets.list().await.map_err(|e| e.failure())?;
+        // What the egress proxy keeps beside them is its own affair.
+        all.retain(|entry| entry.scope != crate::egress::SCOPE && entry.scope != crate::bound::SCOPE);
+        Ok(all)
     }
 
     /// Stores a value.

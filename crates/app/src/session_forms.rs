@@ -41,6 +41,8 @@ pub struct SessionForm {
     pub variables: Vec<(String, String)>,
     /// Hosts that may be reached.
     pub egress: Vec<EgressRule>,
+    /// Bound secrets that it may use besides its agent's, by name.
+    pub secrets: Vec<String>,
     /// The most that it may cost.
     pub budget: Option<Money>,
     /// Recording or replay.

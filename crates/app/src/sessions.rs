@@ -61,6 +61,7 @@ impl SessionsOf<'_> {
         let mut egress = agent.egress.clone();
         egress.extend(form.egress);
         check_egress(&egress, &settings.egress_max)?;
+        let secrets = self.secrets(&agent.secrets, form.secrets)?;
         let spec = SessionSpec {
             engine: chosen.engine,
             program,
@@ -70,6 +71,7 @@ impl SessionsOf<'_> {
             image: form.image.unwrap_or(ImageRef::Host { usr_local: false }),
             env: form.variables,
             egress,
+            secrets,
             budget: self.budget(form.budget, settings.budget)?,
             tape: form.tape,
             foreground: form.foreground,
@@ -86,6 +88,20 @@ impl SessionsOf<'_> {
             priority: form.priority.unwrap_or(store::PRIORITY_DEFAULT),
         };
         Ok((spec, parts, chosen.is_fallback))
+    }
+
+    /// The bound secrets of the agent and the session. Those of the owner are the owner's to give.
+    fn secrets(&self, agent: &[String], asked: Vec<String>) -> Result<Vec<String>, Failure> {
+        if !asked.is_empty() && self.caller.tenant.is_some() {
+            return Err(Failure::new(Code::Forbidden, "only the owner gives bound secrets to a session")
+                .hint("let the owner give them to the agent")
+                .field("secrets"));
+        }
+        let mut names: Vec<String> = agent.iter().cloned().chain(asked).collect();
+        names.sort();
+        names.dedup();
+        self.app.check_bound(&names)?;
+        Ok(names)
     }
 
     /// The budget that was asked for, by the same rule.

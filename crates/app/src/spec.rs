@@ -27,6 +27,9 @@ pub struct SessionSpec {
     pub env: Vec<(String, String)>,
     /// Hosts that may be reached.
     pub egress: Vec<EgressRule>,
+    /// Bound secrets that it may use, by name: it gets their placeholders.
+    #[serde(default)]
+    pub secrets: Vec<String>,
     /// The most that all its turns may cost together.
     pub budget: Option<Money>,
     /// Where its model calls go to or come from, besides the provider.

@@ -210,7 +210,7 @@ impl<'a> Running<'a> {
         };
         // Without a rule the door still answers: it says which line would allow a host, and the log hears of it.
         let refusals = Arc::new(Refusals { log: live.calls.clone(), left: AtomicUsize::new(REFUSALS_MAX) });
-        let egress = Some(self.app.policy(live.spec.egress.clone(), Some(refusals)));
+        let egress = Some(self.app.session_policy(live, refusals).await?);
         self.app.doors().admit(
             sandbox.id(),
             Occupant {
@@ -331,8 +331,10 @@ impl<'a> Running<'a> {
         merge(&mut env, launch.env);
         if !spec.egress.is_empty() {
             merge(&mut env, proxy_env());
+            merge(&mut env, self.app.trust_env(&spec.egress, &spec.secrets));
         }
         merge(&mut env, spec.env.clone());
+        merge(&mut env, self.app.placeholders(self.live).await?);
         let stdio = Stdio::Pipes { stdin: has_input };
         let exec = sandbox::Exec { argv: launch.argv, env, cwd: spec.workdir.clone(), stdio, lease: self.fence.0 };
         let command = sandbox.exec(exec).await.map_err(|e| e.failure())?;

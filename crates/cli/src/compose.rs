@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use app::{App, Opening, RegistryFinder, Settings};
+use app::{App, Opening, RegistryFinder, Settings, ShippedPlugin};
 use model::{Code, Failure};
 use store::{KeySource, Secrets, Store};
 use zeroize::Zeroizing;
@@ -23,7 +23,8 @@ pub(crate) async fn open(home: &Home, env: &Env) -> Result<App, Failure> {
     let program = std::env::current_exe().map_err(|e| internal(&format!("this program has no path: {e}")))?;
     let (home_dir, path) = (home.path().to_owned(), env.path.clone());
     let reload = Box::new(move || settings(&Config::load(&home_dir)?, &path));
-    App::open(Opening { home: home.path().to_owned(), program, store, secrets: Arc::new(secrets), sandbox, reload }).await
+    let shipped = plugins::SHIPPED.iter().map(|p| ShippedPlugin { name: p.name, manifest: p.manifest, skills: p.skills }).collect();
+    App::open(Opening { home: home.path().to_owned(), program, store, secrets: Arc::new(secrets), sandbox, reload, shipped }).await
 }
 
 /// What sandboxes of a home are made with.
@@ -45,14 +46,17 @@ fn settings(config: &Config, path: &str) -> Result<Settings, Failure> {
         gateway,
         egress_max: config.egress.max.clone(),
         private_ok: config.egress.private_ok.clone(),
+        egress: config.egress_settings().map_err(wrong)?,
         registry: registry(config.engines.registry.clone(), path.to_owned()),
         tools_index: python_index(config.tools.index.clone(), path.to_owned()),
         sandbox_idle: config.idle_sandbox().map_err(wrong)?,
         budget: config.run_budget().map_err(wrong)?,
         limits: config.limits().map_err(wrong)?,
         sessions: config.session_settings().map_err(wrong)?,
+        approvals: config.approval_settings().map_err(wrong)?,
         mount_roots: config.mounts.roots.clone(),
         vault: config.vault.clone(),
+        plugins: config.plugin_tables(),
         memory: config.memory_settings().map_err(wrong)?,
     })
 }
@@ -99,7 +103,7 @@ fn answer_of(path: &str, program: &str, args: &[&str]) -> Option<String> {
 /// The longest passphrase.
 const PASSPHRASE_BYTES_MAX: u64 = 4096;
 
-fn key_source(file: Option<&Path>) -> Result<KeySource, Failure> {
+pub(crate) fn key_source(file: Option<&Path>) -> Result<KeySource, Failure> {
     use std::io::Read;
     let Some(file) = file else { return Ok(KeySource::File) };
     let fail = |why: String| Failure::new(Code::HomeUnsafe, format!("the passphrase file {} cannot be used: {why}", file.display()));

@@ -27,9 +27,12 @@ pub(crate) struct Config {
     pub(crate) budget: Budget,
     pub(crate) daemon: Daemon,
     pub(crate) sessions: Sessions,
+    pub(crate) approvals: Approvals,
     pub(crate) mounts: Mounts,
     pub(crate) tools: Tools,
     pub(crate) memory: Memory,
+    /// The plugins' own tables, by their names: `enabled`, `hosts`, and what each takes besides.
+    pub(crate) plugins: BTreeMap<String, toml::Table>,
 }
 
 /// Limits as people write them.
@@ -71,6 +74,14 @@ pub(crate) struct Egress {
     pub(crate) max: Vec<EgressRule>,
     /// Private or reserved addresses that names may resolve to all the same.
     pub(crate) private_ok: Vec<std::net::IpAddr>,
+    /// Hosts that are looked into even though no rule needs it.
+    pub(crate) inspect: Vec<String>,
+    /// A PEM file of certificate authorities that hosts may have besides those of this machine. Absolute.
+    pub(crate) extra_roots: Option<PathBuf>,
+    /// Bytes that one session may move to and from hosts altogether.
+    pub(crate) bytes_max: Option<String>,
+    /// Requests and tunnels that one session may make altogether.
+    pub(crate) requests_max: Option<u64>,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -113,6 +124,13 @@ pub(crate) struct Sessions {
     pub(crate) checkpoints: Option<String>,
     /// Checkpoints that are kept of each session.
     pub(crate) checkpoints_keep: Option<usize>,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Approvals {
+    /// How long a call waits for a person's yes, and how long a yes can be used: 1s to 24h, by default 5 minutes.
+    pub(crate) ttl: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -211,8 +229,10 @@ impl Config {
         config.idle_sandbox()?;
         config.run_budget()?;
         config.session_settings()?;
+        config.approval_settings()?;
         config.memory_settings()?;
         config.check_places()?;
+        config.egress_settings()?;
         Ok(config)
     }
 
@@ -242,6 +262,15 @@ impl Config {
         }
     }
 
+    /// What the owner configured for plugins. Each plugin's manifest says what is right in it.
+    pub(crate) fn plugin_tables(&self) -> BTreeMap<String, serde_json::Map<String, serde_json::Value>> {
+        let object = |table: &toml::Table| match serde_json::to_value(table) {
+            Ok(serde_json::Value::Object(fields)) => fields,
+            _ => serde_json::Map::new(),
+        };
+        self.plugins.iter().map(|(name, table)| (name.clone(), object(table))).collect()
+    }
+
     /// What agents remember.
     pub(crate) fn memory_settings(&self) -> Result<app::MemorySettings, String> {
         let (texts, usual) = (&self.memory, app::MemorySettings::default());
@@ -251,6 +280,22 @@ impl Config {
         }
         let keep = texts.keep.as_deref().map_or(Ok(usual.keep), |t| time("memory.keep", t))?;
         Ok(app::MemorySettings { enabled: texts.enabled.unwrap_or(usual.enabled), brief_chars, keep })
+    }
+
+    /// What is said of the egress proxy beside the rules.
+    pub(crate) fn egress_settings(&self) -> Result<app::EgressSettings, String> {
+        let (texts, usual) = (&self.egress, app::EgressSettings::default());
+        let host = |host: &String| model::canonical_host(host).map_err(|why| format!("egress.inspect: `{}`: {why}", host.escape_debug()));
+        let bytes_max = texts.bytes_max.as_deref().map_or(Ok(usual.bytes_max), |t| size("egress.bytes_max", t))?;
+        if texts.extra_roots.as_ref().is_some_and(|path| !path.is_absolute()) {
+            return Err("egress.extra_roots: it is not an absolute path".to_owned());
+        }
+        Ok(app::EgressSettings {
+            inspect: texts.inspect.iter().map(host).collect::<Result<_, _>>()?,
+            extra_roots: texts.extra_roots.clone(),
+            bytes_max,
+            requests_max: texts.requests_max.unwrap_or(usual.requests_max),
+        })
     }
 
     /// How many turns run, and what is kept of them.
@@ -280,6 +325,15 @@ impl Config {
             checkpoints,
             checkpoints_keep: number("checkpoints_keep", texts.checkpoints_keep, usual.checkpoints_keep, CHECKPOINTS_KEEP_MAX)?,
         })
+    }
+
+    /// How long people are asked.
+    pub(crate) fn approval_settings(&self) -> Result<app::ApprovalSettings, String> {
+        let ttl = self.approvals.ttl.as_deref().map_or(Ok(app::APPROVAL_TTL_DEFAULT), |t| time("approvals.ttl", t))?;
+        if ttl < std::time::Duration::from_secs(1) || ttl > app::APPROVAL_TTL_MAX {
+            return Err("approvals.ttl: it is not from 1s to 24h".to_owned());
+        }
+        Ok(app::ApprovalSettings { ttl })
     }
 
     /// The limits of a sandbox when the command does not say.
@@ -331,6 +385,10 @@ impl Config {
         all.sandbox.idle = Some(seconds(self.idle_sandbox().map_err(wrong)?));
         all.sandbox.disk_image = Some(sandbox.disk_image_bytes.to_string());
         all.daemon.idle = Some(seconds(self.idle_daemon().map_err(wrong)?));
+        all.approvals.ttl = Some(seconds(self.approval_settings().map_err(wrong)?.ttl));
+        let egress = self.egress_settings().map_err(wrong)?;
+        all.egress.bytes_max = Some(egress.bytes_max.to_string());
+        all.egress.requests_max = Some(egress.requests_max);
         let sessions = self.session_settings().map_err(wrong)?;
         all.sessions = Sessions {
             running_max: Some(sessions.running_max),
@@ -341,7 +399,8 @@ impl Config {
             checkpoints_keep: Some(sessions.checkpoints_keep),
         };
         let memory = self.memory_settings().map_err(wrong)?;
-        all.memory = Memory { enabled: Some(memory.enabled), brief_chars: Some(memory.brief_chars), keep: Some(seconds(memory.keep)) };
+        all.memory =
+            Memory { enabled: Some(memory.enabled), brief_chars: Some(memory.brief_chars), keep: Some(seconds(memory.keep)) };
         Ok(all)
     }
 
@@ -425,6 +484,10 @@ mod tests {
             ("[providers.local]\nkind = \"openai\"", "providers.local.base_url"),
             ("[providers.anthropic]\nbase_url = \"file:///etc\"", "providers.anthropic.base_url"),
             ("[egress]\nmax = [\"*.example.com\"]", "*.example.com"),
+            ("[egress]\ninspect = [\"*.example.com\"]", "egress.inspect"),
+            ("[egress]\nextra_roots = \"roots.pem\"", "egress.extra_roots"),
+            ("[egress]\nbytes_max = \"lots\"", "egress.bytes_max"),
+            ("[egress]\nrequests_max = -1", "requests_max"),
             ("[budget]\nrun_usd = \"-1\"", "budget.run_usd"),
             ("[sessions]\nrunning_max = 0", "sessions.running_max"),
             ("[sessions]\nper_agent = 10001", "sessions.per_agent"),
@@ -439,6 +502,7 @@ mod tests {
             ("[mounts]\nroots = [{ path = \"/\" }]", "mounts.roots"),
             ("[mounts]\nroots = [{ path = \"/data\", writable = true }]", "writable"),
             ("[memory]\nbrief_chars = 10001", "memory.brief_chars"),
+            ("[approvals]\nttl = \"25h\"", "approvals.ttl"),
             ("[memory]\nkeep = \"long\"", "memory.keep"),
             ("[tools]\nindex = \"file:///srv\"", "tools.index"),
         ] {

@@ -79,6 +79,7 @@ impl SessionsOf<'_> {
             image: ImageRef::Host { usr_local: said.usr_local },
             env: Vec::new(),
             egress: said.egress.clone(),
+            secrets: Vec::new(),
             budget: said.budget,
             tape: Tape::Off,
             foreground: false,

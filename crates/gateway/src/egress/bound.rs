@@ -1,13 +1,15 @@
 //! Secrets that are bound to a host: the sandbox holds a placeholder, and only what goes to that host, by its method, path and
 //! header, gets the value.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
 use super::head::{Head, Target};
+use crate::Keys;
 use crate::scrub::{Needles, Scrubber};
 
 /// How every placeholder begins.
@@ -25,13 +27,16 @@ const OWN_PARAMETERS: &[&str] = &[
     "access_token", "api_key", "apikey", "private_token", "oauth_token", "x-amz-credential", "x-amz-signature", "x-goog-signature", "sig",
 ];
 
+/// Values whose spellings are kept at hand; beyond it all are made again.
+const VALUES_MAX: usize = 64;
+
 /// One secret, bound to one place.
-#[derive(Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bound {
     /// What the sandbox holds; see [`placeholder`].
     pub placeholder: String,
-    /// What the host gets.
-    pub value: Zeroizing<String>,
+    /// The name of the secret, whose value the host gets.
+    pub name: String,
     /// The host, canonical.
     pub host: String,
     /// The port.
@@ -58,6 +63,15 @@ pub enum BoundError {
     Header,
 }
 
+/// Whether a value can be put into a header, and be known when it comes back.
+///
+/// # Errors
+/// [`BoundError::Value`].
+pub fn check_value(value: &str) -> Result<(), BoundError> {
+    let plain = value.bytes().all(|b| (b' '..=b'~').contains(&b)) && value.trim() == value;
+    if plain && (VALUE_BYTES_MIN..=VALUE_BYTES_MAX).contains(&value.len()) { Ok(()) } else { Err(BoundError::Value) }
+}
+
 /// A placeholder made of these bits.
 #[must_use]
 pub fn placeholder(bits: [u8; 32]) -> String {
@@ -66,13 +80,21 @@ pub fn placeholder(bits: [u8; 32]) -> String {
     PLACEHOLDER_PREFIX.chars().chain(tail).collect()
 }
 
-/// The secrets of one sandbox. A cheap handle; the default is none.
+/// The secrets of one sandbox. A cheap handle; the default is none. Values are asked for with each request, so a new one is
+/// in force at once.
 #[derive(Clone, Default)]
-pub struct BoundSecrets(Arc<Vec<(Bound, Arc<Needles>)>>);
+pub struct BoundSecrets(Option<Arc<Held>>);
+
+struct Held {
+    all: RwLock<Arc<Vec<Bound>>>,
+    keys: Arc<dyn Keys>,
+    /// The spellings of values, by digest. Held for single map operations.
+    needles: Mutex<HashMap<[u8; 32], Arc<Needles>>>,
+}
 
 impl std::fmt::Debug for BoundSecrets {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "BoundSecrets({})", self.0.len())
+        write!(f, "BoundSecrets({})", self.all().len())
     }
 }
 
@@ -87,48 +109,70 @@ pub(super) enum Misplaced {
     Body,
     /// A credential of the caller's own in the query, towards a host that a secret is bound to.
     Own,
+    /// In its place, but there is no value that could be put in.
+    Value,
 }
 
 impl BoundSecrets {
-    /// Checks and keeps them.
+    /// Checks and keeps them; `keys` gives the values.
     ///
     /// # Errors
     /// [`BoundError`].
-    pub fn new(all: Vec<Bound>) -> Result<Self, BoundError> {
-        let one = |bound: Bound| {
-            let plain = bound.value.bytes().all(|b| (b' '..=b'~').contains(&b));
-            if !(VALUE_BYTES_MIN..=VALUE_BYTES_MAX).contains(&bound.value.len()) || !plain || bound.value.trim() != bound.value.as_str() {
-                return Err(BoundError::Value);
-            }
-            check_header(&bound.header)?;
-            if find(bound.placeholder.as_bytes()) != Some((0, bound.placeholder.len())) {
-                return Err(BoundError::Placeholder);
-            }
-            let needles = Arc::new(Needles::new(&bound.value).ok_or(BoundError::Value)?);
-            Ok((bound, needles))
-        };
-        all.into_iter().map(one).collect::<Result<Vec<_>, _>>().map(|all| Self(Arc::new(all)))
+    pub fn new(all: Vec<Bound>, keys: Arc<dyn Keys>) -> Result<Self, BoundError> {
+        check(&all)?;
+        Ok(Self(Some(Arc::new(Held { all: RwLock::new(Arc::new(all)), keys, needles: Mutex::default() }))))
+    }
+
+    /// From now on these are bound, for every connection; without effect on the default.
+    ///
+    /// # Errors
+    /// [`BoundError`]; those before stay.
+    pub fn replace(&self, all: Vec<Bound>) -> Result<(), BoundError> {
+        check(&all)?;
+        if let Some(held) = &self.0 {
+            *held.all.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(all);
+        }
+        Ok(())
+    }
+
+    fn all(&self) -> Arc<Vec<Bound>> {
+        self.0.as_ref().map(|held| Arc::clone(&held.all.read().unwrap_or_else(PoisonError::into_inner))).unwrap_or_default()
     }
 
     /// Whether one is bound to this host and port.
     pub(super) fn has(&self, target: &Target) -> bool {
-        self.of(target).next().is_some()
+        self.all().iter().any(|bound| is_for(bound, target))
     }
 
-    fn of(&self, target: &Target) -> impl Iterator<Item = &(Bound, Arc<Needles>)> {
-        self.0.iter().filter(move |(bound, _)| bound.host == target.host && bound.port == target.port)
+    fn value(&self, name: &str) -> Option<Zeroizing<String>> {
+        self.0.as_ref()?.keys.key(name).filter(|value| check_value(value).is_ok())
+    }
+
+    fn needles(&self, value: &str) -> Option<Arc<Needles>> {
+        let held = self.0.as_ref()?;
+        let digest: [u8; 32] = <sha2::Sha256 as sha2::Digest>::digest(value.as_bytes()).into();
+        if let Some(known) = held.needles.lock().unwrap_or_else(PoisonError::into_inner).get(&digest) {
+            return Some(Arc::clone(known));
+        }
+        let made = Arc::new(Needles::new(value)?);
+        let mut needles = held.needles.lock().unwrap_or_else(PoisonError::into_inner);
+        if needles.len() >= VALUES_MAX {
+            needles.clear();
+        }
+        needles.insert(digest, Arc::clone(&made));
+        Some(made)
     }
 
     /// What must not come back from this host.
     pub(super) fn scrubbers(&self, target: &Target) -> Scrubbers {
-        let mut values: Vec<&str> = Vec::new();
-        let mut needles: Vec<Arc<Needles>> = Vec::new();
-        for (bound, one) in self.of(target) {
-            if !values.contains(&bound.value.as_str()) {
-                values.push(&bound.value);
-                needles.push(Arc::clone(one));
+        let mut names: Vec<&str> = Vec::new();
+        let all = self.all();
+        for bound in all.iter().filter(|bound| is_for(bound, target)) {
+            if !names.contains(&bound.name.as_str()) {
+                names.push(&bound.name);
             }
         }
+        let needles: Vec<_> = names.into_iter().filter_map(|name| self.needles(&*self.value(name)?)).collect();
         Scrubbers { all: needles.iter().map(|one| Scrubber::new(Arc::clone(one))).collect(), needles }
     }
 
@@ -154,8 +198,11 @@ impl BoundSecrets {
             let fitting_method = bound.method.as_ref().is_none_or(|own| *own == method);
             is_sealed && bound.header == name && bound.placeholder == token && fitting_path && fitting_method
         };
-        let value_of =
-            |name: &str, token: &str| self.of(&target).find(|(bound, _)| fits(bound, name, token)).map(|(bound, _)| &bound.value);
+        let all = self.all();
+        let value_of = |name: &str, token: &str| {
+            let bound = all.iter().find(|bound| is_for(bound, &target) && fits(bound, name, token)).ok_or(Misplaced::Header)?;
+            self.value(&bound.name).ok_or(Misplaced::Value)
+        };
         let mut fields = Vec::with_capacity(head.fields.len());
         for (name, value) in std::mem::take(&mut head.fields) {
             match replaced(&name, &value, &value_of)? {
@@ -170,8 +217,22 @@ impl BoundSecrets {
 
     /// Whether a caller's own credentials could travel to the host in this header.
     fn is_own(&self, target: &Target, name: &str) -> bool {
-        OWN.contains(&name) || self.of(target).any(|(bound, _)| bound.header == name)
+        OWN.contains(&name) || self.all().iter().any(|bound| is_for(bound, target) && bound.header == name)
     }
+}
+
+fn is_for(bound: &Bound, target: &Target) -> bool {
+    bound.host == target.host && bound.port == target.port
+}
+
+fn check(all: &[Bound]) -> Result<(), BoundError> {
+    for bound in all {
+        check_header(&bound.header)?;
+        if find(bound.placeholder.as_bytes()) != Some((0, bound.placeholder.len())) {
+            return Err(BoundError::Placeholder);
+        }
+    }
+    Ok(())
 }
 
 /// Whether a header can carry a secret.
@@ -191,13 +252,13 @@ pub fn check_header(name: &str) -> Result<(), BoundError> {
 }
 
 /// The value with its placeholders replaced; `None` when it has none.
-fn replaced<'a>(
+fn replaced(
     name: &str,
     value: &str,
-    value_of: &impl Fn(&str, &str) -> Option<&'a Zeroizing<String>>,
+    value_of: &impl Fn(&str, &str) -> Result<Zeroizing<String>, Misplaced>,
 ) -> Result<Option<String>, Misplaced> {
     if let Some((from, to)) = find(value.as_bytes()) {
-        let secret = value_of(name, &value[from..to]).ok_or(Misplaced::Header)?;
+        let secret = value_of(name, &value[from..to])?;
         // What follows may hold another one.
         let rest = replaced(name, &value[to..], value_of)?.unwrap_or_else(|| value[to..].to_owned());
         return Ok(Some(format!("{}{}{rest}", &value[..from], secret.as_str())));
@@ -210,7 +271,7 @@ fn replaced<'a>(
     let Ok(decoded) = base64::engine::general_purpose::STANDARD_NO_PAD.decode(coded) else { return Ok(None) };
     let Some((from, to)) = find(&decoded) else { return Ok(None) };
     let token = std::str::from_utf8(&decoded[from..to]).map_err(|_| Misplaced::Header)?;
-    let secret = value_of(name, token).ok_or(Misplaced::Header)?;
+    let secret = value_of(name, token)?;
     if find(&decoded[to..]).is_some() {
         return Err(Misplaced::Header);
     }
@@ -313,6 +374,21 @@ mod tests {
     use super::*;
     use crate::egress::head::parse_head;
 
+    struct Values;
+
+    impl Keys for Values {
+        fn key(&self, name: &str) -> Option<Zeroizing<String>> {
+            match name {
+                "short" => Some(Zeroizing::new("short".to_owned())),
+                name => name.strip_prefix("secret-").map(|n| Zeroizing::new(format!("real-value-{n}"))),
+            }
+        }
+    }
+
+    fn secrets(all: Vec<Bound>) -> BoundSecrets {
+        BoundSecrets::new(all, Arc::new(Values)).unwrap()
+    }
+
     fn token(n: u8) -> String {
         placeholder([n; 32])
     }
@@ -320,7 +396,7 @@ mod tests {
     fn bound(n: u8, path: Option<&str>, method: Option<&str>, header: &str) -> Bound {
         Bound {
             placeholder: token(n),
-            value: Zeroizing::new(format!("real-value-{n}")),
+            name: format!("secret-{n}"),
             host: "api.test".to_owned(),
             port: 443,
             path: path.map(str::to_owned),
@@ -341,7 +417,7 @@ mod tests {
 
     #[test]
     fn a_value_goes_to_its_place_alone() {
-        let secrets = BoundSecrets::new(vec![bound(1, Some("/v1"), Some("GET"), "authorization"), bound(2, None, None, "x-key")]).unwrap();
+        let secrets = secrets(vec![bound(1, Some("/v1"), Some("GET"), "authorization"), bound(2, None, None, "x-key")]);
         let (one, two) = (token(1), token(2));
         let auth = format!("Authorization: Bearer {one}");
         assert_eq!(swap(&secrets, "api.test", "GET /v1/x", &auth), Ok("authorization: Bearer real-value-1".to_owned()));
@@ -365,7 +441,7 @@ mod tests {
 
     #[test]
     fn names_and_passwords_are_looked_into() {
-        let secrets = BoundSecrets::new(vec![bound(1, None, None, "authorization")]).unwrap();
+        let secrets = secrets(vec![bound(1, None, None, "authorization")]);
         for plain in [format!("git:{}", token(1)), format!("{}:", token(1))] {
             let got = swap(&secrets, "api.test", "GET /", &format!("Authorization: basic {}", STANDARD.encode(&plain))).unwrap();
             let coded = got.strip_prefix("authorization: Basic ").unwrap();
@@ -376,7 +452,7 @@ mod tests {
 
     #[test]
     fn credentials_of_the_callers_own_go_no_further() {
-        let secrets = BoundSecrets::new(vec![bound(1, None, None, "x-key")]).unwrap();
+        let secrets = secrets(vec![bound(1, None, None, "x-key")]);
         let own = "Authorization: Bearer attacker\r\nX-Key: attacker\r\nCookie: a=b\r\nX-Api-Key: attacker\r\nAccept: */*";
         assert_eq!(swap(&secrets, "api.test", "GET /", own), Ok("accept: */*".to_owned()));
         let elsewhere = swap(&secrets, "other.test", "GET /", own).unwrap();
@@ -400,15 +476,27 @@ mod tests {
     }
 
     #[test]
+    fn what_is_bound_changes_at_once() {
+        let own = secrets(vec![bound(1, None, None, "authorization")]);
+        let (handle, auth) = (own.clone(), format!("Authorization: {}", token(1)));
+        assert!(swap(&own, "api.test", "GET /", &auth).is_ok());
+        handle.replace(Vec::new()).unwrap();
+        assert_eq!(swap(&own, "api.test", "GET /", &auth), Err(Misplaced::Header));
+        for name in ["short", "missing"] {
+            handle.replace(vec![Bound { name: name.to_owned(), ..bound(1, None, None, "authorization") }]).unwrap();
+            assert_eq!(swap(&own, "api.test", "GET /", &auth), Err(Misplaced::Value), "what could not be scrubbed is not put in");
+        }
+    }
+
+    #[test]
     fn only_what_can_be_swapped_and_scrubbed_is_bound() {
-        let with = |value: &str| Bound { value: Zeroizing::new(value.to_owned()), ..bound(1, None, None, "authorization") };
         for bad in ["", "short", "has\nline", " spaced ", "b\u{fc}cher-secret"] {
-            assert_eq!(BoundSecrets::new(vec![with(bad)]).err(), Some(BoundError::Value), "{bad:?}");
+            assert_eq!(check_value(bad), Err(BoundError::Value), "{bad:?}");
         }
         for header in ["", "Host", "host", "content-length", "a b", "x\r\n"] {
             assert_eq!(check_header(header), Err(BoundError::Header), "{header:?}");
         }
         let odd = Bound { placeholder: "lzs_x".to_owned(), ..bound(1, None, None, "authorization") };
-        assert_eq!(BoundSecrets::new(vec![odd]).err(), Some(BoundError::Placeholder));
+        assert_eq!(BoundSecrets::new(vec![odd], Arc::new(Values)).err(), Some(BoundError::Placeholder));
     }
 }

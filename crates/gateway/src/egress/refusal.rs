@@ -110,6 +110,7 @@ impl Refusal {
             Misplaced::Address => "the placeholder of a secret stands in its address",
             Misplaced::Header => "the placeholder of a secret is not bound to this host, path, method and header, or to this session",
             Misplaced::Body => "the placeholder of a secret stands in its body",
+            Misplaced::Value => "there is no value for the placeholder of its secret, or none that can be taken out of an answer again",
             Misplaced::Own => "a credential stands in its query, and a secret is bound to this host",
         };
         Self::Secret { target: target.clone(), what }
