@@ -8,11 +8,16 @@
 //! A tool with an effect that others see derives the name of the effect from the host's idempotency key, so that a call
 //! that is made again is the same mail, event or comment.
 
+mod calendar;
 mod clock;
+mod email;
 mod files;
+mod github;
+mod http_endpoints;
 mod manifest;
 mod mcp;
 mod net;
+mod remote_mcp;
 mod shipped;
 mod surroundings;
 mod text;
@@ -82,7 +87,12 @@ fn open(name: &str, around: Surroundings) -> Option<Result<Arc<dyn Plugin>, Surr
         plugin.map(|plugin| Arc::new(plugin) as Arc<dyn Plugin>)
     }
     Some(match name {
+        "calendar" => shared(calendar::Calendar::open(around)),
+        "email" => shared(email::Email::open(around)),
         "files" => shared(files::Files::open(around)),
+        "github" => shared(github::Github::open(around)),
+        "http" => shared(http_endpoints::Endpoints::open(around)),
+        "remote-mcp" => shared(remote_mcp::Bridge::open(around)),
         "web" => shared(web::Web::open(around)),
         _ => return None,
     })

@@ -22,7 +22,15 @@ macro_rules! shipped {
 }
 
 /// Every plugin that ships, by name.
-pub const SHIPPED: &[Shipped] = &[shipped!("files", "files.md"), shipped!("web", "web.md")];
+pub const SHIPPED: &[Shipped] = &[
+    shipped!("calendar", "calendar.md"),
+    shipped!("email", "email.md"),
+    shipped!("files", "files.md"),
+    shipped!("github", "github.md"),
+    shipped!("http"),
+    shipped!("remote-mcp"),
+    shipped!("web", "web.md"),
+];
 
 /// The shipped plugin of this name.
 pub(crate) fn shipped(name: &str) -> Option<&'static Shipped> {
@@ -44,5 +52,8 @@ mod tests {
                 assert!(name.starts_with(&own), "{name} of {own}");
             }
         }
+        let risks = |name: &str| crate::manifest::tools(shipped(name).unwrap().manifest);
+        let send = risks("email").into_iter().find(|t| t["name"] == "email_send").unwrap();
+        assert_eq!(send["annotations"]["readOnlyHint"], false);
     }
 }

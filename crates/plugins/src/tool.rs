@@ -3,6 +3,7 @@
 use futures_util::future::BoxFuture;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use crate::net::NetError;
 use crate::surroundings::SurroundingsError;
@@ -73,4 +74,18 @@ impl From<Value> for Outcome {
     fn from(value: Value) -> Self {
         Self::Object(value)
     }
+}
+
+/// The failure of a request that may have had its effect although no answer came.
+pub(crate) fn after_effect(error: NetError) -> ToolError {
+    match error {
+        NetError::Broken { .. } | NetError::TooMuch { .. } | NetError::Slow(crate::net::ANSWER) => ToolError::Unknowable(error.to_string()),
+        before => ToolError::Net(before),
+    }
+}
+
+/// The public name of an effect: the same for the same key, and nothing that tells the key.
+pub(crate) fn effect_name(key: &str) -> String {
+    let digest = Sha256::digest(format!("lazaret effect {key}"));
+    digest.iter().take(16).fold(String::new(), |name, byte| name + &format!("{byte:02x}"))
 }

@@ -5,5 +5,5 @@ mod reply;
 mod url;
 
 pub(crate) use dial::{BoxStream, Net, NetError};
-pub(crate) use reply::{Ask, Reply};
+pub(crate) use reply::{ANSWER, Ask, Reply};
 pub(crate) use url::{Url, UrlError, encode_path, encode_query};

@@ -19,6 +19,8 @@ use super::{Net, NetError, Url};
 const HEAD: Duration = Duration::from_secs(25);
 /// How long a reply may be silent.
 const SILENCE: Duration = Duration::from_secs(25);
+/// What is slow when no answer comes.
+pub(crate) const ANSWER: &str = "the answer";
 /// What servers see as the program.
 const AGENT: &str = concat!("lazaret/", env!("CARGO_PKG_VERSION"));
 
@@ -84,7 +86,7 @@ impl Net {
                 }
             }
         });
-        let reply = head.await.map_err(|_| NetError::Slow("the answer"))?.map_err(|e| broken(e.to_string()))?;
+        let reply = head.await.map_err(|_| NetError::Slow(ANSWER))?.map_err(|e| broken(e.to_string()))?;
         let (parts, body) = reply.into_parts();
         let connection = (!ended).then_some(connection);
         Ok(Reply { status: parts.status, headers: parts.headers, host, body, connection })
@@ -141,7 +143,7 @@ impl Reply {
                 }
             }
         };
-        let found = timeout(SILENCE, next).await.map_err(|_| NetError::Slow("the answer"))?;
+        let found = timeout(SILENCE, next).await.map_err(|_| NetError::Slow(ANSWER))?;
         found.map_err(|why| NetError::Broken { host: self.host.clone(), why })
     }
 

@@ -30,7 +30,7 @@ enum Token<'a> {
 }
 
 /// Title and readable text of a page. With `marks`, headings, lists and links are written as Markdown does.
-pub(super) fn readable(page: &str, base: &Url, marks: bool) -> (String, String) {
+pub(crate) fn readable(page: &str, base: &Url, marks: bool) -> (String, String) {
     let mut out = Writer { marks, ..Writer::new(base) };
     let mut rest = page;
     while let Some((token, after)) = next(rest) {

@@ -5,7 +5,7 @@
 
 mod entities;
 mod fetch;
-mod html;
+pub(crate) mod html;
 mod search;
 
 use futures_util::future::BoxFuture;
