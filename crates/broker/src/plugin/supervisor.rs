@@ -175,7 +175,7 @@ impl Supervisor {
     /// Why it cannot be started.
     pub async fn listing(&self, agent: Option<&str>) -> Result<Listing, Failure> {
         let slot = self.slot(agent)?;
-        let using = self.worker(&slot, agent, Instant::now() + BACKOFF_WAIT).await?;
+        let using = self.worker(&slot, agent, Instant::now() + LAUNCH_MAX).await?;
         Ok(using.0.listing.clone())
     }
 
