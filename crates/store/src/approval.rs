@@ -227,7 +227,8 @@ impl Store {
     pub async fn finish_approval(&self, id: &ApprovalId, outcome: &Value, now: Timestamp) -> Result<ApprovalRow, StoreError> {
         let (id, outcome) = (id.clone(), to_json("outcome", outcome)?);
         self.write(Kind::ApprovalFinish, outcome.len(), move |conn| {
-            let sql = "UPDATE approvals SET state = 'finished', outcome = ?2, finished_ms = ?3 WHERE id = ?1 AND state = 'begun' RETURNING *";
+            let sql =
+                "UPDATE approvals SET state = 'finished', outcome = ?2, finished_ms = ?3 WHERE id = ?1 AND state = 'begun' RETURNING *";
             let mut statement = conn.prepare_cached(sql).doing("keep the outcome of a call")?;
             let row = statement.query_row((id.as_str(), &outcome, int("now", now.0)?), from_row).optional();
             match row.doing("keep the outcome of a call")? {
@@ -334,8 +335,8 @@ fn ask(conn: &Connection, new: &NewApproval, arguments: &str, floor: Head) -> Ch
     let (id, state, expires) = (new.id.as_str(), ApprovalState::Pending.as_str(), int("expires", new.expires.0)?);
     let in_turn = turn.as_ref().map(|turn| turn.id.as_str());
     let with = rusqlite::params![
-        id, session, in_turn, new.tenant, new.agent, new.tool, new.plugin, new.correlation, arguments, new.text, new.hash, risk, state, now,
-        expires
+        id, session, in_turn, new.tenant, new.agent, new.tool, new.plugin, new.correlation, arguments, new.text, new.hash, risk, state,
+        now, expires
     ];
     let row = conn.prepare_cached(sql).and_then(|mut s| s.query_row(with, from_row)).doing(doing)?;
     let events = log(conn, turn.as_ref(), &row, new.now)?;
@@ -374,9 +375,10 @@ fn answer_in(conn: &Connection, id: &ApprovalId, answer: &ApprovalAnswer, floor:
         return Err(StoreError::Conflict(format!("the hash is not that of confirmation `{id}`: look at it again")));
     }
     let event = if answer.approve { ApprovalEvent::Approve } else { ApprovalEvent::Deny };
-    let state = row.state.on(event).map_err(|_| {
-        StoreError::Conflict(format!("confirmation `{id}` wants no answer any more: it is {}", row.state.status()))
-    })?;
+    let state = row
+        .state
+        .on(event)
+        .map_err(|_| StoreError::Conflict(format!("confirmation `{id}` wants no answer any more: it is {}", row.state.status())))?;
     let mut chain = Chain::at_end(conn, floor)?;
     if answer.now >= row.expires {
         let change = end(conn, &mut chain, row, ApprovalEvent::Expire, answer.now)?;
@@ -386,8 +388,7 @@ fn answer_in(conn: &Connection, id: &ApprovalId, answer: &ApprovalAnswer, floor:
     let expires = if answer.approve { answer.usable_until } else { row.expires };
     let sql = "UPDATE approvals SET state = ?2, answered_ms = ?3, answered_by = ?4, note = ?5, expires_ms = ?6
                WHERE id = ?1 AND state = 'pending' RETURNING *";
-    let with =
-        (id.as_str(), state.as_str(), int("now", answer.now.0)?, &answer.by, &answer.note, int("expires", expires.0)?);
+    let with = (id.as_str(), state.as_str(), int("now", answer.now.0)?, &answer.by, &answer.note, int("expires", expires.0)?);
     let row = conn.prepare_cached(sql).and_then(|mut s| s.query_row(with, from_row)).doing(doing)?;
     let turn = open_turn(conn, &row)?;
     let events = log(conn, turn.as_ref(), &row, answer.now)?;

@@ -192,7 +192,8 @@ impl Chain {
             detail: detail.as_deref(),
         };
         let hash = columns.hash(seq, &prev);
-        let sql = "INSERT INTO audit (seq, time_ms, kind, session, turn, actor, topic, correlation, stage, outcome, code, detail, prev, hash)
+        let sql =
+            "INSERT INTO audit (seq, time_ms, kind, session, turn, actor, topic, correlation, stage, outcome, code, detail, prev, hash)
                    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
         let Columns { time, kind, session, turn, actor, topic, correlation, stage, outcome, code, detail } = columns;
         let (at, before, own) = (int("seq", seq)?, &prev[..], &hash[..]);
@@ -276,7 +277,11 @@ impl Checking {
             count += 1;
             let seq: u64 = row.get("seq").doing(doing)?;
             if seq != self.next {
-                let why = if seq == self.next + 1 { "the row is missing".to_owned() } else { format!("rows {} to {} are missing", self.next, seq - 1) };
+                let why = if seq == self.next + 1 {
+                    "the row is missing".to_owned()
+                } else {
+                    format!("rows {} to {} are missing", self.next, seq - 1)
+                };
                 return Ok((self, PageEnd::Fault(why)));
             }
             match fault(row, seq, &self.prev) {

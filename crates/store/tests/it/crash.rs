@@ -7,8 +7,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
-use lazaret_store::{CRASH_POINTS, Call, Config, KeySource, NewSession, Record, Secrets, Store, StoreError, Undo};
-use model::{EventKind, Money, Outcome, QuestionId, SessionId, TreeId, TurnEvent, TurnId, TurnState};
+use lazaret_store::{ApprovalAnswer, AuditFilter, CRASH_POINTS, Call, Config, KeySource, NewApproval, NewSession, Record, Secrets, Store, StoreError, Undo};
+use model::{ApprovalId, ApprovalState, EventKind, Money, Outcome, QuestionId, Risk, SessionId, Timestamp, TreeId, TurnEvent, TurnId, TurnState};
 use zeroize::Zeroizing;
 
 use crate::common::{NOW, accept, home, imported, new_env, new_session, new_token, new_turn, open, result, running, session, text};
@@ -162,6 +162,7 @@ async fn steps(store: &Store, home: &Path) {
     secrets.set("a", "", Zeroizing::new("v".into()), NOW).await.unwrap();
     acknowledge("secret");
     lasting_steps(store).await;
+    doors(store).await;
     agents_and_tokens(store).await;
     store.import_session(imported(SessionId::from_bits(0xd))).await.unwrap();
     acknowledge("session-import");
@@ -211,6 +212,38 @@ async fn lasting_steps(store: &Store) {
     acknowledge("env-mark");
     assert_eq!(store.delete_env("made").await.unwrap(), TreeId::from_bits(6));
     acknowledge("env-delete");
+}
+
+/// A confirmed call, and a row of the audit.
+async fn doors(store: &Store) {
+    let id = ApprovalId::from_bits(0xe);
+    let new = NewApproval {
+        id: id.clone(),
+        session: None,
+        tenant: "default".into(),
+        agent: "owner".into(),
+        tool: "t".into(),
+        plugin: "p".into(),
+        correlation: "c".into(),
+        arguments: serde_json::json!({}),
+        text: "t".into(),
+        hash: "h".into(),
+        risk: Risk::High,
+        actor: "owner".into(),
+        expires: Timestamp(NOW.0 + 1000),
+        now: NOW,
+    };
+    store.ask_approval(new).await.unwrap();
+    acknowledge("approval");
+    let answer = ApprovalAnswer { approve: true, hash: "h".into(), by: "owner".into(), note: None, usable_until: Timestamp(NOW.0 + 1000), now: NOW };
+    store.answer_approval(&id, answer).await.unwrap();
+    store.begin_approval(&id, "h", NOW).await.unwrap();
+    acknowledge("approval-begin");
+    store.finish_approval(&id, &serde_json::json!({ "ok": 1 }), NOW).await.unwrap();
+    acknowledge("approval-finish");
+    let row = store.audit(AuditFilter::default(), 0, 1, true).await.unwrap().remove(0);
+    store.append_audit(vec![row.entry]).await.unwrap();
+    acknowledge("audit");
 }
 
 async fn agents_and_tokens(store: &Store) {
@@ -340,6 +373,7 @@ async fn check(home: &Path, said: &[String], point: &str) {
     };
     assert_eq!(store.budget_spent("s").await.unwrap(), Money(spent), "{point}");
     check_lasting(&store, &did, point).await;
+    check_doors(&store, &did, point).await;
     check_agents_and_tokens(&store, &did, point).await;
     let secrets = Secrets::open(&store, home, KeySource::File).await.unwrap();
     assert!(secrets.get("a", "").await.is_ok() || !did("secret") || point.starts_with("store.secret"), "{point}");
@@ -380,6 +414,21 @@ async fn check_lasting(store: &Store, did: &impl Fn(&str) -> bool, point: &str) 
     if let Some(made) = made {
         assert_eq!((made.core_memory == "remember", made.state == "deleting"), (did("env-update"), did("env-mark")), "{point}");
     }
+}
+
+async fn check_doors(store: &Store, did: &impl Fn(&str) -> bool, point: &str) {
+    let state = store.approval(&ApprovalId::from_bits(0xe)).await.ok().map(|row| row.state);
+    let expect: &[Option<ApprovalState>] = match (did("approval"), did("approval-begin"), did("approval-finish")) {
+        (false, ..) => &[None],
+        // The answer may or may not have come.
+        (_, false, _) => &[Some(ApprovalState::Pending), Some(ApprovalState::Approved)],
+        (.., false) => &[Some(ApprovalState::Begun)],
+        _ => &[Some(ApprovalState::Finished)],
+    };
+    assert!(expect.contains(&state), "{point}: {state:?}");
+    let check = store.verify_audit().await.unwrap();
+    assert_eq!(check.broken, None, "{point}");
+    assert!(check.rows >= if did("audit") { 3 } else { 0 }, "{point}: {check:?}");
 }
 
 async fn check_agents_and_tokens(store: &Store, did: &impl Fn(&str) -> bool, point: &str) {

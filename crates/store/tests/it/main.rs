@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
 
 mod access;
+mod approvals;
+mod audit;
 mod budget;
 mod chain;
 mod checkpoints;
