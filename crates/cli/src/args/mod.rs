@@ -1,9 +1,13 @@
 //! The command line: every verb and flag. Help, completions and the reference page come from here.
 
+mod approvals;
 mod memory;
+mod plugin;
 mod sessions;
 mod verbs;
 
+pub(crate) use approvals::{Answer, Approvals, Audit, AuditWhich};
 pub(crate) use memory::Memory;
+pub(crate) use plugin::Plugin;
 pub(crate) use sessions::{Agent, AgentFields, Begin, Chat, Env, EnvFiles, Fork, Send, Session, SessionList, Token, Tools};
-pub(crate) use verbs::{Cli, Config, Engine, Limits, Places, Run, Sandbox, SandboxRun, Secret, Shell, Up, Verb};
+pub(crate) use verbs::{Cli, Config, Doctor, Engine, Limits, Places, Run, Sandbox, SandboxRun, Secret, Shell, Up, Verb};

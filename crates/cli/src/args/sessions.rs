@@ -30,6 +30,9 @@ pub(crate) struct Begin {
     /// A word for finding it again
     #[arg(long = "label", value_name = "KEY=VALUE")]
     pub(crate) labels: Vec<String>,
+    /// A bound secret that it may use besides its agent's: see `lazaret secret bind`
+    #[arg(long = "secret", value_name = "NAME")]
+    pub(crate) secrets: Vec<String>,
     /// The most that it may cost, in US dollars
     #[arg(long, value_name = "N")]
     pub(crate) budget_usd: Option<String>,
@@ -407,6 +410,9 @@ pub(crate) struct AgentFields {
     /// A host that may be reached, within `egress.max` of the configuration; those named replace those before
     #[arg(long = "allow", value_name = "HOST[:PORT]")]
     pub(crate) allow: Vec<String>,
+    /// A bound secret that its sessions may use; those named replace those before
+    #[arg(long = "secret", value_name = "NAME")]
+    pub(crate) secrets: Vec<String>,
     #[command(flatten)]
     pub(crate) limits: Limits,
 }
@@ -425,7 +431,7 @@ pub(crate) enum Token {
         /// For people
         name: String,
         /// What it may do; each allows what those before it allow
-        #[arg(long, value_parser = ["read", "write", "admin"])]
+        #[arg(long, value_parser = ["read", "write", "approve", "admin"])]
         scope: String,
         /// Whose sessions and envs it sees; all when left out
         #[arg(long, value_name = "NAME")]

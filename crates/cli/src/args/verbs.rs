@@ -43,9 +43,18 @@ pub(crate) enum Verb {
     /// Programs and libraries that every sandbox sees at /opt/lazaret-tools.
     #[command(subcommand)]
     Tools(Tools),
+    /// Plugins: what agents may call beside their engine's own tools.
+    #[command(subcommand)]
+    Plugin(super::Plugin),
     /// What agents remember.
     #[command(subcommand)]
     Memory(super::Memory),
+    /// Calls that wait for a person's yes.
+    #[command(subcommand)]
+    Approvals(super::Approvals),
+    /// What was decided: a chain of rows.
+    #[command(subcommand)]
+    Audit(super::Audit),
     /// Tokens of the HTTP API.
     #[command(subcommand)]
     Token(Token),
@@ -67,8 +76,8 @@ pub(crate) enum Verb {
         #[arg(long, default_value = "model", value_parser = ["session", "model", "provider", "day"])]
         by: String,
     },
-    /// Check this host and say what holds and what does not.
-    Doctor,
+    /// Check this host and this home, and say what to do about what is wrong (exit 1 if anything is).
+    Doctor(Doctor),
     /// Run the turns of a tape or session again without a model; exit 1 at the first request that differs.
     Replay {
         /// A tape file, or the identity of a session that was recorded.
@@ -97,6 +106,12 @@ pub(crate) enum Verb {
     /// Fetch an engine's packages (runs inside a sandbox).
     #[command(hide = true)]
     Fetch,
+    /// Serve a plugin that ships on standard input and output (runs inside a sandbox).
+    #[command(hide = true)]
+    ServePlugin {
+        /// Which.
+        name: String,
+    },
 }
 
 /// What a sandbox may use and see; the same on every verb that makes one.
@@ -135,8 +150,9 @@ pub(crate) struct Places {
     /// letters, digits and hyphens is the env to work in
     #[arg(long = "env", value_name = "K=V|NAME")]
     pub(crate) env: Vec<String>,
-    /// A host that may be reached: HOST[:PORT], within `egress.max` of the configuration
-    #[arg(long = "allow", value_name = "HOST[:PORT]")]
+    /// A host that may be reached: HOST[:PORT][/PATH][,METHOD], within `egress.max` of the configuration; the method WS stands
+    /// for a WebSocket
+    #[arg(long = "allow", value_name = "HOST")]
     pub(crate) allow: Vec<String>,
 }
 
@@ -287,6 +303,33 @@ pub(crate) enum Secret {
     },
     /// Store the provider keys that this environment holds.
     ImportEnv,
+    /// Let a secret go to one host: agents hold a placeholder that is worth nothing anywhere else.
+    Bind {
+        /// Its name, and the variable that holds the placeholder inside
+        name: String,
+        /// The host that gets the value
+        #[arg(long, value_name = "HOST[:PORT]")]
+        host: String,
+        /// Only for this path and what is below
+        #[arg(long, value_name = "/PATH")]
+        path: Option<String>,
+        /// Only for this method
+        #[arg(long, value_name = "METHOD")]
+        method: Option<String>,
+        /// The header that carries it [default: Authorization]
+        #[arg(long, value_name = "NAME")]
+        header: Option<String>,
+    },
+    /// The secrets that are bound, and where to.
+    Bound,
+    /// Let a secret go to a host no longer, from this moment on.
+    Unbind {
+        /// Its name
+        name: String,
+        /// Only this host; all of them when left out
+        #[arg(long, value_name = "HOST[:PORT]")]
+        host: Option<String>,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -307,6 +350,16 @@ pub(crate) enum Config {
     },
     /// Print where the file is.
     Path,
+}
+
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Doctor {
+    /// Ask each plugin whether it works and each provider whether it can be reached; starts the daemon
+    #[arg(long)]
+    pub(crate) live: bool,
+    /// Try from inside a new sandbox what must not be possible there, and say what holds
+    #[arg(long)]
+    pub(crate) prove: bool,
 }
 
 #[derive(Debug, Clone, Args)]

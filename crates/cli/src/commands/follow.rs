@@ -6,6 +6,7 @@ use http::Method;
 use http_body_util::BodyExt;
 use model::{Code, Event, EventKind, Failure, QuestionId, ResultEvent, TurnId};
 
+use super::approvals;
 use super::screen::{Form, Screen};
 use crate::client::{Client, collect, full, internal};
 use crate::out;
@@ -38,6 +39,8 @@ pub(super) enum Pause {
     Over(ResultEvent),
     /// A person is asked.
     Asked(Asked),
+    /// A call wants a person's yes; or did, when the log is read late.
+    Approval(String),
 }
 
 /// What a person is asked.
@@ -85,9 +88,40 @@ impl<'a> Follow<'a> {
 
     /// Shows what happens until the next result. Nobody is here who could answer: a question is left to others.
     pub(super) async fn result(&mut self) -> Result<ResultEvent, Failure> {
+        self.result_or_ask(false).await
+    }
+
+    /// The same for one who can be asked for confirmations, where there is a terminal.
+    pub(super) async fn result_with_approvals(&mut self) -> Result<ResultEvent, Failure> {
+        self.result_or_ask(true).await
+    }
+
+    async fn result_or_ask(&mut self, may_ask: bool) -> Result<ResultEvent, Failure> {
+        // A call that is asked about meanwhile is asked about next.
+        let mut asked = std::collections::VecDeque::<String>::new();
         loop {
+            if let Some(id) = asked.front().cloned() {
+                let client = self.client;
+                tokio::select! {
+                    done = approvals::in_passing(client, &id, may_ask) => {
+                        asked.pop_front();
+                        match done {
+                            // The daemon died over it: the call comes again.
+                            Err(failure) if failure.code == Code::DaemonMissing => {}
+                            done => done?,
+                        }
+                    }
+                    pause = self.pause() => match pause? {
+                        Pause::Over(result) => return Ok(result),
+                        Pause::Approval(id) => asked.push_back(id),
+                        Pause::Asked(_) => {}
+                    },
+                }
+                continue;
+            }
             match self.pause().await? {
                 Pause::Over(result) => return Ok(result),
+                Pause::Approval(id) => asked.push_back(id),
                 Pause::Asked(_) if self.screen.is_for_people() => {
                     let id = self.path.rsplit('/').next().unwrap_or_default();
                     out::note(&format!("to answer: lazaret session answer {id} TEXT"));
@@ -149,6 +183,9 @@ impl<'a> Follow<'a> {
             }
             match event.kind {
                 EventKind::Result(result) => return Ok(Some(Pause::Over(result))),
+                EventKind::Approval { id, status, .. } if status == "pending" && self.screen.is_shown() => {
+                    return Ok(Some(Pause::Approval(id)));
+                }
                 EventKind::Question { id, options, .. } => return Ok(Some(Pause::Asked(Asked { id, options }))),
                 _ => {}
             }

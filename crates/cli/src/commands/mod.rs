@@ -1,7 +1,9 @@
 //! The verbs, a file each.
 
 mod agent;
+mod approvals;
 mod archive;
+mod audit;
 mod begin;
 mod chat;
 pub(crate) mod completions;
@@ -17,6 +19,7 @@ mod forward;
 pub(crate) mod lifecycle;
 mod lists;
 mod memory;
+mod plugin;
 mod replay;
 pub(crate) mod repo;
 mod run;
@@ -24,6 +27,7 @@ mod sandbox;
 pub(crate) mod sandbox_run;
 mod screen;
 mod secret;
+pub(crate) mod serve_plugin;
 mod session;
 mod shell;
 mod terminal;
@@ -62,7 +66,10 @@ pub(crate) async fn run(context: Context, verb: Verb) -> Done {
         Verb::Env(verb) => env::run(&context, verb).await,
         Verb::Agent(verb) => agent::run(&context, verb).await,
         Verb::Agents(flags) => agent::agents(&flags.words),
+        Verb::Approvals(verb) => approvals::run(&context, verb).await,
+        Verb::Audit(verb) => audit::run(&context, verb).await,
         Verb::Tools(verb) => tools::run(&context, verb).await,
+        Verb::Plugin(verb) => plugin::run(&context, verb).await,
         Verb::Memory(verb) => memory::run(&context, verb).await,
         Verb::Token(verb) => token::run(&context, verb).await,
         Verb::Shell(flags) => shell::run(&context, *flags).await,
@@ -75,7 +82,7 @@ pub(crate) async fn run(context: Context, verb: Verb) -> Done {
         Verb::Status => lifecycle::status(&context).await,
         Verb::Stop { grace } => lifecycle::stop(&context, &grace).await,
         Verb::Ui => lifecycle::ui(&context).await,
-        Verb::Config(_) | Verb::Completions { .. } | Verb::Doctor | Verb::Fetch | Verb::Up(_) => {
+        Verb::Config(_) | Verb::Completions { .. } | Verb::Doctor(_) | Verb::Fetch | Verb::ServePlugin { .. } | Verb::Up(_) => {
             Err(crate::client::internal("this verb is run elsewhere"))
         }
     }

@@ -121,7 +121,7 @@ impl Work<'_> {
         let key = random_hex::<16>()?;
         let form = MessageForm { text: prompt.to_owned(), ..MessageForm::default() };
         follow.expect(ask(self.desk.client, path, &form, &key).await?);
-        follow.result().await
+        follow.result_with_approvals().await
     }
 
     /// What is to be taken home, and the end of what is not kept.

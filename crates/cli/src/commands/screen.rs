@@ -44,6 +44,11 @@ impl Screen {
         Self { form, started: None, text_shown: false, mid_line: false, was_ended: false }
     }
 
+    /// Whether anything is shown.
+    pub(super) fn is_shown(&self) -> bool {
+        self.form != Form::Silent
+    }
+
     /// Whether a person looks.
     pub(super) fn is_for_people(&self) -> bool {
         matches!(self.form, Form::Run | Form::Chat)

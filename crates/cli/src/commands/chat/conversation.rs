@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use app::{EnvForm, ForkForm, MessageFile, MessageForm, SessionView, UndoForm};
+use app::{ApprovalView, Decision, EnvForm, ForkForm, MessageFile, MessageForm, SessionView, UndoForm};
 use futures_util::FutureExt;
 use http::Method;
 use model::{Code, Failure, ResultEvent};
@@ -14,7 +14,7 @@ use crate::client::{Ticket, internal};
 use crate::commands::begin::{Desk, again};
 use crate::commands::follow::{Asked, Follow, Pause, ask};
 use crate::commands::screen::Form;
-use crate::commands::{env, fork, session};
+use crate::commands::{approvals, env, fork, session};
 use crate::home::random_hex;
 use crate::{out, places};
 
@@ -41,6 +41,8 @@ pub(super) enum Step {
     Over(Box<ResultEvent>, bool),
     /// A person must answer first.
     Asked(Asked),
+    /// A call wants a person's yes.
+    Approval(String),
 }
 
 impl<'a> Conversation<'a> {
@@ -109,12 +111,13 @@ impl<'a> Conversation<'a> {
                 }
             }
         };
-        if is_interrupted && matches!(pause, Pause::Asked(_)) {
+        while is_interrupted && !matches!(pause, Pause::Over(_)) {
             // It asked just before it was cancelled; its end comes next.
             pause = tokio::time::timeout(CANCEL_WAIT, self.follow.pause()).await.map_err(|_| cancelled())??;
         }
         Ok(match pause {
             Pause::Asked(asked) => Step::Asked(asked),
+            Pause::Approval(id) => Step::Approval(id),
             Pause::Over(result) => {
                 self.follow.detach();
                 self.is_at_work = false;
@@ -135,6 +138,22 @@ impl<'a> Conversation<'a> {
             }
             done => done,
         }
+    }
+
+    /// A confirmation, while it waits for an answer.
+    pub(super) async fn approval(&self, id: &str) -> Result<Option<ApprovalView>, Failure> {
+        let view = again(async || approvals::view(self.desk.client, id).await).await?;
+        Ok(Some(view).filter(|view| view.status == "pending"))
+    }
+
+    /// The confirmations of this session that wait already, for one who joins.
+    pub(super) async fn open_approvals(&self) -> Result<Vec<ApprovalView>, Failure> {
+        approvals::pending(self.desk.client, self.session.id.as_str()).await
+    }
+
+    /// Answers a confirmation.
+    pub(super) async fn decide(&self, seen: &ApprovalView, decision: Decision) -> Result<(), Failure> {
+        approvals::say(again(async || approvals::decide(self.desk.client, seen, decision, None).await).await)
     }
 
     /// Cancels what runs.
@@ -236,7 +255,7 @@ fn chosen(asked: &Asked, text: &str) -> String {
 
 /// A session that is there keeps what it was made with.
 fn refuse_what_is_settled(flags: &args::Begin) -> Result<(), Failure> {
-    let args::Begin { engine, model, agent, subdir, exclusive, title, labels, budget_usd, places, limits } = flags;
+    let args::Begin { engine, model, agent, subdir, exclusive, title, labels, budget_usd, places, limits, secrets } = flags;
     let args::Limits { memory, cpus, pids, disk, timeout } = limits;
     let settled = [
         ("--engine", engine.is_some()),
@@ -251,6 +270,7 @@ fn refuse_what_is_settled(flags: &args::Begin) -> Result<(), Failure> {
         ("--workspace", places.workspace.is_some()),
         ("--mount", !places.mounts.is_empty()),
         ("--allow", !places.allow.is_empty()),
+        ("--secret", !secrets.is_empty()),
         ("--image", places.image != args::Places::IMAGE_DEFAULT),
         ("limits", memory.is_some() || cpus.is_some() || pids.is_some() || disk.is_some() || timeout.is_some()),
     ];

@@ -35,6 +35,12 @@ pub(super) async fn talk(talk: &mut Conversation<'_>) -> Done {
                     }
                     break;
                 }
+                // Lines are for the conversation: who may confirm does so elsewhere.
+                Step::Approval(id) => {
+                    if let Some(seen) = talk.approval(&id).await? {
+                        crate::commands::approvals::hint(&seen);
+                    }
+                }
                 Step::Asked(asked) => match next(talk).await? {
                     Next::Line(line) => talk.answer(&asked, &line).await?,
                     Next::End => return Ok(unanswered(talk)),

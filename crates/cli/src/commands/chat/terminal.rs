@@ -10,6 +10,7 @@ use super::command::{self, Line};
 use super::conversation::{Conversation, Step};
 use super::editor::{Editor, Read};
 use crate::client::internal;
+use crate::commands::approvals;
 use crate::exit::{self, Done};
 use crate::out;
 
@@ -17,6 +18,8 @@ use crate::out;
 const PROMPT: &str = "> ";
 /// What the prompt of an answer looks like.
 const ANSWER_PROMPT: &str = "answer> ";
+/// What the prompt of a confirmation looks like.
+const APPROVE_PROMPT: &str = "approve? [y/N] ";
 
 /// Talks until the user leaves.
 pub(super) async fn talk(talk: &mut Conversation<'_>) -> Done {
@@ -26,6 +29,11 @@ pub(super) async fn talk(talk: &mut Conversation<'_>) -> Done {
     let mut interrupts = 0;
     for asked in talk.open_questions() {
         if !answer(talk, &mut editor, &asked).await? {
+            return Ok(130);
+        }
+    }
+    for seen in talk.open_approvals().await? {
+        if !confirm(talk, &mut editor, &seen).await? {
             return Ok(130);
         }
     }
@@ -96,6 +104,13 @@ async fn say(talk: &mut Conversation<'_>, editor: &mut Editor, text: String) -> 
     loop {
         match talk.wait().await? {
             Step::Over(_, is_interrupted) => return Ok(is_interrupted),
+            Step::Approval(id) => {
+                if let Some(seen) = talk.approval(&id).await?
+                    && !confirm(talk, editor, &seen).await?
+                {
+                    talk.cancel().await?;
+                }
+            }
             Step::Asked(asked) => {
                 if !answer(talk, editor, &asked).await? {
                     talk.cancel().await?;
@@ -118,6 +133,22 @@ async fn answer(talk: &Conversation<'_>, editor: &mut Editor, asked: &crate::com
             Read::End | Read::Interrupted => return Ok(false),
         }
     }
+}
+
+/// Lets the user say yes or no to a call, seen whole; `false` when they would not.
+async fn confirm(talk: &Conversation<'_>, editor: &mut Editor, seen: &app::ApprovalView) -> Result<bool, Failure> {
+    approvals::show(seen, out::note);
+    if seen.is_long {
+        approvals::hint(seen);
+        return Ok(true);
+    }
+    let decision = match editor.read(APPROVE_PROMPT).await? {
+        Read::Line(text) if approvals::is_yes(&text) => app::Decision::Approve,
+        Read::Line(_) => app::Decision::Deny,
+        Read::End | Read::Interrupted => return Ok(false),
+    };
+    talk.decide(seen, decision).await?;
+    Ok(true)
 }
 
 /// How the terminal was before it was talked on.
