@@ -44,15 +44,16 @@ fn run(cli: Cli) -> Done {
         Verb::Sandbox(args::Sandbox::Run(flags)) => commands::sandbox_run::run(&context, &flags),
         Verb::Config(verb) => commands::config::run(&context, verb),
         Verb::Completions { shell } => commands::completions::run(shell),
-        Verb::Doctor => commands::doctor::run(&context),
+        Verb::Doctor(flags) => commands::doctor::run(&context, &flags),
         Verb::Fetch => on_runtime(1, commands::fetch::run()),
+        Verb::ServePlugin { name } => commands::serve_plugin::run(&name),
         Verb::Up(flags) => on_runtime(2, daemon::up(context, flags)),
         verb => on_runtime(1, commands::run(context, verb)),
     }
 }
 
 /// Runs a command on a runtime. A client needs one thread, the daemon as many as this machine has processors.
-fn on_runtime(threads: usize, work: impl Future<Output = Done>) -> Done {
+fn on_runtime<T>(threads: usize, work: impl Future<Output = Result<T, model::Failure>>) -> Result<T, model::Failure> {
     // One TLS provider, chosen before anything could pick another.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut builder =

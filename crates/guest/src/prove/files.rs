@@ -70,8 +70,8 @@ fn mount_flags(_: &Facts) -> Found {
         if !has("nosuid") {
             return Err(format!("{at} honours set-id programs"));
         }
-        // The few devices of /dev are what it is for.
-        if !has("nodev") && !Path::new(at).starts_with("/dev") {
+        // The few devices of /dev are what it is for, and an empty one masks files of /proc.
+        if !has("nodev") && !["/dev", "/proc"].iter().any(|dir| Path::new(at).starts_with(dir)) {
             return Err(format!("{at} honours devices"));
         }
     }

@@ -1,0 +1,153 @@
+//! What only the daemon knows: the store, plugins and their credentials, providers.
+
+use std::time::Duration;
+
+use http::Method;
+use model::{Code, Failure};
+use serde_json::{Value, json};
+use store::Store;
+
+use super::{Check, Context};
+use crate::client::Client;
+use crate::config::Config;
+use crate::home::Home;
+
+/// How long a provider may take to be connected to.
+const CONNECT_WAIT: Duration = Duration::from_secs(5);
+
+/// Asks the daemon, if one is up or `live` says so; else looks at the store itself.
+pub(super) async fn checks(context: &Context, home: &Home, config: &Config, live: bool) -> Result<Vec<Check>, Failure> {
+    let client = Client::new(home, live && context.may_start);
+    if !live && !client.is_up().await {
+        let mut checks = vec![Check::pass("daemon", "none is up"), database(context, home).await];
+        if std::fs::read_dir(home.path().join("plugins")).is_ok_and(|mut entries| entries.next().is_some()) {
+            checks.push(Check::warn("plugins", "not looked at: no daemon is up", "run: lazaret start, then lazaret doctor again"));
+        }
+        return Ok(checks);
+    }
+    let status: Value = match client.json(Method::GET, "/v1/status", None).await {
+        Ok(status) => status,
+        Err(failure) => return Ok(vec![Check::of("daemon", &failure)]),
+    };
+    let detail = format!("version {}, process {}", status["version"].as_str().unwrap_or("?"), status["pid"]);
+    let mut checks = vec![Check::pass("daemon", detail), Check::pass("store", "open")];
+    checks.push(keys(&status));
+    checks.extend(plugins(&client, live).await);
+    if live {
+        checks.extend(providers(config, &status).await);
+    }
+    Ok(checks)
+}
+
+/// Opens the store as the daemon would, while there is none.
+async fn database(context: &Context, home: &Home) -> Check {
+    let path = home.path().join("lazaret.db");
+    if !path.exists() {
+        return Check::pass("store", "none yet; it is made with the first start");
+    }
+    let Ok(Some(_lock)) = home.lock() else { return Check::warn("store", "another process has it open", "run it again in a moment") };
+    let opened = async {
+        let store = Store::open(&path, &store::Config::default()).map_err(|e| e.failure())?;
+        let source = crate::compose::key_source(context.env.passphrase_file.as_deref())?;
+        store::Secrets::open(&store, home.path(), source).await.map_err(|e| e.failure()).map(drop)
+    };
+    match opened.await {
+        Ok(()) => Check::pass("store", "whole, of this version, and its secrets can be read"),
+        Err(failure) => Check::of("store", &failure),
+    }
+}
+
+fn keys(status: &Value) -> Check {
+    let names: Vec<&str> = status["providers"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    if names.is_empty() {
+        let fix = "run: lazaret secret set anthropic -   (or openai, gemini)";
+        return Check::warn("providers", "no provider has a key, so only rehearsals run", fix);
+    }
+    Check::pass("providers", format!("keys for {}", names.join(", ")))
+}
+
+async fn plugins(client: &Client, live: bool) -> Vec<Check> {
+    let listed: Value = match client.json(Method::GET, "/v1/plugins", None).await {
+        Ok(listed) => listed,
+        Err(failure) if failure.code == Code::NotFound => return Vec::new(),
+        Err(failure) => return vec![Check::of("plugins", &failure)],
+    };
+    let mut checks = Vec::new();
+    for plugin in listed["items"].as_array().into_iter().flatten() {
+        let Some(name) = plugin["name"].as_str() else { continue };
+        checks.push(plugin_check(name, plugin));
+        if live && plugin["state"] == "ready" {
+            let path = format!("/v1/plugins/{name}/verify");
+            let label = format!("live {name}");
+            checks.push(match client.json::<Value>(Method::POST, &path, Some(&json!({}))).await {
+                Ok(_) => Check::pass(label, "it answers"),
+                Err(failure) => Check::of(&label, &failure),
+            });
+        }
+    }
+    checks
+}
+
+fn plugin_check(name: &str, plugin: &Value) -> Check {
+    let label = format!("plugin {name}");
+    let text = |key: &str| plugin[key].as_str().unwrap_or("").to_owned();
+    let why = if text("why").is_empty() { text("category") } else { text("why") };
+    match text("state").as_str() {
+        "off" | "disabled" => Check::pass(label, format!("off; {why}")),
+        "failed" | "unhealthy" | "pending" => {
+            let fix = match text("category").as_str() {
+                "AUTH" => format!("run: lazaret auth status; lazaret auth api-key --plugin {name} --key -"),
+                "PENDING" => format!("look at it with `lazaret plugin verify {name}` and approve it with `lazaret plugin update {name}`"),
+                _ => format!("run: lazaret plugin check {name}"),
+            };
+            Check::fail(label, why, fix)
+        }
+        state => Check::pass(label, if why.is_empty() { state.to_owned() } else { format!("{state}; {why}") }),
+    }
+}
+
+/// Whether each provider with a key can be connected to.
+async fn providers(config: &Config, status: &Value) -> Vec<Check> {
+    let mut checks = Vec::new();
+    let Ok(in_force) = config.in_force() else { return checks };
+    for name in status["providers"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        let Some(url) = in_force.providers.get(name).and_then(|provider| provider.base_url.as_deref()) else { continue };
+        let label = format!("live {name}");
+        let Some((host, port)) = authority(url) else { continue };
+        let connect = tokio::net::TcpStream::connect((host, port));
+        checks.push(match tokio::time::timeout(CONNECT_WAIT, connect).await {
+            Ok(Ok(_)) => Check::pass(label, format!("{host}:{port} takes connections")),
+            Ok(Err(error)) => Check::fail(label, format!("{host}:{port}: {error}"), "check the network and providers.NAME.base_url"),
+            Err(_) => Check::fail(label, format!("{host}:{port} does not answer"), "check the network and providers.NAME.base_url"),
+        });
+    }
+    checks
+}
+
+/// Host and port of a URL.
+fn authority(url: &str) -> Option<(&str, u16)> {
+    let (scheme, rest) = url.split_once("://")?;
+    let authority = rest.split('/').next()?;
+    match authority.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => Some((host.trim_matches(['[', ']']), port.parse().ok()?)),
+        _ => Some((authority.trim_matches(['[', ']']), if scheme == "https" { 443 } else { 80 })),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_has_a_host_and_a_port() {
+        for (url, expect) in [
+            ("https://api.example/v1", Some(("api.example", 443))),
+            ("http://127.0.0.1:81", Some(("127.0.0.1", 81))),
+            ("http://[::1]:81/x", Some(("::1", 81))),
+            ("http://[::1]/x", Some(("::1", 80))),
+            ("nothing", None),
+        ] {
+            assert_eq!(authority(url), expect, "{url}");
+        }
+    }
+}
