@@ -179,14 +179,11 @@ fn allowed(texts: &[String], config: &Config) -> Result<Vec<EgressRule>, Failure
         .iter()
         .map(|text| {
             let rule: EgressRule = text.parse().map_err(|e: model::EgressRuleError| usage("--allow", &e.to_string()))?;
-            if rule.path.is_some() || rule.method.is_some() {
-                return Err(usage("--allow", "rules with a path or method need inspection, which this build does not have"));
-            }
-            if config.egress.max.iter().any(|max| max.host == rule.host && max.port == rule.port) {
+            if config.egress.max.iter().any(|max| max.covers(&rule)) {
                 return Ok(rule);
             }
-            let line = format!("add \"{}:{}\" to `max` under [egress] in the configuration", rule.host, rule.port);
-            Err(Failure::new(Code::EgressDenied, format!("{}:{} is not within egress.max", rule.host, rule.port))
+            let line = format!("add \"{rule}\" to `max` under [egress] in the configuration");
+            Err(Failure::new(Code::EgressDenied, format!("{rule} is not within egress.max"))
                 .hint(line)
                 .field("--allow"))
         })

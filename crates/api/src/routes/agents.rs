@@ -32,7 +32,17 @@ async fn list(State(api): State<Api>) -> Result<Json<Value>, Problem> {
     Ok(Json(json!({ "items": api.app.agents().list().await?, "next": null })))
 }
 
+/// Bound secrets are the owner's to give.
+fn check(who: &Identity, form: &AgentForm) -> Result<(), Problem> {
+    if form.secrets.is_empty() || who.caller.tenant.is_none() {
+        return Ok(());
+    }
+    let failure = model::Failure::new(model::Code::Forbidden, "only the owner gives bound secrets to an agent").field("secrets");
+    Err(failure.into())
+}
+
 async fn add(State(api): State<Api>, who: Identity, Form(form): Form<AgentForm>) -> Result<Response, Problem> {
+    check(&who, &form)?;
     let made = api.app.agents().add(form).await?;
     api.app.audit_change(&who.actor, "agent.add", policy(&made)).await?;
     Ok((StatusCode::CREATED, Json(made)).into_response())

@@ -3,6 +3,7 @@
 mod agents;
 mod approvals;
 mod audit;
+mod bound;
 mod daemon;
 mod docs;
 mod engines;
@@ -11,6 +12,7 @@ mod envs;
 mod events;
 mod history;
 mod memory;
+mod plugins;
 mod sandboxes;
 mod secrets;
 mod sessions;
@@ -60,11 +62,13 @@ pub(crate) const ALL: &[(&str, &[Operation])] = &[
     ("approvals", approvals::OPERATIONS),
     ("audit", audit::OPERATIONS),
     ("tools", tools::OPERATIONS),
+    ("plugins", plugins::OPERATIONS),
     ("memory", memory::OPERATIONS),
     ("tokens", tokens::OPERATIONS),
     ("sandboxes", sandboxes::OPERATIONS),
     ("engines", engines::OPERATIONS),
     ("secrets", secrets::OPERATIONS),
+    ("bound", bound::OPERATIONS),
     ("usage", usage::OPERATIONS),
     ("daemon", daemon::OPERATIONS),
     ("page", ui::OPERATIONS),

@@ -104,6 +104,9 @@ fn apply(context: &Context, mut form: AgentForm, fields: &args::AgentFields) -> 
         let rule = |text: &String| text.parse::<EgressRule>().map_err(|e| Failure::new(Code::Usage, e.to_string()).field("--allow"));
         form.egress = fields.allow.iter().map(rule).collect::<Result<_, _>>()?;
     }
+    if !fields.secrets.is_empty() {
+        form.secrets = fields.secrets.clone();
+    }
     let config = Config::load(Home::open(&context.env.home)?.path())?;
     if let Some(limits) = places::limits_if_any(&fields.limits, &config)? {
         form.limits = Some(limits);

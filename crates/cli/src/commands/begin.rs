@@ -54,6 +54,7 @@ impl Desk<'_> {
             variables: places.env,
             workdir: flags.places.workspace.as_ref().map(|_| "/workspace".to_owned()),
             egress: places.allow,
+            secrets: flags.secrets.clone(),
             budget: budget.map_err(|e| Failure::new(Code::Usage, e.to_string()).field("--budget-usd"))?,
             opened: notes,
             ..SessionForm::default()

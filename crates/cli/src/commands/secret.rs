@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal, Read};
 
+use app::BoundView;
 use http::Method;
 use model::{Code, Failure};
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
@@ -46,6 +47,23 @@ pub(super) async fn run(context: &Context, verb: args::Secret) -> Done {
         args::Secret::Remove { name } => {
             let _: Value = client.json(Method::DELETE, &path(&name)?, None).await?;
         }
+        args::Secret::Bind { name, host, path, method, header } => {
+            let form = app::BindForm { name, host, path, method, header };
+            let body = serde_json::to_value(&form).map_err(|e| crate::client::internal(&e.to_string()))?;
+            let made: BoundView = client.json(Method::POST, "/v1/bound", Some(&body)).await?;
+            show(context, &made)?;
+        }
+        args::Secret::Bound => {
+            let answer: Value = client.json(Method::GET, "/v1/bound", None).await?;
+            let all: Vec<BoundView> =
+                serde_json::from_value(answer["items"].clone()).map_err(|e| crate::client::internal(&e.to_string()))?;
+            all.iter().try_for_each(|bound| show(context, bound))?;
+        }
+        args::Secret::Unbind { name, host } => {
+            let name = path(&name)?.replacen("/v1/secrets/", "/v1/bound/", 1);
+            let query = host.map(|host| format!("?host={}", super::sandbox::escaped(&host))).unwrap_or_default();
+            let _: Value = client.json(Method::DELETE, &format!("{name}{query}"), None).await?;
+        }
         args::Secret::ImportEnv => {
             let found = Env::provider_keys();
             if found.is_empty() {
@@ -61,6 +79,18 @@ pub(super) async fn run(context: &Context, verb: args::Secret) -> Done {
         }
     }
     Ok(0)
+}
+
+/// One bound secret on a line.
+fn show(context: &Context, bound: &BoundView) -> Result<(), Failure> {
+    if context.json {
+        return out::json(bound);
+    }
+    let BoundView { name, binding } = bound;
+    let method = binding.method.as_deref().map(|m| format!(",{m}")).unwrap_or_default();
+    let path = binding.path.as_deref().unwrap_or("");
+    out::line(&format!("{name}  {}:{}{path}{method}  {}", binding.host, binding.port, binding.header));
+    Ok(())
 }
 
 async fn store(client: &Client, name: &str, value: &Zeroizing<String>) -> Result<(), Failure> {
@@ -79,7 +109,7 @@ fn path(name: &str) -> Result<String, Failure> {
 }
 
 /// Reads a value: a line without echo from a terminal, everything from a pipe.
-fn read(name: &str) -> Result<Zeroizing<String>, Failure> {
+pub(super) fn read(name: &str) -> Result<Zeroizing<String>, Failure> {
     let stdin = std::io::stdin();
     let fail = |e: std::io::Error| Failure::new(Code::Usage, format!("the value cannot be read: {e}"));
     let mut value = Zeroizing::new(String::new());
