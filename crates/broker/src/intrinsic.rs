@@ -103,8 +103,7 @@ async fn session_info(parts: &Parts, call: &Approved) -> Value {
 
 fn tools(parts: &Parts, call: &Approved) -> Value {
     let tools = parts.catalogue().visible(call.caller());
-    let told = tools.iter().map(|tool| {
-        json!({"name": tool.name, "description": tool.description, "risk": tool.risk, "schema": tool.schema})
-    });
+    let told =
+        tools.iter().map(|tool| json!({"name": tool.name, "description": tool.description, "risk": tool.risk, "schema": tool.schema}));
     json!({"tools": told.collect::<Vec<_>>()})
 }

@@ -115,7 +115,7 @@ pub(crate) fn read(raw: &[u8]) -> Result<Value, JsonError> {
     let fault = RefCell::new(None);
     let mut reader = serde_json::Deserializer::from_slice(raw);
     let read = Strict(&fault).deserialize(&mut reader).and_then(|value| reader.end().map(|()| value));
-    read.map_err(|error| fault.into_inner().unwrap_or(JsonError::Syntax { line: error.line(), column: error.column() }))
+    read.map_err(|error| fault.into_inner().unwrap_or_else(|| JsonError::Syntax { line: error.line(), column: error.column() }))
 }
 
 /// Builds a value, and keeps the reason when it will not.
@@ -258,9 +258,9 @@ mod tests {
     #[test]
     fn what_is_no_json_is_refused() {
         let cases: &[&[u8]] = &[
-            b"", b" ", b"{", b"{}{}", b"{} x", b"{'a':1}", b"{\"a\":NaN}", b"[Infinity]", b"[1e999]", b"[-1e999]", b"[01]", b"[.5]", b"[1.]",
-            b"\"\\ud800\"", b"\"\\udc00\\ud800\"", b"\"\xff\"", b"\"\xed\xa0\x80\"", b"\"\xc0\xaf\"", b"\"a\nb\"", b"[1,]", b"{\"a\":1,}",
-            b"\xef\xbb\xbf{}", b"nul", b"\"\\x41\"", b"// {}",
+            b"", b" ", b"{", b"{}{}", b"{} x", b"{'a':1}", b"{\"a\":NaN}", b"[Infinity]", b"[1e999]", b"[-1e999]", b"[01]", b"[.5]",
+            b"[1.]", b"\"\\ud800\"", b"\"\\udc00\\ud800\"", b"\"\xff\"", b"\"\xed\xa0\x80\"", b"\"\xc0\xaf\"", b"\"a\nb\"", b"[1,]",
+            b"{\"a\":1,}", b"\xef\xbb\xbf{}", b"nul", b"\"\\x41\"", b"// {}",
         ];
         for raw in cases {
             assert!(matches!(read(raw), Err(JsonError::Syntax { .. })), "{:?}", String::from_utf8_lossy(raw));

@@ -40,7 +40,14 @@ impl Trace {
     }
 
     /// A row of the audit.
-    pub(crate) fn entry(&self, caller: &Caller, outcome: &str, stage: Option<u8>, code: Option<Code>, more: Map<String, Value>) -> AuditEntry {
+    pub(crate) fn entry(
+        &self,
+        caller: &Caller,
+        outcome: &str,
+        stage: Option<u8>,
+        code: Option<Code>,
+        more: Map<String, Value>,
+    ) -> AuditEntry {
         let took = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
         let mut detail = Map::from_iter([("id".to_owned(), json!(self.id)), ("micros".to_owned(), json!(took))]);
         if let Some(hash) = &self.arguments {

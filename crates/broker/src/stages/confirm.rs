@@ -17,9 +17,17 @@ const NOTE_CHARS_MAX: usize = 500;
 
 /// A call that may be made: its tool is of low risk, or a person said yes to exactly this. Stage 5 alone makes it.
 ///
-/// ```compile_fail
-/// // Its fields are private and it has no constructor, so a handler cannot be called past the stages.
-/// let forged = broker::Approved { caller: todo!(), tool: todo!(), correlation: String::new(), arguments: todo!(), grant: None };
+/// Whoever is given one can look at it:
+/// ```
+/// fn look(call: &lazaret_broker::Approved) -> &serde_json::Value {
+///     call.arguments()
+/// }
+/// ```
+/// but nobody outside can make one, not even of another:
+/// ```compile_fail,E0451
+/// fn forge(call: lazaret_broker::Approved) -> lazaret_broker::Approved {
+///     lazaret_broker::Approved { grant: None, ..call }
+/// }
 /// ```
 #[derive(Debug)]
 pub struct Approved {

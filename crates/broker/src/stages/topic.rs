@@ -18,6 +18,7 @@ pub(crate) fn resolve(catalogue: &Catalogue, topic: &str) -> Result<Arc<Entry>, 
         let message = format!("the topic `{}` is not {TOPIC_PREFIX}NAME", shown(topic, 64));
         return Err(Refusal::new(STAGE, Code::UnknownTool, message));
     };
-    let missing = || Refusal::new(STAGE, Code::UnknownTool, format!("there is no tool `{}`; list_tools names those there are", shown(name, 64)));
+    let missing =
+        || Refusal::new(STAGE, Code::UnknownTool, format!("there is no tool `{}`; list_tools names those there are", shown(name, 64)));
     catalogue.entry(name).cloned().ok_or_else(missing)
 }
