@@ -24,14 +24,17 @@ pub(crate) struct Ground {
     pub(crate) agent: AgentForm,
     /// What it is told of its agent's memory.
     pub(crate) memory: String,
+    /// Which skills it is told to read.
+    pub(crate) skills: String,
 }
 
 impl Ground {
-    /// Standing instructions: the agent's, the env's core memory, and what the session is told of the agent's memory.
+    /// Standing instructions: the agent's, the env's core memory, what the session is told of the agent's memory, and where the
+    /// skills are.
     pub(crate) fn instructions(&self) -> String {
         let core = self.env.as_ref().map_or("", |env| env.core_memory.trim());
         let core = if core.is_empty() { String::new() } else { format!("# Core memory\n\n{core}") };
-        let parts = [self.agent.instructions.trim(), &core, self.memory.trim()];
+        let parts = [self.agent.instructions.trim(), &core, self.memory.trim(), self.skills.trim()];
         let mut text = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n\n");
         if !text.is_empty() {
             text.push('\n');
@@ -62,7 +65,8 @@ impl App {
         };
         let agent = self.agents().show(&row.agent).await?;
         let memory = self.brief_of(&row).await;
-        Ok(Ground { row, env, tree, agent, memory })
+        let skills = self.skills_of(&agent).instructions();
+        Ok(Ground { row, env, tree, agent, memory, skills })
     }
 
     /// The session's sandbox, started when there is none, or when it has another tree than the session now.
@@ -99,6 +103,8 @@ impl App {
         request.tree = Tree::Kept { id: ground.tree.clone() };
         request.extra_ro = self.installs().mounts_of(&live.spec, ENGINES_DIR)?;
         request.extra_ro.extend(self.tools_mounts()?);
+        let skills = self.lay_out_skills(&ground.agent, &request.id).await?;
+        request.extra_ro.extend(skills.mounts(&live.spec.engine, HOME));
         let instructions = ground.instructions();
         // An env's core memory may come later: its place is kept ready.
         if let Some(path) = self.instructions_path(live)?.filter(|_| ground.env.is_some() || !instructions.is_empty()) {

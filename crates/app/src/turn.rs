@@ -194,6 +194,9 @@ impl<'a> Running<'a> {
                 () = live.attended() => {}
             }
         }
+        if !self.is_begun() {
+            self.app.plugins_settled(crate::plugins::SETTLE_AGENT).await;
+        }
         let sandbox = tokio::select! {
             () = self.cancel.cancelled() => return Ok(Ending::cancelled()),
             () = live.abandoned() => {

@@ -30,8 +30,10 @@ const DRAIN_MAX: Duration = Duration::from_secs(32);
 const ANSWER_MORE: Duration = Duration::from_secs(2);
 /// Plugins that are loaded at once.
 const LOADS_MAX: usize = 4;
-/// How long work waits for the plugins of a daemon that has just started.
-const SETTLE_MAX: Duration = Duration::from_secs(20);
+/// How long the owner waits for the plugins of a daemon that has just started.
+pub(crate) const SETTLE_MAX: Duration = Duration::from_secs(30);
+/// How long the work of an agent does.
+pub(crate) const SETTLE_AGENT: Duration = Duration::from_secs(5);
 /// The longest list that is kept of a program.
 const LIST_BYTES_MAX: u64 = 4 << 20;
 /// Keys of a plugin's table that are not its own.
@@ -45,6 +47,8 @@ pub(crate) struct Book {
     entries: Mutex<BTreeMap<String, Entry>>,
     /// Held while plugins are loaded or changed.
     pub(super) change: tokio::sync::Mutex<()>,
+    /// Held while skills are laid out or removed.
+    pub(super) skills: tokio::sync::Mutex<()>,
     /// Whether all plugins were looked at once.
     settled: watch::Sender<bool>,
     /// Plugins whose credentials have changed since they were loaded.
@@ -123,15 +127,18 @@ impl From<Failure> for Stop {
 
 impl Book {
     pub(crate) fn new(shipped: Vec<ShippedPlugin>, touched: Arc<Touched>) -> Self {
-        Self { shipped, entries: Mutex::default(), change: tokio::sync::Mutex::default(), settled: watch::Sender::new(false), touched }
+        Self {
+            shipped,
+            entries: Mutex::default(),
+            change: tokio::sync::Mutex::default(),
+            skills: tokio::sync::Mutex::default(),
+            settled: watch::Sender::new(false),
+            touched,
+        }
     }
 
     pub(super) fn entries(&self) -> BTreeMap<String, Entry> {
         lock(&self.entries).clone()
-    }
-
-    pub(super) fn shipped(&self) -> &[ShippedPlugin] {
-        &self.shipped
     }
 
     /// Forgets everything, at the daemon's end.
@@ -169,13 +176,13 @@ impl App {
     }
 
     /// Waits until the plugins of a daemon that has just started were looked at, and those whose credentials have changed.
-    pub(crate) async fn plugins_settled(&self) {
+    pub(crate) async fn plugins_settled(&self, limit: Duration) {
         let mut settled = self.book().settled.subscribe();
         let wait = async {
             let _ = settled.wait_for(|settled| *settled).await;
             self.load_touched().await;
         };
-        if tokio::time::timeout(SETTLE_MAX, wait).await.is_err() {
+        if tokio::time::timeout(limit, wait).await.is_err() {
             tracing::warn!("the plugins are not loaded yet");
         }
     }
@@ -236,8 +243,8 @@ impl App {
         }
         self.offer_plugins();
         self.hand_over(gone);
-        if let Err(failure) = self.write_skills().await {
-            tracing::warn!(%failure, "the skills of the plugins were not written");
+        if let Err(failure) = self.sweep_skills().await {
+            tracing::warn!(%failure, "skills that nobody has were not removed");
         }
         Ok(())
     }
@@ -365,13 +372,15 @@ impl App {
         if switched == Some(false) {
             return Err(Stop::Off(format!("it is switched off; lazaret plugin enable {name}")));
         }
-        let (config, hosts) = self.configured(name, found, table)?;
+        // What ships is there for everybody and means nobody before it is set up.
+        let is_idle = found.folder.is_none() && table.is_empty();
+        let (config, hosts) = self.configured(name, found, table, is_idle)?;
         if let Some(folder) = &found.folder
             && let Word::Pending(why) = word::before_start(self, name, folder, manifest).await?
         {
             return Err(Stop::Pending(why, Vec::new()));
         }
-        self.has_credentials(name, found)?;
+        self.has_credentials(name, found, is_idle)?;
         let print = print_of(found, &config, &hosts, self.program());
         if print == before {
             return Err(Stop::Same);
@@ -426,14 +435,19 @@ impl App {
     }
 
     /// The configuration that a plugin gets, and the hosts that it may reach.
-    fn configured(&self, name: &str, found: &Found, mut table: Map<String, Value>) -> Result<(Map<String, Value>, Vec<EgressRule>), Stop> {
+    fn configured(
+        &self,
+        name: &str,
+        found: &Found,
+        mut table: Map<String, Value>,
+        is_idle: bool,
+    ) -> Result<(Map<String, Value>, Vec<EgressRule>), Stop> {
         let manifest = &found.manifest;
         let wrong = |why: String| {
             Failure::new(Code::ConfigInvalid, format!("[plugins.{name}]: {why}"))
                 .hint("lazaret config path names the file")
                 .field(format!("plugins.{name}"))
         };
-        let is_named = !table.is_empty();
         table.remove(ENABLED);
         let mut hosts = manifest.hosts.clone();
         if manifest.hosts_from_config
@@ -448,8 +462,6 @@ impl App {
         }
         let mut config = manifest.config.clone();
         config.extend(table);
-        // What ships is there for everybody and means nobody before it is set up.
-        let is_idle = found.folder.is_none() && !is_named;
         if manifest.hosts_from_config && hosts.is_empty() && is_idle {
             return Err(Stop::Off(format!("it is not set up: name its hosts in the configuration, [plugins.{name}] hosts = [\"HOST\"]")));
         }
@@ -469,10 +481,13 @@ impl App {
     }
 
     /// Whether everything is set that a plugin is of no use without. Where each agent has its own, that is seen at the call.
-    fn has_credentials(&self, name: &str, found: &Found) -> Result<(), Stop> {
+    fn has_credentials(&self, name: &str, found: &Found, is_idle: bool) -> Result<(), Stop> {
         for credential in found.manifest.credentials.iter().filter(|c| c.required) {
             let is_set = self.secrets().value(&secret_name(name, &credential.key, None)).is_some()
                 || (found.manifest.per_agent && !self.secrets().agents_of(name).is_empty());
+            if !is_set && is_idle {
+                return Err(Stop::Off(format!("it is not set up: lazaret secret set {}", secret_name(name, &credential.key, None))));
+            }
             if !is_set {
                 return Err(missing_credential(name, &credential.key, None).into());
             }
@@ -591,6 +606,6 @@ fn print_of(found: &Found, config: &Map<String, Value>, hosts: &[EgressRule], pr
     found::hex(&hash.finalize())
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Failure> + Send + 'static) -> Result<T, Failure> {
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Failure> + Send + 'static) -> Result<T, Failure> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|e| Err(Failure::new(Code::Internal, e.to_string())))
 }

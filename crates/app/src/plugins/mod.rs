@@ -5,6 +5,7 @@
 //! (`skills.rs`).
 
 mod book;
+mod clone;
 mod folder;
 mod found;
 mod install;
@@ -21,9 +22,13 @@ use model::{Code, Failure, Risk};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-pub(crate) use book::{Book, How, Touched};
+pub(crate) use book::{Book, How, SETTLE_AGENT, SETTLE_MAX, Touched};
+pub use clone::plugin_name_of;
+pub use folder::{ARCHIVE_BYTES_MAX as PLUGIN_BYTES_MAX, FOLDER_FILES_MAX as PLUGIN_FILES_MAX, hash_folder};
 pub(crate) use install::PluginLocks;
-pub use install::{PluginCredential, PluginInstalled, PluginInstalls, PluginOrder, PluginRecord, check_plugin_name};
+pub use install::{
+    PluginChecked, PluginCredential, PluginInstalled, PluginInstalls, PluginOrder, PluginRecord, check_plugin, check_plugin_name,
+};
 pub(crate) use launch::PLUGIN_LABEL;
 pub use offer::Definition;
 pub use pins::{Pending, PluginChange};
@@ -85,10 +90,10 @@ pub struct PluginView {
     /// How it stands.
     pub state: PluginState,
     /// What kind of trouble it has, if any: a plugin that is ready can have trouble that comes and goes.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub category: Option<Category>,
     /// What is wrong and what to do, or why it is off.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<Failure>,
     /// What agents may call, as far as their groups may.
     pub tools: Vec<PluginToolView>,
@@ -99,7 +104,7 @@ pub struct PluginView {
     /// Its credentials, and whether each is set for the whole install.
     pub credentials: Vec<CredentialView>,
     /// The end of what its processes said on standard error.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub last_words: String,
 }
 
@@ -152,7 +157,7 @@ impl PluginsOf<'_> {
     /// # Errors
     /// None today; the answer may come to read the store.
     pub async fn list(&self) -> Result<Vec<PluginView>, Failure> {
-        self.app.plugins_settled().await;
+        self.app.plugins_settled(SETTLE_MAX).await;
         Ok(self.app.book().entries().iter().map(|(name, entry)| self.view(name, entry)).collect())
     }
 
@@ -161,7 +166,7 @@ impl PluginsOf<'_> {
     /// # Errors
     /// There is none of this name.
     pub async fn show(&self, name: &str) -> Result<PluginView, Failure> {
-        self.app.plugins_settled().await;
+        self.app.plugins_settled(SETTLE_MAX).await;
         let entries = self.app.book().entries();
         entries.get(name).map(|entry| self.view(name, entry)).ok_or_else(|| {
             let shown: String = name.escape_debug().take(80).collect();
@@ -175,7 +180,7 @@ impl PluginsOf<'_> {
     /// # Errors
     /// There is no plugin of this name, or the home cannot be read.
     pub async fn reload(&self, name: Option<&str>) -> Result<(), Failure> {
-        self.app.plugins_settled().await;
+        self.app.plugins_settled(SETTLE_MAX).await;
         self.app.load_plugins(name, How::Again).await
     }
 
@@ -184,7 +189,7 @@ impl PluginsOf<'_> {
     /// # Errors
     /// There is no plugin of this name. That it does not work is in the answer.
     pub async fn verify(&self, name: &str) -> Result<PluginView, Failure> {
-        self.app.plugins_settled().await;
+        self.app.plugins_settled(SETTLE_MAX).await;
         self.app.load_plugins(Some(name), How::Fresh).await?;
         self.show(name).await
     }
@@ -192,7 +197,7 @@ impl PluginsOf<'_> {
     /// Calls a tool as the owner, through all stages of the broker. `caller` is the owner in the usual form, or as the command
     /// line has made it.
     pub async fn call(&self, caller: Caller, tool: &str, arguments: &Value) -> wire::Answer {
-        self.app.plugins_settled().await;
+        self.app.plugins_settled(SETTLE_MAX).await;
         let correlation = format!("owner-{:032x}", crate::clock::fresh_bits());
         let request = json!({ "topic": format!("tool.invoke.{tool}"), "correlation": correlation, "arguments": arguments }).to_string();
         self.app.broker().call(&Arc::new(caller), request.as_bytes(), &|_| {}).await
