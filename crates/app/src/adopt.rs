@@ -50,6 +50,7 @@ impl App {
         }
         self.installs().sweep();
         self.sweep_tools();
+        self.sweep_plugins();
         self.sweep(&at_work).await?;
         // Trouble with old files is no reason not to start.
         if let Err(failure) = self.reconcile().await {

@@ -15,6 +15,13 @@ pub const PLUGINS_MAX: u64 = 256;
 /// Bytes that the definitions of one plugin may have as JSON.
 pub const DEFINITIONS_BYTES_MAX: usize = 2 << 20;
 
+/// The longest name of a plugin.
+const NAME_BYTES_MAX: usize = 64;
+
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_'
+}
+
 /// A plugin that was put in place.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PluginRow {
@@ -46,8 +53,8 @@ impl Store {
     /// # Errors
     /// [`StoreError::Limit`] at [`PLUGINS_MAX`], [`StoreError::Invalid`] when its name is none or its definitions are too long.
     pub async fn put_plugin(&self, row: PluginRow) -> Result<(), StoreError> {
-        if !model::is_name(&row.name) {
-            return Err(StoreError::invalid("name", "is not one: small letters, digits and `-`"));
+        if row.name.is_empty() || row.name.len() > NAME_BYTES_MAX || !row.name.bytes().all(is_plain) {
+            return Err(StoreError::invalid("name", "is not one: small letters, digits, `-` and `_`"));
         }
         let (approved, seen) = (definitions(&row.approved)?, definitions(&row.seen)?);
         self.write(Kind::PluginPut, approved.len() + seen.len(), move |conn| put(conn, &row, &approved, &seen)).await

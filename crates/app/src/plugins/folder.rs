@@ -15,7 +15,7 @@ use model::{Code, Failure};
 use sha2::{Digest, Sha256};
 
 /// Bytes that the files of a plugin may have together.
-pub const FOLDER_BYTES_MAX: u64 = 64 << 20;
+pub(super) const FOLDER_BYTES_MAX: u64 = 64 << 20;
 /// Files and directories that a plugin may have.
 pub const FOLDER_FILES_MAX: usize = 5_000;
 /// The longest archive of a plugin, in bytes.

@@ -162,6 +162,55 @@ fn unwritten(error: &std::io::Error) -> Failure {
     Failure::new(Code::HomeUnsafe, format!("the home's plugins cannot be written: {error}"))
 }
 
+/// What a folder would be as a plugin.
+#[derive(Debug, Clone, Serialize)]
+pub struct PluginChecked {
+    /// What it is for.
+    pub description: String,
+    /// Its own version.
+    pub version: String,
+    /// The hash over its files.
+    pub hash: String,
+    /// Its tools and their risks; empty where its program's list decides.
+    pub tools: Vec<(String, model::Risk)>,
+    /// The keys of its credentials.
+    pub credentials: Vec<String>,
+    /// Hosts that it may reach.
+    pub hosts: Vec<String>,
+    /// Its skills.
+    pub skills: Vec<String>,
+}
+
+/// Looks at a folder as the daemon would, without running anything of it.
+///
+/// # Errors
+/// What is wrong, with its file and its line or key.
+pub fn check_plugin(dir: &Path) -> Result<PluginChecked, Failure> {
+    let manifest = Manifest::read_dir(dir).map_err(|e| e.failure())?;
+    check_command(&manifest)?;
+    let skills = broker::manifest::skills(dir).map_err(|e| e.failure())?;
+    Ok(PluginChecked {
+        hash: folder::hash_folder(dir)?,
+        tools: manifest.named_tools().unwrap_or_default().iter().map(|tool| (tool.name.clone(), tool.risk)).collect(),
+        credentials: manifest.credentials.iter().map(|c| c.key.clone()).collect(),
+        hosts: manifest.hosts.iter().map(ToString::to_string).collect(),
+        skills: skills.into_iter().map(|skill| skill.file).collect(),
+        description: manifest.description,
+        version: manifest.version,
+    })
+}
+
+/// Of this program a plugin of the home runs the way to an MCP server over HTTP alone.
+fn check_command(manifest: &Manifest) -> Result<(), Failure> {
+    match manifest.command.as_slice() {
+        [own, part] if own == broker::manifest::OWN_PROGRAM && part != REMOTE => {
+            let why = format!("a plugin of the home runs no other part of Lazaret than {REMOTE}");
+            Err(Failure::new(Code::PluginInvalid, why).field("command"))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Whether a text can be the name of a plugin in the home.
 ///
 /// # Errors
@@ -214,11 +263,7 @@ impl PluginInstalls<'_> {
             Ok::<_, Failure>((fresh, manifest, hash))
         });
         let (fresh, manifest, hash) = made.await.map_err(|e| Failure::new(Code::Internal, e.to_string()))??;
-        if manifest.command.first().is_some_and(|word| word == broker::manifest::OWN_PROGRAM) && manifest.command[1] != REMOTE {
-            return Err(
-                Failure::new(Code::PluginInvalid, format!("only {REMOTE} can be run as a part of Lazaret by a plugin")).field("command")
-            );
-        }
+        check_command(&manifest)?;
         if let Some(wanted) = &order.hash
             && *wanted != hash
         {
@@ -252,6 +297,18 @@ impl PluginInstalls<'_> {
         folder::sync_dir(&self.app.plugins_dir())
     }
 
+    /// Calls a tool as the owner, through all stages of the broker. With `yes` the owner has confirmed the call.
+    pub async fn call(&self, tool: &str, arguments: &serde_json::Value, yes: bool) -> wire::Answer {
+        if !yes {
+            return self.app.plugins().call(broker::Caller::owner(), tool, arguments).await;
+        }
+        self.app.plugins_settled(super::SETTLE_MAX).await;
+        let correlation = format!("owner-{:032x}", crate::clock::fresh_bits());
+        let request = serde_json::json!({ "topic": format!("tool.invoke.{tool}"), "correlation": correlation, "arguments": arguments });
+        let caller = std::sync::Arc::new(broker::Caller::owner());
+        self.app.broker().call_consented(&caller, request.to_string().as_bytes(), &|_| {}).await
+    }
+
     fn is_there(&self, name: &str) -> Result<bool, Failure> {
         match fs::symlink_metadata(self.app.plugins_dir().join(name)) {
             Ok(meta) if meta.is_dir() => Ok(true),
@@ -281,6 +338,12 @@ impl PluginInstalls<'_> {
             tokio::task::spawn_blocking(move || drop(gone)).await.map_err(|e| Failure::new(Code::Internal, e.to_string()))?;
         }
         self.app.pins().forget(name).await?;
+        // One that ships comes back where a folder hid it.
+        match self.app.plugins().reload(Some(name)).await {
+            Ok(()) => {}
+            Err(failure) if failure.code == Code::NotFound => {}
+            Err(failure) => return Err(failure),
+        }
         if credentials {
             let own = format!("plugin.{name}.");
             for entry in self.app.secrets().list().await?.into_iter().filter(|entry| entry.name.starts_with(&own)) {

@@ -46,9 +46,9 @@ pub struct Pending {
 }
 
 impl Pending {
-    fn summary(&self, name: &str) -> String {
+    fn summary(&self) -> String {
         let keys: Vec<&str> = self.changes.iter().map(|change| change.what.as_str()).take(NAMED_MAX).collect();
-        format!("it has changed since it was approved ({}); look at it: lazaret plugin approve {name}", keys.join(", "))
+        format!("it has changed since it was approved: {}", keys.join(", "))
     }
 }
 
@@ -199,7 +199,7 @@ pub(super) fn unknown(name: &str) -> Failure {
 }
 
 fn word_of(row: &PluginRow) -> Word {
-    pending_of(row).map_or(Word::Approved, |pending| Word::Pending(pending.summary(&row.name)))
+    pending_of(row).map_or(Word::Approved, |pending| Word::Pending(pending.summary()))
 }
 
 /// What of a plugin waits for its owner.
