@@ -201,6 +201,10 @@ impl Host {
                 Ok(Err(error)) => return Err(error),
                 Err(error) => error,
             };
+            // A host that goes away leaves its socket behind; where there is none, there never was one.
+            if error.kind() == ErrorKind::NotFound {
+                return Err(DoorError::NoHost(error));
+            }
             let now = Instant::now();
             // The host that comes back begins anew, so the clock does too, once.
             if progress.lost.is_none() && progress.waiting.is_none() {

@@ -117,16 +117,16 @@ fn a_call_outlives_its_host() {
     assert!(asked.len() == 4 && asked.iter().all(|one| one == &asked[0]), "{asked:?}");
 }
 
-/// A socket that is not there yet is waited for, and a stale one that nobody listens on.
+/// A socket on which nobody listens is one of a host that comes back.
 #[test]
 fn a_host_that_is_away_is_waited_for() {
     let dir = tempfile::tempdir().expect("a directory");
-    let socket = dir.path().join("host.sock");
+    let (socket, fresh) = (dir.path().join("host.sock"), dir.path().join("fresh"));
     drop(UnixListener::bind(&socket).expect("bound"));
     let host = Host::new(&socket, LONG);
     let caller = std::thread::spawn(move || result(host.call(&call(), &Gate::default(), &mut |_| ())));
-    std::fs::remove_file(&socket).expect("removed");
-    let listener = UnixListener::bind(&socket).expect("bound");
+    let listener = UnixListener::bind(&fresh).expect("bound");
+    std::fs::rename(&fresh, &socket).expect("in its place");
     one(&listener, answers(json!(7)));
     assert_eq!(caller.join().expect("ended"), 7);
 }
@@ -135,7 +135,10 @@ fn a_host_that_is_away_is_waited_for() {
 fn each_wait_has_an_end() {
     let dir = tempfile::tempdir().expect("a directory");
     let waits = Waits { answer: SHORT, host: SHORT, person: Duration::from_secs(60) };
-    let nobody = Host::new(&dir.path().join("none"), waits);
+    let patient = Host::new(&dir.path().join("none"), LONG);
+    assert!(matches!(patient.call(&call(), &Gate::default(), &mut |_| ()), Err(DoorError::NoHost(_))), "there was never one");
+    drop(UnixListener::bind(dir.path().join("stale")).expect("bound"));
+    let nobody = Host::new(&dir.path().join("stale"), waits);
     assert!(matches!(nobody.call(&call(), &Gate::default(), &mut |_| ()), Err(DoorError::NoHost(_))));
     let fake = FakeHost::start(vec![Box::new(|stream, _| {
         // Ends when the other side does.
