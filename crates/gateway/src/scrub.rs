@@ -17,6 +17,24 @@ const KEY_BYTES_MAX: usize = 8192;
 /// A longer key (a signed token) is looked for as it is and in base64 only, to keep its automaton small.
 const KEY_BYTES_LONG: usize = 512;
 
+/// How a key is written in addresses and in JSON, as far as that is another way.
+fn escaped(key: &[u8]) -> Vec<Vec<u8>> {
+    let percent = |keep: &[u8], upper: bool| -> Vec<u8> {
+        let one = |b: &u8| match (b.is_ascii_alphanumeric() || keep.contains(b), upper) {
+            (true, _) => vec![*b],
+            (false, true) => format!("%{b:02X}").into_bytes(),
+            (false, false) => format!("%{b:02x}").into_bytes(),
+        };
+        key.iter().flat_map(one).collect()
+    };
+    let slashed = |b: &u8| if matches!(b, b'/' | b'"' | b'\\') { vec![b'\\', *b] } else { vec![*b] };
+    let mut all = vec![percent(b"", true), percent(b"", false), percent(b"-._~", true), percent(b"-._~", false)];
+    all.push(key.iter().flat_map(slashed).collect());
+    all.retain(|spelling| spelling != key);
+    all.dedup();
+    all
+}
+
 /// All spellings of one key.
 pub(crate) struct Needles {
     states: Vec<State>,
@@ -32,7 +50,7 @@ struct State {
 }
 
 impl Needles {
-    /// The spellings of `key`: as it is, reversed, and in base64 and hexadecimal.
+    /// The spellings of `key`: as it is, reversed, as addresses and JSON have it, and in base64 and hexadecimal.
     pub(crate) fn new(key: &str) -> Option<Self> {
         if key.len() < KEY_BYTES_MIN {
             return None;
@@ -42,6 +60,7 @@ impl Needles {
         if bytes.len() <= KEY_BYTES_LONG {
             let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
             spellings.extend([bytes.iter().rev().copied().collect(), hex.to_ascii_uppercase().into_bytes(), hex.into_bytes()]);
+            spellings.extend(escaped(bytes));
         }
         for shift in 0..3 {
             // Three alignments, without the characters that the neighbours of the key would change.

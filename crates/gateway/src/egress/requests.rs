@@ -185,8 +185,10 @@ impl Requests<'_> {
 
 /// Says no, as the last word on this connection.
 async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(client: &mut S, refusal: Refusal, account: &mut Account<'_>) {
-    farewell(client, &refusal.answer()).await;
+    let answer = refusal.answer();
+    // First the log: whoever hears of a refusal finds it there.
     account.tell(Some(refusal));
+    farewell(client, &answer).await;
 }
 
 /// Carries the frames of a WebSocket.

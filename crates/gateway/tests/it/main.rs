@@ -4,6 +4,7 @@
 
 mod budgets;
 mod doors;
+mod egress;
 mod faults;
 mod keys;
 mod limits;

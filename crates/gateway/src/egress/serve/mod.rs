@@ -122,14 +122,16 @@ impl Egress {
             None => account.tell(Some(Refusal::Cancelled)),
             Some(Ok(End::Told)) => {}
             Some(Ok(End::Cut(cut))) => {
-                if matches!(&cut, Some(Refusal::Hello(error)) if *error != HelloError::NotTls) {
+                let is_hello = matches!(&cut, Some(Refusal::Hello(error)) if *error != HelloError::NotTls);
+                account.tell(cut);
+                if is_hello {
                     farewell(&mut stream, ALERT).await;
                 }
-                account.tell(cut);
             }
             Some(Err(refusal)) => {
-                farewell(&mut stream, &refusal.answer()).await;
+                let answer = refusal.answer();
                 account.tell(Some(refusal));
+                farewell(&mut stream, &answer).await;
             }
         }
     }
