@@ -45,11 +45,13 @@ pub enum SchemaError {
 
 /// Checks a schema and compiles it.
 pub(crate) fn compile(schema: &Value) -> Result<Validator, SchemaError> {
-    check(schema)?;
+    limits(schema)?;
     let patterns = PatternOptions::fancy_regex().backtrack_limit(PATTERN_STEPS_MAX).size_limit(PATTERN_BYTES_MAX);
     let options = jsonschema::options().offline().should_validate_formats(true).with_pattern_options(patterns);
     let options = if schema.get("$schema").is_none() { options.with_draft(Draft::Draft202012) } else { options };
-    options.build(schema).map_err(|error| SchemaError::Invalid(error.to_string().chars().take(300).collect()))
+    let validator = options.build(schema).map_err(|error| SchemaError::Invalid(error.to_string().chars().take(300).collect()))?;
+    closed(schema)?;
+    Ok(validator)
 }
 
 /// Checks that a schema of arguments is an object's, closed at every level, and within its limits.
@@ -60,7 +62,7 @@ pub fn check_schema(schema: &Value) -> Result<(), SchemaError> {
     compile(schema).map(|_| ())
 }
 
-fn check(schema: &Value) -> Result<(), SchemaError> {
+fn limits(schema: &Value) -> Result<(), SchemaError> {
     if serde_json::to_vec(schema).map_or(true, |bytes| bytes.len() > SCHEMA_BYTES_MAX) {
         return Err(SchemaError::Long);
     }
@@ -69,6 +71,10 @@ fn check(schema: &Value) -> Result<(), SchemaError> {
     if schema.get("type") != Some(&json!("object")) {
         return Err(SchemaError::Root);
     }
+    Ok(())
+}
+
+fn closed(schema: &Value) -> Result<(), SchemaError> {
     let knows_unevaluated = schema.get("$schema").and_then(Value::as_str).is_none_or(|draft| draft.contains("20"));
     Look { knows_unevaluated }.closed(schema, "")?;
     for (list, name) in [("$defs", "$defs"), ("definitions", "definitions")] {
@@ -90,7 +96,7 @@ fn within(value: &Value, depth: usize) -> Result<(), SchemaError> {
     }
 }
 
-/// References stay inside, and point at what [`check`] looks at: the whole, or a definition at its top.
+/// References stay inside, and point at what [`closed`] looks at: the whole, or a definition at its top.
 fn local(value: &Value, place: &str) -> Result<(), SchemaError> {
     let fields = match value {
         Value::Array(items) => return items.iter().enumerate().try_for_each(|(n, item)| local(item, &format!("{place}/{n}"))),

@@ -3,10 +3,12 @@
 //! A target panics when something is wrong and otherwise answers a *shape*: a number that differs when the parser took
 //! another way.
 
+mod broker;
 mod engines;
 mod gateway;
 mod model;
 mod sandbox;
+mod sanitize;
 mod wire;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -47,6 +49,11 @@ pub(crate) const ALL: &[Target] = &[
     gateway::METER,
     gateway::TAPE,
     sandbox::UNPACK,
+    broker::CALLS,
+    broker::REQUEST,
+    broker::SCHEMA,
+    sanitize::TEXT,
+    sanitize::JSON,
 ];
 
 /// A shape made of anything that can be hashed.

@@ -61,6 +61,17 @@ pub struct Payload {
     pub arguments: Value,
 }
 
+impl Envelope {
+    /// Reads a message as stage 1 does.
+    ///
+    /// # Errors
+    /// The answer that refuses it.
+    pub fn read(caller: &Caller, raw: &[u8], id: String, now: Timestamp) -> Result<Self, Box<wire::Answer>> {
+        let refused = |refusal: Refusal| Box::new(refusal.answer(correlation_of(raw), |_| None));
+        build(caller, raw, id, now).map(|sealed| sealed.envelope).map_err(refused)
+    }
+}
+
 /// An envelope, and its arguments as bytes that are the same whenever they are the same.
 #[derive(Debug)]
 pub(crate) struct Sealed {
