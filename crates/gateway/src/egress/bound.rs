@@ -172,7 +172,7 @@ impl BoundSecrets {
                 names.push(&bound.name);
             }
         }
-        let needles: Vec<_> = names.into_iter().filter_map(|name| self.needles(&*self.value(name)?)).collect();
+        let needles: Vec<_> = names.into_iter().filter_map(|name| self.needles(&self.value(name)?)).collect();
         Scrubbers { all: needles.iter().map(|one| Scrubber::new(Arc::clone(one))).collect(), needles }
     }
 

@@ -55,7 +55,7 @@ struct Names;
 impl Resolve for Names {
     fn resolve<'a>(&'a self, host: &'a str) -> BoxFuture<'a, io::Result<Vec<IpAddr>>> {
         let found = host.ends_with(".test").then(|| LOOPBACK.parse().unwrap());
-        Box::pin(async move { found.map(|address| vec![address]).ok_or(io::ErrorKind::NotFound.into()) })
+        Box::pin(async move { found.map(|address| vec![address]).ok_or_else(|| io::ErrorKind::NotFound.into()) })
     }
 }
 
