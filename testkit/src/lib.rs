@@ -3,3 +3,4 @@
 pub mod client;
 pub mod faulty;
 pub mod model_server;
+pub mod servers;

@@ -11,6 +11,7 @@ mod docs;
 mod engines;
 mod metadata;
 mod run;
+mod servers;
 mod setup;
 mod test;
 mod tidy;

@@ -44,6 +44,20 @@ pub(crate) fn peers() -> Result<()> {
     packages(PEERS)
 }
 
+/// What makes places for packages of Python; Debian keeps it apart from the interpreter.
+pub(crate) fn python_venv() -> Result<()> {
+    let by_hand = "apt-get update && apt-get install -y --no-install-recommends python3-venv";
+    if run::run("python3", &["-c", "import ensurepip, venv"]).is_ok() {
+        return Ok(());
+    }
+    if !run::has("apt-get") || !run::is_root()? {
+        bail!("python3 cannot make places for packages; run `{by_hand}` as root and try again");
+    }
+    run::run("apt-get", &["update", "-q"])?;
+    run::run("apt-get", &["install", "-y", "-q", "--no-install-recommends", "python3-venv"])
+        .with_context(|| format!("run `{by_hand}` and try again"))
+}
+
 fn packages(needed: &[Needed]) -> Result<()> {
     let missing: Vec<&Needed> = needed.iter().filter(|n| !run::has(n.program)).collect();
     if missing.is_empty() {

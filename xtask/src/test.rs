@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use crate::{
     engines, metadata,
     run::{self, Tee},
-    setup,
+    servers, setup,
 };
 
 /// The stages in their order: what fails quickest comes first.
@@ -57,6 +57,9 @@ pub(crate) fn run(names: &[&str]) -> Result<()> {
     setup::machine()?;
     if stages.contains(&Stage::E2e) || stages.contains(&Stage::Crash) {
         engines::fetch()?;
+    }
+    if stages.contains(&Stage::Unit) || stages.contains(&Stage::E2e) {
+        servers::install()?;
     }
     let mut rows = vec![("set-up", began.elapsed(), Tally::default())];
     for stage in stages {

@@ -25,6 +25,7 @@ mod tool;
 mod web;
 
 use std::io::Write;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 pub use shipped::{SHIPPED, Shipped};
@@ -39,11 +40,36 @@ const MISCONFIGURED: i32 = 78;
 /// The exit status when the talk with the host broke off.
 const BROKEN: i32 = 1;
 
+/// The two ends of a talk with a host.
+#[derive(Debug)]
+pub struct Talk {
+    /// What the host says.
+    pub input: OwnedFd,
+    /// What the plugin says.
+    pub output: OwnedFd,
+}
+
 /// Serves the plugin of this name on standard input and output until the input ends. `variable` gives the value of a
 /// variable of the process. Gives the exit status: 0, 1 when the talk broke off, 2 for an unknown name, 78 for a
 /// configuration that is missing or wrong; what is wrong is said on standard error.
 #[must_use]
 pub fn serve(name: &str, variable: &dyn Fn(&str) -> Option<String>) -> i32 {
+    run(name, variable, |plugin| async move { mcp::serve(plugin, name, BufReader::new(tokio::io::stdin()), tokio::io::stdout()).await })
+}
+
+/// The same over other ends than the standard ones.
+#[must_use]
+pub fn serve_on(name: &str, variable: &dyn Fn(&str) -> Option<String>, talk: Talk) -> i32 {
+    let Talk { input, output } = talk;
+    let (input, output) = (tokio::fs::File::from_std(input.into()), tokio::fs::File::from_std(output.into()));
+    run(name, variable, |plugin| async move { mcp::serve(plugin, name, BufReader::new(input), output).await })
+}
+
+fn run<F: Future<Output = std::io::Result<()>>>(
+    name: &str,
+    variable: &dyn Fn(&str) -> Option<String>,
+    work: impl FnOnce(Arc<dyn Plugin>) -> F,
+) -> i32 {
     let say = |text: &str| drop(writeln!(std::io::stderr(), "{name}: {text}"));
     let around = match Surroundings::read(variable) {
         Ok(around) => around,
@@ -69,8 +95,8 @@ pub fn serve(name: &str, variable: &dyn Fn(&str) -> Option<String>) -> i32 {
         }
         Some(Ok(plugin)) => plugin,
     };
-    let served = runtime.block_on(mcp::serve(plugin, name, BufReader::new(tokio::io::stdin()), tokio::io::stdout()));
-    // A read of standard input that nobody answers would hold the end up.
+    let served = runtime.block_on(work(plugin));
+    // A read of the input that nobody answers would hold the end up.
     runtime.shutdown_background();
     match served {
         Ok(()) => 0,

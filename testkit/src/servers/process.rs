@@ -1,0 +1,155 @@
+//! Servers of other people, each a process.
+
+use std::io::{BufRead, BufReader};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// How long a server may take to come up.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How often a port that somebody else took is replaced by another.
+const PORTS_TRIED: usize = 5;
+
+/// Where `cargo xtask test` puts the packages.
+fn installed(path: &str) -> PathBuf {
+    let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/test-servers").join(path);
+    assert!(place.exists(), "{} is not there: run `cargo xtask test unit`, which installs it", place.display());
+    place
+}
+
+/// A process that ends with this value.
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Starts a script of Python and reads its first line.
+fn python(script: &Path, text: &str, args: &[&Path]) -> (Server, Value, BufReader<ChildStdout>) {
+    std::fs::write(script, text).expect("write the server's script");
+    let mut command = Command::new(installed("python/bin/python"));
+    command.arg(script).args(args).env("PYTHONDONTWRITEBYTECODE", "1").stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut child = command.spawn().expect("start the server");
+    let mut output = BufReader::new(child.stdout.take().expect("its output"));
+    let server = Server(child);
+    let mut line = String::new();
+    output.read_line(&mut line).expect("read its ports");
+    let ports = serde_json::from_str(&line).unwrap_or_else(|e| panic!("the server did not come up ({e}): {line}"));
+    (server, ports, output)
+}
+
+/// A mailbox over IMAP and SMTP: `owner` with the password `harbour secret`, whose address is `owner@mail.test`.
+pub struct Mail {
+    _server: Server,
+    ports: Value,
+    sent: Arc<Mutex<Vec<Value>>>,
+    reader: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Mail {
+    /// The password.
+    pub const SECRET: &'static str = "harbour secret";
+
+    /// Starts it with a certificate and its key, in files; its script is written into `dir`.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    #[must_use]
+    pub fn start(dir: &Path, certificate: &Path, key: &Path) -> Self {
+        let (server, ports, output) = python(&dir.join("mail.py"), include_str!("mail.py"), &[certificate, key]);
+        let sent = Arc::new(Mutex::new(Vec::new()));
+        let into = Arc::clone(&sent);
+        let reader = std::thread::spawn(move || {
+            for line in output.lines().map_while(Result::ok) {
+                if let Ok(mail) = serde_json::from_str(&line) {
+                    into.lock().unwrap_or_else(PoisonError::into_inner).push(mail);
+                }
+            }
+        });
+        Self { _server: server, ports, sent, reader: Some(reader) }
+    }
+
+    /// The port of `imap`, `imaps`, `smtp`, `smtps` or `submission` (which wants STARTTLS).
+    ///
+    /// # Panics
+    /// There is no such service.
+    #[must_use]
+    pub fn port(&self, service: &str) -> u16 {
+        self.ports[service].as_u64().and_then(|port| u16::try_from(port).ok()).expect("a service of the mail server")
+    }
+
+    /// Ends the server and gives the mails that it had taken, each with `from`, `to` and `data`. Nothing is on its way then.
+    #[must_use]
+    pub fn into_sent(self) -> Vec<Value> {
+        let Self { _server, sent, reader, .. } = self;
+        drop(_server);
+        if let Some(reader) = reader {
+            let _ = reader.join();
+        }
+        std::mem::take(&mut *sent.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// A calendar server with the account `owner@mail.test` and the calendars `Harbour` and `Tides & ebbs`.
+pub struct Calendar {
+    _server: Server,
+    /// Where it listens.
+    pub port: u16,
+}
+
+impl Calendar {
+    /// Starts it with its files in `dir`.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    #[must_use]
+    pub fn start(dir: &Path) -> Self {
+        let (server, ports, _) = python(&dir.join("calendar_server.py"), include_str!("calendar.py"), &[dir]);
+        let port = ports["port"].as_u64().and_then(|port| u16::try_from(port).ok()).expect("a port");
+        Self { _server: server, port }
+    }
+}
+
+/// The reference server of MCP over HTTP.
+pub struct Everything {
+    _server: Server,
+    /// Where it listens.
+    pub port: u16,
+}
+
+impl Everything {
+    /// Starts it.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    #[must_use]
+    pub fn start() -> Self {
+        let program = installed("node/node_modules/@modelcontextprotocol/server-everything/dist/index.js");
+        // It takes no port 0: one that is free now is most often free a moment later too.
+        for _ in 0..PORTS_TRIED {
+            let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
+            let mut command = Command::new("node");
+            command.arg(&program).arg("streamableHttp").env("PORT", port.to_string());
+            let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("start node");
+            let mut server = Server(child);
+            let begun = Instant::now();
+            while begun.elapsed() < PATIENCE {
+                if server.0.try_wait().is_ok_and(|ended| ended.is_some()) {
+                    break;
+                }
+                if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+                    return Self { _server: server, port };
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+        panic!("the MCP server did not come up");
+    }
+}
