@@ -45,8 +45,10 @@ pub(crate) struct Parts {
     buckets: Buckets,
     seats: Arc<Seats>,
     pub(crate) connections: Connections,
-    /// Calls that have begun, and connections' writers.
+    /// Connections, and their messages.
     pub(crate) tasks: TaskTracker,
+    /// Calls that have begun.
+    calls: TaskTracker,
 }
 
 /// A request that passed the first four stages.
@@ -81,6 +83,7 @@ impl Broker {
                 seats: Arc::default(),
                 connections: Connections::default(),
                 tasks: TaskTracker::new(),
+                calls: TaskTracker::new(),
             }
         });
         Self { parts }
@@ -136,11 +139,19 @@ impl Broker {
         self.carry(caller, request, waiting, true).await.answer
     }
 
-    /// Waits until calls that have begun have ended. Nothing new should come meanwhile.
+    /// Waits until calls that have begun have ended, whoever still waits for them, and what came of each is kept.
+    pub async fn finish_calls(&self) {
+        self.parts.calls.close();
+        self.parts.calls.wait().await;
+        self.parts.calls.reopen();
+    }
+
+    /// Waits until connections have ended as well. Whoever opened them has cancelled them.
     pub async fn drain(&self) {
         self.parts.tasks.close();
         self.parts.tasks.wait().await;
         self.parts.tasks.reopen();
+        self.finish_calls().await;
     }
 
     pub(crate) async fn carry(
@@ -172,7 +183,7 @@ impl Broker {
                 let gone = CancellationToken::new();
                 let _guard = gone.clone().drop_guard();
                 let correlation = trace.correlation.clone();
-                let made = parts.tasks.spawn(Arc::clone(parts).make(call, trace, seat, gone)).await;
+                let made = parts.calls.spawn(Arc::clone(parts).make(call, trace, seat, gone)).await;
                 made.unwrap_or_else(|error| {
                     tracing::error!(%error, "a call did not end as calls end");
                     let refusal = Refusal::new(route::STAGE, Code::HandlerError, "the host failed").for_good();
