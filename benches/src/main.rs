@@ -4,6 +4,7 @@
 //! of each contender after the other, so that whatever else the machine does meets all of them alike.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program of the terminal")]
 
+mod broker;
 mod daemon;
 mod exec;
 mod many;
@@ -31,6 +32,7 @@ const ALL: &[Bench] = &[
     ("run", task::run),
     ("sessions", sessions::run),
     ("gateway", models::run),
+    ("broker", broker::run),
 ];
 
 /// Benches that take too long to be run with the others.

@@ -41,7 +41,7 @@ pub(crate) const MAY_USE: &[(&str, &[&str])] = &[
         "lazaret-benches",
         &[
             "lazaret-model", "lazaret-wire", "lazaret-jail", "lazaret-sandbox", "lazaret-store", "lazaret-gateway", "lazaret-sanitize",
-            "lazaret-testkit",
+            "lazaret-broker", "lazaret-testkit",
         ],
     ),
     (
