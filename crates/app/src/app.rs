@@ -140,6 +140,7 @@ struct Parts {
     collisions: crate::collisions::Collisions,
     tools: tokio::sync::Mutex<()>,
     plugin_locks: crate::plugins::PluginLocks,
+    logins: crate::auth::Logins,
     settings: RwLock<Arc<Settings>>,
     reload: Reload,
     tasks: TaskTracker,
@@ -208,6 +209,7 @@ impl App {
         let gateway = open_gateway(&settings, &secrets, &ledger, &callers)?;
         let approvals = Arc::new(Approvals::new(opening.store.clone()));
         let broker = Broker::new(Arc::clone(&approvals) as Arc<dyn broker::Confirm>, Arc::clone(&audit) as Arc<dyn broker::Audit>);
+        broker.set_diagnostics(Arc::new(crate::diagnostics::OwnCalls::new(opening.store.clone())));
         let doors = Arc::new(DoorKeeper::new(gateway, broker.clone(), Egress::default(), tasks.clone()));
         let sandboxes = Sandboxes::open(opening.sandbox, Arc::clone(&doors) as Arc<dyn sandbox::Doors>).await.map_err(|e| e.failure())?;
         let app = Self {
@@ -221,6 +223,7 @@ impl App {
                 collisions: crate::collisions::Collisions::default(),
                 tools: tokio::sync::Mutex::default(),
                 plugin_locks: crate::plugins::PluginLocks::default(),
+                logins: crate::auth::Logins::default(),
                 home: opening.home,
                 program: opening.program,
                 store: opening.store,
@@ -250,6 +253,7 @@ impl App {
         app.renew_inspection().await;
         app.take_up().await?;
         app.open_plugins();
+        app.keep_tokens_fresh();
         app.forget_old_memories();
         Ok(app)
     }
@@ -416,7 +420,12 @@ impl App {
         self.drain(deadline).await;
         let waiting = self.waiting_sandboxes().await;
         self.parts.cancel.cancel();
+        // What a confirmed call was for may be done by now; its outcome must be kept while plugins can still answer.
+        let _ = tokio::time::timeout_at(deadline, self.broker().finish_calls()).await;
         self.sandboxes().shutdown_but(&waiting).await;
+        if tokio::time::timeout(TASKS_END, self.broker().finish_calls()).await.is_err() {
+            tracing::warn!("some calls did not end in time; their outcome is unknown");
+        }
         self.parts.tasks.close();
         if tokio::time::timeout(TASKS_END, self.parts.tasks.wait()).await.is_err() {
             tracing::warn!("some tasks did not end in time");
@@ -480,6 +489,10 @@ impl App {
 
     pub(crate) fn callers(&self) -> &Arc<Callers> {
         &self.parts.callers
+    }
+
+    pub(crate) fn open_logins(&self) -> &crate::auth::Logins {
+        &self.parts.logins
     }
 
     pub(crate) fn book(&self) -> &crate::plugins::Book {

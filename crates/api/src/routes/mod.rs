@@ -11,6 +11,7 @@ mod env_files;
 mod envs;
 mod events;
 mod history;
+mod logins;
 mod memory;
 mod plugins;
 mod sandboxes;
@@ -63,6 +64,7 @@ pub(crate) const ALL: &[(&str, &[Operation])] = &[
     ("audit", audit::OPERATIONS),
     ("tools", tools::OPERATIONS),
     ("plugins", plugins::OPERATIONS),
+    ("logins", logins::OPERATIONS),
     ("memory", memory::OPERATIONS),
     ("tokens", tokens::OPERATIONS),
     ("sandboxes", sandboxes::OPERATIONS),

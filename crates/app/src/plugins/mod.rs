@@ -35,6 +35,13 @@ pub use pins::{Pending, PluginChange};
 
 use crate::App;
 
+/// What a plugin that was loaded says of itself; `None` when there is none of this name.
+pub(crate) fn manifest_of(app: &App, plugin: &str) -> Option<Result<Arc<broker::Manifest>, Failure>> {
+    let entry = app.book().entries().remove(plugin)?;
+    let unread = || entry.why.clone().unwrap_or_else(|| Failure::new(Code::PluginInvalid, "its manifest cannot be read"));
+    Some(entry.found.as_ref().map(|found| Arc::clone(&found.manifest)).ok_or_else(unread))
+}
+
 /// A plugin that is part of the program.
 #[derive(Debug, Clone, Copy)]
 pub struct ShippedPlugin {
@@ -74,6 +81,20 @@ pub enum Category {
     Internal,
     /// It waits for approval.
     Pending,
+}
+
+impl Category {
+    /// The word in answers.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Config => "CONFIG",
+            Self::Auth => "AUTH",
+            Self::Network => "NETWORK",
+            Self::Internal => "INTERNAL",
+            Self::Pending => "PENDING",
+        }
+    }
 }
 
 /// A plugin, as its owner sees it.

@@ -1,12 +1,14 @@
 //! The command line: every verb and flag. Help, completions and the reference page come from here.
 
 mod approvals;
+mod auth;
 mod memory;
 mod plugin;
 mod sessions;
 mod verbs;
 
 pub(crate) use approvals::{Answer, Approvals, Audit, AuditWhich};
+pub(crate) use auth::Auth;
 pub(crate) use memory::Memory;
 pub(crate) use plugin::Plugin;
 pub(crate) use sessions::{Agent, AgentFields, Begin, Chat, Env, EnvFiles, Fork, Send, Session, SessionList, Token, Tools};

@@ -64,6 +64,9 @@ pub(crate) enum Verb {
     /// The agent programs.
     #[command(subcommand)]
     Engine(Engine),
+    /// Credentials of plugins: keys, logins, and when they end.
+    #[command(subcommand)]
+    Auth(super::Auth),
     /// Keys and other secrets, encrypted at rest.
     #[command(subcommand)]
     Secret(Secret),

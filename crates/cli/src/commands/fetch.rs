@@ -28,12 +28,15 @@ const PARALLEL_MAX: usize = 8;
 /// How often one file is tried.
 const TRIES_MAX: usize = 3;
 
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 pub(crate) async fn run() -> Done {
     let mut text = String::new();
     std::io::stdin().take(ORDER_BYTES_MAX).read_to_string(&mut text).map_err(|e| failed(&e.to_string()))?;
+    if let Ok(order) = serde_json::from_str(&text) {
+        return super::ask_token::run(&order).await;
+    }
     let order: FetchOrder = serde_json::from_str(&text).map_err(|e| failed(&e.to_string()))?;
     if !order.command.is_empty() {
         return super::forward::run(&order).await;
@@ -67,7 +70,7 @@ async fn one(order: &FetchOrder, tls: &Arc<rustls::ClientConfig>, file: &FetchFi
     Err(last)
 }
 
-fn tls() -> Result<Arc<rustls::ClientConfig>, Failure> {
+pub(super) fn tls() -> Result<Arc<rustls::ClientConfig>, Failure> {
     let mut roots = rustls::RootCertStore::empty();
     for certificate in rustls_native_certs::load_native_certs().certs {
         // One unreadable certificate among the machine's must not stop the others.
@@ -78,9 +81,9 @@ fn tls() -> Result<Arc<rustls::ClientConfig>, Failure> {
 
 /// Where a URL leads.
 pub(super) struct Address<'a> {
-    is_tls: bool,
-    host: &'a str,
-    port: u16,
+    pub(super) is_tls: bool,
+    pub(super) host: &'a str,
+    pub(super) port: u16,
     pub(super) base: &'a str,
 }
 

@@ -85,6 +85,7 @@ pub(super) async fn status(context: &Context) -> Done {
         return Ok(1);
     }
     let mut status: Value = client.json(Method::GET, "/v1/status", None).await?;
+    status["alerts"] = alerts(&client).await.into();
     let running = crate::config::Config::load(home.path())?.session_settings().map_err(|why| Failure::new(Code::ConfigInvalid, why))?;
     if context.json {
         status["up"] = true.into();
@@ -99,7 +100,20 @@ pub(super) async fn status(context: &Context) -> Done {
     let empty = Vec::new();
     let names: Vec<&str> = status["providers"].as_array().unwrap_or(&empty).iter().filter_map(Value::as_str).collect();
     out::line(&if names.is_empty() { "no provider has a key".to_owned() } else { format!("providers with a key: {}", names.join(", ")) });
+    for alert in status["alerts"].as_array().unwrap_or(&empty).iter().filter_map(Value::as_str) {
+        out::line(&format!("ALERT: {}", crate::exit::clean(alert)));
+    }
     Ok(0)
+}
+
+/// What the owner should do something about: logins of plugins that have ended.
+async fn alerts(client: &Client) -> Vec<String> {
+    let listed: Value = client.json(Method::GET, "/v1/plugin-logins", None).await.unwrap_or_default();
+    let ended = listed["items"].as_array().into_iter().flatten().filter_map(|login| {
+        let (plugin, why) = (login["plugin"].as_str()?, login["trouble"].as_str()?);
+        Some(format!("the login of {plugin} has ended ({why}); run: lazaret auth login --plugin {plugin}"))
+    });
+    ended.collect()
 }
 
 pub(super) async fn stop(context: &Context, grace: &str) -> Done {

@@ -3,7 +3,9 @@
 mod agent;
 mod approvals;
 mod archive;
+mod ask_token;
 mod audit;
+mod auth;
 mod begin;
 mod chat;
 pub(crate) mod completions;
@@ -75,6 +77,7 @@ pub(crate) async fn run(context: Context, verb: Verb) -> Done {
         Verb::Shell(flags) => shell::run(&context, *flags).await,
         Verb::Sandbox(verb) => sandbox::run(&context, verb).await,
         Verb::Engine(verb) => engine::run(&context, verb).await,
+        Verb::Auth(verb) => auth::run(&context, verb).await,
         Verb::Secret(verb) => secret::run(&context, verb).await,
         Verb::Usage { by } => usage::run(&context, &by).await,
         Verb::Replay { tape } => replay::run(&context, &tape).await,

@@ -33,6 +33,7 @@ pub(super) async fn checks(context: &Context, home: &Home, config: &Config, live
     let mut checks = vec![Check::pass("daemon", detail), Check::pass("store", "open")];
     checks.push(keys(&status));
     checks.extend(plugins(&client, live).await);
+    checks.extend(logins(&client).await);
     if live {
         checks.extend(providers(config, &status).await);
     }
@@ -88,21 +89,31 @@ async fn plugins(client: &Client, live: bool) -> Vec<Check> {
     checks
 }
 
+/// Logins that have ended.
+async fn logins(client: &Client) -> Vec<Check> {
+    let listed: Value = client.json(Method::GET, "/v1/plugin-logins", None).await.unwrap_or_default();
+    let ended = listed["items"].as_array().into_iter().flatten().filter_map(|login| {
+        let (plugin, why) = (login["plugin"].as_str()?, login["trouble"].as_str()?);
+        Some(Check::fail(format!("login {plugin}"), why, format!("run: lazaret auth login --plugin {plugin}")))
+    });
+    ended.collect()
+}
+
 fn plugin_check(name: &str, plugin: &Value) -> Check {
     let label = format!("plugin {name}");
-    let text = |key: &str| plugin[key].as_str().unwrap_or("").to_owned();
-    let why = if text("why").is_empty() { text("category") } else { text("why") };
-    match text("state").as_str() {
-        "off" | "disabled" => Check::pass(label, format!("off; {why}")),
-        "failed" | "unhealthy" | "pending" => {
-            let fix = match text("category").as_str() {
-                "AUTH" => format!("run: lazaret auth status; lazaret auth api-key --plugin {name} --key -"),
-                "PENDING" => format!("look at it with `lazaret plugin verify {name}` and approve it with `lazaret plugin update {name}`"),
-                _ => format!("run: lazaret plugin check {name}"),
-            };
-            Check::fail(label, why, fix)
-        }
-        state => Check::pass(label, if why.is_empty() { state.to_owned() } else { format!("{state}; {why}") }),
+    let text = |value: &Value| value.as_str().unwrap_or("").to_owned();
+    let (why, hint, category) = (text(&plugin["why"]["message"]), text(&plugin["why"]["hint"]), text(&plugin["category"]));
+    let fix = || match category.as_str() {
+        _ if !hint.is_empty() => hint.clone(),
+        "AUTH" => format!("run: lazaret auth status, then lazaret auth api-key --plugin {name} --key -"),
+        _ => format!("run: lazaret plugin show {name}"),
+    };
+    match text(&plugin["state"]).as_str() {
+        "off" => Check::pass(label, if why.is_empty() { "off".to_owned() } else { format!("off: {why}") }),
+        "failed" | "pending" => Check::fail(label, why, fix()),
+        // What comes and goes.
+        state if !category.is_empty() => Check::warn(label, format!("{state}, with trouble: {why}"), fix()),
+        state => Check::pass(label, state),
     }
 }
 
