@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::error::shown;
 
 /// Levels of nesting that a schema may have.
-pub const SCHEMA_DEPTH_MAX: usize = 5;
+pub const SCHEMA_DEPTH_MAX: usize = 8;
 /// Properties that one object of a schema may have.
 pub const SCHEMA_PROPERTIES_MAX: usize = 30;
 /// Alternatives or fixed places at one place of a schema.
