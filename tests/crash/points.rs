@@ -39,6 +39,7 @@ points! {
     direct_killed: "sandbox.killed", Direct;
     direct_group_removed: "sandbox.group.removed", Direct;
     direct_user_released: "sandbox.user.released", Direct;
+    skills_written: "plugin:skills-written", Run;
     session_created: "session:created", Run;
     session_deleted: "session:deleted", NoKeep;
     turn_accepted: "turn:accepted", Run;
@@ -107,6 +108,37 @@ points! {
     tools_removed: "tools:removed", ToolRemove;
     import_unpacked: "import:unpacked", Import;
     import_made: "import:made", Import;
+    plugin_unpacked: "plugin:unpacked", PluginInstall;
+    plugin_unpacked_of_an_update: "plugin:unpacked", PluginUpdate;
+    plugin_swapped: "plugin:swapped", PluginInstall;
+    plugin_swapped_of_an_update: "plugin:swapped", PluginUpdate;
+    plugin_installed: "plugin:installed", PluginInstall;
+    plugin_installed_of_an_update: "plugin:installed", PluginUpdate;
+    plugin_removed: "plugin:removed", PluginRemove;
+    store_plugin_put_before: "store.plugin-put.before", PluginInstall;
+    store_plugin_put_after: "store.plugin-put.after", PluginInstall;
+    store_plugin_put_before_of_an_update: "store.plugin-put.before", PluginUpdate;
+    store_plugin_remove_before: "store.plugin-remove.before", PluginRemove;
+    store_plugin_remove_after: "store.plugin-remove.after", PluginRemove;
+    memory_told: "memory:told", MemoryTold;
+    store_memory_brief_before: "store.memory-brief.before", MemoryTold;
+    store_memory_brief_after: "store.memory-brief.after", MemoryTold;
+    memory_stored: "memory:stored", MemoryStore;
+    store_memory_store_before: "store.memory-store.before", MemoryStore;
+    store_memory_store_after: "store.memory-store.after", MemoryStore;
+    memory_forgotten: "memory:forgotten", MemoryForget;
+    store_memory_delete_before: "store.memory-delete.before", MemoryForget;
+    store_memory_delete_after: "store.memory-delete.after", MemoryForget;
+    memory_added: "memory:added", MemoryAdd;
+    memory_confirmed: "memory:confirmed", MemoryConfirm;
+    store_memory_confirm_before: "store.memory-confirm.before", MemoryConfirm;
+    store_memory_confirm_after: "store.memory-confirm.after", MemoryConfirm;
+    memory_deleted: "memory:deleted", MemoryRemove;
+    store_memory_remove_before: "store.memory-remove.before", MemoryRemove;
+    store_memory_remove_after: "store.memory-remove.after", MemoryRemove;
+    memory_purged: "memory:purged", MemoryPurge;
+    store_memory_purge_before: "store.memory-purge.before", MemoryPurge;
+    store_memory_purge_after: "store.memory-purge.after", MemoryPurge;
     store_session_import_before: "store.session-import.before", Import;
     store_session_import_after: "store.session-import.after", Import;
     store_session_create_before: "store.session-create.before", Run;
@@ -137,8 +169,10 @@ points! {
 
 /// The points that a daemon at work may come to. Those of the other scenes are only met by what they do.
 pub(crate) fn under_load() -> Vec<&'static str> {
-    let named =
-        |point: &&str| !point.contains('@') && !["engine:", "tools:", "store.close", "store.secret"].iter().any(|p| point.starts_with(p));
+    let named = |point: &&str| {
+        !point.contains('@')
+            && !["engine:", "memory:", "store.memory-", "tools:", "plugin:", "store.plugin", "store.close", "store.secret"].iter().any(|p| point.starts_with(p))
+    };
     let all: BTreeSet<&str> = TRIED.iter().copied().filter(named).collect();
     all.into_iter().collect()
 }
@@ -177,7 +211,17 @@ enum Scene {
     TokenRevoke,
     ToolInstall,
     ToolRemove,
+    PluginInstall,
+    PluginUpdate,
+    PluginRemove,
     Import,
+    MemoryTold,
+    MemoryStore,
+    MemoryForget,
+    MemoryAdd,
+    MemoryConfirm,
+    MemoryRemove,
+    MemoryPurge,
 }
 
 impl Scene {
@@ -206,7 +250,17 @@ impl Scene {
             Scene::TokenRevoke => steps::TOKEN_REVOKE.dies_at(point),
             Scene::ToolInstall => steps::TOOL_INSTALL.dies_at(point),
             Scene::ToolRemove => steps::TOOL_REMOVE.dies_at(point),
+            Scene::PluginInstall => steps::PLUGIN_INSTALL.dies_at(point),
+            Scene::PluginUpdate => steps::PLUGIN_UPDATE.dies_at(point),
+            Scene::PluginRemove => steps::PLUGIN_REMOVE.dies_at(point),
             Scene::Import => steps::IMPORT.dies_at(point),
+            Scene::MemoryTold => steps::MEMORY_TOLD.dies_at(point),
+            Scene::MemoryStore => steps::MEMORY_STORE.dies_at(point),
+            Scene::MemoryForget => steps::MEMORY_FORGET.dies_at(point),
+            Scene::MemoryAdd => steps::MEMORY_ADD.dies_at(point),
+            Scene::MemoryConfirm => steps::MEMORY_CONFIRM.dies_at(point),
+            Scene::MemoryRemove => steps::MEMORY_REMOVE.dies_at(point),
+            Scene::MemoryPurge => steps::MEMORY_PURGE.dies_at(point),
         }
     }
 }

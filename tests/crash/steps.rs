@@ -20,7 +20,7 @@ const ASKS: &str = "ask me";
 /// A home with a session of two turns.
 pub(crate) struct Stage {
     lab: Lab,
-    _server: ModelServer,
+    server: ModelServer,
     socket: PathBuf,
     session: String,
 }
@@ -169,6 +169,30 @@ pub(crate) const TOOL_REMOVE: Step = Step {
         assert_eq!(packages(stage), 0, "{about}");
     },
 };
+pub(crate) const PLUGIN_INSTALL: Step = Step {
+    before: nothing,
+    ask: |stage| put_plugin(stage, "1", false),
+    done: &["CONFLICT"],
+    after: |stage, about| has_plugin(stage, "1", about),
+};
+pub(crate) const PLUGIN_UPDATE: Step = Step {
+    before: |stage| drop(put_plugin(stage, "1", false).expect("a reply").good().expect("installed")),
+    ask: |stage| put_plugin(stage, "2", true),
+    done: &[],
+    after: |stage, about| has_plugin(stage, "2", about),
+};
+pub(crate) const PLUGIN_REMOVE: Step = Step {
+    before: |stage| drop(put_plugin(stage, "1", false).expect("a reply").good().expect("installed")),
+    ask: |stage| stage.ask("DELETE", "/v1/plugins/demo", None),
+    done: &["NOT_FOUND"],
+    after: |stage, about| {
+        assert_eq!(stage.ask("GET", "/v1/plugins/demo", None).map(|r| r.status).ok(), Some(404), "{about}");
+        assert_eq!(plugin_folders(stage), Vec::<String>::new(), "{about}");
+        // One of the same name is new: nothing that was approved before counts.
+        drop(put_plugin(stage, "1", false).expect("a reply").good().expect("installed"));
+        has_plugin(stage, "1", about);
+    },
+};
 pub(crate) const IMPORT: Step = Step {
     before: |stage| {
         let archive = stage.ask("GET", &format!("/v1/sessions/{}/export", stage.session), None).expect("an archive");
@@ -238,6 +262,103 @@ pub(crate) const QUESTION: Step = Step {
     },
 };
 
+/// What the agent notes over `note it`.
+const NOTE: &str = "always call the quarry granite";
+/// What a person notes.
+const OWN_NOTE: &str = "the owner calls it marble";
+
+/// Asks a session something once, however often it is asked, and waits until it has so many results.
+fn once(stage: &Stage, session: &str, text: &str, results: usize) -> std::io::Result<Reply> {
+    let path = format!("/v1/sessions/{session}/messages");
+    let asked = stage.open()?.ask("POST", &path, &[("Idempotency-Key", text)], Some(&json!({ "text": text })))?;
+    stage.wait(session, results)?;
+    Ok(asked)
+}
+
+fn memories(stage: &Stage) -> Vec<Value> {
+    stage.get("/v1/memory?limit=100")["items"].as_array().cloned().unwrap_or_default()
+}
+
+fn own_note(stage: &Stage) -> std::io::Result<Reply> {
+    stage.ask("POST", "/v1/memory", Some(json!({ "type": "fact", "content": OWN_NOTE })))
+}
+
+fn added(stage: &Stage) {
+    own_note(stage).and_then(Reply::good).expect("a memory");
+}
+
+/// The first memory of the list, or one that is not there.
+fn first_memory(stage: &Stage) -> std::io::Result<String> {
+    let page = stage.ask("GET", "/v1/memory", None)?.good()?;
+    let none = format!("mem_{}", "0".repeat(32));
+    Ok(format!("/v1/memory/{}", page["items"][0]["id"].as_str().unwrap_or(&none)))
+}
+
+pub(crate) const MEMORY_STORE: Step = Step {
+    before: nothing,
+    ask: |stage| once(stage, &stage.session, "note it", 3),
+    done: &[],
+    after: |stage, about| {
+        let all = memories(stage);
+        assert_eq!(all.len(), 1, "{about}: once, however often the call was made: {all:#?}");
+        assert_eq!((&all[0]["content"], &all[0]["waiting"]), (&NOTE.into(), &true.into()), "{about}");
+    },
+};
+pub(crate) const MEMORY_FORGET: Step = Step {
+    before: |stage| drop(once(stage, &stage.session, "note it", 3).expect("a turn")),
+    ask: |stage| once(stage, &stage.session, "forget it", 4),
+    done: &[],
+    after: |stage, about| {
+        let all = memories(stage);
+        assert_eq!((all.len(), &all[0]["state"]), (1, &"deleted".into()), "{about}: {all:#?}");
+        drop(stage.good("POST", &format!("/v1/sessions/{}/undo", stage.session), json!({ "to": 3 })));
+        assert_eq!(memories(stage)[0]["state"], "live", "{about}: it is back without the turn");
+    },
+};
+pub(crate) const MEMORY_ADD: Step = Step {
+    before: nothing,
+    ask: own_note,
+    done: &[],
+    // One that nobody was told of may be there.
+    after: |stage, about| assert!((1..=2).contains(&memories(stage).len()), "{about}"),
+};
+pub(crate) const MEMORY_CONFIRM: Step = Step {
+    before: |stage| drop(once(stage, &stage.session, "note it", 3).expect("a turn")),
+    ask: |stage| stage.ask("POST", &format!("{}/confirm", first_memory(stage)?), None),
+    done: &[],
+    after: |stage, about| assert!(memories(stage)[0]["confirmed"].is_u64(), "{about}"),
+};
+pub(crate) const MEMORY_REMOVE: Step = Step {
+    before: added,
+    ask: |stage| stage.ask("DELETE", &first_memory(stage)?, None),
+    done: &["NOT_FOUND"],
+    after: |stage, about| {
+        assert_eq!(memories(stage).len(), 0, "{about}");
+        assert_eq!(stage.get("/v1/memory?query=marble")["items"].as_array().map(Vec::len), Some(0), "{about}: nor is it found");
+    },
+};
+pub(crate) const MEMORY_PURGE: Step = Step {
+    before: added,
+    ask: |stage| stage.ask("POST", "/v1/memory/purge", Some(json!({ "agent": "default", "all": true }))),
+    done: &[],
+    after: |stage, about| assert_eq!(memories(stage).len(), 0, "{about}"),
+};
+pub(crate) const MEMORY_TOLD: Step = Step {
+    before: |stage| {
+        added(stage);
+        drop(stage.make(json!({ "engine": "mini", "model": "claude-sonnet-4-5" })));
+    },
+    ask: |stage| {
+        let youngest = stage.ask("GET", "/v1/sessions", None)?.good()?;
+        once(stage, youngest["items"][0]["id"].as_str().unwrap_or_default(), "count", 1)
+    },
+    done: &[],
+    after: |stage, about| {
+        let told = stage.server.requests().iter().filter(|r| String::from_utf8_lossy(&r.body).contains(OWN_NOTE)).count();
+        assert!(told >= 2, "{about}: every request of the session says so: {told}");
+    },
+};
+
 fn put_tool(stage: &Stage) -> std::io::Result<Reply> {
     stage.open()?.put("PUT", "/v1/tools/files/hello", "application/octet-stream", b"#!/bin/sh\necho hello\n")
 }
@@ -251,13 +372,17 @@ impl Stage {
     fn set() -> Self {
         let lab = Lab::new();
         let ask = Say::Tool { name: "ask_user".to_owned(), input: json!({ "question": "Which colour?", "options": ["red", "blue"] }) };
-        let rules = vec![Rule { contains: ASKS.to_owned(), say: vec![ask] }];
+        let tool = |contains: &str, command: String| Rule { contains: contains.to_owned(), say: vec![Say::Shell(command), Say::Text("done".to_owned())] };
+        let note = format!("ipc tool.invoke.memory_store '{}'", json!({ "type": "instruction", "content": NOTE }));
+        let forget = "id=$(ipc tool.invoke.memory_search '{\"query\":\"granite\"}' | grep -o 'mem_[0-9a-f]*' | head -1); \
+                      ipc tool.invoke.memory_delete \"{\\\"id\\\":\\\"$id\\\"}\"";
+        let rules = vec![Rule { contains: ASKS.to_owned(), say: vec![ask] }, tool("note it", note), tool("forget it", forget.to_owned())];
         let server = lab.model(Script { command: "echo run >> runs; wc -l < runs".to_owned(), rules, ..Script::default() });
         lab.run(&["config", "set", "providers.anthropic.base_url", &server.url()]).succeeds();
         lab.run(&["config", "set", "providers.anthropic.keyless", "true"]).succeeds();
         lab.run(&["sandbox", "list"]).succeeds();
         let socket = lab.home().join("run").join(api::OWNER_SOCKET);
-        let mut stage = Self { lab, _server: server, socket, session: String::new() };
+        let mut stage = Self { lab, server, socket, session: String::new() };
         stage.session = stage.make(json!({ "engine": "mini", "model": "claude-sonnet-4-5" }));
         for expected in ["The tool printed: 1", "The tool printed: 2"] {
             assert_eq!(stage.turn("count"), expected);
@@ -349,4 +474,40 @@ impl Step {
         log::read(&stage.lab, point);
         load::trees(&stage.lab, point);
     }
+}
+
+/// Sends a plugin whose tool gives its version.
+fn put_plugin(stage: &Stage, version: &str, update: bool) -> std::io::Result<Reply> {
+    let manifest = format!(
+        "description = \"d\"\nversion = \"{version}\"\ncommand = [\"python3\", \"./server.py\"]\n[[tools]]\nname = \"version\"\n\
+         description = \"d\"\nrisk = \"low\"\n[tools.arguments_schema]\ntype = \"object\"\nadditionalProperties = false\n"
+    );
+    let server = format!(
+        "import json, sys\nfor line in sys.stdin:\n    m = json.loads(line)\n    if 'id' not in m: continue\n    r = {{'initialize': {{\
+         'protocolVersion': '2025-06-18', 'capabilities': {{'tools': {{}}}}, 'serverInfo': {{'name': 's', 'version': '1'}}}}, 'tools/list': \
+         {{'tools': [{{'name': 'version', 'inputSchema': {{'type': 'object'}}}}]}}, 'tools/call': {{'content': [{{'type': 'text', \
+         'text': '{version}'}}]}}}}.get(m['method'], {{}})\n    print(json.dumps({{'jsonrpc': '2.0', 'id': m['id'], 'result': r}}), flush=True)\n"
+    );
+    let mut builder = tar::Builder::new(Vec::new());
+    for (name, text) in [("manifest.toml", &manifest), ("server.py", &server)] {
+        let mut header = tar::Header::new_gnu();
+        header.set_mode(0o644);
+        header.set_size(text.len() as u64);
+        builder.append_data(&mut header, name, text.as_bytes())?;
+    }
+    let path = format!("/v1/plugins/demo?source=test&update={update}");
+    stage.open()?.put("PUT", &path, "application/x-tar", &builder.into_inner()?)
+}
+
+/// The plugin is there whole, in this version, and nothing of another one is.
+fn has_plugin(stage: &Stage, version: &str, about: &str) {
+    let called = stage.good("POST", "/v1/plugin-calls", json!({ "tool": "version" }));
+    assert_eq!(called["result"], version, "{about}: {called}");
+    assert_eq!(stage.get("/v1/plugins/demo")["plugin"]["version"], version, "{about}");
+    assert_eq!(plugin_folders(stage), ["demo"], "{about}");
+}
+
+fn plugin_folders(stage: &Stage) -> Vec<String> {
+    let entries = std::fs::read_dir(stage.lab.home().join("plugins"));
+    entries.into_iter().flatten().flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
 }

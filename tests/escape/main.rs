@@ -27,6 +27,8 @@ mod mounts;
 mod namespaces;
 mod other_processes;
 mod overlay_attributes;
+mod plugin_install;
+mod plugins;
 mod privileges;
 mod proc_settings;
 mod processor_hog;

@@ -19,6 +19,7 @@ use super::folder::{self, ARCHIVE_BYTES_MAX};
 use super::found::{RESERVED_PLUGINS, is_plugin_name};
 use super::launch::secret_name;
 use super::pins::{BY_HAND, Pending, Pins, hash_of, pending_of, unknown};
+use super::{Category, PluginState};
 use crate::App;
 use crate::inside::Held;
 
@@ -253,6 +254,7 @@ impl PluginInstalls<'_> {
             (false, true) => return Err(unknown(&order.name)),
             _ => {}
         }
+        let worked = is_there && self.app.plugins().show(&order.name).await.is_ok_and(|view| view.state == PluginState::Ready);
         let plugins = self.app.plugins_dir();
         let made = tokio::task::spawn_blocking(move || {
             let fresh = Fresh::make(&plugins)?;
@@ -274,11 +276,23 @@ impl PluginInstalls<'_> {
         model::crash::point("plugin:unpacked");
         self.swap(&fresh.dir, &at, is_there).map_err(|e| unwritten(&e))?;
         model::crash::point("plugin:swapped");
-        self.app.pins().installed(&order.name, &order.source, &hash, &manifest).await?;
+        let before = self.app.pins().installed(&order.name, &order.source, &hash, &manifest, is_there).await?;
         model::crash::point("plugin:installed");
-        drop(fresh);
-        // What does not work of it is said, and stays: its owner may have to set its credentials first.
+        // What does not work of a new one is said, and stays: its owner may have to set its credentials first.
         self.app.plugins().reload(Some(&order.name)).await?;
+        if let Some(before) = before.filter(|_| worked) {
+            let view = self.app.plugins().show(&order.name).await?;
+            if let Some(why) = view.why.filter(|_| view.state == PluginState::Failed && view.category != Some(Category::Auth)) {
+                self.swap(&fresh.dir, &at, true).map_err(|e| unwritten(&e))?;
+                self.app.pins().put_back(before).await?;
+                self.app.plugins().reload(Some(&order.name)).await?;
+                return Err(Failure::new(
+                    why.code,
+                    format!("the new one does not work, and the one before is in its place again: {}", why.message),
+                ));
+            }
+        }
+        drop(fresh);
         let pending = self.app.pins().row(&order.name).await?.and_then(|row| pending_of(&row));
         Ok(PluginInstalled {
             credentials: self.credentials(&order.name, &manifest).await?,

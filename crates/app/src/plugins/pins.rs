@@ -158,12 +158,20 @@ impl<'a> Pins<'a> {
         self.store.put_plugin(row).await.map_err(|e| e.failure())
     }
 
-    /// Records a plugin that was put in place. Of one that was there before what was approved stays so, and what is another
-    /// now waits.
-    pub(super) async fn installed(&self, name: &str, source: &str, folder_hash: &str, manifest: &Manifest) -> Result<(), Failure> {
+    /// Records a plugin that was put in place. Of one that it replaces what was approved stays so, and what is another now
+    /// waits. Gives what was known before.
+    pub(super) async fn installed(
+        &self,
+        name: &str,
+        source: &str,
+        folder_hash: &str,
+        manifest: &Manifest,
+        replaces: bool,
+    ) -> Result<Option<PluginRow>, Failure> {
         let _one = self.lock.lock().await;
         let mut row = fresh_row(name, source, folder_hash, only(PROCESS, process_of(manifest)));
-        if let Some(before) = self.row(name).await?.filter(|row| row.source != SHIPPED) {
+        let before = self.row(name).await?.filter(|row| replaces && row.source != SHIPPED);
+        if let Some(before) = before.clone() {
             let mut seen = before.seen.as_object().cloned().unwrap_or_default();
             seen.insert(PROCESS.to_owned(), process_of(manifest));
             seen.remove(FILES);
@@ -171,6 +179,13 @@ impl<'a> Pins<'a> {
             let hash = hash_json(&seen);
             row = PluginRow { source: row.source, folder_hash: row.folder_hash, seen, seen_hash: hash, ..before };
         }
+        self.store.put_plugin(row).await.map_err(|e| e.failure())?;
+        Ok(before)
+    }
+
+    /// Keeps again what was known of a plugin before it was replaced.
+    pub(super) async fn put_back(&self, row: PluginRow) -> Result<(), Failure> {
+        let _one = self.lock.lock().await;
         self.store.put_plugin(row).await.map_err(|e| e.failure())
     }
 
@@ -385,7 +400,7 @@ mod tests {
         let place = Place::new();
         let manifest = Manifest::from_toml(TEXT).expect("a manifest");
         let hash = hash_folder(&place.folder()).expect("a hash");
-        place.pins().installed("p", "git", &hash, &manifest).await.expect("noted");
+        place.pins().installed("p", "git", &hash, &manifest, false).await.expect("noted");
         assert_eq!(place.see(TEXT).await, Word::Approved);
         assert_eq!(place.list(&[("a", "one")]).await, Word::Approved);
         std::fs::write(place.folder().join("run"), "other").expect("write");
