@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, RwLock};
+use std::time::Duration;
 
 use broker::Broker;
 use bytes::Bytes;
@@ -10,10 +11,14 @@ use gateway::{Gateway, Identity};
 use model::SandboxId;
 use sandbox::{Door, Doors, Hold};
 use tokio::net::UnixStream;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::live::lock;
+
+/// How long a call waits for the tools after the daemon's start.
+const TOOLS_WAIT: Duration = Duration::from_secs(20);
 
 /// Who is behind a sandbox's doors, and what they may.
 #[derive(Clone)]
@@ -41,12 +46,14 @@ pub(crate) struct DoorKeeper {
     gateway: RwLock<Gateway>,
     broker: Broker,
     egress: Egress,
+    /// Whether the tools were looked for since the daemon's start.
+    tools: watch::Sender<bool>,
     tasks: TaskTracker,
 }
 
 impl DoorKeeper {
     pub(crate) fn new(gateway: Gateway, broker: Broker, egress: Egress, tasks: TaskTracker) -> Self {
-        Self { occupants: Mutex::default(), gateway: RwLock::new(gateway), broker, egress, tasks }
+        Self { occupants: Mutex::default(), gateway: RwLock::new(gateway), broker, egress, tools: watch::Sender::new(false), tasks }
     }
 
     /// From now on connections go to this gateway; those that are open stay with theirs. Gives back the one before.
@@ -71,6 +78,12 @@ impl DoorKeeper {
         if let Some(before) = before {
             before.models.cancel();
         }
+    }
+
+    /// The tools that there are can be called from now on. Calls that came before wait: they may have come again from a time
+    /// before the daemon's start, and are not to hear that there is no such tool.
+    pub(crate) fn open_tools(&self) {
+        self.tools.send_replace(true);
     }
 
     /// Closes the doors of a sandbox and every connection.
@@ -98,8 +111,15 @@ impl Doors for DoorKeeper {
                 });
             }
             (Door::Broker, _, Some(caller), _) => {
-                let broker = self.broker.clone();
+                let (broker, mut tools) = (self.broker.clone(), self.tools.subscribe());
                 self.tasks.spawn(async move {
+                    let ready = async {
+                        let _ = tools.wait_for(|ready| *ready).await;
+                    };
+                    tokio::select! {
+                        () = cancel.cancelled() => return,
+                        _ = tokio::time::timeout(TOOLS_WAIT, ready) => {}
+                    }
                     broker.serve(stream, read, caller, cancel).await;
                     drop(hold);
                 });

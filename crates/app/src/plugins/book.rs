@@ -34,6 +34,8 @@ const LOADS_MAX: usize = 4;
 pub(crate) const SETTLE_MAX: Duration = Duration::from_secs(30);
 /// How long the work of an agent does.
 pub(crate) const SETTLE_AGENT: Duration = Duration::from_secs(5);
+/// How often plugins are tried again whose program failed.
+const RETRY_EVERY: Duration = Duration::from_secs(60);
 /// The longest list that is kept of a program.
 const LIST_BYTES_MAX: u64 = 4 << 20;
 /// Keys of a plugin's table that are not its own.
@@ -162,9 +164,12 @@ impl App {
                     tracing::error!(%failure, "the plugins were not loaded");
                 }
                 app.book().settled.send_replace(true);
+                app.doors().open_tools();
                 loop {
-                    app.book().touched.changed.notified().await;
-                    app.load_touched().await;
+                    tokio::select! {
+                        () = app.book().touched.changed.notified() => app.load_touched().await,
+                        () = tokio::time::sleep(RETRY_EVERY) => app.try_again().await,
+                    }
                 }
             };
             tokio::select! {
@@ -185,6 +190,21 @@ impl App {
         if tokio::time::timeout(limit, wait).await.is_err() {
             tracing::warn!("the plugins are not loaded yet");
         }
+    }
+
+    /// Loads plugins again whose program failed: what it needs may be there now.
+    async fn try_again(&self) {
+        let failed = |(name, entry): (String, Entry)| {
+            let passes = matches!(entry.category(), Some(Category::Internal | Category::Network));
+            (entry.state == PluginState::Failed && passes).then_some(name)
+        };
+        for name in self.book().entries().into_iter().filter_map(failed) {
+            if let Err(failure) = self.load_plugins(Some(&name), How::Again).await {
+                tracing::debug!(name, %failure, "a plugin was not loaded again");
+            }
+        }
+        // Trouble that comes and goes is told too.
+        self.tell_health();
     }
 
     async fn load_touched(&self) {
@@ -242,6 +262,7 @@ impl App {
             }
         }
         self.offer_plugins();
+        self.tell_health();
         self.hand_over(gone);
         if let Err(failure) = self.sweep_skills().await {
             tracing::warn!(%failure, "skills that nobody has were not removed");
@@ -266,6 +287,17 @@ impl App {
             }
             self.spawn(async move { supervisor.retire(DRAIN_MAX).await });
         }
+    }
+
+    /// Tells the broker which plugins work, for the agents that may use them.
+    fn tell_health(&self) {
+        let all = self.book().entries().into_iter().filter(|(_, entry)| entry.state != PluginState::Off);
+        let health = all.map(|(plugin, entry)| broker::Health {
+            groups: entry.found.as_ref().and_then(|found| found.manifest.allowed_groups.clone()),
+            category: entry.category().map(|category| category.as_str().to_owned()),
+            plugin,
+        });
+        self.broker().set_health(health.collect());
     }
 
     /// Makes the catalogue anew.
