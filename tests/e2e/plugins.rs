@@ -184,7 +184,7 @@ fn a_plugin_that_fails_stops_no_other_and_says_why() {
     assert_eq!(lab.tool("fine", json!({})), Ok(json!("fine")));
     for (name, category, says) in [
         ("dead", "INTERNAL", "cannot open the valve"),
-        ("broken", "CONFIG", "description"),
+        ("broken", "CONFIG", "manifest.toml, line 1"),
         ("twin", "CONFIG", "plugin good"),
         ("needy", "AUTH", "plugin.needy.token"),
     ] {

@@ -36,12 +36,15 @@ impl Handler for PluginTool {
         async move {
             let supervisor = self.supervisor.read().unwrap_or_else(PoisonError::into_inner).clone();
             let caller = call.caller();
+            // What a person allowed happens once, however often it is asked for; else each call is one of its own.
+            let whose = caller.session.as_ref().map_or(caller.agent.as_str(), |session| session.as_str());
+            let key = call.grant().map_or_else(|| format!("{whose}.{}", call.correlation()), |grant| grant.id.to_string());
             let meta = json!({
                 "lazaret/session": caller.session,
                 "lazaret/agent": caller.agent,
                 "lazaret/group": caller.group,
                 "lazaret/correlation": call.correlation(),
-                "lazaret/idempotency-key": call.grant().map(|grant| &grant.id),
+                "lazaret/idempotency-key": key,
             });
             supervisor.call(&caller.agent, &self.server_name, call.arguments(), &meta, self.limit).await
         }

@@ -100,11 +100,11 @@ async fn store(client: &Client, name: &str, value: &Zeroizing<String>) -> Result
 
 /// A name that can stand in a path.
 fn path(name: &str) -> Result<String, Failure> {
-    let plain = !name.is_empty() && name.len() <= 128 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+    let plain = !name.is_empty() && name.len() <= 128 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.@".contains(&b));
     if plain {
         Ok(format!("/v1/secrets/{name}"))
     } else {
-        Err(Failure::new(Code::Usage, "a name has letters, digits, `-`, `_` and `.`").field("name"))
+        Err(Failure::new(Code::Usage, "a name has letters, digits, `-`, `_`, `.` and `@`").field("name"))
     }
 }
 
