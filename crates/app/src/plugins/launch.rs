@@ -71,7 +71,7 @@ impl SandboxLaunch {
         let credentials = self.credentials(agent)?;
         let request = self.request(agent)?;
         let (id, limits) = (request.id.clone(), request.limits);
-        let egress = (!self.hosts.is_empty()).then(|| self.app.policy(self.hosts.clone(), None));
+        let egress = (!self.hosts.is_empty()).then(|| self.app.policy(self.hosts.clone(), Some(self.watch())));
         self.app.doors().admit(&id, Occupant { identity: None, tools: None, egress, cancel: CancellationToken::new() });
         let started = self.app.sandboxes().start(request).await;
         let sandbox = started.map_err(|error| {
@@ -92,10 +92,14 @@ impl SandboxLaunch {
             lease: 0,
         };
         let command = running.sandbox.exec(exec).await.map_err(|error| self.not_run(error.failure()))?;
-        model::crash::point("plugin:started");
         let stdin = command.stdin.ok_or_else(|| Failure::new(Code::SandboxFailed, "the plugin has no input"))?;
         let output = Printed { output: command.output, control: command.control, tail: Arc::clone(&running.tail), window: None };
         Ok(Process { input: Box::new(Stdin(stdin)), output: Box::new(output), running: Box::new(running) })
+    }
+
+    /// Each connection of the plugin's is a row of the audit.
+    fn watch(&self) -> Arc<dyn gateway::egress::Watch> {
+        Arc::new(crate::audit::EgressAudit::new(&self.app, None, format!("plugin:{}", self.name)))
     }
 
     fn request(&self, agent: Option<&str>) -> Result<sandbox::Request, Failure> {
