@@ -170,7 +170,8 @@ impl LoginsOf<'_> {
             check_agent(agent)?;
         }
         let key = key_of(&manifest, plugin)?;
-        let pending = |way| Pending { plugin: plugin.to_owned(), agent: form.agent.clone(), key, oauth: oauth.clone(), began: crate::now(), way };
+        let pending =
+            |way| Pending { plugin: plugin.to_owned(), agent: form.agent.clone(), key, oauth: oauth.clone(), began: crate::now(), way };
         let id = random()?;
         let (pending, view) = match form.flow {
             LoginFlow::Device => {
@@ -232,8 +233,13 @@ impl LoginsOf<'_> {
                     return Err(Failure::new(Code::Forbidden, "the answer does not belong to this login").hint("begin again"));
                 };
                 let client = oauth.client_id.as_str();
-                let form =
-                    [("grant_type", "authorization_code"), ("code", code), ("redirect_uri", redirect), ("client_id", client), ("code_verifier", verifier)];
+                let form = [
+                    ("grant_type", "authorization_code"),
+                    ("code", code),
+                    ("redirect_uri", redirect),
+                    ("client_id", client),
+                    ("code_verifier", verifier),
+                ];
                 self.app.ask_token(&oauth.token_url, &form).await?
             }
         };
@@ -271,7 +277,8 @@ impl LoginsOf<'_> {
 impl App {
     /// What a plugin says of itself, in the home or shipped.
     fn manifest_of(&self, plugin: &str) -> Result<std::sync::Arc<Manifest>, Failure> {
-        let missing = || Failure::new(Code::NotFound, format!("there is no plugin `{}`", plugin.escape_debug())).hint("lazaret plugin list");
+        let missing =
+            || Failure::new(Code::NotFound, format!("there is no plugin `{}`", plugin.escape_debug())).hint("lazaret plugin list");
         crate::plugins::manifest_of(self, plugin).ok_or_else(missing)?
     }
 
@@ -416,17 +423,25 @@ mod tests {
         let (way, url) = loopback(&oauth, "http://127.0.0.1:9/").expect("a way");
         let Way::Loopback { state, verifier, .. } = way else { panic!("another way") };
         assert!(url.starts_with("https://id.example/auth?a=b&response_type=code&client_id=me%20%26%20co&redirect_uri=http%3A%2F%2F127.0.0.1%3A9%2F&scope=read%20write"), "{url}");
-        assert!(url.contains(&format!("&state={state}&")) && !url.contains(verifier.as_str()) && url.ends_with("code_challenge_method=S256"));
+        assert!(
+            url.contains(&format!("&state={state}&")) && !url.contains(verifier.as_str()) && url.ends_with("code_challenge_method=S256")
+        );
         assert!(verifier.len() >= 43 && same(&state, &state) && !same(&state, &verifier));
     }
 
     #[test]
     fn tokens_are_read_with_their_life() {
-        let tokens = Tokens::read(&serde_json::json!({ "access_token": "a", "refresh_token": "r", "expires_in": u64::MAX })).expect("tokens");
+        let tokens =
+            Tokens::read(&serde_json::json!({ "access_token": "a", "refresh_token": "r", "expires_in": u64::MAX })).expect("tokens");
         assert_eq!((tokens.access.as_str(), tokens.refresh.as_ref().map(|r| r.as_str())), ("a", Some("r")));
         assert!(tokens.expires > crate::now());
         assert!(Tokens::read(&serde_json::json!({ "access_token": " " })).is_none());
-        for (name, expect) in [("oauth.plugin.mail.known", true), ("oauth.plugin.mail.known@a", true), ("oauth.plugin.mail.refresh", false), ("plugin.mail.known", false)] {
+        for (name, expect) in [
+            ("oauth.plugin.mail.known", true),
+            ("oauth.plugin.mail.known@a", true),
+            ("oauth.plugin.mail.refresh", false),
+            ("plugin.mail.known", false),
+        ] {
             assert_eq!(Names::is_known(name), expect, "{name}");
         }
     }

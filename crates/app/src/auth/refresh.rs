@@ -19,6 +19,8 @@ impl App {
         let app = self.clone();
         let cancel = self.cancel().clone();
         self.spawn(async move {
+            // Where a plugin's tokens are renewed stands in its manifest.
+            app.plugins_settled(crate::plugins::SETTLE_MAX).await;
             loop {
                 app.renew_tokens().await;
                 tokio::select! {
@@ -42,7 +44,8 @@ impl App {
 
     async fn renew(&self, known: &LoginTokens) -> Result<(), Failure> {
         let name = Names::of(&known.plugin, known.agent.as_deref());
-        let manifest = self.manifest_of(&known.plugin)?;
+        // A plugin that is gone, or cannot be read now, needs no token.
+        let Ok(manifest) = self.manifest_of(&known.plugin) else { return Ok(()) };
         let refresh: Option<Zeroizing<String>> = self.secrets().value(&name.refresh());
         let (Some(oauth), Some(refresh)) = (&manifest.oauth, refresh) else {
             if known.expires > crate::now() {

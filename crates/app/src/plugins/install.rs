@@ -360,7 +360,9 @@ impl PluginInstalls<'_> {
         }
         if credentials {
             let own = format!("plugin.{name}.");
-            for entry in self.app.secrets().list().await?.into_iter().filter(|entry| entry.name.starts_with(&own)) {
+            // What is known of its logins stands beside them.
+            let is_own = |name: &str| name.strip_prefix("oauth.").unwrap_or(name).starts_with(&own);
+            for entry in self.app.secrets().list().await?.into_iter().filter(|entry| is_own(&entry.name)) {
                 self.app.secrets().remove(&entry.name).await?;
             }
         }

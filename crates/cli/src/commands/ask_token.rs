@@ -18,7 +18,8 @@ const ANSWER_BYTES_MAX: usize = 48 << 10;
 
 pub(super) async fn run(order: &TokenOrder) -> Done {
     let to = address(&order.token_url)?;
-    let fail = |what: &str, e: &dyn std::error::Error| Failure::new(Code::ProviderDown, format!("{}: {what}: {}", to.host, model::chain(e)));
+    let fail =
+        |what: &str, e: &dyn std::error::Error| Failure::new(Code::ProviderDown, format!("{}: {what}: {}", to.host, model::chain(e)));
     let tunnel = connect(order.proxy_port, &to).await?;
     let stream: Box<dyn Stream> = if to.is_tls {
         let name = ServerName::try_from(to.host.to_owned()).map_err(|e| fail("its name", &e))?;

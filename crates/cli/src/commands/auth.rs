@@ -44,19 +44,14 @@ async fn view(client: &Client, plugin: &str) -> Result<Value, Failure> {
     Ok(if detail["plugin"].is_object() { detail["plugin"].clone() } else { detail })
 }
 
-async fn api_key(
-    context: &Context,
-    client: &Client,
-    plugin: &str,
-    key: String,
-    name: Option<String>,
-    agent: Option<String>,
-) -> Done {
+async fn api_key(context: &Context, client: &Client, plugin: &str, key: String, name: Option<String>, agent: Option<String>) -> Done {
     let name = which(&view(client, plugin).await?, plugin, name)?;
     let value = if key == "-" {
         super::secret::read(&format!("{plugin}.{name}"))?
     } else {
-        out::note("warning: a value on the command line can be read by others of this machine and stays in the shell's history; use --key -");
+        out::note(
+            "warning: a value on the command line can be read by others of this machine and stays in the shell's history; use --key -",
+        );
         Zeroizing::new(key)
     };
     let suffix = match &agent {
@@ -84,13 +79,17 @@ fn which(view: &Value, plugin: &str, name: Option<String>) -> Result<String, Fai
     match name {
         Some(name) if all.contains(&name.as_str()) => Ok(name),
         Some(name) => {
-            Err(Failure::new(Code::NotFound, format!("{plugin} has no credential `{}`", name.escape_debug())).hint(format!("it has {known}")))
+            Err(Failure::new(Code::NotFound, format!("{plugin} has no credential `{}`", name.escape_debug()))
+                .hint(format!("it has {known}")))
         }
-        None => match all.as_slice() {
-            [] => Err(Failure::new(Code::Usage, format!("{plugin} takes no credential"))),
-            [one] => Ok((*one).to_owned()),
-            _ => Err(Failure::new(Code::Usage, format!("{plugin} has several credentials")).hint(format!("say which: --name, one of {known}"))),
-        },
+        None => {
+            match all.as_slice() {
+                [] => Err(Failure::new(Code::Usage, format!("{plugin} takes no credential"))),
+                [one] => Ok((*one).to_owned()),
+                _ => Err(Failure::new(Code::Usage, format!("{plugin} has several credentials"))
+                    .hint(format!("say which: --name, one of {known}"))),
+            }
+        }
     }
 }
 
@@ -120,8 +119,10 @@ async fn status(context: &Context, client: &Client) -> Done {
     }
     for login in logins["items"].as_array().into_iter().flatten().filter(|login| !login["agent"].is_null()) {
         let state = if login["trouble"].is_null() { "set" } else { "expired" };
-        rows.push(json!({ "plugin": login["plugin"], "agent": login["agent"], "key": login["key"], "state": state, "expires": login["expires"],
-            "trouble": login["trouble"] }));
+        rows.push(
+            json!({ "plugin": login["plugin"], "agent": login["agent"], "key": login["key"], "state": state, "expires": login["expires"],
+            "trouble": login["trouble"] }),
+        );
     }
     if context.json {
         rows.iter().try_for_each(|row| out::json(row))?;
