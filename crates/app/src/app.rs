@@ -60,6 +60,8 @@ pub struct Settings {
     pub sessions: SessionSettings,
     /// How long people are asked.
     pub approvals: crate::ApprovalSettings,
+    /// How often sessions may call tools.
+    pub calls: crate::CallRates,
     /// Roots below which host directories may be mounted by name.
     pub mount_roots: Vec<crate::MountRoot>,
     /// The directory of the user's notes, read-only in every session.
@@ -209,6 +211,7 @@ impl App {
         let gateway = open_gateway(&settings, &secrets, &ledger, &callers)?;
         let approvals = Arc::new(Approvals::new(opening.store.clone()));
         let broker = Broker::new(Arc::clone(&approvals) as Arc<dyn broker::Confirm>, Arc::clone(&audit) as Arc<dyn broker::Audit>);
+        broker.set_rate(settings.calls.usual, settings.calls.groups.clone());
         broker.set_diagnostics(Arc::new(crate::diagnostics::OwnCalls::new(opening.store.clone())));
         let doors = Arc::new(DoorKeeper::new(gateway, broker.clone(), Egress::default(), tasks.clone()));
         let sandboxes = Sandboxes::open(opening.sandbox, Arc::clone(&doors) as Arc<dyn sandbox::Doors>).await.map_err(|e| e.failure())?;
@@ -360,6 +363,7 @@ impl App {
         let gateway = open_gateway(&settings, &self.parts.secrets, &self.parts.ledger, &self.parts.callers)?;
         let before = self.doors().replace_gateway(gateway);
         self.parts.egress.set_ceiling(&settings.egress_max);
+        self.broker().set_rate(settings.calls.usual, settings.calls.groups.clone());
         *self.parts.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
         let app = self.clone();
         self.spawn(async move {
@@ -480,6 +484,11 @@ impl App {
     /// Who asks people.
     pub(crate) fn approvals(&self) -> &Approvals {
         &self.parts.approvals
+    }
+
+    /// The same, for who outlives this call.
+    pub(crate) fn audit_handle(&self) -> Arc<AuditBook> {
+        Arc::clone(&self.parts.audit)
     }
 
     /// Who keeps what was decided.

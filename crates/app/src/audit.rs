@@ -7,7 +7,7 @@ use std::time::Duration;
 use broker::Audit;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use model::{AuditEntry, AuditKind, Code, Failure};
+use model::{AuditEntry, AuditKind, Code, Failure, SessionId, TurnId};
 use serde_json::{Value, json};
 use store::{Store, StoreError};
 use tokio::sync::{mpsc, oneshot};
@@ -198,6 +198,48 @@ impl Audit for AuditBook {
             told.await.map_err(|_| gone())?
         }
         .boxed()
+    }
+}
+
+/// Connections of one turn, or of one start of a plugin, that have a row each; a sandbox can make as many as it likes.
+const EGRESS_ROWS_MAX: u64 = 10_000;
+
+/// Keeps what became of each connection to a host.
+pub(crate) struct EgressAudit {
+    book: Arc<AuditBook>,
+    of: Option<(SessionId, TurnId)>,
+    actor: String,
+    rows: AtomicU64,
+}
+
+impl EgressAudit {
+    pub(crate) fn new(app: &App, of: Option<(&SessionId, &TurnId)>, actor: String) -> Self {
+        let of = of.map(|(session, turn)| (session.clone(), turn.clone()));
+        Self { book: app.audit_handle(), of, actor, rows: AtomicU64::new(0) }
+    }
+}
+
+impl gateway::egress::Watch for EgressAudit {
+    fn seen(&self, report: &gateway::egress::Report) {
+        let rows = self.rows.fetch_add(1, Ordering::Relaxed);
+        if rows > EGRESS_ROWS_MAX {
+            return;
+        }
+        let topic = report.target.as_ref().map_or_else(|| "unreadable".to_owned(), |to| format!("{}:{}", to.host, to.port));
+        let refusal = report.refusal.as_ref().map(gateway::egress::Refusal::failure);
+        let outcome = match &refusal {
+            None => "allowed",
+            Some(failure) if matches!(failure.code, Code::EgressDenied | Code::BudgetExceeded) => "denied",
+            Some(_) => "error",
+        };
+        let mut detail = json!({ "sent": report.sent, "received": report.received });
+        if rows == EGRESS_ROWS_MAX {
+            detail["more_are_not_kept"] = json!(true);
+        }
+        let (session, turn) = self.of.clone().unzip();
+        let code = refusal.map(|failure| failure.code);
+        let entry = AuditEntry { kind: AuditKind::Egress, session, turn, actor: self.actor.clone(), code, ..of_host(&topic, outcome, detail) };
+        self.book.note_soon(entry);
     }
 }
 

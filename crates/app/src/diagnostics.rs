@@ -1,10 +1,21 @@
-//! What an agent may know about its own calls.
+//! How often agents may call tools, and what they may know about their own calls.
 
-use broker::{Caller, Diagnostics, Wanted};
+use std::collections::BTreeMap;
+
+use broker::{Caller, Diagnostics, Rate as CallRate, Wanted};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use model::{AuditEntry, AuditKind, Failure, Timestamp};
 use store::{AuditFilter, Store};
+
+/// How often sessions may call tools.
+#[derive(Debug, Clone, Default)]
+pub struct CallRates {
+    /// Where nothing else is said.
+    pub usual: CallRate,
+    /// For sessions of agents in these groups.
+    pub groups: BTreeMap<String, CallRate>,
+}
 
 /// The audit's rows of a session's own calls, and its start.
 pub(crate) struct OwnCalls {

@@ -13,6 +13,7 @@ use store::{Fence, Record, TurnRow};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::audit::EgressAudit;
 use crate::doors::Occupant;
 use crate::house::Ground;
 use crate::live::{Live, lock};
@@ -121,6 +122,9 @@ impl<'a> Running<'a> {
         let Start { turn, ground, place, ready, prompt, cancel } = start;
         let mut elapsed = turn.started.map_or(0, |t| now().0.saturating_sub(t.0));
         if matches!(turn.state, TurnState::Running | TurnState::Waiting) {
+            if let Some(since) = crate::since::elapsed(&app.session_dir(&live.id), &turn.id) {
+                elapsed = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+            }
             // The clock stood while a person was asked.
             let waits = turn.waiting.map_or(0, |since| now().0.saturating_sub(since.0));
             elapsed = elapsed.saturating_sub(turn.waited_ms + waits);
@@ -212,7 +216,11 @@ impl<'a> Running<'a> {
             _ => None,
         };
         // Without a rule the door still answers: it says which line would allow a host, and the log hears of it.
-        let refusals = Arc::new(Refusals { log: live.calls.clone(), left: AtomicUsize::new(REFUSALS_MAX) });
+        let refusals = Arc::new(Refusals {
+            log: live.calls.clone(),
+            left: AtomicUsize::new(REFUSALS_MAX),
+            audit: EgressAudit::new(self.app, Some((&live.id, &self.turn.id)), format!("agent:{}", self.ground.agent.name)),
+        });
         let egress = Some(self.app.session_policy(live, refusals).await?);
         self.app.doors().admit(
             sandbox.id(),
@@ -314,6 +322,7 @@ impl<'a> Running<'a> {
         if let Some(text) = self.app.asks_to_confirm(&self.ground, &self.turn.id, self.turn.n).await {
             events.push(EventKind::Notice { text });
         }
+        crate::since::note(&self.app.session_dir(&self.live.id), &self.turn.id);
         let mut record = Record::new(self.turn.id.clone(), self.fence, events, now()).change(TurnEvent::Start);
         record.sandbox = Some(sandbox.id().clone());
         let events = self.app.store().record(record).await.map_err(|e| e.failure())?;
@@ -481,10 +490,12 @@ const REFUSALS_MAX: usize = 50;
 struct Refusals {
     log: mpsc::Sender<EventKind>,
     left: AtomicUsize,
+    audit: EgressAudit,
 }
 
 impl gateway::egress::Watch for Refusals {
     fn seen(&self, report: &gateway::egress::Report) {
+        self.audit.seen(report);
         let Some(notice) = report.notice() else { return };
         let counted = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
         if counted.is_ok() {
