@@ -25,6 +25,10 @@ use crate::{Audit, CallFailure, Caller, Catalogue, Confirm, Diagnostics, Health,
 
 /// Characters of the reason that an audit row tells.
 const REASON_CHARS_MAX: usize = 300;
+/// Places of credentials that an audit row names; it tells their number as well.
+const PATHS_NOTED_MAX: usize = 20;
+/// Characters of such a place: a hostile handler chooses them.
+const PATH_CHARS_MAX: usize = 128;
 
 /// The door to tools. A cheap handle.
 #[derive(Clone)]
@@ -236,7 +240,8 @@ impl Parts {
         let mut more = Map::new();
         if !paths.is_empty() {
             more.insert("redactions".to_owned(), json!(paths.len()));
-            more.insert("paths".to_owned(), json!(paths));
+            let named = paths.iter().take(PATHS_NOTED_MAX).map(|path| shown(path, PATH_CHARS_MAX));
+            more.insert("paths".to_owned(), json!(named.collect::<Vec<_>>()));
         }
         if let Some(grant) = call.grant() {
             more.insert("confirmation".to_owned(), json!(grant.id));

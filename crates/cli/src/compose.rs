@@ -54,6 +54,7 @@ fn settings(config: &Config, path: &str) -> Result<Settings, Failure> {
         limits: config.limits().map_err(wrong)?,
         sessions: config.session_settings().map_err(wrong)?,
         approvals: config.approval_settings().map_err(wrong)?,
+        calls: config.call_rates(),
         mount_roots: config.mounts.roots.clone(),
         vault: config.vault.clone(),
         plugins: config.plugin_tables(),

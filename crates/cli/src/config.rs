@@ -146,6 +146,22 @@ pub(crate) struct Tools {
     /// The index that Python packages are installed from, and after it other hosts that its files come from; without it pip's
     /// own setting is used.
     pub(crate) index: Option<String>,
+    /// How often a session may call tools in a minute, in the long run.
+    pub(crate) calls_per_minute: Option<u32>,
+    /// How many calls of a session are taken at once after a rest.
+    pub(crate) calls_burst: Option<u32>,
+    /// The same for sessions of agents in a group, by the group's name.
+    pub(crate) groups: BTreeMap<String, CallRate>,
+}
+
+/// How often sessions of a group may call tools.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CallRate {
+    /// In a minute, in the long run.
+    pub(crate) calls_per_minute: u32,
+    /// At once, after a rest.
+    pub(crate) calls_burst: u32,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -336,6 +352,18 @@ impl Config {
         Ok(app::ApprovalSettings { ttl })
     }
 
+    /// How often sessions may call tools.
+    pub(crate) fn call_rates(&self) -> app::CallRates {
+        let usual = app::CallRate::default();
+        let tools = &self.tools;
+        let usual = app::CallRate {
+            per_minute: tools.calls_per_minute.unwrap_or(usual.per_minute),
+            burst: tools.calls_burst.unwrap_or(usual.burst),
+        };
+        let of = |rate: &CallRate| app::CallRate { per_minute: rate.calls_per_minute, burst: rate.calls_burst };
+        app::CallRates { usual, groups: tools.groups.iter().map(|(group, rate)| (group.clone(), of(rate))).collect() }
+    }
+
     /// The limits of a sandbox when the command does not say.
     pub(crate) fn limits(&self) -> Result<Limits, String> {
         let mut limits = Limits::default();
@@ -386,6 +414,8 @@ impl Config {
         all.sandbox.disk_image = Some(sandbox.disk_image_bytes.to_string());
         all.daemon.idle = Some(seconds(self.idle_daemon().map_err(wrong)?));
         all.approvals.ttl = Some(seconds(self.approval_settings().map_err(wrong)?.ttl));
+        let calls = self.call_rates().usual;
+        (all.tools.calls_per_minute, all.tools.calls_burst) = (Some(calls.per_minute), Some(calls.burst));
         let egress = self.egress_settings().map_err(wrong)?;
         all.egress.bytes_max = Some(egress.bytes_max.to_string());
         all.egress.requests_max = Some(egress.requests_max);
