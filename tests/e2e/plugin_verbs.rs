@@ -85,6 +85,10 @@ fn a_new_plugin_runs_in_each_language() {
     lab.run(&["plugin", "call", "my_sh_greet", r#"{"who":"you"}"#]).fails("UNKNOWN_TOOL", 2);
     assert!(!lab.run(&["secret", "list"]).succeeds().out.contains("my-sh"), "its secret went along");
     assert!(!lab.home().join("plugins/my-sh").exists());
+    let audit = lab.run(&["audit", "query", "--limit", "500", "--json"]).succeeds().out;
+    for topic in ["plugin.install", "plugin.disable", "plugin.enable", "plugin.remove"] {
+        assert!(audit.contains(&format!("\"{topic}\"")), "{topic} is not in the audit: {audit}");
+    }
 }
 
 #[test]

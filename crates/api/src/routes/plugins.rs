@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::Api;
+use crate::auth::Identity;
 use crate::operation::Verb::{Delete, Get, Post, Put};
 use crate::operation::{Needs, Operation, of, page_of};
 use crate::request::{Asked, At, Form};
@@ -155,7 +156,7 @@ async fn show(State(api): State<Api>, At(name): At<String>) -> Result<Json<Detai
     detail(&api, plugin).await
 }
 
-async fn install(State(api): State<Api>, Form(form): Form<Install>) -> Result<Response, Problem> {
+async fn install(State(api): State<Api>, who: Identity, Form(form): Form<Install>) -> Result<Response, Problem> {
     let missing = |what: &str| Failure::new(Code::Usage, format!("the {what} is missing")).field(what.to_owned());
     let source = match (form.source, &form.name) {
         (Some(source), _) => source,
@@ -167,23 +168,38 @@ async fn install(State(api): State<Api>, Form(form): Form<Install>) -> Result<Re
     };
     let name = form.name.or_else(|| app::plugin_name_of(&source)).ok_or_else(|| missing("name"))?;
     let order = PluginOrder { name, source, hash: form.hash, update: form.update };
+    noted(&api, &who, &order).await?;
     let installed = api.app.plugin_installs().install_git(order).await?;
     Ok((StatusCode::CREATED, Json(installed)).into_response())
 }
 
 async fn install_archive(
     State(api): State<Api>,
+    who: Identity,
     At(name): At<String>,
     Asked(about): Asked<Archive>,
     body: Body,
 ) -> Result<Response, Problem> {
     let source = about.source.unwrap_or_else(|| "archive".to_owned());
     let order = PluginOrder { name, source, hash: about.hash, update: about.update };
+    noted(&api, &who, &order).await?;
     let installed = api.app.plugin_installs().install(order, files::reader(body)).await?;
     Ok((StatusCode::CREATED, Json(installed)).into_response())
 }
 
-async fn remove(State(api): State<Api>, At(name): At<String>, Asked(removal): Asked<Removal>) -> Result<Json<Value>, Problem> {
+/// Keeps in the audit that somebody wants a plugin in place, before anything of it is looked at.
+async fn noted(api: &Api, who: &Identity, order: &PluginOrder) -> Result<(), Failure> {
+    let detail = json!({ "name": order.name, "source": order.source, "hash": order.hash, "update": order.update });
+    api.app.audit_change(&who.actor, "plugin.install", detail).await
+}
+
+async fn remove(
+    State(api): State<Api>,
+    who: Identity,
+    At(name): At<String>,
+    Asked(removal): Asked<Removal>,
+) -> Result<Json<Value>, Problem> {
+    api.app.audit_change(&who.actor, "plugin.remove", json!({ "name": name, "credentials": removal.credentials })).await?;
     api.app.plugin_installs().remove(&name, removal.credentials).await?;
     Ok(Json(json!({ "name": name })))
 }
@@ -206,21 +222,24 @@ async fn verify(State(api): State<Api>, At(name): At<String>) -> Result<Json<Det
     detail(&api, plugin).await
 }
 
-async fn approve(State(api): State<Api>, At(name): At<String>, Form(form): Form<Approval>) -> Result<Json<Detail>, Problem> {
+async fn approve(State(api): State<Api>, who: Identity, At(name): At<String>, Form(form): Form<Approval>) -> Result<Json<Detail>, Problem> {
+    api.app.audit_change(&who.actor, "plugin.approve", json!({ "name": name, "hash": form.hash })).await?;
     api.app.plugin_installs().approve(&name, &form.hash).await?;
     reload(State(api), At(name)).await
 }
 
-async fn enable(State(api): State<Api>, At(name): At<String>) -> Result<Json<Detail>, Problem> {
-    switch(api, name, true).await
+async fn enable(State(api): State<Api>, who: Identity, At(name): At<String>) -> Result<Json<Detail>, Problem> {
+    switch(api, &who, name, true).await
 }
 
-async fn disable(State(api): State<Api>, At(name): At<String>) -> Result<Json<Detail>, Problem> {
-    switch(api, name, false).await
+async fn disable(State(api): State<Api>, who: Identity, At(name): At<String>) -> Result<Json<Detail>, Problem> {
+    switch(api, &who, name, false).await
 }
 
-async fn switch(api: Api, name: String, is_enabled: bool) -> Result<Json<Detail>, Problem> {
+async fn switch(api: Api, who: &Identity, name: String, is_enabled: bool) -> Result<Json<Detail>, Problem> {
     let plugin = api.app.plugins().show(&name).await?;
+    let topic = if is_enabled { "plugin.enable" } else { "plugin.disable" };
+    api.app.audit_change(&who.actor, topic, json!({ "name": name })).await?;
     api.app.plugin_installs().enable(&name, is_enabled, plugin.shipped).await?;
     reload(State(api), At(name)).await
 }
