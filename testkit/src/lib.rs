@@ -1,6 +1,7 @@
 //! Test parts.
 
 pub mod client;
+pub mod clock;
 pub mod faulty;
 pub mod model_server;
 pub mod servers;

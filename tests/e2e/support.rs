@@ -158,7 +158,7 @@ pub(crate) struct Ran {
 }
 
 impl Ran {
-    fn of(mut command: Command, input: Option<Vec<u8>>) -> Self {
+    pub(crate) fn of(mut command: Command, input: Option<Vec<u8>>) -> Self {
         let began = Instant::now();
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         if input.is_some() {
