@@ -8,6 +8,7 @@ mod broker;
 mod daemon;
 mod exec;
 mod many;
+mod memory;
 mod models;
 mod native;
 mod peers;
@@ -36,7 +37,7 @@ const ALL: &[Bench] = &[
 ];
 
 /// Benches that take too long to be run with the others.
-const LONG: &[Bench] = &[("soak", soak::run)];
+const LONG: &[Bench] = &[("soak", soak::run), ("memory", memory::run)];
 
 fn main() -> ExitCode {
     match run() {

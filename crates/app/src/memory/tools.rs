@@ -9,9 +9,10 @@ use futures_util::future::BoxFuture;
 use model::{Code, MemoryId, Risk};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use sha2::Digest;
 use store::{
-    FoundMemory, MEMORY_CONTENT_CHARS_MAX, MEMORY_QUERY_CHARS_MAX, MEMORY_RESULTS_MAX, MEMORY_TAG_CHARS_MAX, MEMORY_TAGS_MAX,
-    MemoryAuthor, MemoryKind, MemoryOwner, MemoryQuery, MemoryRow, MemorySource, NewMemory, Store, StoreError,
+    FoundMemory, MEMORY_CONTENT_CHARS_MAX, MEMORY_QUERY_CHARS_MAX, MEMORY_RESULTS_MAX, MEMORY_TAG_CHARS_MAX, MEMORY_TAGS_MAX, MemoryAuthor,
+    MemoryKind, MemoryOwner, MemoryQuery, MemoryRow, MemorySource, NewMemory, Store, StoreError,
 };
 
 use super::claim::is_commanding;
@@ -104,7 +105,7 @@ struct Remember {
 
 impl Handler for Remember {
     fn call<'a>(&'a self, call: &'a Approved) -> BoxFuture<'a, Result<Value, CallFailure>> {
-        self.carry_out(call.caller(), call.arguments()).boxed()
+        self.carry_out(call.caller(), call.correlation(), call.arguments()).boxed()
     }
 }
 
@@ -147,21 +148,21 @@ struct DeleteArgs {
 }
 
 impl Remember {
-    async fn carry_out(&self, caller: &Caller, arguments: &Value) -> Result<Value, CallFailure> {
+    async fn carry_out(&self, caller: &Caller, correlation: &str, arguments: &Value) -> Result<Value, CallFailure> {
         match self.which {
-            Which::Store => self.keep(caller, read(arguments)?).await,
+            Which::Store => self.keep(caller, correlation, read(arguments)?).await,
             Which::Search => self.search(caller, read(arguments)?).await,
             Which::Brief => self.brief(caller, read(arguments)?).await,
             Which::Delete => self.delete(caller, read(arguments)?).await,
         }
     }
 
-    async fn keep(&self, caller: &Caller, args: StoreArgs) -> Result<Value, CallFailure> {
+    async fn keep(&self, caller: &Caller, correlation: &str, args: StoreArgs) -> Result<Value, CallFailure> {
         let author = if caller.session.is_some() { MemoryAuthor::Agent } else { MemoryAuthor::Owner };
         let content = cleaned(&self.broker, args.content);
         let tags: Vec<String> = args.tags.into_iter().map(|tag| cleaned(&self.broker, tag)).collect();
         let new = NewMemory {
-            id: MemoryId::from_bits(crate::clock::fresh_bits()),
+            id: identity(caller, correlation, args.kind, &content),
             owner: owner(caller),
             kind: args.kind,
             behavioural: is_commanding(&content) || tags.iter().any(|tag| is_commanding(tag)),
@@ -204,7 +205,7 @@ impl Remember {
     }
 
     async fn brief(&self, caller: &Caller, args: BriefArgs) -> Result<Value, CallFailure> {
-        let brief = self.store.memory_brief(&owner(caller), BRIEF_EACH).await.map_err(|e| failed(&e))?;
+        let brief = self.store.memory_brief(&owner(caller), None, BRIEF_EACH).await.map_err(|e| failed(&e))?;
         let list = |rows: &[MemoryRow]| rows.iter().map(|row| shown(caller, row, args.include_provenance)).collect::<Vec<_>>();
         Ok(json!({ "confirmed": list(&brief.behavioural), "facts": list(&brief.facts), "waiting_for_the_user": brief.waiting_count }))
     }
@@ -237,6 +238,14 @@ fn shown(caller: &Caller, row: &MemoryRow, provenance: bool) -> Value {
         entry["group"] = json!(row.group);
     }
     entry
+}
+
+/// The identity of what a call keeps: a call that a crash cut off comes again and must not keep it twice.
+fn identity(caller: &Caller, correlation: &str, kind: MemoryKind, content: &str) -> MemoryId {
+    let Some(session) = &caller.session else { return MemoryId::from_bits(crate::clock::fresh_bits()) };
+    let hash = sha2::Sha256::digest(format!("memory {session} {correlation} {} {content}", kind.as_str()));
+    let bits = hash.iter().take(16).fold(0, |bits, byte| bits << 8 | u128::from(*byte));
+    MemoryId::from_bits(bits)
 }
 
 fn owner(caller: &Caller) -> MemoryOwner {

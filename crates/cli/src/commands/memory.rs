@@ -32,9 +32,10 @@ pub(super) async fn run(context: &Context, verb: args::Memory) -> Done {
         args::Memory::Show { id } => show(context, &client.json(Method::GET, &path(&id, "")?, None).await?)?,
         args::Memory::Add { content, agent, kind, tags, supersedes } => {
             let content = text::given("content", &content, CONTENT_BYTES_MAX)?;
-            let supersedes = supersedes.map(|id| id.parse()).transpose().map_err(|e: model::IdError| {
-                Failure::new(Code::Usage, e.to_string()).field("--supersedes")
-            })?;
+            let supersedes = supersedes
+                .map(|id| id.parse())
+                .transpose()
+                .map_err(|e: model::IdError| Failure::new(Code::Usage, e.to_string()).field("--supersedes"))?;
             let kind = serde_json::from_value(json!(kind)).map_err(|e| Failure::new(Code::Usage, e.to_string()).field("--type"))?;
             let form = MemoryForm { agent, kind, content, tags, supersedes };
             let made: MemoryView = client.json(Method::POST, "/v1/memory", Some(&json!(form))).await?;

@@ -23,22 +23,28 @@ pub struct MemoryBrief {
 }
 
 impl Store {
-    /// What there is to tell: at most `max` entries of each kind.
+    /// What there is to tell: at most `max` entries of each kind, those written before `before` where that is given.
     ///
     /// # Errors
     /// What the database said.
-    pub async fn memory_brief(&self, owner: &MemoryOwner, max: usize) -> Result<MemoryBrief, StoreError> {
+    pub async fn memory_brief(&self, owner: &MemoryOwner, before: Option<Timestamp>, max: usize) -> Result<MemoryBrief, StoreError> {
         let owner = owner.clone();
+        let before = before.map_or(Ok(i64::MAX), |before| int("before", before.0))?;
         self.read(move |conn| {
             let Some(number) = owner_number(conn, &owner)? else { return Ok(MemoryBrief::default()) };
-            let waits = "behavioural = 1 AND state = 'live' AND confirmed_ms IS NULL";
+            let waits = "behavioural = 1 AND state = 'live' AND confirmed_ms IS NULL AND created_ms < ?2";
             let doing = "count memories that wait";
             let mut statement = conn.prepare_cached(&format!("SELECT count(*) FROM memories WHERE owner = ?1 AND {waits}")).doing(doing)?;
             Ok(MemoryBrief {
-                behavioural: newest(conn, number, "behavioural = 1 AND state = 'live' AND confirmed_ms IS NOT NULL", max)?,
-                facts: newest(conn, number, "behavioural = 0 AND state = 'live'", max)?,
-                waiting: newest(conn, number, waits, max)?,
-                waiting_count: statement.query_row([number], |r| r.get(0)).doing(doing)?,
+                behavioural: newest(
+                    conn,
+                    (number, before),
+                    "behavioural = 1 AND state = 'live' AND confirmed_ms IS NOT NULL AND created_ms < ?2",
+                    max,
+                )?,
+                facts: newest(conn, (number, before), "behavioural = 0 AND state = 'live' AND created_ms < ?2", max)?,
+                waiting: newest(conn, (number, before), waits, max)?,
+                waiting_count: statement.query_row((number, before), |r| r.get(0)).doing(doing)?,
             })
         })
         .await
@@ -83,14 +89,14 @@ impl Store {
     }
 }
 
-fn newest(conn: &Connection, owner: i64, which: &str, max: usize) -> Result<Vec<MemoryRow>, StoreError> {
+fn newest(conn: &Connection, (owner, before): (i64, i64), which: &str, max: usize) -> Result<Vec<MemoryRow>, StoreError> {
     let doing = "read an agent's memory";
     // The conditions name columns of `memories` alone, and the index of the behavioural ones fits them as they are written.
     let sql = format!(
         "SELECT {COLUMNS} FROM {TABLES} WHERE m.n IN
-           (SELECT n FROM memories WHERE owner = ?1 AND {which} ORDER BY n DESC LIMIT ?2) ORDER BY m.n DESC"
+           (SELECT n FROM memories WHERE owner = ?1 AND {which} ORDER BY n DESC LIMIT ?3) ORDER BY m.n DESC"
     );
     let mut statement = conn.prepare_cached(&sql).doing(doing)?;
-    let rows = statement.query_map((owner, i64::try_from(max).unwrap_or(i64::MAX)), from_row).doing(doing)?;
+    let rows = statement.query_map((owner, before, i64::try_from(max).unwrap_or(i64::MAX)), from_row).doing(doing)?;
     rows.collect::<rusqlite::Result<_>>().doing(doing)
 }

@@ -49,6 +49,15 @@ impl Store {
     /// # Errors
     /// What the database said.
     pub async fn expire_memories(&self, before: Timestamp, max: usize) -> Result<usize, StoreError> {
+        let limit = int("before", before.0)?;
+        let is_any = self.read(move |conn| {
+            let doing = "look for memories to purge";
+            let mut statement = conn.prepare_cached("SELECT EXISTS (SELECT 1 FROM memories WHERE left_ms < ?1)").doing(doing)?;
+            statement.query_row([limit], |r| r.get::<_, bool>(0)).doing(doing)
+        });
+        if !is_any.await? {
+            return Ok(0);
+        }
         self.write(Kind::MemoryPurge, 0, move |conn| {
             let doing = "purge memories";
             let sql = "SELECT n FROM memories WHERE left_ms < ?1 ORDER BY left_ms LIMIT ?2";
@@ -81,6 +90,9 @@ fn check(new: &mut NewMemory) -> Result<(), StoreError> {
 
 fn insert(conn: &Connection, new: &NewMemory) -> Result<MemoryRow, StoreError> {
     let doing = "keep a memory";
+    if let Some(there) = asked_before(conn, new)? {
+        return Ok(there);
+    }
     let owner = owner_of(conn, new)?;
     let turn_n = match (&new.source.session, &new.source.turn) {
         (Some(session), Some(turn)) => {
@@ -124,6 +136,17 @@ fn insert(conn: &Connection, new: &NewMemory) -> Result<MemoryRow, StoreError> {
         .doing(doing)?;
     Indexed { n, owner, kind: new.kind, content: &new.content, tags: &new.tags }.put(conn, MemoryState::Live)?;
     read_own(conn, owner, &new.id).map(|(_, row)| row)
+}
+
+/// What the same request has kept already: one that a crash cut off is made again under the same identity.
+fn asked_before(conn: &Connection, new: &NewMemory) -> Result<Option<MemoryRow>, StoreError> {
+    let Some(owner) = owner_number(conn, &new.owner)? else { return Ok(None) };
+    match read_own(conn, owner, &new.id) {
+        Ok((_, row)) if row.kind == new.kind && row.content == new.content && row.session == new.source.session => Ok(Some(row)),
+        Ok(_) => Err(StoreError::Conflict(format!("memory `{}` is another one", new.id))),
+        Err(StoreError::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// The number of an owner, with the entry counted that is to come.
@@ -198,8 +221,11 @@ fn delete(
     let doing = "delete a memory";
     let number = owner_number(conn, owner)?.ok_or_else(|| missing(id))?;
     let (n, row) = read_own(conn, number, id)?;
-    if matches!(row.state, MemoryState::Deleted | MemoryState::Withdrawn) {
-        return Err(missing(id));
+    match row.state {
+        MemoryState::Live | MemoryState::Superseded => {}
+        // Asked again, for example by a call that a crash cut off.
+        MemoryState::Deleted if is_deleted_by(conn, n, session)? => return Ok(()),
+        MemoryState::Deleted | MemoryState::Withdrawn => return Err(missing(id)),
     }
     let mut statement = conn.prepare_cached("SELECT count(*) FROM memories WHERE deleted_session = ?1").doing(doing)?;
     let deleted: u64 = statement.query_row([session.as_str()], |r| r.get(0)).doing(doing)?;
@@ -210,6 +236,12 @@ fn delete(
     let sql = "UPDATE memories SET deleted_session = ?2, deleted_turn = ?3, deleted_ms = ?4 WHERE n = ?1";
     conn.prepare_cached(sql).doing(doing)?.execute((n, session.as_str(), turn_n, int("now", now.0)?)).doing(doing)?;
     settle(conn, n, now)
+}
+
+fn is_deleted_by(conn: &Connection, n: i64, session: &SessionId) -> Result<bool, StoreError> {
+    let doing = "look who deleted a memory";
+    let mut statement = conn.prepare_cached("SELECT deleted_session IS ?2 FROM memories WHERE n = ?1").doing(doing)?;
+    statement.query_row((n, session.as_str()), |r| r.get(0)).doing(doing)
 }
 
 /// Brings what the turns of a session wrote, superseded and deleted in line with its head, which has just moved.

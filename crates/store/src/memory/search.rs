@@ -22,14 +22,16 @@ pub const MEMORY_RESULTS_MAX: usize = 100;
 /// Different words of a question that count.
 const WORDS_MAX: usize = 32;
 /// Entries in the lists that one question reads, in all.
-const POSTINGS_MAX: u64 = 2000;
+const POSTINGS_MAX: u64 = 1000;
+/// Of words that are all common, how many must come together.
+const COMMON_MAX: usize = 3;
 /// Of the entries so found, how many are weighed for each one that is asked for, and how many at least.
 const WEIGHED_EACH: usize = 2;
-const WEIGHED_MIN: usize = 48;
+const WEIGHED_MIN: usize = 64;
 /// The shortest word that also finds longer ones.
 const STEM_CHARS_MIN: usize = 4;
 /// Longer words that one word finds.
-const LONGER_MAX: usize = 6;
+const LONGER_MAX: usize = 3;
 /// What a longer word counts against the word itself.
 const LONGER_WEIGHT: f64 = 0.7;
 /// What a word counts that stands nowhere: nobody can be blamed for not saying it.
@@ -171,7 +173,8 @@ impl Search<'_> {
         rows.collect::<rusqlite::Result<_>>().doing(doing)
     }
 
-    /// The entries that are weighed: those with every word, the newest first, and the best of those with a rare one.
+    /// The entries that are weighed: those with the rarest words. Where every word is a common one, the newest that have
+    /// several of them.
     fn candidates(&self, asked: &[Asked]) -> Result<Vec<(i64, MemoryRow)>, StoreError> {
         let mut known: Vec<&Asked> = asked.iter().filter(|asked| !asked.spellings.is_empty() || self.query.superseded).collect();
         if known.is_empty() {
@@ -179,35 +182,49 @@ impl Search<'_> {
         }
         known.sort_by_key(|asked| asked.docs);
         let most = (self.query.limit * WEIGHED_EACH).max(WEIGHED_MIN);
-        let every: Vec<String> = known.iter().map(|asked| self.any_of(&[asked])).collect();
-        let mut places: BTreeSet<i64> = self.places(&every.join(" AND "), "rowid DESC", most)?.into_iter().collect();
-        if known.len() > 1 || places.len() < most {
-            let narrowed = self.query.tags.iter().map(|tag| self.docs(&counted_tag(tag))).collect::<Result<Vec<_>, _>>()?;
-            let cap = narrowed.into_iter().min().unwrap_or(u64::MAX);
-            let (mut rare, mut budget) = (Vec::new(), POSTINGS_MAX);
-            for asked in &known {
-                let Some(left) = budget.checked_sub(asked.docs.min(cap)) else { break };
-                budget = left;
-                rare.push(*asked);
-            }
-            // Where every word is a common one, the newest with the rarest of them stand for all.
-            let order = if rare.is_empty() { "rowid DESC" } else { "rank" };
-            let chosen = if rare.is_empty() { &known[..1] } else { &rare[..] };
-            places.extend(self.places(&self.any_of(chosen), order, most)?);
+        let narrowed = self.query.tags.iter().map(|tag| self.docs(&counted_tag(tag))).collect::<Result<Vec<_>, _>>()?;
+        let cap = narrowed.into_iter().min().unwrap_or(u64::MAX);
+        let (mut rare, mut budget) = (0, POSTINGS_MAX);
+        while let Some(left) = known.get(rare).and_then(|asked| budget.checked_sub(asked.docs.min(cap))) {
+            budget = left;
+            rare += 1;
         }
-        self.rows(&places)
+        if rare == 0 {
+            let several: Vec<String> = known.iter().take(COMMON_MAX).map(|asked| self.any_of(asked)).collect();
+            let mut places: BTreeSet<i64> = self.places(&several.join(" AND "), most)?.into_iter().collect();
+            if places.len() < most {
+                places.extend(self.places(&self.any_of(known[0]), most - places.len())?);
+            }
+            return self.rows(&places);
+        }
+        let mut weights: HashMap<i64, f64> = HashMap::new();
+        for asked in &known[..rare] {
+            for place in self.places(&self.any_of(asked), usize::try_from(POSTINGS_MAX).unwrap_or(usize::MAX))? {
+                *weights.entry(place).or_default() += asked.weight;
+            }
+        }
+        if weights.len() > most
+            && let Some(next) = known.get(rare)
+        {
+            // The first word that is too common still tells which of many to prefer.
+            let both = format!("{} AND {}", self.any_of(known[0]), self.any_of(next));
+            for place in self.places(&both, most)? {
+                *weights.entry(place).or_default() += next.weight;
+            }
+        }
+        let mut places: Vec<(i64, f64)> = weights.into_iter().collect();
+        places.sort_by(|(n, a), (m, b)| b.total_cmp(a).then(m.cmp(n)));
+        self.rows(&places.into_iter().take(most).map(|(place, _)| place).collect())
     }
 
-    /// An expression for entries with one of these words.
-    fn any_of(&self, asked: &[&Asked]) -> String {
+    /// An expression for entries with this word.
+    fn any_of(&self, asked: &Asked) -> String {
         let mut terms = Vec::new();
         for mark in self.marks() {
-            for asked in asked {
-                // What was superseded is not counted, so the word itself is always asked for as well.
-                let mut spellings: BTreeSet<&str> = asked.spellings.keys().map(String::as_str).collect();
-                spellings.insert(&asked.word);
-                terms.extend(spellings.into_iter().map(|word| quoted(&word_term(&mark, word))));
-            }
+            // What was superseded is not counted, so the word itself is always asked for as well.
+            let mut spellings: BTreeSet<&str> = asked.spellings.keys().map(String::as_str).collect();
+            spellings.insert(&asked.word);
+            terms.extend(spellings.into_iter().map(|word| quoted(&word_term(&mark, word))));
         }
         format!("({})", terms.join(" OR "))
     }
@@ -231,15 +248,15 @@ impl Search<'_> {
         all
     }
 
-    /// The places of entries that an expression, the tags and the kind find.
-    fn places(&self, expression: &str, order: &str, most: usize) -> Result<Vec<i64>, StoreError> {
+    /// The places of entries that an expression, the tags and the kind find, the newest first.
+    fn places(&self, expression: &str, most: usize) -> Result<Vec<i64>, StoreError> {
         let doing = "search an agent's memory";
         let mut all = self.narrowing();
         if !expression.is_empty() {
             all.push(expression.to_owned());
         }
-        let sql = format!("SELECT rowid FROM memory_index WHERE memory_index MATCH ?1 ORDER BY {order} LIMIT ?2");
-        let mut statement = self.conn.prepare_cached(&sql).doing(doing)?;
+        let sql = "SELECT rowid FROM memory_index WHERE memory_index MATCH ?1 ORDER BY rowid DESC LIMIT ?2";
+        let mut statement = self.conn.prepare_cached(sql).doing(doing)?;
         let rows = statement.query_map((all.join(" AND "), most), |r| r.get(0)).doing(doing)?;
         rows.collect::<rusqlite::Result<_>>().doing(doing)
     }
@@ -247,7 +264,7 @@ impl Search<'_> {
     /// The entries without a question.
     fn newest(&self) -> Result<Vec<(i64, MemoryRow)>, StoreError> {
         if !self.narrowing().is_empty() {
-            let places = self.places("", "rowid DESC", self.query.limit)?;
+            let places = self.places("", self.query.limit)?;
             return self.rows(&places.into_iter().collect());
         }
         let doing = "read an agent's newest memories";

@@ -175,7 +175,7 @@ async fn agents_and_tenants_do_not_see_each_other() {
     assert!(matches!(store.remove_memory(&scope, &secret).await, Err(StoreError::NotFound { .. })));
     assert_eq!(store.list_memories(&scope, &MemoryFilter::default(), None, 10).await.unwrap().len(), 1);
     assert_eq!(state(&store, &secret).await, MemoryState::Live);
-    assert_eq!(store.memory_brief(&owner("b"), 10).await.unwrap().facts.len(), 1);
+    assert_eq!(store.memory_brief(&owner("b"), None, 10).await.unwrap().facts.len(), 1);
 }
 
 #[tokio::test]
@@ -192,7 +192,7 @@ async fn what_an_agent_wants_waits_for_a_person() {
     assert!(store.store_memory(flagged).await.unwrap().is_waiting());
     let own = store.store_memory(NewMemory { kind: MemoryKind::Preference, ..fact("a", "short answers", &[]) }).await.unwrap();
     assert!(own.behavioural && !own.is_waiting(), "a person wrote it");
-    let brief = store.memory_brief(&owner("a"), 1).await.unwrap();
+    let brief = store.memory_brief(&owner("a"), None, 1).await.unwrap();
     assert_eq!((brief.behavioural.len(), brief.waiting.len(), brief.waiting_count, brief.facts.len()), (1, 1, 2, 0));
     let waiting = MemoryFilter { waiting: true, ..MemoryFilter::default() };
     assert_eq!(store.list_memories(&MemoryScope::default(), &waiting, None, 10).await.unwrap().len(), 2);
@@ -200,8 +200,10 @@ async fn what_an_agent_wants_waits_for_a_person() {
     assert_eq!(confirmed.confirmed, Some(Timestamp(NOW.0 + 5)));
     let again = store.confirm_memory(&MemoryScope::default(), &row.id, Timestamp(NOW.0 + 9)).await.unwrap();
     assert_eq!(again.confirmed, confirmed.confirmed, "once is enough");
-    let brief = store.memory_brief(&owner("a"), 10).await.unwrap();
+    let brief = store.memory_brief(&owner("a"), None, 10).await.unwrap();
     assert_eq!((brief.behavioural.len(), brief.waiting_count), (2, 1));
+    let earlier = store.memory_brief(&owner("a"), Some(NOW), 10).await.unwrap();
+    assert_eq!(earlier, lazaret_store::MemoryBrief::default(), "what was written since is not told");
 }
 
 #[tokio::test]
@@ -260,8 +262,15 @@ async fn a_session_stores_supersedes_and_deletes_so_much() {
         assert_eq!(deleted.is_ok(), n < 5, "{n}: {deleted:?}");
     }
     assert!(matches!(store.store_memory(own("still too many")).await, Err(StoreError::Limit { .. })), "deleting makes no room");
-    let twice = store.delete_memory(&owner("a"), &kept[0], (session.clone(), lease.turn.clone()), NOW).await;
+    store.delete_memory(&owner("a"), &kept[0], (session.clone(), lease.turn.clone()), NOW).await.expect("asked again it is done");
+    let another = session_with_tree(&store).await;
+    let turn = running(&store, &another).await.turn;
+    let twice = store.delete_memory(&owner("a"), &kept[0], (another, turn), NOW).await;
     assert!(matches!(twice, Err(StoreError::NotFound { .. })));
+    let same = NewMemory { id: kept[7].clone(), ..own("more 12") };
+    assert_eq!(store.store_memory(same).await.unwrap().id, kept[7], "the same request again keeps nothing more");
+    let other = NewMemory { id: kept[7].clone(), ..own("something else") };
+    assert!(matches!(store.store_memory(other).await, Err(StoreError::Conflict(_))));
     for (field, bad) in [
         ("content", fact("a", " \n", &[])),
         ("content", fact("a", &"x".repeat(MEMORY_CONTENT_CHARS_MAX + 1), &[])),
