@@ -125,7 +125,7 @@ async fn status(context: &Context, client: &Client) -> Done {
         );
     }
     if context.json {
-        rows.iter().try_for_each(|row| out::json(row))?;
+        rows.iter().try_for_each(out::json)?;
         return Ok(0);
     }
     let text = |value: &Value| value.as_str().unwrap_or("").to_owned();
