@@ -34,7 +34,9 @@ pub(super) async fn add(client: &Client, remote: Remote<'_>) -> Result<PluginIns
             let _: Value = client.json(Method::PUT, &format!("/v1/secrets/{secret}"), Some(&body)).await?;
         }
         Some(_) => {
-            return Err(Failure::new(Code::Usage, "a token is not taken from the command line, where others can see it").hint("--token - reads it"));
+            return Err(
+                Failure::new(Code::Usage, "a token is not taken from the command line, where others can see it").hint("--token - reads it")
+            );
         }
     }
     let order = Order { name: remote.name.to_owned(), source: String::new(), hash: None, update: false };
@@ -53,7 +55,8 @@ fn manifest(remote: &Remote<'_>) -> Result<String, Failure> {
     if remote.url.len() > URL_CHARS_MAX || !remote.url.bytes().all(|b| b.is_ascii_graphic()) || authority.contains('@') {
         return Err(wrong());
     }
-    let host: EgressRule = if authority.contains(':') { authority.parse() } else { format!("{authority}:{port}").parse() }.map_err(|_| wrong())?;
+    let host: EgressRule =
+        if authority.contains(':') { authority.parse() } else { format!("{authority}:{port}").parse() }.map_err(|_| wrong())?;
     let text = |text: &str| toml::Value::String(text.to_owned()).to_string();
     let low: Vec<String> = remote.low.iter().map(|tool| text(tool)).collect();
     let mut lines = vec![
@@ -65,6 +68,8 @@ fn manifest(remote: &Remote<'_>) -> Result<String, Failure> {
         format!("hosts = [{}]", text(&host.to_string())),
         format!("per_agent = {}", remote.per_agent),
         format!("config = {{ url = {} }}", text(remote.url)),
+        "config_schema = { type = \"object\", additionalProperties = false, required = [\"url\"], properties = { url = { type = \"string\" } } }"
+            .to_owned(),
     ];
     if remote.token.is_some() || remote.per_agent {
         // An agent without a token of its own reaches nothing.
