@@ -202,7 +202,9 @@ fn check(request: &Request) -> Result<(), SandboxError> {
     if request.trees.len() > TREES_MAX {
         return Err(SandboxError::Busy { what: "further trees", max: TREES_MAX });
     }
-    let targets = request.trees.iter().map(|(_, target)| target).chain(request.files.iter().map(|file| &file.target));
+    // The host's own files may also say which authorities are trusted.
+    let files = request.files.iter().map(|file| &file.target).filter(|target| !TRUST.iter().any(|trust| Path::new(trust) == *target));
+    let targets = request.trees.iter().map(|(_, target)| target).chain(files);
     targets.into_iter().try_for_each(|target| check_target(target))?;
     files::check(&request.files)?;
     if request.mounts.len() + request.extra_ro.len() > MOUNTS_MAX {
@@ -225,6 +227,12 @@ const DISK_MIN: u64 = 1 << 20;
 
 /// Places inside that a mount may not cover: they hold the walls.
 const CLOSED: [&str; 6] = ["/proc", "/dev", "/sys", "/run", "/opt/lazaret/bin", "/etc"];
+
+/// Where systems keep the authorities that they trust.
+const TRUST: [&str; 4] = [
+    "/etc/ssl/certs/ca-certificates.crt", "/etc/ssl/cert.pem", "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+];
 
 fn check_target(target: &Path) -> Result<(), SandboxError> {
     let plain = target.components().skip(1).all(|c| matches!(c, Component::Normal(_)));
