@@ -451,7 +451,7 @@ impl PluginInstalls<'_> {
                 stored: stored.iter().any(|entry| entry.name == secret || entry.name.starts_with(&of_agent)),
                 obtain_url: credential.obtain_url.clone(),
                 format_hint: credential.format_hint.clone(),
-                command: format!("lazaret secret set {secret}"),
+                command: format!("lazaret auth api-key --plugin {name} --name {}", credential.key),
             }
         };
         Ok(manifest.credentials.iter().map(view).collect())

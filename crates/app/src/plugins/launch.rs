@@ -221,7 +221,7 @@ pub(crate) fn secret_name(plugin: &str, key: &str, agent: Option<&str>) -> Strin
 pub(super) fn missing_credential(plugin: &str, key: &str, agent: Option<&str>) -> Failure {
     let of = agent.map_or_else(String::new, |agent| format!(" for agent {agent}"));
     Failure::new(Code::KeyMissing, format!("the credential `{key}` of plugin {plugin} is not set{of}"))
-        .hint(format!("lazaret secret set {}", secret_name(plugin, key, agent)))
+        .hint(format!("lazaret secret set {} -", secret_name(plugin, key, agent)))
         .field(key)
 }
 
