@@ -8,6 +8,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use testkit::model_server::{Rule, Say, Script};
 
 use crate::http::PATIENCE;
 use crate::support::Lab;
@@ -336,4 +337,41 @@ fn what_ships_is_off_until_it_is_set_up() {
     let read = lab.tool("files_read", json!({ "path": "tide.md" })).expect("a result");
     assert!(read.to_string().contains("High tide at noon."), "{read}");
     assert_eq!(lab.plugin_view("email")["state"], "off");
+}
+
+#[test]
+fn agents_see_the_skills_of_the_plugins_that_they_may_use() {
+    let lab = Lab::new();
+    let look = "cd /opt/lazaret/skills && cat */SKILL.md; touch x 2>/dev/null && echo written; echo; ls";
+    let rules = vec![Rule { contains: "look".to_owned(), say: vec![Say::Shell(look.to_owned()), Say::Text("done".to_owned())] }];
+    let server = lab.model(Script { rules, ..Script::default() });
+    lab.run(&["config", "set", "providers.anthropic.base_url", &server.url()]).succeeds();
+    lab.run(&["config", "set", "providers.anthropic.keyless", "true"]).succeeds();
+    lab.run(&["start", "--listen", "127.0.0.1:0"]).succeeds();
+    let skilled = |name: &str, manifest: &str, text: &str| {
+        lab.plugin(name, &format!("tools = \"all\"\n{manifest}"), &format!("def tool_{name}(a, m): return text('x')"));
+        std::fs::create_dir_all(lab.home().join(format!("plugins/{name}/skills"))).expect("make");
+        std::fs::write(lab.home().join(format!("plugins/{name}/skills/{name}.md")), text).expect("write");
+    };
+    skilled("tides", "", "# Read the tides first\n");
+    skilled("ledger", "allowed_groups = [\"finance\"]\n", "# Only for finance\n");
+    lab.reload_plugins();
+    let seen = |session: &str| {
+        let turn = lab.send(session, "look");
+        assert_eq!(lab.result_of(session, &turn)["status"], "completed");
+        let outputs = lab.log(session).into_iter().filter(|e| e["turn"] == turn.as_str() && e["type"] == "tool_result");
+        outputs.filter_map(|e| e["output"].as_str().map(str::to_owned)).collect::<String>()
+    };
+    let session = lab.session(json!({}));
+    let first = seen(&session);
+    assert!(first.contains("# Read the tides first") && first.ends_with("\nlazaret-tools\ntides\n"), "{first}");
+    assert!(!first.contains("finance") && !first.contains("written"), "{first}");
+    // A session that runs keeps what it began with; a new one sees what is there now.
+    skilled("tides", "", "# The tides have turned\n");
+    lab.reload_plugins();
+    assert!(seen(&session).contains("# Read the tides first"));
+    assert!(seen(&lab.session(json!({}))).contains("# The tides have turned"));
+    // Somebody of the other group sees both.
+    lab.ask("POST", "/v1/agents", json!({ "name": "clerk", "group": "finance" })).is(201);
+    assert!(seen(&lab.session(json!({ "agent": "clerk" }))).contains("# Only for finance"));
 }

@@ -76,7 +76,7 @@ impl Touched {
 /// A plugin and what came of loading it.
 #[derive(Clone)]
 pub(super) struct Entry {
-    pub(super) found: Option<Found>,
+    pub(super) found: Option<Arc<Found>>,
     pub(super) state: PluginState,
     pub(super) why: Option<Failure>,
     pub(super) left_out: Vec<(String, String)>,
@@ -252,41 +252,29 @@ impl App {
             let mut entries = lock(&self.book().entries);
             for (name, entry) in loaded {
                 let old = match entry {
-                    Some(entry) => entries.insert(name, entry),
+                    Some(entry) => {
+                        for tool in &entry.offered {
+                            entry.supervisor.iter().for_each(|now| tool.handler.hand_over(now.clone()));
+                        }
+                        entries.insert(name, entry)
+                    }
                     None => entries.remove(&name),
                 };
-                let Some((Some(supervisor), offered)) = old.map(|old| (old.supervisor, old.offered)) else { continue };
+                let Some(supervisor) = old.and_then(|old| old.supervisor) else { continue };
                 if !entries.values().any(|entry| entry.supervisor.as_ref().is_some_and(|now| now.is(&supervisor))) {
-                    gone.push((supervisor, offered));
+                    gone.push(supervisor);
                 }
             }
         }
         self.offer_plugins();
         self.tell_health();
-        self.hand_over(gone);
+        for supervisor in gone {
+            self.spawn(async move { supervisor.retire(DRAIN_MAX).await });
+        }
         if let Err(failure) = self.sweep_skills().await {
             tracing::warn!(%failure, "skills that nobody has were not removed");
         }
         Ok(())
-    }
-
-    /// Lets the processes of plugins that were changed come to their end; calls that wait for a person go on where the tool
-    /// is the same.
-    fn hand_over(&self, gone: Vec<(Supervisor, Vec<Offered>)>) {
-        let entries = self.book().entries();
-        for (supervisor, offered) in gone {
-            for tool in offered {
-                let same = entries.values().find_map(|entry| {
-                    let found = entry.offered.iter().any(|now| now.definition == tool.definition);
-                    entry.supervisor.clone().filter(|_| found)
-                });
-                if let Some(successor) = same {
-                    successor.follow(&supervisor);
-                    tool.handler.hand_over(successor);
-                }
-            }
-            self.spawn(async move { supervisor.retire(DRAIN_MAX).await });
-        }
     }
 
     /// Tells the broker which plugins work, for the agents that may use them.
@@ -371,9 +359,9 @@ impl App {
                 return Some(entry);
             }
         };
-        entry.found = Some(found.clone());
-        let print = before.filter(|e| how == How::Changed && e.state == PluginState::Ready).map_or("", |e| &e.print);
-        match self.load_found(name, &found, (how, print), &mut entry).await {
+        let found = Arc::new(found);
+        entry.found = Some(Arc::clone(&found));
+        match self.load_found(name, &found, how, before, &mut entry).await {
             Ok(()) => entry.state = PluginState::Ready,
             Err(Stop::Same) => return before.cloned(),
             Err(Stop::Off(why)) => (entry.state, entry.why) = (PluginState::Off, Some(Failure::new(Code::Conflict, why))),
@@ -392,7 +380,7 @@ impl App {
         Some(entry)
     }
 
-    async fn load_found(&self, name: &str, found: &Found, (how, before): (How, &str), entry: &mut Entry) -> Result<(), Stop> {
+    async fn load_found(&self, name: &str, found: &Found, how: How, before: Option<&Entry>, entry: &mut Entry) -> Result<(), Stop> {
         let fresh = how == How::Fresh;
         let manifest = &found.manifest;
         let settings = self.settings();
@@ -414,7 +402,7 @@ impl App {
         }
         self.has_credentials(name, found, is_idle)?;
         let print = print_of(found, &config, &hosts, self.program());
-        if print == before {
+        if before.is_some_and(|before| how == How::Changed && before.state == PluginState::Ready && before.print == print) {
             return Err(Stop::Same);
         }
         entry.print.clone_from(&print);
@@ -440,6 +428,13 @@ impl App {
             self.cancel().child_token(),
         );
         entry.supervisor = Some(supervisor.clone());
+        if manifest.state
+            && let Some(old) = before.and_then(|before| before.supervisor.clone())
+        {
+            // Both have the same files: the one before must be gone first.
+            supervisor.follow(&old);
+            self.spawn(async move { old.retire(DRAIN_MAX).await });
+        }
         // What ships is part of this program: its manifest is what it lists.
         let own = if found.folder.is_none() { offer::from_manifest(manifest) } else { None };
         let tools = match own {
@@ -458,9 +453,11 @@ impl App {
         }
         *lock(&expected) = Some(tools.clone());
         let limit = manifest.limits.time;
-        let offered = |definition: Definition| Offered {
-            handler: Arc::new(PluginTool::new(supervisor.clone(), definition.server_name.clone(), limit)),
-            definition,
+        let offered = |definition: Definition| {
+            // A call that waits for a person just now holds the handler: where the tool is the same, it stays the same.
+            let known = before.and_then(|before| before.offered.iter().find(|offered| offered.definition == definition));
+            let fresh = || Arc::new(PluginTool::new(supervisor.clone(), definition.server_name.clone(), limit));
+            Offered { handler: known.map_or_else(fresh, |known| Arc::clone(&known.handler)), definition }
         };
         entry.offered = tools.into_iter().map(offered).collect();
         Ok(())
@@ -518,7 +515,7 @@ impl App {
             let is_set = self.secrets().value(&secret_name(name, &credential.key, None)).is_some()
                 || (found.manifest.per_agent && !self.secrets().agents_of(name).is_empty());
             if !is_set && is_idle {
-                return Err(Stop::Off(format!("it is not set up: lazaret secret set {}", secret_name(name, &credential.key, None))));
+                return Err(Stop::Off(format!("it is not set up: lazaret secret set {} -", secret_name(name, &credential.key, None))));
             }
             if !is_set {
                 return Err(missing_credential(name, &credential.key, None).into());
