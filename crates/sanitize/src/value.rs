@@ -48,7 +48,7 @@ impl Sanitizer {
             Value::Null | Value::Bool(_) => (),
             Value::Number(number) => {
                 // A value of digits alone can come back as a number.
-                if !self.known().find(number.to_string().as_bytes()).is_empty() {
+                if !self.known().is_empty() && !self.known().find(number.to_string().as_bytes()).is_empty() {
                     *value = Value::String(REDACTED.to_owned());
                     paths.push();
                 }

@@ -180,7 +180,7 @@ impl Client {
             "capabilities": {},
             "clientInfo": { "name": "lazaret", "version": env!("CARGO_PKG_VERSION") },
         });
-        let welcome: Welcome = parse(&*self.ask("initialize", &params).await?)?;
+        let welcome: Welcome = parse(&self.ask("initialize", &params).await?)?;
         if !is_revision(&welcome.protocol_version) || welcome.protocol_version.as_str() < PROTOCOL_MIN {
             return Err(ClientError::Protocol("it speaks a revision that is not known".to_owned()));
         }

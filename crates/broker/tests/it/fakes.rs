@@ -52,10 +52,10 @@ impl Confirm for People {
     fn ask<'a>(&'a self, ask: Ask<'a>, waiting: &'a (dyn Fn(&ApprovalId) + Send + Sync)) -> BoxFuture<'a, Result<Answered, Failure>> {
         async move {
             let id = ApprovalId::from_bits(1);
-            self.asked.lock().unwrap().push(ask.hash.to_owned());
+            self.asked.lock().expect("no test panicked with it").push(ask.hash.to_owned());
             waiting(&id);
             let mut left = Left(Arc::clone(&self.left), true);
-            let person = self.answers.lock().unwrap().pop_front().expect("nobody should be asked");
+            let person = self.answers.lock().expect("no test panicked with it").pop_front().expect("nobody should be asked");
             let answered = match person {
                 Person::Yes => Answered::Approved(Grant { id, hash: ask.hash.to_owned() }),
                 Person::YesToAnother => Answered::Approved(Grant { id, hash: "another".to_owned() }),
@@ -77,10 +77,10 @@ impl Confirm for People {
 
     fn begin<'a>(&'a self, grant: &'a Grant) -> BoxFuture<'a, Result<(), Failure>> {
         async move {
-            if let Some(failure) = self.begin_fails.lock().unwrap().clone() {
+            if let Some(failure) = self.begin_fails.lock().expect("no test panicked with it").clone() {
                 return Err(failure);
             }
-            self.steps.lock().unwrap().push(format!("begin {}", grant.id));
+            self.steps.lock().expect("no test panicked with it").push(format!("begin {}", grant.id));
             Ok(())
         }
         .boxed()
@@ -89,7 +89,7 @@ impl Confirm for People {
     fn finish<'a>(&'a self, grant: &'a Grant, outcome: &'a Result<Value, CallFailure>) -> BoxFuture<'a, Result<(), Failure>> {
         async move {
             let word = outcome.as_ref().map_or_else(|failure| failure.code.to_string(), ToString::to_string);
-            self.steps.lock().unwrap().push(format!("finish {} {word}", grant.id));
+            self.steps.lock().expect("no test panicked with it").push(format!("finish {} {word}", grant.id));
             Ok(())
         }
         .boxed()
@@ -105,16 +105,16 @@ pub(crate) struct Book {
 
 impl Audit for Book {
     fn note(&self, entry: AuditEntry) -> BoxFuture<'_, ()> {
-        self.entries.lock().unwrap().push(entry);
+        self.entries.lock().expect("no test panicked with it").push(entry);
         async {}.boxed()
     }
 
     fn note_now(&self, entry: AuditEntry) -> BoxFuture<'_, Result<(), Failure>> {
-        if *self.fails.lock().unwrap() {
+        if *self.fails.lock().expect("no test panicked with it") {
             return async { Err(Failure::new(Code::StoreUnusable, "/var/secret/path is full")) }.boxed();
         }
         self.durable.fetch_add(1, Ordering::SeqCst);
-        self.entries.lock().unwrap().push(entry);
+        self.entries.lock().expect("no test panicked with it").push(entry);
         async { Ok(()) }.boxed()
     }
 }
@@ -184,7 +184,7 @@ impl House {
     }
 
     pub(crate) fn will(&self, person: Person) {
-        self.people.answers.lock().unwrap().push_back(person);
+        self.people.answers.lock().expect("no test panicked with it").push_back(person);
     }
 
     pub(crate) fn calls(&self) -> usize {
@@ -192,7 +192,7 @@ impl House {
     }
 
     pub(crate) fn last_entry(&self) -> AuditEntry {
-        self.book.entries.lock().unwrap().last().cloned().expect("something was noted")
+        self.book.entries.lock().expect("no test panicked with it").last().cloned().expect("something was noted")
     }
 
     pub(crate) async fn raw(&self, caller: &Arc<Caller>, request: &[u8]) -> wire::Answer {

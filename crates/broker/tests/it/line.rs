@@ -23,7 +23,7 @@ struct Client {
 
 impl Client {
     fn new(house: &House, n: u128, cancel: &CancellationToken) -> Self {
-        let (near, far) = UnixStream::pair().unwrap();
+        let (near, far) = UnixStream::pair().expect("as the test made it");
         let (broker, cancel) = (house.broker.clone(), cancel.clone());
         #[expect(clippy::disallowed_methods, reason = "the test awaits it")]
         let served = tokio::spawn(async move { broker.serve(far, Bytes::new(), caller_of(n), cancel).await });
@@ -31,14 +31,14 @@ impl Client {
     }
 
     async fn send(&mut self, message: &[u8]) {
-        self.stream.write_all(&frame_call(message).unwrap()).await.unwrap();
+        self.stream.write_all(&frame_call(message).expect("as the test made it")).await.expect("as the test made it");
     }
 
     /// The next message, or nothing when the host has ended the connection.
     async fn next(&mut self) -> Option<Value> {
         loop {
-            if let Some(message) = self.decoder.next_message().unwrap() {
-                return Some(serde_json::from_slice(&message).unwrap());
+            if let Some(message) = self.decoder.next_message().expect("as the test made it") {
+                return Some(serde_json::from_slice(&message).expect("as the test made it"));
             }
             let mut buffer = [0; 4096];
             match self.stream.read(&mut buffer).await {
@@ -55,11 +55,11 @@ async fn calls_of_one_connection_run_at_once() {
     let mut client = Client::new(&house, 1, &CancellationToken::new());
     client.send(&request("low", "slow", json!({"do": "wait"}))).await;
     client.send(&request("low", "fast", json!({}))).await;
-    assert_eq!(client.next().await.unwrap()["correlation"], "fast");
+    assert_eq!(client.next().await.expect("as the test made it")["correlation"], "fast");
     house.doer.go_on.add_permits(1);
-    assert_eq!(client.next().await.unwrap(), json!({"correlation": "slow", "result": "waited", "error": null}));
+    assert_eq!(client.next().await.expect("as the test made it"), json!({"correlation": "slow", "result": "waited", "error": null}));
     drop(client.stream);
-    client.served.await.unwrap();
+    client.served.await.expect("as the test made it");
     house.broker.drain().await;
 }
 
@@ -71,14 +71,14 @@ async fn a_correlation_under_way_is_refused_in_its_session_alone() {
     one.send(&request("low", "c", json!({"do": "wait"}))).await;
     house.doer.began.notified().await;
     two.send(&request("low", "c", json!({}))).await;
-    let refused = two.next().await.unwrap();
+    let refused = two.next().await.expect("as the test made it");
     assert_eq!((&refused["error"]["code"], &refused["error"]["field"]), (&json!("VALIDATION_FAILED"), &json!("correlation")));
     other.send(&request("low", "c", json!({}))).await;
-    assert_eq!(other.next().await.unwrap()["error"], json!(null));
+    assert_eq!(other.next().await.expect("as the test made it")["error"], json!(null));
     house.doer.go_on.add_permits(1);
-    assert_eq!(one.next().await.unwrap()["result"], "waited");
+    assert_eq!(one.next().await.expect("as the test made it")["result"], "waited");
     two.send(&request("low", "c", json!({}))).await;
-    assert_eq!(two.next().await.unwrap()["error"], json!(null), "and then it is free again");
+    assert_eq!(two.next().await.expect("as the test made it")["error"], json!(null), "and then it is free again");
 }
 
 #[tokio::test]
@@ -93,21 +93,21 @@ async fn a_session_has_so_many_calls_and_a_sandbox_so_many_connections() {
         house.doer.began.notified().await;
     }
     client.send(&request("low", "more", json!({}))).await;
-    let refused = client.next().await.unwrap();
+    let refused = client.next().await.expect("as the test made it");
     assert_eq!((&refused["correlation"], &refused["error"]["code"]), (&json!("more"), &json!("RATE_LIMITED")));
     let mut others: Vec<Client> = Vec::new();
     for _ in 1..CONNECTIONS_MAX {
         let mut other = Client::new(&house, 1, &cancel);
         other.send(b"[]").await;
-        assert_eq!(other.next().await.unwrap()["error"]["stage"], 1);
+        assert_eq!(other.next().await.expect("as the test made it")["error"]["stage"], 1);
         others.push(other);
     }
     let mut refused = Client::new(&house, 1, &cancel);
-    assert_eq!(refused.next().await.unwrap()["error"]["code"], "RATE_LIMITED");
+    assert_eq!(refused.next().await.expect("as the test made it")["error"]["code"], "RATE_LIMITED");
     assert_eq!(refused.next().await, None);
     house.doer.go_on.add_permits(CALLS_MAX);
     for _ in 0..CALLS_MAX {
-        assert_eq!(client.next().await.unwrap()["result"], "waited");
+        assert_eq!(client.next().await.expect("as the test made it")["result"], "waited");
     }
     cancel.cancel();
     house.broker.drain().await;
@@ -119,9 +119,12 @@ async fn waiting_is_told_and_leaving_gives_the_ask_up() {
     house.will(Person::Asleep);
     let mut client = Client::new(&house, 1, &CancellationToken::new());
     client.send(&request("high", "c", json!({}))).await;
-    assert_eq!(client.next().await.unwrap(), json!({"correlation": "c", "waiting": "apr_00000000000000000000000000000001"}));
+    assert_eq!(
+        client.next().await.expect("as the test made it"),
+        json!({"correlation": "c", "waiting": "apr_00000000000000000000000000000001"})
+    );
     drop(client.stream);
-    client.served.await.unwrap();
+    client.served.await.expect("as the test made it");
     house.broker.drain().await;
     assert_eq!((house.people.left.load(Ordering::SeqCst), house.calls()), (1, 0));
 }
@@ -134,10 +137,10 @@ async fn a_confirmed_call_survives_its_connection() {
     client.send(&request("high", "c", json!({"do": "wait"}))).await;
     house.doer.began.notified().await;
     drop(client.stream);
-    client.served.await.unwrap();
+    client.served.await.expect("as the test made it");
     house.doer.go_on.add_permits(1);
     house.broker.drain().await;
-    assert!(house.people.steps.lock().unwrap().last().unwrap().ends_with("\"waited\""));
+    assert!(house.people.steps.lock().expect("no test panicked with it").last().expect("as the test made it").ends_with("\"waited\""));
 }
 
 #[tokio::test]
@@ -145,11 +148,11 @@ async fn wrong_lengths_end_the_connection_with_a_word() {
     let house = House::new();
     for length in [0u32, (1 << 20) + 1, u32::MAX] {
         let mut client = Client::new(&house, 1, &CancellationToken::new());
-        client.stream.write_all(&length.to_be_bytes()).await.unwrap();
-        let said = client.next().await.unwrap();
+        client.stream.write_all(&length.to_be_bytes()).await.expect("as the test made it");
+        let said = client.next().await.expect("as the test made it");
         assert_eq!((&said["error"]["code"], &said["error"]["stage"]), (&json!("VALIDATION_FAILED"), &json!(1)));
         assert_eq!(client.next().await, None);
-        client.served.await.unwrap();
+        client.served.await.expect("as the test made it");
     }
 }
 
@@ -160,8 +163,8 @@ async fn a_frame_must_be_whole_in_time() {
     let mut client = Client::new(&house, 1, &CancellationToken::new());
     tokio::time::sleep(Duration::from_secs(3_600)).await;
     client.send(&request("low", "c", json!({}))).await;
-    assert_eq!(client.next().await.unwrap()["error"], json!(null), "an idle connection may stay");
-    let frame = frame_call(&request("low", "c", json!({}))).unwrap();
+    assert_eq!(client.next().await.expect("as the test made it")["error"], json!(null), "an idle connection may stay");
+    let frame = frame_call(&request("low", "c", json!({}))).expect("as the test made it");
     let began = tokio::time::Instant::now();
     for byte in &frame[..frame.len() - 1] {
         if client.stream.write_all(&[*byte]).await.is_err() || began.elapsed() > MESSAGE_TIME_MAX {
@@ -169,7 +172,9 @@ async fn a_frame_must_be_whole_in_time() {
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
-    assert!(client.next().await.unwrap()["error"]["message"].as_str().unwrap().contains("not whole"));
+    assert!(
+        client.next().await.expect("as the test made it")["error"]["message"].as_str().expect("as the test made it").contains("not whole")
+    );
     assert_eq!(client.next().await, None);
     assert_eq!(house.calls(), 1);
 }
@@ -177,9 +182,9 @@ async fn a_frame_must_be_whole_in_time() {
 #[tokio::test]
 async fn what_came_with_the_door_line_counts_and_cancel_ends_all() {
     let house = House::new();
-    let (mut near, far) = UnixStream::pair().unwrap();
+    let (mut near, far) = UnixStream::pair().expect("as the test made it");
     let cancel = CancellationToken::new();
-    let read = Bytes::from(frame_call(&request("low", "c", json!({"do": "hang"}))).unwrap());
+    let read = Bytes::from(frame_call(&request("low", "c", json!({"do": "hang"}))).expect("as the test made it"));
     let (broker, token) = (house.broker.clone(), cancel.clone());
     let served = broker.serve(far, read, caller(), token);
     tokio::join!(served, async {
@@ -196,15 +201,16 @@ async fn what_came_with_the_door_line_counts_and_cancel_ends_all() {
 async fn splits_do_not_matter() {
     let house = House::new();
     let mut client = Client::new(&house, 1, &CancellationToken::new());
-    let frames: Vec<u8> = (0..3).flat_map(|n| frame_call(&request("low", &format!("c{n}"), json!({"n": n}))).unwrap()).collect();
+    let frames: Vec<u8> =
+        (0..3).flat_map(|n| frame_call(&request("low", &format!("c{n}"), json!({"n": n}))).expect("as the test made it")).collect();
     for step in [1, 2, 3, 5, 7, 64, frames.len()] {
         for piece in frames.chunks(step) {
-            client.stream.write_all(piece).await.unwrap();
+            client.stream.write_all(piece).await.expect("as the test made it");
             tokio::task::yield_now().await;
         }
         let mut seen = Vec::new();
         for _ in 0..3 {
-            seen.push(client.next().await.unwrap()["correlation"].as_str().unwrap().to_owned());
+            seen.push(client.next().await.expect("as the test made it")["correlation"].as_str().expect("as the test made it").to_owned());
         }
         seen.sort();
         assert_eq!(seen, ["c0", "c1", "c2"], "steps of {step}");

@@ -162,7 +162,7 @@ fn bytes_and_masks() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     /// Every spelling of every value is gone, whatever stands around it and wherever the stream breaks.
     #[test]

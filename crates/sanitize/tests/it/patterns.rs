@@ -121,7 +121,7 @@ fn ordinary_text_is_left_as_it_is() {
 /// Texts made to be slow take about as long as others.
 #[test]
 fn time_does_not_grow_with_malice() {
-    let size = 256 * 1024;
+    let size = 64 * 1024;
     let unit = [
         "eyJ", "eyJ_", "eyJ.", "postgres://", "api_key=", "api_key", "://a:", "Bearer ", "sk-ant-", "1234567:AA", "x-api-key", "SG.",
         "-----BEGIN PRIVATE KEY", "github_pat_", "https://:", "%3DeyJ", "a.eyJ-",
