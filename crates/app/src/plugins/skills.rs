@@ -73,6 +73,8 @@ impl App {
     /// The skills for an agent: those of the plugins of which it may call a tool.
     pub(crate) fn skills_of(&self, agent: &crate::AgentForm) -> SkillSet {
         let caller = broker::Caller {
+            // An agent, of whatever session: the owner would see all.
+            session: Some(model::SessionId::from_bits(0)),
             group: agent.group.clone(),
             tools: (!agent.tools.is_empty()).then(|| agent.tools.iter().cloned().collect()),
             ..broker::Caller::owner()
