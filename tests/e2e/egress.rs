@@ -14,7 +14,7 @@ const SECRET: &str = "ghp_e2eCanaryOfABoundSecret0123456789";
 
 /// What the agent runs when it is told to.
 const SCRIPT: &[(&str, &str)] = &[
-    ("git clone", "git clone -q https://x:$HOST_TOKEN@127.0.0.1:PORT/git/repo.git && cat repo/README"),
+    ("git clone", "git clone -q https://x:$HOST_TOKEN@localhost:PORT/git/repo.git && cat repo/README"),
     (
         "git push",
         "cd repo && git config user.email a@b.test && git config user.name a && echo more >> README && git commit -qam more && \
@@ -23,24 +23,26 @@ const SCRIPT: &[(&str, &str)] = &[
     (
         "pip install",
         "pip3 install -q --no-cache-dir --disable-pip-version-check --target /workspace/py \
-         --index-url https://x:$HOST_TOKEN@127.0.0.1:PORT/simple/ harbour && PYTHONPATH=/workspace/py python3 -c 'import harbour; print(harbour.NAME)'",
+         --index-url https://x:$HOST_TOKEN@localhost:PORT/simple/ harbour && PYTHONPATH=/workspace/py python3 -c 'import harbour; print(harbour.NAME)'",
     ),
     (
         "npm install",
-        "mkdir n && cd n && printf '//127.0.0.1:PORT/npm/:_authToken=${HOST_TOKEN}\\n' > .npmrc && \
-         npm install --silent --no-audit --no-fund --no-update-notifier --registry https://127.0.0.1:PORT/npm/ ebb && node -e 'console.log(require(\"ebb\"))'",
+        "mkdir n && cd n && printf '//localhost:PORT/npm/:_authToken=${HOST_TOKEN}\\n' > .npmrc && \
+         npm install --silent --no-audit --no-fund --no-update-notifier --registry https://localhost:PORT/npm/ ebb && node -e 'console.log(require(\"ebb\"))'",
     ),
-    ("api get", "curl -sS -H \"Authorization: Bearer $HOST_TOKEN\" https://127.0.0.1:PORT/repos/o/r/issues"),
-    ("api post", "curl -sS -d '{}' -H \"Authorization: Bearer $HOST_TOKEN\" https://127.0.0.1:PORT/repos/o/r/issues"),
-    ("api delete", "curl -sS -X DELETE -H \"Authorization: Bearer $HOST_TOKEN\" https://127.0.0.1:PORT/repos/o/r/issues"),
-    ("other path", "curl -sS -H \"Authorization: Bearer $HOST_TOKEN\" https://127.0.0.1:PORT/repos/o/other/issues"),
-    ("dotted path", "curl -sS --path-as-is -H \"Authorization: Bearer $HOST_TOKEN\" https://127.0.0.1:PORT/repos/o/r/../other/issues"),
-    ("in the body", "curl -sS -d token=$HOST_TOKEN https://127.0.0.1:PORT/repos/o/r/issues"),
-    ("in the query", "curl -sS \"https://127.0.0.1:PORT/repos/o/r/issues?token=$HOST_TOKEN\""),
-    ("another's key", "curl -sS -H \"Authorization: Bearer attackers-own-key\" https://127.0.0.1:PORT/repos/o/r/issues"),
-    ("another's token", "curl -sS -H \"Authorization: Bearer TAKEN\" https://127.0.0.1:PORT/repos/o/r/issues"),
-    ("without proxy", "env -u HTTPS_PROXY -u https_proxy curl -sS --noproxy '*' https://127.0.0.1:PORT/repos/o/r/issues 2>&1; echo $?"),
-    ("show all", "env; cat /proc/*/environ /proc/*/cmdline 2>/dev/null | tr '\\0' '\\n'; cat ~/.npmrc n/.npmrc repo/.git/config 2>/dev/null"),
+    ("api get", "curl -sS -H \"Authorization: Bearer $HOST_TOKEN\" https://localhost:PORT/repos/o/r/issues"),
+    ("api post", "curl -sS -d '{}' -H \"Authorization: Bearer $HOST_TOKEN\" https://localhost:PORT/repos/o/r/issues"),
+    ("api delete", "curl -sS -X DELETE -H \"Authorization: Bearer $HOST_TOKEN\" https://localhost:PORT/repos/o/r/issues"),
+    ("other path", "curl -sS -H \"Authorization: Bearer $HOST_TOKEN\" https://localhost:PORT/repos/o/other/issues"),
+    ("dotted path", "curl -sS --path-as-is -H \"Authorization: Bearer $HOST_TOKEN\" https://localhost:PORT/repos/o/r/../other/issues"),
+    ("in the body", "curl -sS -d token=$HOST_TOKEN https://localhost:PORT/repos/o/r/issues"),
+    ("in the query", "curl -sS \"https://localhost:PORT/repos/o/r/issues?token=$HOST_TOKEN\""),
+    ("another's key", "curl -sS -H \"Authorization: Bearer attackers-own-key\" https://localhost:PORT/repos/o/r/issues"),
+    ("without proxy", "env -u HTTPS_PROXY -u https_proxy curl -sS --noproxy '*' https://localhost:PORT/repos/o/r/issues 2>&1; echo $?"),
+    (
+        "show all",
+        "env; cat /proc/*/environ /proc/*/cmdline 2>/dev/null | tr '\\0' '\\n'; cat ~/.npmrc n/.npmrc repo/.git/config 2>/dev/null",
+    ),
     ("show token", "echo $HOST_TOKEN"),
 ];
 
@@ -50,7 +52,7 @@ struct World {
     host: Https,
 }
 
-fn world(taken: &str) -> World {
+fn world() -> World {
     let lab = Lab::new();
     let root = lab.path("served");
     publish(&root);
@@ -59,14 +61,14 @@ fn world(taken: &str) -> World {
     publish_npm(&root, &port);
     let rules = SCRIPT.iter().map(|(contains, command)| {
         // The host is on loopback, which programs do not look for behind a proxy.
-        let command = format!("unset NO_PROXY no_proxy; {}", command.replace("PORT", &port).replace("TAKEN", taken));
+        let command = format!("unset NO_PROXY no_proxy; {}", command.replace("PORT", &port));
         Rule { contains: (*contains).to_owned(), say: vec![Say::Shell(command), Say::Text("done".to_owned())] }
     });
     let model = lab.model(Script { rules: rules.collect(), ..Script::default() });
     lab.run(&["config", "set", "providers.anthropic.base_url", &model.url()]).succeeds();
     lab.run(&["config", "set", "providers.anthropic.keyless", "true"]).succeeds();
-    lab.run(&["config", "set", "egress.private_ok", "[\"127.0.0.1\"]"]).succeeds();
-    lab.run(&["config", "set", "egress.max", &format!("[\"127.0.0.1:{port}\"]")]).succeeds();
+    lab.run(&["config", "set", "egress.private_ok", "[\"127.0.0.1\", \"::1\"]"]).succeeds();
+    lab.run(&["config", "set", "egress.max", &format!("[\"localhost:{port}\"]")]).succeeds();
     lab.run(&["config", "set", "egress.extra_roots", host.roots.to_str().expect("utf-8")]).succeeds();
     lab.run(&["start", "--listen", "127.0.0.1:0"]).succeeds();
     lab.run_with(&["secret", "set", "HOST_TOKEN", "-"], SECRET.as_bytes()).succeeds();
@@ -76,7 +78,7 @@ fn world(taken: &str) -> World {
 impl World {
     fn rules(&self) -> Vec<String> {
         let paths = ["/repos/o/r,GET", "/repos/o/r,POST", "/git/repo.git", "/simple/", "/npm/,GET"];
-        paths.iter().map(|path| format!("127.0.0.1:{}{path}", self.host.port)).collect()
+        paths.iter().map(|path| format!("localhost:{}{path}", self.host.port)).collect()
     }
 
     fn session(&self) -> String {
@@ -84,7 +86,7 @@ impl World {
     }
 
     fn bind(&self) {
-        let host = format!("127.0.0.1:{}", self.host.port);
+        let host = format!("localhost:{}", self.host.port);
         self.lab.run(&["secret", "bind", "HOST_TOKEN", "--host", &host]).succeeds();
     }
 
@@ -125,7 +127,8 @@ fn publish(root: &Path) {
     let name = "harbour-1.0-py3-none-any.whl";
     let made = Command::new("/usr/bin/python3").args(["-c", make]).arg(simple.join(name)).status();
     assert!(made.is_ok_and(|s| s.success()), "python3 makes a wheel");
-    std::fs::write(simple.join("index.html"), format!("<!DOCTYPE html><html><body><a href=\"{name}\">{name}</a></body></html>")).expect("write");
+    std::fs::write(simple.join("index.html"), format!("<!DOCTYPE html><html><body><a href=\"{name}\">{name}</a></body></html>"))
+        .expect("write");
 }
 
 /// A package of one file, in a registry at this port.
@@ -139,14 +142,14 @@ fn publish_npm(root: &Path, port: &str) {
     let packed = Command::new("tar").arg("-czf").arg(files.join("ebb.tgz")).arg("-C").arg(root).arg("package").status();
     assert!(packed.is_ok_and(|s| s.success()));
     let mut version = about;
-    version["dist"] = json!({ "tarball": format!("https://127.0.0.1:{port}/npm/ebb.tgz") });
+    version["dist"] = json!({ "tarball": format!("https://localhost:{port}/npm/ebb.tgz") });
     let document = json!({ "name": "ebb", "dist-tags": { "latest": "1.2.3" }, "versions": { "1.2.3": version } });
     std::fs::write(files.join("ebb"), document.to_string()).expect("write");
 }
 
 #[test]
 fn git_pip_npm_and_an_api_work_with_a_secret_that_the_agent_never_sees() {
-    let world = world("lzs_");
+    let world = world();
     world.bind();
     let session = world.session();
     assert_eq!(world.printed(&session, "git clone"), "a harbour\n");
@@ -167,11 +170,11 @@ fn git_pip_npm_and_an_api_work_with_a_secret_that_the_agent_never_sees() {
 
 #[test]
 fn a_bound_secret_goes_nowhere_but_where_it_is_bound() {
-    let first = world("lzs_");
+    let first = world();
     first.lab.ask("POST", "/v1/sessions", json!({ "secrets": ["HOST_TOKEN"] })).refused(404, "NOT_FOUND");
     first.bind();
     let shown = first.lab.run(&["secret", "bound"]).succeeds().out;
-    assert!(shown.contains(&format!("HOST_TOKEN  127.0.0.1:{}  authorization", first.host.port)), "{shown}");
+    assert!(shown.contains(&format!("HOST_TOKEN  localhost:{}  authorization", first.host.port)), "{shown}");
     assert_eq!(first.lab.run(&["secret", "list"]).succeeds().out, "HOST_TOKEN\n", "what the proxy keeps is not listed");
     let session = first.session();
     for text in ["api delete", "other path", "dotted path", "in the body", "in the query"] {
@@ -198,7 +201,7 @@ fn a_bound_secret_goes_nowhere_but_where_it_is_bound() {
 
 #[test]
 fn a_rule_that_the_owner_takes_back_holds_no_longer() {
-    let world = world("lzs_");
+    let world = world();
     world.bind();
     let session = world.session();
     assert!(world.printed(&session, "api get").contains("first"));
