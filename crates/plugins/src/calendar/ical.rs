@@ -259,4 +259,31 @@ mod tests {
             assert!(events(rubbish).is_empty());
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_written_and_read_back(summary in "\\PC{1,80}", place in "[\\PC\n]{1,200}") {
+            let (summary, place) = (visible(&summary), visible(&place));
+            let (start, end) = (When::Moment(Moment(0)), When::Moment(Moment(60)));
+            let event = Event {
+                uid: "u", summary: &summary, start, end, location: Some(&place), description: None, organizer: None, attendees: &[],
+            };
+            let read = events(&event.text(Moment(0)));
+            proptest::prop_assert_eq!(read.len(), 1);
+            proptest::prop_assert_eq!(read[0].1["summary"].as_str().unwrap(), summary.trim());
+            if !place.is_empty() {
+                proptest::prop_assert_eq!(read[0].1["location"].as_str().unwrap(), place.trim());
+            }
+        }
+
+        #[test]
+        fn no_object_breaks_the_reader(
+            pieces in proptest::collection::vec(proptest::sample::select(vec![
+                "BEGIN:VEVENT\n", "END:VEVENT\n", "BEGIN:VALARM\n", "END:VALARM\n", "DTSTART", ";TZID=", "Europe/Berlin", ":", "20260301",
+                "T101500", "Z", "\n", "\r\n ", "\"", "SUMMARY:", "ATTENDEE:mailto:", "é", "\\", "RECURRENCE-ID:", "UID:x\n",
+            ]), 0..60),
+        ) {
+            let _ = events(&pieces.concat());
+        }
+    }
 }

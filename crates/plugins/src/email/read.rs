@@ -118,3 +118,28 @@ fn heads(mail: &Message<'_>) -> Value {
         "in_reply_to": mail.in_reply_to().as_text().map(|id| shorten(&one_line(id), LINE_CHARS_MAX)),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn no_mail_breaks_the_reader(
+            text in "[()UID FLAGSRFC822.SIZE\\\\Seen0-9é{}]{0,60}",
+            pieces in proptest::collection::vec(proptest::sample::select(vec![
+                "From: ", "Subject: ", "=?UTF-8?B?", "=?x?Q?", "?=", "\r\n", "Content-Type: multipart/mixed; boundary=b\r\n", "--b\r\n", "--b--",
+                "Content-Type: text/html\r\n", "Content-Transfer-Encoding: base64\r\n", "<p hidden>", "\"", "<a@b>", "\u{202e}", "x",
+                "Date: Sun, 99 Foo 2026", "Content-Type: message/rfc822\r\n",
+            ]), 0..40),
+        ) {
+            let answer = Answer { text, literals: vec![pieces.concat().into_bytes()] };
+            let _ = headline(&answer);
+            if let Some(mail) = MessageParser::default().parse(answer.literals[0].as_slice()) {
+                let (text, heads) = (super::text(&mail), heads(&mail).to_string());
+                let is_shown = |c: char| !crate::text::is_deceptive(c);
+                proptest::prop_assert!(text.chars().all(is_shown) && heads.chars().all(is_shown));
+            }
+        }
+    }
+}

@@ -237,4 +237,17 @@ mod tests {
         assert_eq!((encode_path(".."), encode_path(".")), (String::new(), String::new()));
         assert_eq!(encode_query("a&b=c\r\n"), "a%26b%3Dc%0D%0A");
     }
+
+    proptest::proptest! {
+        #[test]
+        fn an_address_reads_as_it_is_written(text in "https?://[a-zA-Z0-9.:@/?#%\\\\ äé{}<>-]{0,60}", link in "[a-zA-Z0-9.:@/?#%\\\\ ä-]{0,40}") {
+            if let Ok(url) = Url::parse(&text) {
+                proptest::prop_assert_eq!(Url::parse(&url.to_string()), Ok(url.clone()));
+                proptest::prop_assert!(url.to_string().parse::<http::Uri>().is_ok_and(|uri| uri.host() == Some(&url.host)));
+                if let Ok(joined) = url.join(&link) {
+                    proptest::prop_assert_eq!(Url::parse(&joined.to_string()), Ok(joined));
+                }
+            }
+        }
+    }
 }

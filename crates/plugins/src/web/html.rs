@@ -6,11 +6,13 @@ use crate::text::{one_line, visible};
 
 /// Elements whose content is no text for readers.
 const SKIPPED: &[&str] =
-    &["script", "style", "noscript", "template", "svg", "math", "iframe", "object", "canvas", "select", "datalist", "head", "dialog"];
+    &["script", "style", "noscript", "template", "svg", "math", "iframe", "object", "canvas", "select", "datalist", "dialog"];
 /// Elements whose content is not markup: it goes on to their own end tag.
 const RAW: &[&str] = &["script", "style", "textarea", "title", "noscript", "iframe", "xmp"];
 /// Elements without content and end tag.
 const VOID: &[&str] = &["area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"];
+/// Elements that end where the next one of their kind begins.
+const ENDED: &[&str] = &["p", "li", "dt", "dd", "tr", "td", "th"];
 /// Elements that begin and end a paragraph.
 const BLOCKS: &[&str] = &[
     "p", "div", "section", "article", "main", "header", "footer", "nav", "aside", "ul", "ol", "dl", "dt", "dd", "table", "form",
@@ -270,6 +272,9 @@ impl<'a> Writer<'a> {
     }
 
     fn open(&mut self, name: &str, attributes: &str, closed: bool) {
+        if matches!(self.skip.as_slice(), [only] if only == name) && ENDED.contains(&name) {
+            self.skip.clear();
+        }
         if !self.skip.is_empty() || SKIPPED.contains(&name) || is_hidden(attributes) {
             // Void elements have no end to wait for.
             if !closed && self.skip.len() < SKIP_DEPTH_MAX && (self.skip.is_empty() || self.skip.iter().any(|s| s == name)) {
@@ -430,6 +435,8 @@ mod tests {
             let text = read(&format!("<p>before</p>{hidden}<p>after</p>"));
             assert_eq!(text, "before\n\nafter", "{hidden}");
         }
+        assert_eq!(read("<p hidden>OBEY<p>after"), "after");
+        assert_eq!(read("<head><title>t</title><style>x</style><meta name=a><body><p>after"), "after");
         assert_eq!(read("a\u{202e}b\u{200b}c&#x202e;d"), "abcd");
     }
 
@@ -446,5 +453,19 @@ mod tests {
         assert_eq!(read("<a href='javascript:x'>y</a>"), "y");
         let attributes = format!("<p {}>x", "a='b' ".repeat(20_000));
         assert_eq!(read(&attributes), "x");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_page_breaks_the_reader(
+            pieces in proptest::collection::vec(proptest::sample::select(vec![
+                "<", ">", "</", "/>", "<!--", "-->", "<p", "<a href=", "'", "\"", "=", "&", "&#x", ";", "<script>", "</script", "<pre>",
+                "</pre>", "<ul>", "<li>", "<td>", "<blockquote>", "</blockquote>", "hidden", "style=display:none", "ä", "\u{202e}", " ",
+                "\n", "<title>", "x", "<div", "</div>",
+            ]), 0..60),
+        ) {
+            let (title, text) = readable(&pieces.concat(), &Url::parse("https://example.com/").unwrap(), true);
+            proptest::prop_assert!(!text.contains(crate::text::is_deceptive) && !title.contains('\n'));
+        }
     }
 }
