@@ -4,6 +4,9 @@
 //! at each labelled point in turn; kills at seeded random moments cover what lies between the points. `LAZARET_SEED`
 //! repeats a random test; every failure names its seed.
 
+#[path = "../e2e/marks.rs"]
+#[expect(dead_code, reason = "shared with the tests that need more of it")]
+mod marks;
 #[path = "../e2e/registry.rs"]
 mod registry;
 #[path = "../e2e/support.rs"]
@@ -15,6 +18,7 @@ mod log;
 mod scene;
 mod world;
 
+mod approvals;
 mod direct;
 mod disk;
 mod doors;
@@ -22,5 +26,6 @@ mod guest;
 mod installs;
 mod killed;
 mod load;
+mod midturn;
 mod points;
 mod steps;

@@ -8,7 +8,7 @@ use model::Outcome;
 
 use crate::scene::{ANSWER, Running, TOOL, asked, daemon, dies, is_up, lab, up_or_over};
 use crate::support::{Lab, of_type, project};
-use crate::{direct, installs, log, steps, world};
+use crate::{approvals, direct, installs, log, steps, world};
 
 /// Declares a test for each point, and what is going on when the daemon comes there.
 macro_rules! points {
@@ -95,6 +95,22 @@ points! {
     question_answered: "question:answered", Question;
     store_question_answer_before: "store.question-answer.before", Question;
     store_question_answer_after: "store.question-answer.after", Question;
+    approval_asked: "approval:asked", Confirm;
+    approval_answered: "approval:answered", Confirm;
+    approval_began: "approval:began", Confirm;
+    approval_finished: "approval:finished", Confirm;
+    turn_stands: "turn:stands", Confirm;
+    store_approval_before: "store.approval.before", Confirm;
+    store_approval_after: "store.approval.after", Confirm;
+    store_approval_before_of_an_answer: "store.approval.before@2", Confirm;
+    store_approval_after_of_an_answer: "store.approval.after@2", Confirm;
+    store_approval_begin_before: "store.approval-begin.before", Confirm;
+    store_approval_begin_after: "store.approval-begin.after", Confirm;
+    store_approval_finish_before: "store.approval-finish.before", Confirm;
+    store_approval_finish_after: "store.approval-finish.after", Confirm;
+    audit_written: "audit:written", Run;
+    store_audit_before: "store.audit.before", Run;
+    store_audit_after: "store.audit.after", Run;
     store_agent_put_before: "store.agent-put.before", AgentPut;
     store_agent_put_after: "store.agent-put.after", AgentPut;
     store_agent_remove_before: "store.agent-remove.before", AgentRemove;
@@ -171,7 +187,7 @@ points! {
 pub(crate) fn under_load() -> Vec<&'static str> {
     let named = |point: &&str| {
         !point.contains('@')
-            && !["engine:", "memory:", "store.memory-", "tools:", "plugin:", "store.plugin", "store.close", "store.secret"].iter().any(|p| point.starts_with(p))
+            && !["approval:", "store.approval", "turn:stands", "engine:", "memory:", "store.memory-", "tools:", "plugin:", "store.plugin", "store.close", "store.secret"].iter().any(|p| point.starts_with(p))
     };
     let all: BTreeSet<&str> = TRIED.iter().copied().filter(named).collect();
     all.into_iter().collect()
@@ -205,6 +221,8 @@ enum Scene {
     Delete,
     Question,
     Retire,
+    /// What [`approvals`] does.
+    Confirm,
     AgentPut,
     AgentRemove,
     TokenCreate,
@@ -242,6 +260,7 @@ impl Scene {
             Scene::EnvDelete => steps::ENV_DELETE.dies_at(point),
             Scene::Archive => steps::ARCHIVE.dies_at(point),
             Scene::Delete => steps::DELETE.dies_at(point),
+            Scene::Confirm => approvals::dies_at(point),
             Scene::Retire => steps::RETIRE.dies_at(point),
             Scene::Question => steps::QUESTION.dies_at(point),
             Scene::AgentPut => steps::AGENT_PUT.dies_at(point),

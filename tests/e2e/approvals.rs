@@ -211,6 +211,64 @@ fn a_cancelled_turn_takes_its_question_along() {
     assert!(marks::made(&lab).is_empty());
 }
 
+/// What an agent tries that wants to answer for the person: tools of that name, every door, and the daemon's port.
+const TRIES: &str = r#"
+cat > /tmp/try.py <<'END'
+import json, socket, subprocess, sys
+port, wanted = int(sys.argv[1]), []
+asked = subprocess.Popen(["ipc", "tool.invoke.mark_set", '{"text":"forged"}'], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+for tool in ["approvals_approve", "approve", "confirm", "approval_answer"]:
+    said = subprocess.run(["ipc", "tool.invoke." + tool, '{"decision":"approve"}'], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    wanted.append(said.stdout.decode().find("UNKNOWN_TOOL") >= 0)
+request = b"GET /v1/approvals?status=pending HTTP/1.1\r\nhost: lazaret\r\nconnection: close\r\n\r\n"
+def reach(stream, first):
+    stream.settimeout(2)
+    try:
+        stream.sendall(first + request)
+        got = b""
+        while True:
+            piece = stream.recv(4096)
+            if not piece:
+                return got
+            got += piece
+    except OSError:
+        return b""
+for door in [b"lazaret/1 gateway", b"lazaret/1 broker", b"lazaret/1 egress", b"lazaret/1 control", b"lazaret/1 api", b""]:
+    stream = socket.socket(socket.AF_UNIX)
+    stream.connect("/run/lazaret/host.sock")
+    first = door + b"\n" if door else b""
+    wanted.append(b"apr_" not in reach(stream, first))
+try:
+    wanted.append(b"apr_" not in reach(socket.create_connection(("127.0.0.1", port), 2), b""))
+except OSError:
+    wanted.append(True)
+asked.wait()
+print("kept out" if all(wanted) else "got through: " + json.dumps(wanted))
+END
+python3 /tmp/try.py PORT 2>&1"#;
+
+#[test]
+fn nothing_inside_can_answer() {
+    let lab = Lab::new();
+    marks::install(&lab);
+    let web = Web::start(&lab);
+    let port = web.address.rsplit(['/', ':']).next().expect("a port");
+    let say = vec![Say::Shell(TRIES.replace("PORT", port)), Say::Text("it is over".to_owned())];
+    let rules = vec![Rule { contains: "answer it yourself".to_owned(), say }];
+    let server = lab.model(Script { key: Some(KEY.to_owned()), rules, ..Script::default() });
+    lab.connect("anthropic", &server);
+    lab.ask("POST", "/v1/reload", Value::Null).is(200);
+    let session = begin(&lab, "answer it yourself");
+    let asked = marks::pending(&lab, 1).remove(0);
+    // The owner reads by the same request what the agent could not.
+    let seen = web.ask(&web.owner, "GET", "/v1/approvals?status=pending", Value::Null).is(200);
+    assert_eq!(seen["items"][0]["id"], asked["id"]);
+    lab.run(&["approvals", "deny", id_of(&asked)]).succeeds();
+    let said = printed(&lab, &session);
+    assert!(said.contains("kept out"), "{said}");
+    assert!(marks::made(&lab).is_empty());
+}
+
 fn run_in_background(lab: &Lab, args: &[&str]) -> Child {
     lab.command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("run")
 }

@@ -218,6 +218,22 @@ fn a_question_outlives_a_killed_daemon() {
     assert_eq!(of_type(&log, "result").len(), 1);
 }
 
+/// A stop in order neither waits for the person nor gives the turn up.
+#[test]
+fn a_question_outlives_a_stopped_daemon() {
+    let (lab, _server) = asking();
+    lab.run(&["start", "--listen", "127.0.0.1:0"]).succeeds();
+    let session = lab.session(json!({}));
+    let turn = lab.send(&session, "paint it");
+    lab.state_is(&session, "waiting");
+    lab.run(&["stop", "--grace", "100s"]).succeeds();
+    lab.run(&["start", "--listen", "127.0.0.1:0"]).succeeds();
+    lab.state_is(&session, "waiting");
+    lab.ask("POST", &format!("/v1/sessions/{session}/answer"), json!({ "text": "red" })).is(200);
+    assert_eq!(lab.result_of(&session, &turn)["text"], "painted");
+    assert_eq!(of_type(&lab.log(&session), "question").len(), 1, "asked once");
+}
+
 #[test]
 fn an_archived_session_takes_no_turns_and_keeps_its_files() {
     let (lab, _server) = lab();
