@@ -238,7 +238,8 @@ impl gateway::egress::Watch for EgressAudit {
         }
         let (session, turn) = self.of.clone().unzip();
         let code = refusal.map(|failure| failure.code);
-        let entry = AuditEntry { kind: AuditKind::Egress, session, turn, actor: self.actor.clone(), code, ..of_host(&topic, outcome, detail) };
+        let entry =
+            AuditEntry { kind: AuditKind::Egress, session, turn, actor: self.actor.clone(), code, ..of_host(&topic, outcome, detail) };
         self.book.note_soon(entry);
     }
 }

@@ -113,9 +113,6 @@ const STDERR_TAIL_BYTES: usize = 8 << 10;
 /// Events that are logged at once at most.
 const BATCH_EVENTS_MAX: usize = 512;
 
-/// How long an engine must be silent before its turn waits for a person whom a call of it asks: while it works on beside the
-/// call, its time runs.
-const QUIET: std::time::Duration = std::time::Duration::from_millis(300);
 /// Lines of text that come together become one event of at most this much.
 const JOINED_BYTES_MAX: usize = 64 << 10;
 
@@ -323,21 +320,6 @@ impl Pump<'_> {
         self.heard();
         self.take(is_stderr, bytes);
         Ok(true)
-    }
-
-    /// The engine is at work.
-    pub(crate) fn heard(&mut self) {
-        self.quiet_from = tokio::time::Instant::now() + QUIET;
-    }
-
-    /// When it may be time to wait for a person, or to do so no longer.
-    fn mind_at(&self) -> Option<tokio::time::Instant> {
-        let waits = &self.running.live.waits;
-        match self.stands_since {
-            None if waits.should_stand() => Some(self.quiet_from),
-            None => None,
-            Some(_) => waits.expected_until(),
-        }
     }
 
     fn take(&mut self, is_stderr: bool, bytes: &[u8]) {

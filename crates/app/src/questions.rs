@@ -13,6 +13,9 @@ use crate::{App, now};
 
 /// How long a question stands. Then the engine hears that nobody answered.
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(24 * 3600);
+/// How long an engine must be silent before its turn waits for a person whom a call of it asks: while it works on beside the
+/// call, its time runs.
+const QUIET: Duration = Duration::from_millis(300);
 /// What the engine hears then.
 const NOBODY: &str = "Nobody answered.";
 
@@ -21,7 +24,6 @@ impl App {
     pub(crate) async fn questions_of(&self, session: &SessionId, turn: &TurnId) -> Result<Vec<QuestionRow>, Failure> {
         self.store().turn_questions(session, turn).await.map_err(|e| e.failure())
     }
-
 }
 
 impl Running<'_> {
@@ -118,6 +120,21 @@ impl Pump<'_> {
     fn kept_from_going_on(&self) -> Stop {
         let running = self.running;
         if running.live.cancel.is_cancelled() && !running.cancel.is_cancelled() { Stop::Left } else { Stop::Cancelled }
+    }
+
+    /// The engine is at work.
+    pub(crate) fn heard(&mut self) {
+        self.quiet_from = tokio::time::Instant::now() + QUIET;
+    }
+
+    /// When it may be time to wait for a person, or to do so no longer.
+    pub(crate) fn mind_at(&self) -> Option<tokio::time::Instant> {
+        let waits = &self.running.live.waits;
+        match self.stands_since {
+            None if waits.should_stand() => Some(self.quiet_from),
+            None => None,
+            Some(_) => waits.expected_until(),
+        }
     }
 
     /// Lets the turn wait while a call of it waits for a person and nothing else happens, and go on when that is over.

@@ -66,7 +66,9 @@ fn is_plain(c: char) -> bool {
         '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffd}' => false,
         '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}' => false,
         // Marks that are drawn over what stands before them.
-        '\u{300}'..='\u{36f}' | '\u{1ab0}'..='\u{1aff}' | '\u{1dc0}'..='\u{1dff}' | '\u{20d0}'..='\u{20ff}' | '\u{fe20}'..='\u{fe2f}' => false,
+        '\u{300}'..='\u{36f}' | '\u{1ab0}'..='\u{1aff}' | '\u{1dc0}'..='\u{1dff}' | '\u{20d0}'..='\u{20ff}' | '\u{fe20}'..='\u{fe2f}' => {
+            false
+        }
         // Characters of nobody's, and those for private use.
         '\u{e000}'..='\u{f8ff}' | '\u{fdd0}'..='\u{fdef}' | '\u{f0000}'..='\u{10ffff}' => false,
         _ => true,
@@ -117,7 +119,8 @@ mod tests {
 
     #[test]
     fn nothing_hides_or_turns_around() {
-        let hidden = ["\u{202e}", "\u{200b}", "\u{2066}", "\u{feff}", "\u{1b}[2J", "\r", "\u{a0}", "\u{e0041}", "\u{fe0f}", "\u{301}", "\u{2028}"];
+        let hidden =
+            ["\u{202e}", "\u{200b}", "\u{2066}", "\u{feff}", "\u{1b}[2J", "\r", "\u{a0}", "\u{e0041}", "\u{fe0f}", "\u{301}", "\u{2028}"];
         for bad in hidden {
             let text = rendered(&json!({ "to": format!("a{bad}b"), format!("x{bad}"): 1 }));
             let is_safe = text.chars().all(|c| c == '\n' || is_plain(c));

@@ -52,12 +52,7 @@ async fn show(State(api): State<Api>, At(name): At<String>) -> Result<Json<Agent
     Ok(Json(api.app.agents().show(&name).await?))
 }
 
-async fn set(
-    State(api): State<Api>,
-    who: Identity,
-    At(name): At<String>,
-    Form(form): Form<AgentForm>,
-) -> Result<Json<AgentForm>, Problem> {
+async fn set(State(api): State<Api>, who: Identity, At(name): At<String>, Form(form): Form<AgentForm>) -> Result<Json<AgentForm>, Problem> {
     let set = api.app.agents().set(&name, form).await?;
     api.app.audit_change(&who.actor, "agent.set", policy(&set)).await?;
     Ok(Json(set))

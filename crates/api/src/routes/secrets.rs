@@ -34,12 +34,7 @@ struct SecretForm {
     value: String,
 }
 
-async fn set(
-    State(api): State<Api>,
-    who: Identity,
-    At(name): At<String>,
-    Form(form): Form<SecretForm>,
-) -> Result<Json<Value>, Problem> {
+async fn set(State(api): State<Api>, who: Identity, At(name): At<String>, Form(form): Form<SecretForm>) -> Result<Json<Value>, Problem> {
     api.app.secrets().set(&name, form.value.into()).await?;
     api.app.audit_change(&who.actor, "secret.set", json!({ "name": name })).await?;
     Ok(Json(json!({ "name": name })))

@@ -78,7 +78,12 @@ pub(super) fn show(view: &ApprovalView, print: fn(&str)) {
 }
 
 /// Answers exactly what was seen.
-pub(super) async fn decide(client: &Client, seen: &ApprovalView, decision: Decision, note: Option<String>) -> Result<ApprovalView, Failure> {
+pub(super) async fn decide(
+    client: &Client,
+    seen: &ApprovalView,
+    decision: Decision,
+    note: Option<String>,
+) -> Result<ApprovalView, Failure> {
     let form = DecisionForm { decision, hash: seen.hash.clone(), note };
     client.json(Method::POST, &format!("/v1/approvals/{}", plain(seen.id.as_str())?), Some(&json!(form))).await
 }
@@ -240,7 +245,12 @@ pub(super) fn say(answered: Result<ApprovalView, Failure>) -> Result<(), Failure
 
 /// Says how a confirmation is answered from elsewhere.
 pub(super) fn hint(seen: &ApprovalView) {
-    out::note(&format!("{} waits for a yes to {}: lazaret approvals approve {2} (or deny {2})", seen.agent, exit::clean(&seen.tool), seen.id));
+    out::note(&format!(
+        "{} waits for a yes to {}: lazaret approvals approve {2} (or deny {2})",
+        seen.agent,
+        exit::clean(&seen.tool),
+        seen.id
+    ));
 }
 
 /// Ends a prompt that nobody waits for.

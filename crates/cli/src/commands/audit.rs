@@ -37,8 +37,9 @@ fn query(which: &args::AuditWhich) -> Result<String, Failure> {
         }
     }
     if let Some(since) = since {
-        let time = parse_duration(since)
-            .ok_or_else(|| Failure::new(Code::Usage, format!("--since: `{}` is not a time like 2h", since.escape_debug())).field("--since"))?;
+        let time = parse_duration(since).ok_or_else(|| {
+            Failure::new(Code::Usage, format!("--since: `{}` is not a time like 2h", since.escape_debug())).field("--since")
+        })?;
         let from = app::now().0.saturating_sub(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
         text.push_str(&format!("from={from}&"));
     }
@@ -85,7 +86,9 @@ async fn compare(client: &Client, expect: &str) -> Result<Option<AuditFault>, Fa
     let rows: Vec<AuditRow> = lists::all(client, &format!("/v1/audit?after={before}&limit=1")).await?;
     Ok(match rows.first() {
         Some(row) if row.seq == seq && row.hash == hash => None,
-        Some(row) if row.seq == seq => Some(AuditFault { seq, why: "the chain was written anew: this row is not the one that is expected".to_owned() }),
+        Some(row) if row.seq == seq => {
+            Some(AuditFault { seq, why: "the chain was written anew: this row is not the one that is expected".to_owned() })
+        }
         _ => Some(AuditFault { seq, why: "the end was cut off: the row that is expected is missing".to_owned() }),
     })
 }
