@@ -195,7 +195,7 @@ fn write_file(from: &mut impl Read, at: &Path, is_program: bool, shown: &str, ro
         file.write_all(&piece[..n]).map_err(|e| unwritten(&e))?;
     }
     // The umask does not decide who can read it inside.
-    file.set_permissions(fs::Permissions::from_mode(mode)).and_then(|()| file.sync_all()).map_err(|e| unwritten(&e))
+    file.set_permissions(fs::Permissions::from_mode(mode)).map_err(|e| unwritten(&e))
 }
 
 /// Moves what lies in a lone directory one level up.
@@ -281,6 +281,11 @@ fn walk(dir: &Path, inner: &Path, depth: usize, room: &mut Room, all: &mut BTree
 /// Bytes in hexadecimal.
 pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// Makes everything in a folder durable, at once: a flush for each of thousands of files would take minutes.
+pub(super) fn sync_whole(dir: &Path) -> io::Result<()> {
+    Ok(rustix::fs::syncfs(File::open(dir)?)?)
 }
 
 /// Makes a directory's names durable.

@@ -261,7 +261,7 @@ impl PluginInstalls<'_> {
             folder::unpack(archive, &fresh.dir)?;
             let manifest = Manifest::read_dir(&fresh.dir).map_err(|e| e.failure())?;
             let hash = folder::hash_folder(&fresh.dir)?;
-            folder::sync_dir(&fresh.dir).map_err(|e| unwritten(&e))?;
+            folder::sync_whole(&fresh.dir).map_err(|e| unwritten(&e))?;
             Ok::<_, Failure>((fresh, manifest, hash))
         });
         let (fresh, manifest, hash) = made.await.map_err(|e| Failure::new(Code::Internal, e.to_string()))??;
