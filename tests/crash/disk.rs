@@ -20,7 +20,7 @@ fn argument(name: &str) -> Option<String> {
 }
 
 /// A disk that this test binary serves, as a process of its own.
-fn disk() -> FaultyDisk {
+pub(crate) fn disk() -> FaultyDisk {
     FaultyDisk::mount(|below, at| {
         let mut command = Command::new(std::env::current_exe().expect("this program"));
         command.args(["--exact", "disk::server", "--nocapture"]);
@@ -89,7 +89,7 @@ fn a_disk_without_faults_is_one_like_any_other() {
 }
 
 /// A run that works, whose log is held against what the store says at the end.
-fn counts(lab: &Lab) -> String {
+pub(crate) fn counts(lab: &Lab) -> String {
     let ran = lab.run(&["run", "--json", "count"]).succeeds();
     let result = ran.result();
     assert_eq!(result["text"].as_str().map(str::trim), Some(ANSWER), "{}", ran.out);
@@ -97,7 +97,7 @@ fn counts(lab: &Lab) -> String {
 }
 
 /// Every session of `sessions` has one turn that completed, and every other one ended somehow.
-fn nothing_lost(lab: &Lab, sessions: &[String], about: &str) {
+pub(crate) fn nothing_lost(lab: &Lab, sessions: &[String], about: &str) {
     world::ends(lab, about);
     let kept = log::read(lab, about);
     for id in sessions {
@@ -128,7 +128,7 @@ fn a_full_disk_refuses_and_goes_on_when_there_is_room() {
 }
 
 /// Whether a command that failed names one of these codes.
-fn tells(ran: &Ran, codes: &[&str]) -> bool {
+pub(crate) fn tells(ran: &Ran, codes: &[&str]) -> bool {
     codes.iter().any(|code| ran.err.contains(code) || ran.out.contains(code))
 }
 
