@@ -22,7 +22,7 @@ impl Shifted {
         let lab = Lab::new();
         let clock = ShiftedClock::build(lab.path("").as_path());
         let ask = Say::Tool { name: "ask_user".to_owned(), input: json!({ "question": "Which colour?", "options": ["red", "blue"] }) };
-        let work = "echo begun > begun; until [ -e go ]; do sleep 0.05; done; echo worked";
+        let work = "until [ -e /workspace/go ]; do sleep 0.05; done; echo worked";
         let rules = vec![
             Rule { contains: "ask me".to_owned(), say: vec![ask] },
             Rule { contains: "work".to_owned(), say: vec![Say::Shell(work.to_owned()), Say::Text("worked".to_owned())] },
