@@ -6,6 +6,7 @@
 
 mod broker;
 mod daemon;
+mod egress;
 mod exec;
 mod many;
 mod memory;
@@ -33,6 +34,7 @@ const ALL: &[Bench] = &[
     ("run", task::run),
     ("sessions", sessions::run),
     ("gateway", models::run),
+    ("egress", egress::run),
     ("broker", broker::run),
 ];
 
