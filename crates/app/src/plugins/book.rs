@@ -2,12 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use broker::manifest::RESERVED_TOOLS;
 use broker::plugin::{Health, Listing, PluginTool, Supervisor, SupervisorConfig, config_faults};
-use broker::{Catalogue, Tool};
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt};
 use model::{Code, EgressRule, Failure, TreeId};
@@ -26,8 +24,6 @@ use crate::live::lock;
 
 /// How long calls under way may take when their plugin is changed.
 const DRAIN_MAX: Duration = Duration::from_secs(32);
-/// How much longer than the plugin's own limit the broker waits for an answer.
-const ANSWER_MORE: Duration = Duration::from_secs(2);
 /// Plugins that are loaded at once.
 const LOADS_MAX: usize = 4;
 /// How long the owner waits for the plugins of a daemon that has just started.
@@ -90,7 +86,7 @@ pub(super) struct Entry {
 #[derive(Clone)]
 pub(super) struct Offered {
     pub(super) definition: Definition,
-    handler: Arc<PluginTool>,
+    pub(super) handler: Arc<PluginTool>,
 }
 
 /// What a program listed, as it is kept.
@@ -137,6 +133,11 @@ impl Book {
             settled: watch::Sender::new(false),
             touched,
         }
+    }
+
+    /// Held for a few instructions, never across an await.
+    pub(super) fn lock_entries(&self) -> MutexGuard<'_, BTreeMap<String, Entry>> {
+        lock(&self.entries)
     }
 
     pub(super) fn entries(&self) -> BTreeMap<String, Entry> {
@@ -275,56 +276,6 @@ impl App {
             tracing::warn!(%failure, "skills that nobody has were not removed");
         }
         Ok(())
-    }
-
-    /// Tells the broker which plugins work, for the agents that may use them.
-    fn tell_health(&self) {
-        let all = self.book().entries().into_iter().filter(|(_, entry)| entry.state != PluginState::Off);
-        let health = all.map(|(plugin, entry)| broker::Health {
-            groups: entry.found.as_ref().and_then(|found| found.manifest.allowed_groups.clone()),
-            category: entry.category().map(|category| category.as_str().to_owned()),
-            plugin,
-        });
-        self.broker().set_health(health.collect());
-    }
-
-    /// Makes the catalogue anew.
-    fn offer_plugins(&self) {
-        let mut entries = lock(&self.book().entries);
-        let mut taken: BTreeMap<String, String> = RESERVED_TOOLS.iter().map(|name| ((*name).to_owned(), "the daemon".to_owned())).collect();
-        let mut tools = Vec::new();
-        // What ships comes first: no folder takes the name of a tool away from it.
-        let mut names: Vec<String> = entries.keys().cloned().collect();
-        names.sort_by_key(|name| (entries[name].found.as_ref().is_none_or(|f| f.folder.is_some()), name.clone()));
-        for name in names {
-            let Some(entry) = entries.get_mut(&name).filter(|e| e.state == PluginState::Ready) else { continue };
-            let clash =
-                entry.offered.iter().find_map(|tool| taken.get(&tool.definition.name).map(|by| (tool.definition.name.clone(), by.clone())));
-            if let Some((tool, by)) = clash {
-                entry.refuse(Failure::new(Code::PluginInvalid, format!("its tool {tool} is offered by {by} already")));
-                continue;
-            }
-            for tool in &entry.offered {
-                taken.insert(tool.definition.name.clone(), format!("plugin {name}"));
-                tools.push(entry.tool(&name, tool));
-            }
-        }
-        tools.extend(self.own_tools());
-        let (catalogue, refused) = Catalogue::new(tools);
-        for (tool, why) in refused {
-            tracing::warn!(tool, why, "a tool cannot be offered");
-            for entry in entries.values_mut().filter(|entry| entry.offered.iter().any(|o| o.definition.name == tool)) {
-                entry.left_out.push((tool.clone(), why.clone()));
-                entry.offered.retain(|o| o.definition.name != tool);
-            }
-        }
-        drop(entries);
-        self.broker().set_catalogue(catalogue);
-    }
-
-    /// Tools that the daemon carries out itself.
-    fn own_tools(&self) -> Vec<Tool> {
-        crate::memory::tools(self)
     }
 
     /// The trees in which plugins that are there keep files, whether they keep any just now or not.
@@ -573,25 +524,6 @@ impl App {
 }
 
 impl Entry {
-    fn tool(&self, plugin: &str, offered: &Offered) -> Tool {
-        let manifest = self.found.as_ref().map(|found| &found.manifest);
-        Tool {
-            name: offered.definition.name.clone(),
-            plugin: plugin.to_owned(),
-            description: offered.definition.description.clone(),
-            risk: offered.definition.risk,
-            schema: offered.definition.schema.clone(),
-            groups: manifest.and_then(|m| m.allowed_groups.clone()),
-            deadline: manifest.map_or(ANSWER_MORE, |m| m.limits.time + ANSWER_MORE),
-            handler: Arc::clone(&offered.handler) as Arc<dyn broker::Handler>,
-        }
-    }
-
-    fn refuse(&mut self, failure: Failure) {
-        (self.state, self.why) = (PluginState::Failed, Some(failure));
-        self.offered.clear();
-    }
-
     /// What is wrong with it now: at its loading, or since.
     pub(super) fn trouble(&self) -> Option<Failure> {
         self.why.clone().or_else(|| match self.supervisor.as_ref()?.health() {

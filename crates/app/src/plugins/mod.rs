@@ -5,6 +5,7 @@
 //! (`skills.rs`).
 
 mod book;
+mod catalogue;
 mod clone;
 mod folder;
 mod found;
