@@ -291,6 +291,7 @@ mod tests {
         let of = |scope, tenant: Option<&str>| Identity {
             caller: Caller { tenant: tenant.map(str::to_owned) },
             scope,
+            actor: String::new(),
             is_local: false,
             token: None,
         };

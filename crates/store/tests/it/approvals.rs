@@ -109,7 +109,7 @@ async fn what_is_late_expires() {
     let id = ask(&store, call(2, None)).await.row.id;
     store.answer_approval(&id, yes(1000)).await.unwrap();
     assert!(store.begin_approval(&id, "h", at(301_000)).await.is_err());
-    assert_eq!(store.overdue_approvals(at(301_000)).await.unwrap(), [id.clone()]);
+    assert_eq!(store.overdue_approvals(at(301_000)).await.unwrap(), std::slice::from_ref(&id));
     assert!(store.expire_approval(&id, at(301_000)).await.unwrap().changed);
     assert_eq!(store.approval(&id).await.unwrap().state, ApprovalState::Expired);
     assert!(store.overdue_approvals(at(301_000)).await.unwrap().is_empty());

@@ -7,8 +7,13 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
-use lazaret_store::{ApprovalAnswer, AuditFilter, CRASH_POINTS, Call, Config, KeySource, NewApproval, NewSession, Record, Secrets, Store, StoreError, Undo};
-use model::{ApprovalId, ApprovalState, EventKind, Money, Outcome, QuestionId, Risk, SessionId, Timestamp, TreeId, TurnEvent, TurnId, TurnState};
+use lazaret_store::{
+    ApprovalAnswer, AuditFilter, CRASH_POINTS, Call, Config, KeySource, MemoryAuthor, MemoryKind, MemoryOwner, MemoryQuery,
+    MemoryScope, MemorySource, MemoryState, NewApproval, NewMemory, NewSession, PluginRow, Record, Secrets, Store, StoreError, Undo,
+};
+use model::{
+    ApprovalId, ApprovalState, EventKind, MemoryId, Money, Outcome, QuestionId, Risk, SessionId, Timestamp, TreeId, TurnEvent, TurnId, TurnState,
+};
 use zeroize::Zeroizing;
 
 use crate::common::{NOW, accept, home, imported, new_env, new_session, new_token, new_turn, open, result, running, session, text};
@@ -164,6 +169,7 @@ async fn steps(store: &Store, home: &Path) {
     lasting_steps(store).await;
     doors(store).await;
     agents_and_tokens(store).await;
+    memories_and_plugins(store).await;
     store.import_session(imported(SessionId::from_bits(0xd))).await.unwrap();
     acknowledge("session-import");
     store.delete_session(&id).await.unwrap();
@@ -235,7 +241,8 @@ async fn doors(store: &Store) {
     };
     store.ask_approval(new).await.unwrap();
     acknowledge("approval");
-    let answer = ApprovalAnswer { approve: true, hash: "h".into(), by: "owner".into(), note: None, usable_until: Timestamp(NOW.0 + 1000), now: NOW };
+    let answer =
+        ApprovalAnswer { approve: true, hash: "h".into(), by: "owner".into(), note: None, usable_until: Timestamp(NOW.0 + 1000), now: NOW };
     store.answer_approval(&id, answer).await.unwrap();
     store.begin_approval(&id, "h", NOW).await.unwrap();
     acknowledge("approval-begin");
@@ -255,6 +262,63 @@ async fn agents_and_tokens(store: &Store) {
     acknowledge("token-create");
     store.revoke_token(&token.id, NOW).await.unwrap();
     acknowledge("token-revoke");
+}
+
+fn note(n: u128, source: MemorySource) -> NewMemory {
+    NewMemory {
+        id: MemoryId::from_bits(n),
+        owner: MemoryOwner { tenant: "default".into(), agent: "a".into() },
+        kind: MemoryKind::Instruction,
+        behavioural: true,
+        content: format!("note {n}"),
+        tags: vec!["t".into()],
+        supersedes: None,
+        source,
+        now: NOW,
+    }
+}
+
+async fn memories_and_plugins(store: &Store) {
+    let (session, all) = (session(store).await, MemoryScope::default());
+    let turn = accept(store, &session).await.turn;
+    let source = MemorySource {
+        author: MemoryAuthor::Agent,
+        session: Some(session.clone()),
+        turn: Some(turn.clone()),
+        group: None,
+        channel: None,
+    };
+    store.store_memory(note(1, source)).await.unwrap();
+    acknowledge("memory-store");
+    store.store_memory(note(2, MemorySource::OWNER)).await.unwrap();
+    store.store_memory(note(3, MemorySource::OWNER)).await.unwrap();
+    let owner = note(1, MemorySource::OWNER).owner;
+    store.keep_session_brief(&session, &owner, "told".into(), NOW).await.unwrap();
+    acknowledge("memory-brief");
+    store.confirm_memory(&all, &MemoryId::from_bits(1), NOW).await.unwrap();
+    acknowledge("memory-confirm");
+    store.delete_memory(&owner, &MemoryId::from_bits(2), (session, turn), NOW).await.unwrap();
+    acknowledge("memory-delete");
+    store.remove_memory(&all, &MemoryId::from_bits(3)).await.unwrap();
+    acknowledge("memory-remove");
+    store.purge_memories(&owner, false).await.unwrap();
+    acknowledge("memory-purge");
+    let row = PluginRow {
+        name: "p".into(),
+        source: "test".into(),
+        folder_hash: "h".into(),
+        is_enabled: true,
+        approved: serde_json::json!([]),
+        approved_hash: "h".into(),
+        seen: serde_json::json!([]),
+        seen_hash: "h".into(),
+        installed: NOW,
+        approved_at: NOW,
+    };
+    store.put_plugin(row).await.unwrap();
+    acknowledge("plugin-put");
+    store.remove_plugin("p").await.unwrap();
+    acknowledge("plugin-remove");
 }
 
 /// Runs a child from a shell that changes its surroundings first, and gives what it acknowledged.
@@ -375,6 +439,7 @@ async fn check(home: &Path, said: &[String], point: &str) {
     check_lasting(&store, &did, point).await;
     check_doors(&store, &did, point).await;
     check_agents_and_tokens(&store, &did, point).await;
+    check_memories_and_plugins(&store, &did, point).await;
     let secrets = Secrets::open(&store, home, KeySource::File).await.unwrap();
     assert!(secrets.get("a", "").await.is_ok() || !did("secret") || point.starts_with("store.secret"), "{point}");
     accept(&store, &session(&store).await).await;
@@ -442,6 +507,24 @@ async fn check_agents_and_tokens(store: &Store, did: &impl Fn(&str) -> bool, poi
     let token = store.token_by_hash(new_token(1).hash).await.unwrap();
     assert_eq!(token.is_some(), did("token-create"), "{point}");
     assert_eq!(token.is_some_and(|t| t.revoked.is_some()), did("token-revoke"), "{point}");
+}
+
+async fn check_memories_and_plugins(store: &Store, did: &impl Fn(&str) -> bool, point: &str) {
+    let memory = async |n| store.memory(&MemoryScope::default(), &MemoryId::from_bits(n)).await.ok();
+    let first = memory(1).await;
+    assert_eq!(first.is_some(), did("memory-store"), "{point}");
+    assert_eq!(first.is_some_and(|row| row.confirmed.is_some()), did("memory-confirm"), "{point}");
+    let query = MemoryQuery { text: "note 1".into(), tags: vec!["t".into()], kind: None, superseded: false, limit: 10 };
+    let found = store.search_memories(&note(1, MemorySource::OWNER).owner, query).await.unwrap();
+    assert_eq!(found.iter().any(|f| f.memory.content == "note 1"), did("memory-store"), "{point}: the index says the same");
+    if did("memory-purge") {
+        assert!(memory(2).await.is_none() && memory(3).await.is_none(), "{point}");
+    } else if did("memory-remove") {
+        assert!(memory(3).await.is_none() && memory(2).await.is_some_and(|row| row.state == MemoryState::Deleted), "{point}");
+    } else if did("memory-delete") {
+        assert!(memory(2).await.is_some_and(|row| row.state == MemoryState::Deleted), "{point}");
+    }
+    assert_eq!(store.plugin("p").await.unwrap().is_some(), did("plugin-put") && !did("plugin-remove"), "{point}");
 }
 
 #[expect(clippy::disallowed_methods, reason = "tests own what they spawn by its handle")]
