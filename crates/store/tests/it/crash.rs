@@ -8,11 +8,12 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
 use lazaret_store::{
-    ApprovalAnswer, AuditFilter, CRASH_POINTS, Call, Config, KeySource, MemoryAuthor, MemoryKind, MemoryOwner, MemoryQuery,
-    MemoryScope, MemorySource, MemoryState, NewApproval, NewMemory, NewSession, PluginRow, Record, Secrets, Store, StoreError, Undo,
+    ApprovalAnswer, AuditFilter, CRASH_POINTS, Call, Config, KeySource, MemoryAuthor, MemoryKind, MemoryOwner, MemoryQuery, MemoryScope,
+    MemorySource, MemoryState, NewApproval, NewMemory, NewSession, PluginRow, Record, Secrets, Store, StoreError, Undo,
 };
 use model::{
-    ApprovalId, ApprovalState, EventKind, MemoryId, Money, Outcome, QuestionId, Risk, SessionId, Timestamp, TreeId, TurnEvent, TurnId, TurnState,
+    ApprovalId, ApprovalState, EventKind, MemoryId, Money, Outcome, QuestionId, Risk, SessionId, Timestamp, TreeId, TurnEvent, TurnId,
+    TurnState,
 };
 use zeroize::Zeroizing;
 
@@ -281,13 +282,8 @@ fn note(n: u128, source: MemorySource) -> NewMemory {
 async fn memories_and_plugins(store: &Store) {
     let (session, all) = (session(store).await, MemoryScope::default());
     let turn = accept(store, &session).await.turn;
-    let source = MemorySource {
-        author: MemoryAuthor::Agent,
-        session: Some(session.clone()),
-        turn: Some(turn.clone()),
-        group: None,
-        channel: None,
-    };
+    let source =
+        MemorySource { author: MemoryAuthor::Agent, session: Some(session.clone()), turn: Some(turn.clone()), group: None, channel: None };
     store.store_memory(note(1, source)).await.unwrap();
     acknowledge("memory-store");
     store.store_memory(note(2, MemorySource::OWNER)).await.unwrap();
