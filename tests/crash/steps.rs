@@ -372,7 +372,10 @@ impl Stage {
     fn set() -> Self {
         let lab = Lab::new();
         let ask = Say::Tool { name: "ask_user".to_owned(), input: json!({ "question": "Which colour?", "options": ["red", "blue"] }) };
-        let tool = |contains: &str, command: String| Rule { contains: contains.to_owned(), say: vec![Say::Shell(command), Say::Text("done".to_owned())] };
+        let tool = |contains: &str, command: String| Rule {
+            contains: contains.to_owned(),
+            say: vec![Say::Shell(command), Say::Text("done".to_owned())],
+        };
         let note = format!("ipc tool.invoke.memory_store '{}'", json!({ "type": "instruction", "content": NOTE }));
         let forget = "id=$(ipc tool.invoke.memory_search '{\"query\":\"granite\"}' | grep -o 'mem_[0-9a-f]*' | head -1); \
                       ipc tool.invoke.memory_delete \"{\\\"id\\\":\\\"$id\\\"}\"";

@@ -140,8 +140,8 @@ impl<'a> Pins<'a> {
         let _one = self.lock.lock().await;
         let folder_hash = hash_of(folder).await?;
         let row = self.row(name).await?.ok_or_else(|| unknown(name))?;
-        let files = row.seen.get(FILES);
-        let other_files = row.source != BY_HAND && *files.unwrap_or(&json!(row.folder_hash)) != json!(folder_hash);
+        let files = row.seen.get(FILES).and_then(Value::as_str).unwrap_or(&row.folder_hash);
+        let other_files = row.source != BY_HAND && files != folder_hash;
         if row.seen_hash != hash || other_files {
             return Err(Failure::new(Code::Conflict, format!("plugin {name} is not what this hash stands for"))
                 .hint(format!("look again: lazaret plugin reload {name} && lazaret plugin approve {name}"))

@@ -154,7 +154,9 @@ fn name_for(name: Option<String>, source: &str) -> Result<String, Failure> {
 async fn source_of(client: &Client, name: &str) -> Result<String, Failure> {
     let detail = detail(client, Method::GET, &path(name)?, None).await?;
     let source = detail.record.map(|record| record.source).filter(|source| source != "folder" && source != "archive");
-    source.ok_or_else(|| Failure::new(Code::Usage, format!("it is not known where {name} came from")).hint(format!("lazaret plugin update {name} SOURCE")))
+    source.ok_or_else(|| {
+        Failure::new(Code::Usage, format!("it is not known where {name} came from")).hint(format!("lazaret plugin update {name} SOURCE"))
+    })
 }
 
 /// Puts a plugin in place. The daemon clones what is reached over HTTP, in a sandbox; everything else is read here, with the

@@ -23,7 +23,11 @@ pub(super) fn folder(dir: &Path, into: impl Write) -> Result<(), Failure> {
     let (mut files, mut bytes) = (0usize, 0u64);
     let mut waiting: Vec<(PathBuf, usize)> = vec![(PathBuf::new(), 0)];
     while let Some((inner, depth)) = waiting.pop() {
-        let mut names = fs::read_dir(dir.join(&inner)).map_err(fail)?.map(|e| e.map(|e| e.file_name())).collect::<io::Result<Vec<_>>>().map_err(fail)?;
+        let mut names = fs::read_dir(dir.join(&inner))
+            .map_err(fail)?
+            .map(|e| e.map(|e| e.file_name()))
+            .collect::<io::Result<Vec<_>>>()
+            .map_err(fail)?;
         names.sort();
         for name in names.into_iter().filter(|name| !LEFT_OUT.iter().any(|out| *name == **out)) {
             let inner = inner.join(name);
@@ -31,7 +35,12 @@ pub(super) fn folder(dir: &Path, into: impl Write) -> Result<(), Failure> {
             files += 1;
             bytes += if meta.is_file() { meta.len() } else { 0 };
             if files > app::PLUGIN_FILES_MAX || bytes > app::PLUGIN_BYTES_MAX || depth > DEPTH_MAX {
-                let why = format!("{} holds more than a plugin may: {} files, {} MiB", dir.display(), app::PLUGIN_FILES_MAX, app::PLUGIN_BYTES_MAX >> 20);
+                let why = format!(
+                    "{} holds more than a plugin may: {} files, {} MiB",
+                    dir.display(),
+                    app::PLUGIN_FILES_MAX,
+                    app::PLUGIN_BYTES_MAX >> 20
+                );
                 return Err(Failure::new(Code::PluginInvalid, why));
             }
             if meta.is_dir() {
@@ -46,7 +55,8 @@ pub(super) fn folder(dir: &Path, into: impl Write) -> Result<(), Failure> {
                 builder.append_data(&mut header, &inner, io::Read::take(file, meta.len())).map_err(fail)?;
             } else {
                 let shown = inner.to_string_lossy().into_owned();
-                return Err(Failure::new(Code::PluginInvalid, format!("{shown} is a link or no plain file")).hint("put the file itself in its place"));
+                return Err(Failure::new(Code::PluginInvalid, format!("{shown} is a link or no plain file"))
+                    .hint("put the file itself in its place"));
             }
         }
     }

@@ -19,19 +19,9 @@ const CLONE_TIME: Duration = Duration::from_secs(60);
 const COMPLAINT_BYTES_MAX: u64 = 2 << 10;
 /// Settings that win over every file.
 const SETTINGS: &[&str] = &[
-    "core.hooksPath=/dev/null",
-    "core.symlinks=false",
-    "core.fsmonitor=false",
-    "core.attributesFile=/dev/null",
-    "core.askPass=/bin/false",
-    "core.alternateRefsCommand=/bin/false",
-    "credential.helper=",
-    "submodule.recurse=false",
-    "fetch.fsckObjects=true",
-    "transfer.fsckObjects=true",
-    "protocol.allow=never",
-    "protocol.ssh.allow=always",
-    "protocol.file.allow=always",
+    "core.hooksPath=/dev/null", "core.symlinks=false", "core.fsmonitor=false", "core.attributesFile=/dev/null", "core.askPass=/bin/false",
+    "core.alternateRefsCommand=/bin/false", "credential.helper=", "submodule.recurse=false", "fetch.fsckObjects=true",
+    "transfer.fsckObjects=true", "protocol.allow=never", "protocol.ssh.allow=always", "protocol.file.allow=always",
 ];
 
 /// Whether a source is such a repository.
@@ -48,7 +38,11 @@ pub(super) async fn archive(source: &str) -> Result<Vec<u8>, Failure> {
     // A host that begins with a hyphen would be an option of ssh.
     let host = url.strip_prefix("ssh://").unwrap_or(url);
     let host = host.split_once('@').map_or(host, |(_, host)| host);
-    if !plain || host.starts_with('-') || branch.starts_with('-') || !branch.bytes().all(|b| b.is_ascii_alphanumeric() || b"._/-".contains(&b)) {
+    if !plain
+        || host.starts_with('-')
+        || branch.starts_with('-')
+        || !branch.bytes().all(|b| b.is_ascii_alphanumeric() || b"._/-".contains(&b))
+    {
         return Err(Failure::new(Code::Usage, "the address of the repository is not a plain one").field("source"));
     }
     let scratch = Scratch::make()?;
@@ -82,7 +76,11 @@ async fn git(dir: &Path, words: &[&str]) -> Result<(), Failure> {
     }
     let home = dir.to_owned();
     command.args(words).current_dir(dir).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
-    for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_EXEC_PATH", "GIT_SSH", "GIT_SSH_COMMAND", "GIT_PROXY_COMMAND", "GIT_CONFIG_COUNT", "GIT_CONFIG_PARAMETERS", "GIT_EXTERNAL_DIFF", "GIT_TRACE", "GIT_TEMPLATE_DIR", "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_OBJECT_DIRECTORY"] {
+    for name in [
+        "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_EXEC_PATH", "GIT_SSH", "GIT_SSH_COMMAND", "GIT_PROXY_COMMAND",
+        "GIT_CONFIG_COUNT", "GIT_CONFIG_PARAMETERS", "GIT_EXTERNAL_DIFF", "GIT_TRACE", "GIT_TEMPLATE_DIR",
+        "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_OBJECT_DIRECTORY",
+    ] {
         command.env_remove(name);
     }
     command.envs([
@@ -97,7 +95,8 @@ async fn git(dir: &Path, words: &[&str]) -> Result<(), Failure> {
     ]);
     command.env("XDG_CONFIG_HOME", home);
     let run = async {
-        let mut child = command.spawn().map_err(|e| Failure::new(Code::PathUnusable, format!("git cannot be run: {e}")).hint("install git"))?;
+        let mut child =
+            command.spawn().map_err(|e| Failure::new(Code::PathUnusable, format!("git cannot be run: {e}")).hint("install git"))?;
         let mut words = String::new();
         if let Some(stderr) = child.stderr.take() {
             let mut said = Vec::new();

@@ -71,7 +71,10 @@ pub(super) fn make(context: &Context, name: &str, lang: &str, dir: &Path) -> Don
     } else {
         let at = folder.display();
         out::line(&format!("{at} is made; test it: {} {at}/{}", language.runner, language.test.0));
-        out::line(&format!("then: lazaret plugin install {at} && lazaret plugin call {}_greet '{{\"who\":\"you\"}}'", name.replace('-', "_")));
+        out::line(&format!(
+            "then: lazaret plugin install {at} && lazaret plugin call {}_greet '{{\"who\":\"you\"}}'",
+            name.replace('-', "_")
+        ));
     }
     Ok(0)
 }
