@@ -3,6 +3,7 @@
 //! Any text is a question. Its words are looked up by how rare they are in this agent's memory; the rare ones choose at most
 //! [`POSTINGS_MAX`] entries, however large the memory is, and the best of these are weighed against the whole question.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 
 use rusqlite::{Connection, OptionalExtension, params_from_iter};
@@ -147,9 +148,9 @@ impl Search<'_> {
         let mut left = chars;
         while left >= shortest.max(STEM_CHARS_MIN) {
             for (longer, more) in self.longer(&stem)? {
-                if !spellings.contains_key(&longer) {
+                if let Entry::Vacant(place) = spellings.entry(longer) {
                     docs += more;
-                    spellings.insert(longer, LONGER_WEIGHT);
+                    place.insert(LONGER_WEIGHT);
                 }
             }
             if !spellings.is_empty() || stem.pop().is_none() {
