@@ -187,7 +187,12 @@ points! {
 pub(crate) fn under_load() -> Vec<&'static str> {
     let named = |point: &&str| {
         !point.contains('@')
-            && !["approval:", "store.approval", "turn:stands", "engine:", "memory:", "store.memory-", "tools:", "plugin:", "store.plugin", "store.close", "store.secret"].iter().any(|p| point.starts_with(p))
+            && ![
+                "approval:", "store.approval", "turn:stands", "engine:", "memory:", "store.memory-", "tools:", "plugin:", "store.plugin",
+                "store.close", "store.secret",
+            ]
+            .iter()
+            .any(|p| point.starts_with(p))
     };
     let all: BTreeSet<&str> = TRIED.iter().copied().filter(named).collect();
     all.into_iter().collect()

@@ -71,9 +71,9 @@ pub use asking::INJECT_CHARS_MAX;
 pub use auth::{LoginFlow, LoginForm, LoginState, LoginStep, LoginTokens, LoginView, LoginsOf, TokenOrder};
 pub use bound::{BindForm, Binding, BoundOf, BoundView};
 pub use bridge::{ExecForm, bridge};
+pub use broker::Rate as CallRate;
 pub use caller::{Caller, OWN_TENANT};
 pub use choose::{Chosen, Provider, choose};
-pub use broker::Rate as CallRate;
 pub use clock::now;
 pub use diagnostics::CallRates;
 pub use egress::EgressSettings;
@@ -85,9 +85,9 @@ pub use installs::{EngineInstalls, EngineStatus, EnginesOf, FetchFile, FetchOrde
 pub use memory::{MEMORY_BRIEF_CHARS_MAX, MemoriesOf, MemoryForm, MemoryPurge, MemoryQueryForm, MemorySettings, MemoryView};
 pub use mounts::{MOUNTS_MAX, MountForm, MountRoot, refused_place};
 pub use plugins::{
-    Category, CredentialView, Definition, PLUGIN_BYTES_MAX, PLUGIN_FILES_MAX, Pending, PluginChange, PluginChecked, PluginCredential, PluginInstalled,
-    PluginInstalls, PluginOrder, PluginRecord, PluginState, PluginToolView, PluginView, PluginsOf, ShippedPlugin, check_plugin, check_plugin_name,
-    hash_folder, plugin_name_of,
+    Category, CredentialView, Definition, PLUGIN_BYTES_MAX, PLUGIN_FILES_MAX, Pending, PluginChange, PluginChecked, PluginCredential,
+    PluginInstalled, PluginInstalls, PluginOrder, PluginRecord, PluginState, PluginToolView, PluginView, PluginsOf, ShippedPlugin,
+    check_plugin, check_plugin_name, hash_folder, plugin_name_of,
 };
 pub use sandboxes::SandboxForm;
 pub use secrets::SecretBook;

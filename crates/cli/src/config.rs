@@ -429,8 +429,7 @@ impl Config {
             checkpoints_keep: Some(sessions.checkpoints_keep),
         };
         let memory = self.memory_settings().map_err(wrong)?;
-        all.memory =
-            Memory { enabled: Some(memory.enabled), brief_chars: Some(memory.brief_chars), keep: Some(seconds(memory.keep)) };
+        all.memory = Memory { enabled: Some(memory.enabled), brief_chars: Some(memory.brief_chars), keep: Some(seconds(memory.keep)) };
         Ok(all)
     }
 

@@ -183,9 +183,7 @@ fn allowed(texts: &[String], config: &Config) -> Result<Vec<EgressRule>, Failure
                 return Ok(rule);
             }
             let line = format!("add \"{rule}\" to `max` under [egress] in the configuration");
-            Err(Failure::new(Code::EgressDenied, format!("{rule} is not within egress.max"))
-                .hint(line)
-                .field("--allow"))
+            Err(Failure::new(Code::EgressDenied, format!("{rule} is not within egress.max")).hint(line).field("--allow"))
         })
         .collect()
 }

@@ -230,7 +230,9 @@ const CLOSED: [&str; 6] = ["/proc", "/dev", "/sys", "/run", "/opt/lazaret/bin", 
 
 /// Where systems keep the authorities that they trust.
 const TRUST: [&str; 4] = [
-    "/etc/ssl/certs/ca-certificates.crt", "/etc/ssl/cert.pem", "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/ssl/cert.pem",
+    "/etc/pki/tls/certs/ca-bundle.crt",
     "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
 ];
 

@@ -193,8 +193,7 @@ pub(crate) fn add_event(conn: &Connection, turn: &TurnRow, kind: EventKind, now:
     let body = body(&kind)?;
     let time = int("now", now.0)?;
     let sql = "UPDATE sessions SET last_seq = last_seq + 1, updated_ms = max(updated_ms, ?2) WHERE id = ?1 RETURNING last_seq";
-    let seq: u64 =
-        conn.prepare_cached(sql).and_then(|mut s| s.query_row((turn.session.as_str(), time), |r| r.get(0))).doing(doing)?;
+    let seq: u64 = conn.prepare_cached(sql).and_then(|mut s| s.query_row((turn.session.as_str(), time), |r| r.get(0))).doing(doing)?;
     let sql = "INSERT INTO events (session, seq, turn, time_ms, body) VALUES (?1, ?2, ?3, ?4, ?5)";
     let with = (turn.session.as_str(), int("seq", seq)?, turn.id.as_str(), time, &body);
     conn.prepare_cached(sql).and_then(|mut s| s.execute(with)).doing(doing)?;

@@ -45,8 +45,8 @@ mod writer;
 
 pub use agent::{AGENT_BYTES_MAX, AGENTS_MAX, AgentRow};
 pub use approval::{
-    APPROVAL_NOTE_CHARS_MAX, APPROVALS_KEPT_MAX, APPROVALS_MINUTE_MAX, APPROVALS_PENDING_MAX, ApprovalAnswer, ApprovalChange, ApprovalFilter,
-    ApprovalRow, NewApproval,
+    APPROVAL_NOTE_CHARS_MAX, APPROVALS_KEPT_MAX, APPROVALS_MINUTE_MAX, APPROVALS_PENDING_MAX, ApprovalAnswer, ApprovalChange,
+    ApprovalFilter, ApprovalRow, NewApproval,
 };
 pub use audit::{AUDIT_BATCH_MAX, AUDIT_ENTRY_BYTES_MAX, AuditCheck, AuditFault, AuditFilter, AuditRow};
 pub use budget::{Slab, SlabId};
@@ -60,8 +60,8 @@ pub use ledger::{By, Call, UsageRow};
 pub use memory::{
     FoundMemory, MEMORY_BYTES_MAX, MEMORY_CONTENT_CHARS_MAX, MEMORY_DEPTH_MAX, MEMORY_ENTRIES_MAX, MEMORY_QUERY_CHARS_MAX,
     MEMORY_RESULTS_MAX, MEMORY_SESSION_DELETES_MAX, MEMORY_SESSION_STORES_MAX, MEMORY_SESSION_SUPERSEDES_MAX, MEMORY_TAG_CHARS_MAX,
-    MEMORY_TAGS_MAX, MemoryAuthor, MemoryBrief, MemoryFilter, MemoryKind, MemoryOwner, MemoryQuery, MemoryRow, MemoryScope,
-    MemorySource, MemoryState, NewMemory,
+    MEMORY_TAGS_MAX, MemoryAuthor, MemoryBrief, MemoryFilter, MemoryKind, MemoryOwner, MemoryQuery, MemoryRow, MemoryScope, MemorySource,
+    MemoryState, NewMemory,
 };
 pub use plugin::{DEFINITIONS_BYTES_MAX, PLUGINS_MAX, PluginRow};
 pub use question::{ANSWER_BYTES_MAX, QuestionRow, QuestionStatus};

@@ -18,7 +18,9 @@ use crate::request::{Asked, At, Form};
 const ADMIN: Needs = Needs::Whole(app::Scope::Admin);
 
 pub(super) const OPERATIONS: &[Operation] = &[
-    Operation::new(Get, "/v1/bound", "Lists the secrets that are bound to hosts.", || get(list)).needs(ADMIN).gives(200, page_of::<BoundView>),
+    Operation::new(Get, "/v1/bound", "Lists the secrets that are bound to hosts.", || get(list))
+        .needs(ADMIN)
+        .gives(200, page_of::<BoundView>),
     Operation::new(Post, "/v1/bound", "Binds a secret to a host: agents get a placeholder that works only there.", || post(bind))
         .needs(ADMIN)
         .takes(of::<BindForm>)

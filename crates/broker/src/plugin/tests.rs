@@ -184,12 +184,9 @@ async fn a_call_goes_to_one_process_that_stays() {
 async fn every_way_to_fail_is_an_error_and_never_a_result() {
     let scene = usual();
     assert_eq!(scene.call("fail", json!({})).await, Err(Code::HandlerError));
-    for (tool, code) in [
-        ("big", Code::PluginError),
-        ("wrong", Code::PluginError),
-        ("garbage", Code::PluginError),
-        ("stranger", Code::PluginError),
-    ] {
+    for (tool, code) in
+        [("big", Code::PluginError), ("wrong", Code::PluginError), ("garbage", Code::PluginError), ("stranger", Code::PluginError)]
+    {
         assert_eq!(scene.call(tool, json!({})).await, Err(code), "{tool}");
     }
     assert_eq!(scene.started(), 1, "none of these ends the program");
