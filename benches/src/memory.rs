@@ -92,8 +92,11 @@ async fn fill(store: &Store, agent: u64) -> Result<()> {
     stream::iter(entries).buffer_unordered(AT_ONCE).try_for_each(|_| async { Ok(()) }).await.context("fill the memory")
 }
 
+/// What is asked, and what makes such a question.
+type Asks = (&'static str, fn(&mut Numbers) -> MemoryQuery);
+
 /// The kinds of questions, each with how one is made.
-const KINDS: [(&str, fn(&mut Numbers) -> MemoryQuery); 6] = [
+const KINDS: [Asks; 6] = [
     ("one word", |n| ask(n.word())),
     ("a question of 8 words", |n| ask(n.text(8))),
     ("80 words, 32 of which count", |n| ask(n.text(80).chars().take(store::MEMORY_QUERY_CHARS_MAX).collect())),

@@ -53,7 +53,7 @@ fn answer(mut stream: TcpStream, root: &Path) -> std::io::Result<()> {
         stdin.write_all(&body)?;
     }
     let output = child.wait_with_output()?.stdout;
-    let at = output.windows(4).position(|w| w == b"\r\n\r\n").unwrap_or(output.len().saturating_sub(4));
+    let at = output.windows(4).position(|w| w == b"\r\n\r\n").unwrap_or_else(|| output.len().saturating_sub(4));
     let (head, rest) = (String::from_utf8_lossy(&output[..at]).into_owned(), &output[(at + 4).min(output.len())..]);
     let status = head.lines().find_map(|line| line.strip_prefix("Status: ")).unwrap_or("200 OK").to_owned();
     let headers: String = head.lines().filter(|line| !line.starts_with("Status:")).map(|line| format!("{line}\r\n")).collect();

@@ -90,7 +90,9 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
         let address = listener.local_addr().expect("an address");
         let cancel = CancellationToken::new();
-        let serving = tokio::spawn(serve_tcp(listener, Router::new(), Access::new("token", crate::Logins::default()), cancel.clone()));
+        let tasks = TaskTracker::new();
+        let access = Access::new("token", crate::Logins::default());
+        let serving = tasks.spawn(serve_tcp(listener, Router::new(), access, cancel.clone()));
         for sent in ["", "GET / HTTP/1.1\r\nhost: x\r\nx: "] {
             let mut stream = TcpStream::connect(address).await.expect("connect");
             stream.write_all(sent.as_bytes()).await.expect("write");
