@@ -117,7 +117,7 @@ async fn wrong_method(who: Option<Identity>, method: Method) -> Problem {
 }
 
 /// Routes that only look at the daemon: to be looked at is no work, so a watcher does not keep an idle daemon up.
-const LOOKS: &[&str] = &["/health", "/ready", "/v1/status"];
+const LOOKS: &[&str] = &["/health", "/ready", "/v1/status", "/v1/plugin-logins"];
 
 /// Tells the daemon that somebody is there, so that it does not end as idle.
 async fn busy(State(api): State<Api>, request: Request, next: Next) -> Response {
