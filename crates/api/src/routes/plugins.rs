@@ -63,7 +63,8 @@ pub(super) const OPERATIONS: &[Operation] = &[
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "PluginInstall")]
 struct Install {
-    /// `https://HOST/PATH[#BRANCH]`. For an update, where it came from when this is missing.
+    /// The HTTPS address of a repository, with `#BRANCH` behind it where another than its usual one is meant. For an update,
+    /// where it came from when this is missing.
     source: Option<String>,
     /// Its name; the last part of the path when it is missing.
     name: Option<String>,

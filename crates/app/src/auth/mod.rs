@@ -53,7 +53,7 @@ pub enum LoginFlow {
 pub struct LoginForm {
     /// How.
     pub flow: LoginFlow,
-    /// Where the browser comes back to: `http://127.0.0.1:PORT/...`; for the loopback way.
+    /// Where the browser comes back to: a loopback address with a port; for the loopback way.
     #[serde(default)]
     pub redirect: Option<String>,
     /// The agent that the tokens are for alone; everybody when left out.
