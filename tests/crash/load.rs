@@ -34,6 +34,8 @@ const ENV: &str = "together";
 const WAITING: usize = 5;
 /// A tool that counts its runs in a file beside it.
 const TOOL: &str = "echo run >> runs; wc -l < runs";
+/// What the model is told of a tool that was killed together with its program.
+const UNKNOWN: &str = "whether it had an effect is not known.";
 /// How long a client waits before it asks again.
 const AGAIN: Duration = Duration::from_millis(15);
 /// How long one daemon lives at most.
@@ -170,6 +172,17 @@ impl Asked {
         self.events.iter().filter(|e| e["type"] == "result").count()
     }
 
+    /// What happened in a turn, without the lines of its sandbox.
+    fn story(&self, turn: &str) -> Vec<Value> {
+        let mut all: Vec<Value> = self.events.iter().filter(|e| e["turn"] == turn).cloned().collect();
+        all.iter_mut().for_each(|event| event["level"] = Value::Null);
+        all
+    }
+
+    fn unread(&self, turn: &str, about: &str) -> ! {
+        panic!("{about}: no number at the end of {turn} in {}: {:#?}", self.session, self.story(turn))
+    }
+
     /// What the log of a session must say, whatever was killed; how many turns failed.
     fn check(&self, about: &str) -> usize {
         let of = |turn: &str, kind: &str| self.events.iter().filter(|e| e["turn"] == turn && e["type"] == kind).count();
@@ -181,9 +194,7 @@ impl Asked {
             let turn = end["turn"].as_str().unwrap_or_default();
             if end["status"] != "completed" {
                 failed += 1;
-                let mut all: Vec<Value> = self.events.iter().filter(|e| e["turn"] == turn).cloned().collect();
-                all.iter_mut().for_each(|event| event["level"] = Value::Null);
-                assert_eq!(end["code"], "SANDBOX_FAILED", "{about}: turn {} of {}: {all:#?}", place + 1, self.session);
+                assert_eq!(end["code"], "SANDBOX_FAILED", "{about}: turn {} of {}: {:#?}", place + 1, self.session, self.story(turn));
                 continue;
             }
             assert_eq!(of(turn, "start"), 1, "{about}: {turn} in {}", self.session);
@@ -193,7 +204,11 @@ impl Asked {
                 assert!((least..=1).contains(&of(turn, kind)), "{about}: {} {kind} of {turn} in {}", of(turn, kind), self.session);
             }
             let said = end["text"].as_str().unwrap_or_default();
-            let now: usize = said.rsplit(' ').next().and_then(|n| n.trim().parse().ok()).unwrap_or_else(|| panic!("{about}: {end}"));
+            // Or from what it was told of a tool that was killed together with that turn: that nobody knows.
+            if least == 0 && said.ends_with(UNKNOWN) {
+                continue;
+            }
+            let now: usize = said.rsplit(' ').next().and_then(|n| n.trim().parse().ok()).unwrap_or_else(|| self.unread(turn, about));
             assert!(now > runs && now <= place + 1, "{about}: run {now} after {runs} at the end of turn {} of {}", place + 1, self.session);
             assert!(now - runs <= 1 + failed, "{about}: no tool runs twice");
             runs = now;
