@@ -30,6 +30,13 @@ impl Money {
         Money(self.0.saturating_sub(other.0))
     }
 
+    /// An amount that a JSON number of dollars means; `None` when it is below zero, above a million, or no number.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "bounded above and below")]
+    pub fn from_usd(usd: f64) -> Option<Money> {
+        (0.0..=1_000_000.0).contains(&usd).then(|| Money((usd * Self::PER_USD as f64).round() as u64))
+    }
+
     /// For JSON fields named `cost_usd`: a float of dollars. Sums are never made from it.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "amounts are far below 2^53 billionths times 1000")]

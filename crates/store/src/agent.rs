@@ -1,7 +1,7 @@
 //! Configured personas. What stands in one is the caller's to know.
 
 use model::Timestamp;
-use rusqlite::{Connection, OptionalExtension, Row};
+use crate::db::{Connection, OptionalExtension, Row};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -61,7 +61,7 @@ impl Store {
         self.read(|conn| {
             let mut statement = conn.prepare_cached("SELECT * FROM agents ORDER BY name").doing("list agents")?;
             let rows = statement.query_map([], from_row).doing("list agents")?;
-            rows.collect::<rusqlite::Result<_>>().doing("list agents")
+            rows.collect::<crate::db::Result<_>>().doing("list agents")
         })
         .await
     }
@@ -110,7 +110,7 @@ fn missing(name: &str) -> StoreError {
     StoreError::NotFound { what: "agent", id: name.to_owned() }
 }
 
-fn from_row(row: &Row<'_>) -> rusqlite::Result<AgentRow> {
+fn from_row(row: &Row<'_>) -> crate::db::Result<AgentRow> {
     Ok(AgentRow {
         name: row.get("name")?,
         body: json(row, "body")?,

@@ -3,7 +3,7 @@
 use model::{
     ApprovalEvent, ApprovalId, ApprovalState, AuditEntry, AuditKind, Code, Event, EventKind, Risk, SessionId, Timestamp, TurnId, TurnState,
 };
-use rusqlite::{Connection, OptionalExtension, Row};
+use crate::db::{Connection, OptionalExtension, Row};
 use serde_json::{Value, json};
 
 use crate::audit::{Chain, Prepared};
@@ -285,7 +285,7 @@ impl Store {
             let sql = "SELECT id FROM approvals WHERE state IN ('pending', 'approved') AND expires_ms <= ?1 ORDER BY expires_ms LIMIT ?2";
             let mut statement = conn.prepare_cached(sql).doing(doing)?;
             let rows = statement.query_map((int("now", now.0)?, LIST_MAX), |r| parsed(r, "id")).doing(doing)?;
-            rows.collect::<rusqlite::Result<_>>().doing(doing)
+            rows.collect::<crate::db::Result<_>>().doing(doing)
         })
         .await
     }
@@ -334,7 +334,7 @@ fn ask(conn: &Connection, new: &NewApproval, arguments: &str, floor: Head) -> Ch
     let risk = new.risk.as_str();
     let (id, state, expires) = (new.id.as_str(), ApprovalState::Pending.as_str(), int("expires", new.expires.0)?);
     let in_turn = turn.as_ref().map(|turn| turn.id.as_str());
-    let with = rusqlite::params![
+    let with = crate::db::params![
         id, session, in_turn, new.tenant, new.agent, new.tool, new.plugin, new.correlation, arguments, new.text, new.hash, risk, state,
         now, expires
     ];
@@ -434,7 +434,7 @@ fn open_of(conn: &Connection, session: &SessionId, turn: &TurnId) -> Result<Vec<
     let sql = "SELECT * FROM approvals WHERE session = ?1 AND turn = ?2 AND state IN ('pending', 'approved') ORDER BY id";
     let mut statement = conn.prepare_cached(sql).doing(doing)?;
     let rows = statement.query_map((session.as_str(), turn.as_str()), from_row).doing(doing)?;
-    rows.collect::<rusqlite::Result<_>>().doing(doing)
+    rows.collect::<crate::db::Result<_>>().doing(doing)
 }
 
 /// The turn of a confirmation, while it is not over.
@@ -483,7 +483,7 @@ fn list(conn: &Connection, filter: &ApprovalFilter, after: Option<&ApprovalId>, 
     let mut statement = conn.prepare_cached(sql).doing(doing)?;
     let (session, after) = (filter.session.as_ref().map(SessionId::as_str), after.map(ApprovalId::as_str));
     let rows = statement.query_map((&filter.tenant, session, after, &filter.status, limit + 1), from_row).doing(doing)?;
-    let mut items: Vec<ApprovalRow> = rows.collect::<rusqlite::Result<_>>().doing(doing)?;
+    let mut items: Vec<ApprovalRow> = rows.collect::<crate::db::Result<_>>().doing(doing)?;
     let next = if items.len() > limit {
         items.truncate(limit);
         items.last().map(|row| row.id.to_string())
@@ -493,7 +493,7 @@ fn list(conn: &Connection, filter: &ApprovalFilter, after: Option<&ApprovalId>, 
     Ok(Page { items, next })
 }
 
-fn from_row(row: &Row<'_>) -> rusqlite::Result<ApprovalRow> {
+fn from_row(row: &Row<'_>) -> crate::db::Result<ApprovalRow> {
     let state: String = row.get("state")?;
     let risk: String = row.get("risk")?;
     let outcome: Option<String> = row.get("outcome")?;

@@ -1,7 +1,7 @@
 //! The chain of what was decided: rows that are only ever added, each with the hash of the one before.
 
 use model::{AuditEntry, AuditKind, SessionId, Timestamp, TurnId};
-use rusqlite::{Connection, OptionalExtension, Row};
+use crate::db::{Connection, OptionalExtension, Row};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -197,7 +197,7 @@ impl Chain {
                    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
         let Columns { time, kind, session, turn, actor, topic, correlation, stage, outcome, code, detail } = columns;
         let (at, before, own) = (int("seq", seq)?, &prev[..], &hash[..]);
-        let with = rusqlite::params![at, time, kind, session, turn, actor, topic, correlation, stage, outcome, code, detail, before, own];
+        let with = crate::db::params![at, time, kind, session, turn, actor, topic, correlation, stage, outcome, code, detail, before, own];
         conn.prepare_cached(sql).and_then(|mut s| s.execute(with)).doing("add to the audit")?;
         self.head = Head { seq, hash };
         Ok(())
@@ -353,16 +353,16 @@ fn query(conn: &Connection, filter: &AuditFilter, after: u64, limit: usize, late
     let time = |t: Option<Timestamp>| t.map(|t| i64::try_from(t.0).unwrap_or(i64::MAX));
     let (kind, session) = (filter.kind.map(AuditKind::as_str), filter.session.as_ref().map(SessionId::as_str));
     let (after, from, to) = (i64::try_from(after).unwrap_or(i64::MAX), time(filter.from), time(filter.to));
-    let with = rusqlite::params![after, kind, session, filter.topic, filter.outcome, filter.correlation, from, to, limit];
+    let with = crate::db::params![after, kind, session, filter.topic, filter.outcome, filter.correlation, from, to, limit];
     let rows = statement.query_map(with, from_row).doing(doing)?;
-    let mut rows: Vec<AuditRow> = rows.collect::<rusqlite::Result<_>>().doing(doing)?;
+    let mut rows: Vec<AuditRow> = rows.collect::<crate::db::Result<_>>().doing(doing)?;
     if latest {
         rows.reverse();
     }
     Ok(rows)
 }
 
-fn from_row(row: &Row<'_>) -> rusqlite::Result<AuditRow> {
+fn from_row(row: &Row<'_>) -> crate::db::Result<AuditRow> {
     let kind: String = row.get("kind")?;
     let kind = AuditKind::ALL.into_iter().find(|k| k.as_str() == kind).ok_or_else(|| unreadable("no kind has this name".into()))?;
     let code: Option<String> = row.get("code")?;
@@ -389,7 +389,7 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<AuditRow> {
     })
 }
 
-fn digest<I: rusqlite::RowIndex>(row: &Row<'_>, column: I) -> rusqlite::Result<[u8; 32]> {
+fn digest<I: crate::db::RowIndex>(row: &Row<'_>, column: I) -> crate::db::Result<[u8; 32]> {
     let bytes: Vec<u8> = row.get(column)?;
     <[u8; 32]>::try_from(bytes).map_err(|_| unreadable("a hash has not 32 bytes".into()))
 }

@@ -4,7 +4,7 @@
 //! the program died stays spent, and no restart makes a budget larger.
 
 use model::{Money, Timestamp};
-use rusqlite::{Connection, OptionalExtension};
+use crate::db::{Connection, OptionalExtension};
 use serde::Serialize;
 
 use crate::error::Doing;

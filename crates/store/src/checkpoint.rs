@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 
 use model::{SessionId, Timestamp, TreeId};
-use rusqlite::{Connection, OptionalExtension, Row};
+use crate::db::{Connection, OptionalExtension, Row};
 use serde::Serialize;
 
 use crate::env::{check_env, check_still, note_change};
@@ -77,7 +77,7 @@ impl Store {
             let sql = "SELECT * FROM checkpoints WHERE session = ?1 ORDER BY turn";
             let mut statement = conn.prepare_cached(sql).doing("list checkpoints")?;
             let rows = statement.query_map([session.as_str()], from_row).doing("list checkpoints")?;
-            rows.collect::<rusqlite::Result<_>>().doing("list checkpoints")
+            rows.collect::<crate::db::Result<_>>().doing("list checkpoints")
         })
         .await
     }
@@ -147,7 +147,7 @@ impl Store {
                        UNION ALL SELECT tree FROM checkpoints";
             let mut statement = conn.prepare_cached(sql).doing("list trees")?;
             let rows = statement.query_map([], |r| parsed::<TreeId>(r, "tree")).doing("list trees")?;
-            rows.collect::<rusqlite::Result<_>>().doing("list trees")
+            rows.collect::<crate::db::Result<_>>().doing("list trees")
         })
         .await
     }
@@ -226,7 +226,7 @@ fn retire(conn: &Connection, session: &SessionId, keep: usize) -> Result<Vec<Tre
                RETURNING tree";
     let mut statement = conn.prepare_cached(sql).doing(doing)?;
     let rows = statement.query_map((session.as_str(), head, keep), |r| parsed::<TreeId>(r, "tree")).doing(doing)?;
-    let gone: HashSet<TreeId> = rows.collect::<rusqlite::Result<_>>().doing(doing)?;
+    let gone: HashSet<TreeId> = rows.collect::<crate::db::Result<_>>().doing(doing)?;
     let mut free = Vec::with_capacity(gone.len());
     for tree in gone {
         if !is_frozen(conn, &tree)? {
@@ -249,7 +249,7 @@ fn no_checkpoint(session: &SessionId, turn: u64) -> StoreError {
     StoreError::NotFound { what: "checkpoint", id: format!("{session}/{turn}") }
 }
 
-fn from_row(row: &Row<'_>) -> rusqlite::Result<CheckpointRow> {
+fn from_row(row: &Row<'_>) -> crate::db::Result<CheckpointRow> {
     Ok(CheckpointRow {
         turn: row.get("turn")?,
         tree: parsed(row, "tree")?,

@@ -1,7 +1,7 @@
 //! Envs: named trees that several sessions work in.
 
 use model::{SessionId, Timestamp, TreeId};
-use rusqlite::{Connection, OptionalExtension, Row};
+use crate::db::{Connection, OptionalExtension, Row};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -107,7 +107,7 @@ impl Store {
             let mut statement = conn.prepare_cached(sql).doing("list envs")?;
             // No slug is empty, so every one comes after that.
             let rows = statement.query_map((tenant, after.unwrap_or_default(), limit + 1), from_row).doing("list envs")?;
-            let items = rows.collect::<rusqlite::Result<Vec<_>>>().doing("list envs")?;
+            let items = rows.collect::<crate::db::Result<Vec<_>>>().doing("list envs")?;
             Ok(page(items, limit, |e| e.slug.clone()))
         })
         .await
@@ -324,11 +324,11 @@ fn changed_since(conn: &Connection, slug: &str, session: &SessionId, turn: u64) 
     sessions(conn, sql, (slug, session.as_str(), made))
 }
 
-fn sessions(conn: &Connection, sql: &str, with: impl rusqlite::Params) -> Result<Vec<SessionId>, StoreError> {
+fn sessions(conn: &Connection, sql: &str, with: impl crate::db::Params) -> Result<Vec<SessionId>, StoreError> {
     let doing = "list the sessions of an env";
     let mut statement = conn.prepare_cached(sql).doing(doing)?;
     let rows = statement.query_map(with, |r| parsed(r, "id")).doing(doing)?;
-    rows.collect::<rusqlite::Result<_>>().doing(doing)
+    rows.collect::<crate::db::Result<_>>().doing(doing)
 }
 
 fn read_env(conn: &Connection, slug: &str) -> Result<EnvRow, StoreError> {
@@ -346,7 +346,7 @@ fn deleted(slug: &str) -> StoreError {
     StoreError::Conflict(format!("env `{}` was deleted", slug.trim_end_matches(" (deleted)")))
 }
 
-fn from_row(row: &Row<'_>) -> rusqlite::Result<EnvRow> {
+fn from_row(row: &Row<'_>) -> crate::db::Result<EnvRow> {
     Ok(EnvRow {
         slug: row.get("slug")?,
         name: row.get("name")?,

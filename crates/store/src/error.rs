@@ -185,7 +185,7 @@ impl StoreError {
     }
 
     /// What `error` means when it came up while trying to `action`.
-    pub(crate) fn sqlite(action: &'static str, error: &rusqlite::Error) -> Self {
+    pub(crate) fn sqlite(action: &'static str, error: &crate::db::Error) -> Self {
         use rusqlite::ErrorCode as E;
         let grave = match error.sqlite_error_code() {
             Some(E::DiskFull) => return Self::DiskFull,
@@ -202,7 +202,7 @@ pub(crate) trait Doing<T> {
     fn doing(self, action: &'static str) -> Result<T, StoreError>;
 }
 
-impl<T> Doing<T> for rusqlite::Result<T> {
+impl<T> Doing<T> for crate::db::Result<T> {
     fn doing(self, action: &'static str) -> Result<T, StoreError> {
         self.map_err(|error| StoreError::sqlite(action, &error))
     }

@@ -1,7 +1,7 @@
 //! The log of a session: numbered without gaps, written under a fence.
 
 use model::{Event, EventKind, Outcome, QuestionId, SandboxId, SessionId, Timestamp, TreeId, TurnEvent, TurnId, TurnState};
-use rusqlite::{Connection, Row};
+use crate::db::{Connection, Row};
 
 use crate::audit_head::Head;
 use crate::checkpoint::keep_checkpoint;
@@ -311,7 +311,7 @@ fn read_events(conn: &Connection, session: &SessionId, after: u64, limit: usize)
     Ok(events)
 }
 
-fn from_row(row: &Row<'_>) -> rusqlite::Result<Event> {
+fn from_row(row: &Row<'_>) -> crate::db::Result<Event> {
     Ok(Event {
         seq: row.get("seq")?,
         time: Timestamp(row.get("time_ms")?),

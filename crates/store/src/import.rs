@@ -1,7 +1,7 @@
 //! Sessions that come from another store, with all that happened in them.
 
 use model::{Code, EventKind, Outcome, SessionId, Timestamp, TurnId, TurnState};
-use rusqlite::Connection;
+use crate::db::Connection;
 
 use crate::error::Doing;
 use crate::event::{body, end_as};
@@ -170,7 +170,7 @@ fn insert_turns(conn: &Connection, session: &SessionId, turns: &[ImportedTurn]) 
     let time = |at: Option<Timestamp>| at.map(|t| int("time", t.0)).transpose();
     for (n, turn) in (1i64..).zip(turns) {
         let tries = i64::from(turn.started.is_some());
-        let with = rusqlite::params![
+        let with = crate::db::params![
             turn.id.as_str(),
             session.as_str(),
             n,

@@ -1,7 +1,7 @@
 //! What model calls cost.
 
 use model::{Money, SessionId, Timestamp, TurnId, Usage};
-use rusqlite::{Connection, Row};
+use crate::db::{Connection, Row};
 use serde::Serialize;
 
 use crate::error::Doing;
@@ -131,7 +131,7 @@ fn insert(conn: &Connection, calls: &[Call]) -> Result<(), StoreError> {
         let tokens = |n: u64| n.min(TOKENS_MAX);
         let usage = call.usage;
         statement
-            .execute(rusqlite::params![
+            .execute(crate::db::params![
                 call.session.as_str(),
                 call.turn.as_ref().map(TurnId::as_str),
                 call.provider,
@@ -170,10 +170,10 @@ fn report(conn: &Connection, by: By, of: Of<'_>, from: Timestamp, to: Timestamp)
     let with = (column(from), column(to), of.session.map(SessionId::as_str), of.turn.map(TurnId::as_str));
     let mut statement = conn.prepare_cached(&sql).doing("add up the ledger")?;
     let rows = statement.query_map(with, |row| from_row(row, by)).doing("add up the ledger")?;
-    rows.collect::<rusqlite::Result<_>>().doing("add up the ledger")
+    rows.collect::<crate::db::Result<_>>().doing("add up the ledger")
 }
 
-fn from_row(row: &Row<'_>, by: By) -> rusqlite::Result<UsageRow> {
+fn from_row(row: &Row<'_>, by: By) -> crate::db::Result<UsageRow> {
     let mut key: String = row.get("key")?;
     if by == By::Day {
         key = date(key.parse().unwrap_or(0));

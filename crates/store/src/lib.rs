@@ -23,6 +23,7 @@ mod audit;
 mod audit_head;
 mod budget;
 mod checkpoint;
+mod db;
 mod env;
 mod error;
 mod event;

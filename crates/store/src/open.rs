@@ -21,6 +21,11 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0003_doors.sql"),
     include_str!("../migrations/0004_memory.sql"),
     include_str!("../migrations/0005_plugins.sql"),
+    include_str!("../migrations/0006_jobs.sql"),
+    include_str!("../migrations/0007_configs.sql"),
+    include_str!("../migrations/0008_tenants.sql"),
+    include_str!("../migrations/0009_tasks.sql"),
+    include_str!("../migrations/0010_webhooks.sql"),
 ];
 /// Databases up to this size are checked whole at every start: a few milliseconds.
 const CHECK_ALWAYS_BYTES: u64 = 16 << 20;

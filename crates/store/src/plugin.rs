@@ -2,7 +2,7 @@
 //! know.
 
 use model::Timestamp;
-use rusqlite::{Connection, OptionalExtension, Row};
+use crate::db::{Connection, OptionalExtension, Row};
 use serde_json::Value;
 
 use crate::error::Doing;
@@ -120,7 +120,7 @@ impl Store {
         self.read(|conn| {
             let mut statement = conn.prepare_cached("SELECT * FROM plugins ORDER BY name").doing("list plugins")?;
             let rows = statement.query_map([], from_row).doing("list plugins")?;
-            rows.collect::<rusqlite::Result<_>>().doing("list plugins")
+            rows.collect::<crate::db::Result<_>>().doing("list plugins")
         })
         .await
     }
@@ -174,7 +174,7 @@ fn missing(name: &str) -> StoreError {
     StoreError::NotFound { what: "plugin", id: name.to_owned() }
 }
 
-fn from_row(row: &Row<'_>) -> rusqlite::Result<PluginRow> {
+fn from_row(row: &Row<'_>) -> crate::db::Result<PluginRow> {
     Ok(PluginRow {
         name: row.get("name")?,
         source: row.get("source")?,

@@ -1,7 +1,7 @@
 //! What a person is asked in a turn.
 
 use model::{QuestionId, SessionId, Timestamp, TurnId};
-use rusqlite::{Connection, OptionalExtension, Row};
+use crate::db::{Connection, OptionalExtension, Row};
 use serde::Serialize;
 
 use crate::error::Doing;
@@ -68,7 +68,7 @@ impl Store {
             let sql = "SELECT * FROM questions WHERE session = ?1 AND status = 'open' ORDER BY rowid";
             let mut statement = conn.prepare_cached(sql).doing("list questions")?;
             let rows = statement.query_map([session.as_str()], from_row).doing("list questions")?;
-            rows.collect::<rusqlite::Result<_>>().doing("list questions")
+            rows.collect::<crate::db::Result<_>>().doing("list questions")
         })
         .await
     }
@@ -83,7 +83,7 @@ impl Store {
             let sql = "SELECT * FROM questions WHERE session = ?1 AND turn = ?2 ORDER BY rowid";
             let mut statement = conn.prepare_cached(sql).doing("list questions")?;
             let rows = statement.query_map((session.as_str(), turn.as_str()), from_row).doing("list questions")?;
-            rows.collect::<rusqlite::Result<_>>().doing("list questions")
+            rows.collect::<crate::db::Result<_>>().doing("list questions")
         })
         .await
     }
@@ -146,7 +146,7 @@ fn read(conn: &Connection, id: &QuestionId) -> Result<QuestionRow, StoreError> {
     row.ok_or_else(|| StoreError::NotFound { what: "question", id: id.to_string() })
 }
 
-fn from_row(row: &Row<'_>) -> rusqlite::Result<QuestionRow> {
+fn from_row(row: &Row<'_>) -> crate::db::Result<QuestionRow> {
     let status = match row.get::<_, String>("status")?.as_str() {
         "open" => QuestionStatus::Open,
         "answered" => QuestionStatus::Answered,

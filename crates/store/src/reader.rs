@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rusqlite::Connection;
+use crate::db::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::StoreError;

@@ -1,20 +1,20 @@
 //! Between columns and values.
 
-use rusqlite::Row;
-use rusqlite::types::Type;
+use crate::db::Row;
+use crate::db::Type;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::StoreError;
 
 /// Reads a text column that holds JSON.
-pub(crate) fn json<T: DeserializeOwned>(row: &Row<'_>, column: &str) -> rusqlite::Result<T> {
+pub(crate) fn json<T: DeserializeOwned>(row: &Row<'_>, column: &str) -> crate::db::Result<T> {
     let text: String = row.get(column)?;
     serde_json::from_str(&text).map_err(|e| unreadable(e.into()))
 }
 
 /// Reads a text column that holds an identity, a state or another word.
-pub(crate) fn parsed<T>(row: &Row<'_>, column: &str) -> rusqlite::Result<T>
+pub(crate) fn parsed<T>(row: &Row<'_>, column: &str) -> crate::db::Result<T>
 where
     T: TryFrom<String>,
     T::Error: std::error::Error + Send + Sync + 'static,
@@ -24,7 +24,7 @@ where
 }
 
 /// The same for a column that may be null.
-pub(crate) fn maybe_parsed<T>(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<T>>
+pub(crate) fn maybe_parsed<T>(row: &Row<'_>, column: &str) -> crate::db::Result<Option<T>>
 where
     T: TryFrom<String>,
     T::Error: std::error::Error + Send + Sync + 'static,
@@ -34,8 +34,8 @@ where
 }
 
 /// A column whose text does not mean anything.
-pub(crate) fn unreadable(error: Box<dyn std::error::Error + Send + Sync>) -> rusqlite::Error {
-    rusqlite::Error::FromSqlConversionFailure(0, Type::Text, error)
+pub(crate) fn unreadable(error: Box<dyn std::error::Error + Send + Sync>) -> crate::db::Error {
+    crate::db::Error::FromSqlConversionFailure(0, Type::Text, error)
 }
 
 /// The JSON text of a value that is known to have one.

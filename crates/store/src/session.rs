@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use model::{SessionId, Timestamp, TreeId};
-use rusqlite::{Connection, OptionalExtension, Row, ToSql};
+use crate::db::{Connection, OptionalExtension, Row, ToSql};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -309,7 +309,7 @@ pub(crate) fn insert_session(conn: &Connection, new: &NewSession, texts: &Texts)
                  agent, tenant, env, tree, title, priority, parent, parent_turn)
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15) ON CONFLICT (id) DO NOTHING";
     let mut statement = conn.prepare_cached(sql).doing(doing)?;
-    let with = rusqlite::params![
+    let with = crate::db::params![
         new.id.as_str(),
         new.engine,
         new.model,
@@ -362,7 +362,7 @@ fn list(conn: &Connection, filter: &SessionFilter, after: Option<&SessionId>, li
     with.push(&rows);
     let mut statement = conn.prepare_cached(&sql).doing(doing)?;
     let rows = statement.query_map(with.as_slice(), from_row).doing(doing)?;
-    let items = rows.collect::<rusqlite::Result<Vec<_>>>().doing(doing)?;
+    let items = rows.collect::<crate::db::Result<Vec<_>>>().doing(doing)?;
     Ok(page(items, limit, |s| s.id.to_string()))
 }
 
@@ -422,7 +422,7 @@ pub(crate) fn check_name(field: &'static str, text: &str) -> Result<(), StoreErr
     check_text(field, text, NAME_CHARS_MAX)
 }
 
-pub(crate) fn from_row(row: &Row<'_>) -> rusqlite::Result<SessionRow> {
+pub(crate) fn from_row(row: &Row<'_>) -> crate::db::Result<SessionRow> {
     let parent: Option<SessionId> = maybe_parsed(row, "parent")?;
     let parent_turn: Option<u64> = row.get("parent_turn")?;
     Ok(SessionRow {

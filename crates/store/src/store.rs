@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use rusqlite::Connection;
+use crate::db::Connection;
 
 use crate::audit_head::AuditHead;
 use crate::open::Opened;

@@ -1,7 +1,7 @@
 //! Tokens of the HTTP interface. Only what a token hashes to is kept, so that a copy of the database opens nothing.
 
 use model::{Timestamp, TokenId};
-use rusqlite::{Connection, OptionalExtension, Row};
+use crate::db::{Connection, OptionalExtension, Row};
 use serde::Serialize;
 
 use crate::error::Doing;
@@ -97,7 +97,7 @@ impl Store {
             let sql = "SELECT * FROM tokens WHERE ?1 IS NULL OR tenant = ?1 ORDER BY id";
             let mut statement = conn.prepare_cached(sql).doing("list tokens")?;
             let rows = statement.query_map([tenant], from_row).doing("list tokens")?;
-            rows.collect::<rusqlite::Result<_>>().doing("list tokens")
+            rows.collect::<crate::db::Result<_>>().doing("list tokens")
         })
         .await
     }
@@ -131,7 +131,7 @@ fn create(conn: &Connection, new: &NewToken) -> Result<TokenRow, StoreError> {
     row.ok_or_else(|| StoreError::Conflict(format!("token `{}` exists", new.id)))
 }
 
-fn from_row(row: &Row<'_>) -> rusqlite::Result<TokenRow> {
+fn from_row(row: &Row<'_>) -> crate::db::Result<TokenRow> {
     let time = |column| row.get::<_, Option<u64>>(column).map(|t| t.map(Timestamp));
     Ok(TokenRow {
         id: parsed(row, "id")?,

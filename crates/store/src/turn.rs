@@ -1,7 +1,7 @@
 //! The inbox of a session: turns, their leases and their states.
 
 use model::{Outcome, PROMPT_BYTES_MAX, SandboxId, SessionId, Timestamp, TurnEvent, TurnId, TurnState};
-use rusqlite::{Connection, OptionalExtension, Row};
+use crate::db::{Connection, OptionalExtension, Row};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -357,10 +357,10 @@ fn no_turn(id: &TurnId) -> StoreError {
     StoreError::NotFound { what: "turn", id: id.to_string() }
 }
 
-fn collect(conn: &Connection, sql: &str, with: impl rusqlite::Params) -> Result<Vec<TurnRow>, StoreError> {
+fn collect(conn: &Connection, sql: &str, with: impl crate::db::Params) -> Result<Vec<TurnRow>, StoreError> {
     let mut statement = conn.prepare_cached(sql).doing("list turns")?;
     let rows = statement.query_map(with, from_row).doing("list turns")?;
-    rows.collect::<rusqlite::Result<_>>().doing("list turns")
+    rows.collect::<crate::db::Result<_>>().doing("list turns")
 }
 
 pub(crate) fn check_prompt(prompt: &str) -> Result<(), StoreError> {
@@ -376,7 +376,7 @@ pub(crate) fn check_prompt(prompt: &str) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn from_row(row: &Row<'_>) -> rusqlite::Result<TurnRow> {
+fn from_row(row: &Row<'_>) -> crate::db::Result<TurnRow> {
     let state: String = row.get("state")?;
     let state = TurnState::from_word(&state).ok_or_else(|| unreadable("no state has this name".into()))?;
     let word = |text: String| serde_json::Value::String(text);

@@ -1,7 +1,7 @@
 //! What a session is told when it begins, kept so that it does not change under it.
 
 use model::{SessionId, Timestamp};
-use rusqlite::{Connection, OptionalExtension};
+use crate::db::{Connection, OptionalExtension};
 
 use super::entry::{COLUMNS, MemoryOwner, MemoryRow, TABLES, from_row, owner_number};
 use crate::error::Doing;
@@ -98,5 +98,5 @@ fn newest(conn: &Connection, (owner, before): (i64, i64), which: &str, max: usiz
     );
     let mut statement = conn.prepare_cached(&sql).doing(doing)?;
     let rows = statement.query_map((owner, before, i64::try_from(max).unwrap_or(i64::MAX)), from_row).doing(doing)?;
-    rows.collect::<rusqlite::Result<_>>().doing(doing)
+    rows.collect::<crate::db::Result<_>>().doing(doing)
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use model::{MemoryId, SessionId, Timestamp, TurnId};
-use rusqlite::{Connection, OptionalExtension};
+use crate::db::{Connection, OptionalExtension};
 
 use super::entry::{COLUMNS, TABLES};
 use super::entry::{
@@ -64,7 +64,7 @@ impl Store {
             let mut statement = conn.prepare_cached(sql).doing(doing)?;
             let max = i64::try_from(max).unwrap_or(i64::MAX);
             let rows = statement.query_map((int("before", before.0)?, max), |r| r.get(0)).doing(doing)?;
-            let gone: Vec<i64> = rows.collect::<rusqlite::Result<_>>().doing(doing)?;
+            let gone: Vec<i64> = rows.collect::<crate::db::Result<_>>().doing(doing)?;
             gone.iter().try_for_each(|n| remove(conn, *n))?;
             Ok(gone.len())
         })
@@ -113,7 +113,7 @@ fn insert(conn: &Connection, new: &NewMemory) -> Result<MemoryRow, StoreError> {
     let mut statement = conn.prepare_cached(sql).doing(doing)?;
     let n: i64 = statement
         .query_row(
-            rusqlite::params![
+            crate::db::params![
                 new.id.as_str(),
                 owner,
                 new.kind.as_str(),
@@ -255,7 +255,7 @@ pub(crate) fn follow_head(conn: &Connection, session: &SessionId, now: Timestamp
     );
     let mut statement = conn.prepare_cached(&sql).doing(doing)?;
     let rows = statement.query_map([session.as_str()], |r| Ok((r.get(0)?, r.get(1)?))).doing(doing)?;
-    let moved: Vec<(i64, Option<String>)> = rows.collect::<rusqlite::Result<_>>().doing(doing)?;
+    let moved: Vec<(i64, Option<String>)> = rows.collect::<crate::db::Result<_>>().doing(doing)?;
     // A deletion that was undone is forgotten but for its place, which a way forward finds again.
     let sql = format!(
         "{chain} UPDATE memories SET deleted_ms = CASE WHEN deleted_turn IN (SELECT n FROM chain) THEN coalesce(deleted_ms, ?2) END
@@ -263,7 +263,7 @@ pub(crate) fn follow_head(conn: &Connection, session: &SessionId, now: Timestamp
     );
     let mut statement = conn.prepare_cached(&sql).doing(doing)?;
     let rows = statement.query_map((session.as_str(), int("now", now.0)?), |r| r.get(0)).doing(doing)?;
-    let mut touched: BTreeSet<i64> = rows.collect::<rusqlite::Result<_>>().doing(doing)?;
+    let mut touched: BTreeSet<i64> = rows.collect::<crate::db::Result<_>>().doing(doing)?;
     for (n, before) in moved {
         touched.insert(n);
         let Some(before) = before else { continue };

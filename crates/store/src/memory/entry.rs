@@ -1,7 +1,7 @@
 //! What an entry is, and its row.
 
 use model::{MemoryId, SessionId, Timestamp, TurnId};
-use rusqlite::{Connection, OptionalExtension, Row};
+use crate::db::{Connection, OptionalExtension, Row};
 use serde::{Deserialize, Serialize};
 
 use crate::StoreError;
@@ -205,8 +205,8 @@ pub(super) const COLUMNS: &str = "m.*, o.tenant AS tenant, o.agent AS agent";
 /// The tables that have them.
 pub(super) const TABLES: &str = "memories m JOIN memory_owners o ON o.id = m.owner";
 
-pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<MemoryRow> {
-    let time = |column| Ok::<_, rusqlite::Error>(row.get::<_, Option<u64>>(column)?.map(Timestamp));
+pub(super) fn from_row(row: &Row<'_>) -> crate::db::Result<MemoryRow> {
+    let time = |column| Ok::<_, crate::db::Error>(row.get::<_, Option<u64>>(column)?.map(Timestamp));
     Ok(MemoryRow {
         id: parsed(row, "id")?,
         tenant: row.get("tenant")?,
@@ -228,7 +228,7 @@ pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<MemoryRow> {
     })
 }
 
-fn word<T>(row: &Row<'_>, column: &str, of: fn(&str) -> Option<T>) -> rusqlite::Result<T> {
+fn word<T>(row: &Row<'_>, column: &str, of: fn(&str) -> Option<T>) -> crate::db::Result<T> {
     let text: String = row.get(column)?;
     of(&text).ok_or_else(|| unreadable(format!("`{text}` is no {column} of a memory").into()))
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use rusqlite::Connection;
+use crate::db::Connection;
 
 use super::entry::{MemoryKind, MemoryState};
 use super::words::words;

@@ -1,8 +1,8 @@
 //! What people do with memories: look, confirm, remove.
 
 use model::{MemoryId, Timestamp};
-use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension, params_from_iter};
+use crate::db::Value;
+use crate::db::{Connection, OptionalExtension, params_from_iter};
 
 use super::change::remove;
 use super::entry::{COLUMNS, MemoryKind, MemoryOwner, MemoryRow, MemoryState, TABLES, from_row, missing, owner_number};
@@ -124,9 +124,9 @@ impl Store {
             let sql = "SELECT tenant, agent, entries FROM memory_owners WHERE entries > 0 AND (?1 IS NULL OR tenant = ?1)
                        ORDER BY tenant, agent";
             let mut statement = conn.prepare_cached(sql).doing(doing)?;
-            let of = |r: &rusqlite::Row<'_>| Ok((MemoryOwner { tenant: r.get(0)?, agent: r.get(1)? }, r.get(2)?));
+            let of = |r: &crate::db::Row<'_>| Ok((MemoryOwner { tenant: r.get(0)?, agent: r.get(1)? }, r.get(2)?));
             let rows = statement.query_map([&scope.tenant], of).doing(doing)?;
-            rows.collect::<rusqlite::Result<_>>().doing(doing)
+            rows.collect::<crate::db::Result<_>>().doing(doing)
         })
         .await
     }
@@ -168,7 +168,7 @@ fn list(
     sql.push_str(&format!(" ORDER BY m.n DESC LIMIT {limit}"));
     let mut statement = conn.prepare_cached(&sql).doing(doing)?;
     let rows = statement.query_map(params_from_iter(values), from_row).doing(doing)?;
-    rows.collect::<rusqlite::Result<_>>().doing(doing)
+    rows.collect::<crate::db::Result<_>>().doing(doing)
 }
 
 fn read_seen(conn: &Connection, scope: &MemoryScope, id: &MemoryId) -> Result<(i64, MemoryRow), StoreError> {
@@ -185,7 +185,7 @@ fn purge(conn: &Connection, owner: &MemoryOwner, all: bool) -> Result<u64, Store
     let sql = "SELECT n FROM memories WHERE owner = ?1 AND (?2 OR state <> 'live') ORDER BY n LIMIT ?3";
     let mut statement = conn.prepare_cached(sql).doing(doing)?;
     let rows = statement.query_map((number, all, PURGE_ROWS_MAX), |r| r.get(0)).doing(doing)?;
-    let gone: Vec<i64> = rows.collect::<rusqlite::Result<_>>().doing(doing)?;
+    let gone: Vec<i64> = rows.collect::<crate::db::Result<_>>().doing(doing)?;
     gone.iter().try_for_each(|n| remove(conn, *n))?;
     conn.prepare_cached("DELETE FROM memory_words WHERE owner = ?1 AND docs = 0").and_then(|mut s| s.execute([number])).doing(doing)?;
     if !gone.is_empty() && all {

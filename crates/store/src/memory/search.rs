@@ -6,7 +6,7 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 
-use rusqlite::{Connection, OptionalExtension, params_from_iter};
+use crate::db::{Connection, OptionalExtension, params_from_iter};
 use serde::Serialize;
 
 use super::entry::{COLUMNS, MemoryKind, MemoryOwner, MemoryRow, MemoryState, TABLES, from_row, owner_number};
@@ -171,7 +171,7 @@ impl Search<'_> {
         let mut statement = self.conn.prepare_cached(sql).doing(doing)?;
         let end = format!("{stem}\u{10ffff}");
         let rows = statement.query_map((self.owner, stem, end, LONGER_MAX), |r| Ok((r.get(0)?, r.get(1)?))).doing(doing)?;
-        rows.collect::<rusqlite::Result<_>>().doing(doing)
+        rows.collect::<crate::db::Result<_>>().doing(doing)
     }
 
     /// The entries that are weighed: those with the rarest words. Where every word is a common one, the newest that have
@@ -259,7 +259,7 @@ impl Search<'_> {
         let sql = "SELECT rowid FROM memory_index WHERE memory_index MATCH ?1 ORDER BY rowid DESC LIMIT ?2";
         let mut statement = self.conn.prepare_cached(sql).doing(doing)?;
         let rows = statement.query_map((all.join(" AND "), most), |r| r.get(0)).doing(doing)?;
-        rows.collect::<rusqlite::Result<_>>().doing(doing)
+        rows.collect::<crate::db::Result<_>>().doing(doing)
     }
 
     /// The entries without a question.
@@ -273,7 +273,7 @@ impl Search<'_> {
         let sql = format!("SELECT n FROM memories WHERE owner = ?1 AND state IN {states} ORDER BY n DESC LIMIT ?2");
         let mut statement = self.conn.prepare_cached(&sql).doing(doing)?;
         let rows = statement.query_map((self.owner, self.query.limit), |r| r.get(0)).doing(doing)?;
-        self.rows(&rows.collect::<rusqlite::Result<_>>().doing(doing)?)
+        self.rows(&rows.collect::<crate::db::Result<_>>().doing(doing)?)
     }
 
     /// These entries, the newest first. The owner is asked for again: the index alone decides nothing.
@@ -284,7 +284,7 @@ impl Search<'_> {
         let mut statement = self.conn.prepare(&sql).doing(doing)?;
         let values = params_from_iter(std::iter::once(&self.owner).chain(places));
         let rows = statement.query_map(values, |r| Ok((r.get("n")?, from_row(r)?))).doing(doing)?;
-        rows.collect::<rusqlite::Result<_>>().doing(doing)
+        rows.collect::<crate::db::Result<_>>().doing(doing)
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use model::Timestamp;
-use rusqlite::{Connection, OptionalExtension};
+use crate::db::{Connection, OptionalExtension};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
@@ -102,7 +102,7 @@ impl Secrets {
         let (asked, whose) = (name.to_owned(), scope.to_owned());
         let found = self.store.read(move |conn| {
             let sql = "SELECT nonce, sealed FROM secrets WHERE name = ?1 AND scope = ?2";
-            let columns = |r: &rusqlite::Row<'_>| Ok((r.get::<_, Vec<u8>>(0)?, r.get::<_, Vec<u8>>(1)?));
+            let columns = |r: &crate::db::Row<'_>| Ok((r.get::<_, Vec<u8>>(0)?, r.get::<_, Vec<u8>>(1)?));
             conn.query_row(sql, (asked, whose), columns).optional().doing("read a secret")
         });
         let (nonce, bytes) = found.await?.ok_or_else(|| SecretsError::NotFound { name: name.to_owned() })?;
@@ -126,7 +126,7 @@ impl Secrets {
                 let (created, updated) = (Timestamp(r.get(2)?), Timestamp(r.get(3)?));
                 Ok(SecretEntry { name: r.get(0)?, scope: r.get(1)?, created, updated })
             });
-            rows.and_then(Iterator::collect::<rusqlite::Result<Vec<_>>>).doing("list secrets")
+            rows.and_then(Iterator::collect::<crate::db::Result<Vec<_>>>).doing("list secrets")
         });
         Ok(entries.await?)
     }

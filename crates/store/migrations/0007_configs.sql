@@ -1,0 +1,1 @@
+-- Profiles, engines, templates and hooks with their versions.
