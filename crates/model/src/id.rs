@@ -103,6 +103,18 @@ identity!(
     /// Something that an agent remembers.
     MemoryId, "mem_"
 );
+identity!(
+    /// One delivery that somebody is owed.
+    WebhookId, "whk_"
+);
+identity!(
+    /// Work that is done at set times.
+    TaskId, "tsk_"
+);
+identity!(
+    /// One time that a task was due, and what came of it.
+    TaskRunId, "tkr_"
+);
 
 #[cfg(test)]
 mod tests {

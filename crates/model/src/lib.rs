@@ -26,7 +26,7 @@ pub use audit::{AuditEntry, AuditKind};
 pub use code::{Code, Failure, chain};
 pub use egress::{EgressRule, EgressRuleError, WEBSOCKET, canonical_host};
 pub use event::{Event, EventKind, PROMPT_BYTES_MAX, ResultEvent};
-pub use id::{ApprovalId, IdError, MemoryId, QuestionId, SandboxId, SessionId, TokenId, TreeId, TurnId};
+pub use id::{ApprovalId, IdError, MemoryId, QuestionId, SandboxId, SessionId, TaskId, TaskRunId, TokenId, TreeId, TurnId, WebhookId};
 pub use limits::{Level, LevelLine, Limits, Want, parse_bytes, parse_duration};
 pub use money::{Money, MoneyError, Usage};
 pub use name::{NAME_CHARS_MAX, is_name, name_of};

@@ -42,6 +42,7 @@ mod session;
 mod store;
 mod token;
 mod turn;
+mod webhook;
 mod writer;
 
 pub use agent::{AGENT_BYTES_MAX, AGENTS_MAX, AgentRow};
@@ -71,4 +72,7 @@ pub use session::{LIST_MAX, NAME_CHARS_MAX, NewSession, PRIORITY_DEFAULT, Page, 
 pub use store::{Config, Store};
 pub use token::{NewToken, TOKENS_MAX, TokenRow};
 pub use turn::{Accepted, EngineBase, Fence, INBOX_MAX, Lease, NewTurn, TurnRow};
+pub use webhook::{
+    WEBHOOK_BODY_BYTES_MAX, WEBHOOK_URL_BYTES_MAX, WEBHOOKS_AT_ONCE, WebhookFilter, WebhookOutcome, WebhookRow, WebhookTried,
+};
 pub use writer::{CRASH_POINTS, QUEUE_BYTES_MAX, QUEUE_JOBS_MAX};

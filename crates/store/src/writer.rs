@@ -113,6 +113,16 @@ kinds! {
     ApprovalBegin = "approval-begin";
     /// What came of a confirmed call is kept.
     ApprovalFinish = "approval-finish";
+    /// Webhooks are claimed for a try.
+    WebhookClaim = "webhook-claim";
+    /// What a webhook sends is kept.
+    WebhookBody = "webhook-body";
+    /// What came of a try of a webhook is kept.
+    WebhookTried = "webhook-tried";
+    /// A webhook is owed once more.
+    WebhookResend = "webhook-resend";
+    /// Settled webhooks go.
+    WebhookForget = "webhook-forget";
     /// Rows are added to the audit.
     Audit = "audit";
     /// A secret or the keyring changes.
