@@ -83,6 +83,7 @@ pub use files::{Change, ENTRIES_MAX, FileEntry, FileStream, FilesOf, UPLOAD_BYTE
 pub use follow::Follow;
 pub use history::{FORKS_MAX, ForkForm, Parent, TurnView, UndoForm};
 pub use installs::{EngineInstalls, EngineStatus, EnginesOf, FetchFile, FetchOrder, RegistryFinder};
+pub use jobs::{JOB_FILES_BYTES_MAX, JOB_FILES_MAX, check_job, check_job_path};
 pub use jobs::{Artifact, Hooks, JobFile, JobForm, JobQuery, JobState, JobView, OutputFormat, ResolvedJob};
 pub use memory::{MEMORY_BRIEF_CHARS_MAX, MemoriesOf, MemoryForm, MemoryPurge, MemoryQueryForm, MemorySettings, MemoryView};
 pub use mounts::{MOUNTS_MAX, MountForm, MountRoot, refused_place};
