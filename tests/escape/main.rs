@@ -3,6 +3,7 @@
 //! attack works where nothing stops it.
 
 mod envs;
+mod internet;
 mod support;
 
 mod abi;
@@ -13,6 +14,10 @@ mod credentials;
 mod devices;
 mod disk_fill;
 mod doors;
+mod egress_addresses;
+mod egress_hosts;
+mod egress_names;
+mod egress_smuggling;
 mod fork_bomb;
 mod given_mounts;
 mod guest_program;

@@ -221,6 +221,11 @@ impl Drop for Standing<'_> {
     }
 }
 
+/// The shipped binary.
+pub(crate) fn program() -> &'static Path {
+    &programs().lazaret
+}
+
 /// The probe on the host, as this user.
 pub(crate) fn probe_as(uid: u32, attacks: &[&str]) -> Command {
     let mut command = Command::new(programs().probe_dir.join("escape_probe"));
