@@ -173,7 +173,8 @@ impl Inspection {
     }
 }
 
-fn client_config(extra: Option<PathBuf>, tls: Arc<CryptoProvider>) -> Result<ClientConfig, AuthorityError> {
+/// How TLS with hosts is begun. Reads files.
+pub(super) fn client_config(extra: Option<PathBuf>, tls: Arc<CryptoProvider>) -> Result<ClientConfig, AuthorityError> {
     let mut roots = RootCertStore::empty();
     // A certificate of the machine that cannot be read is one that is not trusted.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);

@@ -18,7 +18,7 @@ use super::policy::{Policy, Report, Way};
 use super::pump::carry;
 use super::requests::{Requests, read_head};
 use super::stream::Prefixed;
-use super::{Inspection, Refusal, Resolve, SystemResolver};
+use super::{Inspection, Reach, Refusal, Resolve, SystemResolver};
 
 /// Addresses of one name that are looked at; an answer with more is refused.
 const ADDRESSES_MAX: usize = 32;
@@ -238,6 +238,18 @@ impl Egress {
         let addresses = self.addresses(target).await?;
         policy.check(target, &addresses)?;
         self.dial(target, &addresses, policy).await
+    }
+
+    /// The same for a request of the daemon's own.
+    pub(super) async fn reach_by(&self, target: &Target, reach: &Reach) -> Result<TcpStream, Refusal> {
+        let addresses = self.addresses(target).await?;
+        let private_ok = match reach {
+            Reach::Open(private_ok) => private_ok.clone(),
+            Reach::Anywhere => addresses.clone(),
+        };
+        let policy = Policy { private_ok, ..Policy::default() };
+        policy.check(target, &addresses)?;
+        self.dial(target, &addresses, &policy).await
     }
 
     /// The addresses of the target: one question, one answer.
