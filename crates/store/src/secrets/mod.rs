@@ -7,6 +7,7 @@
 
 mod error;
 mod key;
+mod loose;
 mod seal;
 mod table;
 

@@ -78,6 +78,10 @@ impl Secrets {
         Ok(Self { store: store.clone(), key: Arc::new(key) })
     }
 
+    pub(super) fn key(&self) -> &Key {
+        &self.key
+    }
+
     /// Sets a secret, in place of an earlier value. `scope` says whom it is for; empty is the whole home.
     ///
     /// # Errors
