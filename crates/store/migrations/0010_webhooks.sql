@@ -9,6 +9,8 @@ CREATE TABLE webhooks (
     -- `job.completed`, `job.failed` or `job.cancelled`.
     event        TEXT NOT NULL,
     url          TEXT NOT NULL,
+    -- Its host and port, so that one that is slow does not hold up the others.
+    host         TEXT NOT NULL,
     -- What it is signed with, sealed; null for the tenant's own.
     secret       TEXT,
     -- The W3C trace that it belongs to.

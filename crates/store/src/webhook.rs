@@ -7,7 +7,7 @@ use model::{Timestamp, WebhookId};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::db::{Connection, OptionalExtension, Row, params};
+use crate::db::{Connection, OptionalExtension, Row, Value, params, params_from_iter};
 use crate::error::Doing;
 use crate::row::{int, parsed};
 use crate::session::{LIST_MAX, Page};
@@ -20,6 +20,8 @@ pub const WEBHOOK_URL_BYTES_MAX: usize = 2048;
 pub const WEBHOOK_BODY_BYTES_MAX: usize = 2 << 20;
 /// Bytes of what is kept of an error.
 const ERROR_BYTES_MAX: usize = 500;
+/// Hosts that a claim can leave out.
+pub const WEBHOOK_HOSTS_MAX: usize = 64;
 /// Deliveries that one write claims or removes.
 pub const WEBHOOKS_AT_ONCE: usize = 256;
 
@@ -57,6 +59,9 @@ pub struct WebhookRow {
     pub event: String,
     /// Where it goes.
     pub url: String,
+    /// The host and port in it.
+    #[serde(skip)]
+    pub host: String,
     /// What it is signed with, sealed; `None` for the tenant's own secret.
     #[serde(skip)]
     pub secret: Option<String>,
@@ -128,10 +133,10 @@ pub(crate) fn owe(conn: &Connection, owed: &Owed<'_>) -> Result<WebhookId, Store
     }
     let id = identity(owed.job, owed.event, owed.now);
     let sql = "INSERT INTO webhooks (id, tenant, job, event, url, secret, traceparent, body, state, tries, tries_before, due_ms,
-               claim, created_ms, begun_ms)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 'pending', 0, 0, ?9, 0, ?9, ?9) ON CONFLICT DO NOTHING";
-    let now = int("now", owed.now.0)?;
-    let with = params![id.as_str(), owed.tenant, owed.job, owed.event, owed.url, owed.secret, owed.traceparent, owed.body, now];
+               claim, created_ms, begun_ms, host)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 'pending', 0, 0, ?9, 0, ?9, ?9, ?10) ON CONFLICT DO NOTHING";
+    let (now, host) = (int("now", owed.now.0)?, host_of(owed.url));
+    let with = params![id.as_str(), owed.tenant, owed.job, owed.event, owed.url, owed.secret, owed.traceparent, owed.body, now, host];
     conn.execute(sql, with).doing("owe a webhook")?;
     Ok(id)
 }
@@ -143,6 +148,12 @@ pub(crate) fn is_owed(conn: &Connection, job: &str) -> Result<bool, StoreError> 
     Ok(count > 0)
 }
 
+/// What stands between `//` and the path: only for telling hosts apart, whoever sends reads the address properly.
+fn host_of(url: &str) -> String {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.split(['/', '?', '#']).next().unwrap_or("").to_ascii_lowercase()
+}
+
 /// The time in front keeps them in order; the rest says of what it is.
 fn identity(job: &str, event: &str, now: Timestamp) -> WebhookId {
     let hash = Sha256::new().chain_update((job.len() as u64).to_be_bytes()).chain_update(job).chain_update(event);
@@ -152,20 +163,30 @@ fn identity(job: &str, event: &str, now: Timestamp) -> WebhookId {
 }
 
 impl Store {
-    /// Claims deliveries that are due, the longest due first: none of them is given to anybody else before `until`.
+    /// Claims deliveries that are due, the longest due first and none to `busy` hosts (at most [`WEBHOOK_HOSTS_MAX`]): none of
+    /// them is given to anybody else before `until`.
     ///
     /// # Errors
     /// What the database said.
-    pub async fn claim_webhooks(&self, most: usize, now: Timestamp, until: Timestamp) -> Result<Vec<WebhookRow>, StoreError> {
+    pub async fn claim_webhooks(
+        &self,
+        most: usize,
+        busy: Vec<String>,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<Vec<WebhookRow>, StoreError> {
         let most = most.min(WEBHOOKS_AT_ONCE) as u64;
         self.write(Kind::WebhookClaim, 0, move |conn| {
             let doing = "claim webhooks";
-            let sql = "UPDATE webhooks SET claim = claim + 1, due_ms = ?2, tries = tries + 1, tried_ms = ?1
-                       WHERE id IN (SELECT id FROM webhooks WHERE state = 'pending' AND due_ms <= ?1 ORDER BY due_ms, id LIMIT ?3)
-                       RETURNING *";
-            let mut statement = conn.prepare_cached(sql).doing(doing)?;
-            let rows = statement.query_map(params![int("now", now.0)?, int("until", until.0)?, int("most", most)?], from_row);
-            rows.doing(doing)?.collect::<crate::db::Result<_>>().doing(doing)
+            let (sql, busy) = claim_sql(&busy);
+            let mut with: Vec<Value> = [("now", now.0), ("until", until.0), ("most", most)]
+                .into_iter()
+                .map(|(field, n)| int(field, n).map(Value::Integer))
+                .collect::<Result<_, _>>()?;
+            with.extend(busy.iter().cloned().map(Value::Text));
+            let mut statement = conn.prepare_cached(&sql).doing(doing)?;
+            let rows = statement.query_map(params_from_iter(with), from_row).doing(doing)?;
+            rows.collect::<crate::db::Result<_>>().doing(doing)
         })
         .await
     }
@@ -242,7 +263,7 @@ impl Store {
         let limit = limit.clamp(1, LIST_MAX);
         self.read(move |conn| {
             let sql = "SELECT id, tenant, job, event, url, secret, traceparent, NULL AS body, state, tries, tries_before, due_ms, claim,
-                              created_ms, begun_ms, tried_ms, settled_ms, status, error
+                              created_ms, begun_ms, tried_ms, settled_ms, status, error, host
                        FROM webhooks WHERE (?1 IS NULL OR tenant = ?1) AND (?2 IS NULL OR state = ?2) AND (?3 IS NULL OR job = ?3)
                        AND (?4 IS NULL OR id < ?4) ORDER BY id DESC LIMIT ?5";
             let mut statement = conn.prepare_cached(sql).doing("list webhooks")?;
@@ -308,6 +329,19 @@ impl Store {
     }
 }
 
+/// How deliveries are claimed while these hosts are left out.
+fn claim_sql(busy: &[String]) -> (String, &[String]) {
+    let busy = &busy[..busy.len().min(WEBHOOK_HOSTS_MAX)];
+    let places: Vec<String> = (0..busy.len()).map(|n| format!("?{}", n + 4)).collect();
+    let but = if places.is_empty() { String::new() } else { format!("AND host NOT IN ({})", places.join(", ")) };
+    let sql = format!(
+        "UPDATE webhooks SET claim = claim + 1, due_ms = ?2, tries = tries + 1, tried_ms = ?1
+         WHERE id IN (SELECT id FROM webhooks WHERE state = 'pending' AND due_ms <= ?1 {but} ORDER BY due_ms, id LIMIT ?3)
+         RETURNING *"
+    );
+    (sql, busy)
+}
+
 /// Which deliveries are listed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WebhookFilter {
@@ -336,6 +370,7 @@ fn from_row(row: &Row<'_>) -> crate::db::Result<WebhookRow> {
         job: row.get("job")?,
         event: row.get("event")?,
         url: row.get("url")?,
+        host: row.get("host")?,
         secret: row.get("secret")?,
         traceparent: row.get("traceparent")?,
         body: row.get("body")?,
