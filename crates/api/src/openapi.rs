@@ -4,9 +4,9 @@ use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use crate::SEED_PREFIX;
 use crate::operation::{Input, Needs, Operation, Output, Shape};
-use crate::routes::ALL;
+use crate::problem::Manner;
+use crate::routes::{ALL, area_of};
 
 /// Where named schemas stand in the document.
 const SCHEMAS: &str = "/components/schemas";
@@ -21,7 +21,7 @@ pub fn document() -> Value {
     let mut paths = Map::new();
     for (tag, operations) in ALL {
         for operation in *operations {
-            let path = paths.entry(operation.path).or_insert_with(|| json!({}));
+            let path = paths.entry(template(operation.path)).or_insert_with(|| json!({}));
             if let Some(path) = path.as_object_mut() {
                 path.insert(operation.verb.as_str().to_owned(), describe(tag, operation, &mut generator));
             }
@@ -30,6 +30,7 @@ pub fn document() -> Value {
     let mut schemas = generator.take_definitions(true);
     schemas.insert("Problem".to_owned(), problem());
     schemas.insert("SeedProblem".to_owned(), seed_problem());
+    schemas.insert("JobsProblem".to_owned(), jobs_problem());
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -47,7 +48,7 @@ pub fn document() -> Value {
     })
 }
 
-fn describe(tag: &str, operation: &Operation, generator: &mut SchemaGenerator) -> Value {
+fn describe(tag: &'static str, operation: &Operation, generator: &mut SchemaGenerator) -> Value {
     let mut parameters: Vec<Value> = names_in(operation.path)
         .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }))
         .collect();
@@ -61,13 +62,23 @@ fn describe(tag: &str, operation: &Operation, generator: &mut SchemaGenerator) -
         "parameters": parameters,
         "responses": responses(operation, generator),
     });
+    let examples = operation.examples.map(|examples| examples()).unwrap_or_default();
     let body = match operation.input {
         Input::Nothing => None,
         Input::Json(shape) => Some(json!({ "content": { "application/json": { "schema": shape(generator) } } })),
         Input::Bytes(kind) => Some(json!({ "content": { kind: { "schema": { "type": "string", "format": "binary" } } } })),
     };
-    if let Some(body) = body {
+    if let Some(mut body) = body {
+        if let Some((kind, shape)) = operation.other_input {
+            body["content"][kind] = json!({ "schema": shape(generator) });
+        }
+        if !examples.request.is_null() {
+            body["content"]["application/json"]["example"] = examples.request;
+        }
         out["requestBody"] = body;
+    }
+    if !examples.answer.is_null() {
+        out["responses"][operation.status.to_string()]["content"]["application/json"]["example"] = examples.answer;
     }
     let (scope, whole) = match operation.needs {
         Needs::Nothing => {
@@ -77,7 +88,9 @@ fn describe(tag: &str, operation: &Operation, generator: &mut SchemaGenerator) -
         Needs::Scope(scope) => (scope, false),
         Needs::Whole(scope) => (scope, true),
     };
-    out["security"] = json!([{ "token": [] }]);
+    let area = area_of(tag);
+    out["security"] = json!([{ "token": [format!("{area}:{}", scope.as_str())] }]);
+    out["x-area"] = json!(area);
     out["x-scope"] = json!(scope.as_str());
     out["x-no-tenant"] = json!(whole);
     out
@@ -95,7 +108,11 @@ fn responses(operation: &Operation, generator: &mut SchemaGenerator) -> Value {
         let stream = |kind: &&str| ((*kind).to_owned(), json!({ "schema": { "type": "string" } }));
         content.extend(operation.streams.iter().map(stream));
     }
-    let form = if operation.path.starts_with(SEED_PREFIX) { "SeedProblem" } else { "Problem" };
+    let form = match Manner::of(operation.path) {
+        Manner::Own => "Problem",
+        Manner::Chats => "SeedProblem",
+        Manner::Jobs => "JobsProblem",
+    };
     let problem = json!({ "$ref": format!("#{SCHEMAS}/{form}") });
     let mut all = Map::new();
     let mut good = json!({ "description": "Done." });
@@ -103,11 +120,15 @@ fn responses(operation: &Operation, generator: &mut SchemaGenerator) -> Value {
         good["content"] = content;
     }
     all.insert(operation.status.to_string(), good);
-    all.insert(
-        "default".to_owned(),
-        json!({ "description": "Refused or failed.", "content": { "application/json": { "schema": problem } } }),
-    );
+    let failure = |why: &str| json!({ "description": why, "content": { "application/json": { "schema": problem } } });
+    all.extend(operation.failures.iter().map(|(status, why)| (status.to_string(), failure(why))));
+    all.insert("default".to_owned(), failure("Refused or failed."));
     Value::Object(all)
+}
+
+/// A path as the document writes it: a part that may hold slashes is written like every other.
+fn template(path: &str) -> String {
+    path.replace("{*", "{")
 }
 
 /// The fields of a query, one by one.
@@ -130,7 +151,7 @@ fn query_parameters(query: Shape, generator: &mut SchemaGenerator) -> Vec<Value>
 
 /// The names in braces of a path.
 fn names_in(path: &str) -> impl Iterator<Item = &str> {
-    path.split('{').skip(1).filter_map(|rest| rest.split('}').next())
+    path.split('{').skip(1).filter_map(|rest| rest.split('}').next()).map(|name| name.trim_start_matches('*'))
 }
 
 /// What a generated client calls it: `get_v1_sessions_id`.
@@ -159,7 +180,15 @@ fn problem() -> Value {
             "additionalProperties": false,
         } },
         "required": ["error"],
-        "additionalProperties": false,
+    })
+}
+
+fn jobs_problem() -> Value {
+    json!({
+        "type": "object",
+        "description": "What was sent wrongly is an `error`, all else a `detail`.",
+        "properties": { "error": { "type": "string" }, "detail": { "type": "string" }, "code": { "type": "string" } },
+        "required": ["code"],
     })
 }
 
@@ -184,7 +213,7 @@ mod tests {
         for operation in ALL.iter().flat_map(|(_, operations)| operations.iter()) {
             assert!(seen.insert((operation.verb.as_str(), operation.path)), "{} twice", operation.path);
             assert!(seen.insert(("name", Box::leak(identity(operation).into_boxed_str()))), "{}", identity(operation));
-            assert!(document["paths"][operation.path][operation.verb.as_str()].is_object(), "{}", operation.path);
+            assert!(document["paths"][template(operation.path)][operation.verb.as_str()].is_object(), "{}", operation.path);
         }
     }
 
@@ -203,6 +232,13 @@ mod tests {
         }
         let document = document();
         walk(&document, &document["components"]["schemas"]);
+    }
+
+    #[test]
+    fn every_route_has_an_area_that_rights_can_name() {
+        for (tag, _) in ALL {
+            assert!(app::AREAS.contains(&area_of(tag)), "{tag}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use app::Scope;
 use axum::routing::MethodRouter;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde_json::Value;
 
 use crate::Api;
 
@@ -83,6 +84,13 @@ pub(crate) enum Output {
     Bytes(&'static [&'static str]),
 }
 
+/// A request and the answer to it, for the API document; null where there is none.
+#[derive(Default)]
+pub(crate) struct Examples {
+    pub(crate) request: Value,
+    pub(crate) answer: Value,
+}
+
 /// The longest body of a request that is read whole, unless its route says otherwise.
 pub(crate) const BODY_BYTES_MAX: usize = 2 << 20;
 
@@ -101,6 +109,12 @@ pub(crate) struct Operation {
     pub(crate) output: Output,
     /// Other media types in which the answer comes, for who asks for them with `Accept`.
     pub(crate) streams: &'static [&'static str],
+    /// Another form in which a request may come.
+    pub(crate) other_input: Option<(&'static str, Shape)>,
+    /// Failures that its clients meet in the ordinary course of things.
+    pub(crate) failures: &'static [(u16, &'static str)],
+    /// What a request and its answer look like.
+    pub(crate) examples: Option<fn() -> Examples>,
     pub(crate) handler: fn() -> MethodRouter<Api>,
 }
 
@@ -119,6 +133,9 @@ impl Operation {
             status: 200,
             output: Output::Json(object),
             streams: &[],
+            other_input: None,
+            failures: &[],
+            examples: None,
             handler,
         }
     }
@@ -170,6 +187,24 @@ impl Operation {
     pub(crate) const fn gives_bytes(mut self, status: u16, kinds: &'static [&'static str]) -> Self {
         self.status = status;
         self.output = Output::Bytes(kinds);
+        self
+    }
+
+    /// Another form in which a request may come.
+    pub(crate) const fn takes_also(mut self, kind: &'static str, shape: Shape) -> Self {
+        self.other_input = Some((kind, shape));
+        self
+    }
+
+    /// The failures that its clients meet in the ordinary course of things, and what each means.
+    pub(crate) const fn fails(mut self, failures: &'static [(u16, &'static str)]) -> Self {
+        self.failures = failures;
+        self
+    }
+
+    /// What a request and its answer look like.
+    pub(crate) const fn shows(mut self, examples: fn() -> Examples) -> Self {
+        self.examples = Some(examples);
         self
     }
 }

@@ -15,18 +15,26 @@ pub struct Problem {
     pub failure: Failure,
     /// The status, where it is not that of the code.
     status: Option<StatusCode>,
+    /// What is told beside it.
+    beside: Option<Box<(&'static str, Value)>>,
 }
 
 impl Problem {
     /// The same under another status than that of its code.
     pub(crate) fn with_status(failure: Failure, status: StatusCode) -> Self {
-        Self { failure, status: Some(status) }
+        Self { failure, status: Some(status), beside: None }
+    }
+
+    /// The same with something that is told beside it.
+    pub(crate) fn beside(mut self, name: &'static str, value: Value) -> Self {
+        self.beside = Some(Box::new((name, value)));
+        self
     }
 }
 
 impl From<Failure> for Problem {
     fn from(failure: Failure) -> Self {
-        Self { failure, status: None }
+        Self { failure, status: None, beside: None }
     }
 }
 
@@ -39,7 +47,7 @@ pub fn status_of(code: Code) -> StatusCode {
         Code::Conflict | Code::EnvShared => StatusCode::CONFLICT,
         Code::Forbidden | Code::EgressDenied | Code::PathUnusable => StatusCode::FORBIDDEN,
         Code::Unauthorized => StatusCode::UNAUTHORIZED,
-        Code::Busy => StatusCode::TOO_MANY_REQUESTS,
+        Code::Busy | Code::QuotaExceeded | Code::RateLimited => StatusCode::TOO_MANY_REQUESTS,
         Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Code::BudgetExceeded | Code::KeyMissing | Code::PriceUnknown => StatusCode::PAYMENT_REQUIRED,
         Code::Timeout => StatusCode::REQUEST_TIMEOUT,
@@ -64,16 +72,16 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The outermost layer: gives every answer the request's identity, and every failure its form.
 pub(crate) async fn finish(request: Request, next: Next) -> Response {
     let id = request_id();
-    let is_seed = request.uri().path().starts_with(crate::SEED_PREFIX);
+    let manner = Manner::of(request.uri().path());
     let mut response = next.run(request).await;
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
-        response = write(&problem, response.status(), &id, is_seed);
+        response = write(&problem, response.status(), &id, manner);
     } else if response.status().is_client_error() || response.status().is_server_error() {
         // A layer below said no in words of its own.
         let status = response.status();
         let code = if status == StatusCode::PAYLOAD_TOO_LARGE { Code::TooLarge } else { Code::Usage };
         let why = status.canonical_reason().unwrap_or("the request was refused").to_lowercase();
-        response = write(&Problem::from(Failure::new(code, why)), status, &id, is_seed);
+        response = write(&Problem::from(Failure::new(code, why)), status, &id, manner);
     }
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);
@@ -82,20 +90,60 @@ pub(crate) async fn finish(request: Request, next: Next) -> Response {
     response
 }
 
-fn write(problem: &Problem, status: StatusCode, id: &str, is_seed: bool) -> Response {
+/// Whose form a failure has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// `{"error": {...}}`.
+    Own,
+    /// That of the container-per-chat server.
+    Chats,
+    /// That of the server of jobs.
+    Jobs,
+}
+
+/// What the paths of the server of jobs begin with.
+const JOBS_PATHS: &[&str] = &["jobs", "profiles", "engines", "configs"];
+
+impl Manner {
+    /// The form of what is answered under a path.
+    pub(crate) fn of(path: &str) -> Self {
+        let first = path.trim_start_matches('/').split('/').next().unwrap_or("");
+        match first {
+            _ if path.starts_with(crate::SEED_PREFIX) => Manner::Chats,
+            _ if JOBS_PATHS.contains(&first) => Manner::Jobs,
+            _ => Manner::Own,
+        }
+    }
+}
+
+/// A failure as the clients of the server of jobs read it: what they sent wrongly is an `error`, all else a `detail`.
+fn in_jobs_form(failure: &Failure, status: StatusCode) -> Value {
+    let text = match &failure.hint {
+        Some(hint) => format!("{} ({hint})", failure.message),
+        None => failure.message.clone(),
+    };
+    let name = if matches!(status, StatusCode::UNPROCESSABLE_ENTITY | StatusCode::PAYLOAD_TOO_LARGE) { "error" } else { "detail" };
+    json!({ name: text, "code": failure.code })
+}
+
+fn write(problem: &Problem, status: StatusCode, id: &str, manner: Manner) -> Response {
     let failure = &problem.failure;
     if status.is_server_error() {
         tracing::warn!(request = id, code = %failure.code, error = %failure, "a request failed");
     }
-    let mut response = if is_seed {
-        (status, Json(json!({ "detail": failure.message, "code": failure.code }))).into_response()
-    } else {
-        let mut error = serde_json::to_value(failure).unwrap_or_else(|_| json!({ "code": failure.code }));
-        if let Value::Object(fields) = &mut error {
-            fields.insert("request_id".to_owned(), json!(id));
+    let mut body = match manner {
+        Manner::Chats => json!({ "detail": failure.message, "code": failure.code }),
+        Manner::Jobs => in_jobs_form(failure, status),
+        Manner::Own => {
+            let mut error = serde_json::to_value(failure).unwrap_or_else(|_| json!({ "code": failure.code }));
+            error["request_id"] = json!(id);
+            json!({ "error": error })
         }
-        (status, Json(json!({ "error": error }))).into_response()
     };
+    if let Some((name, value)) = problem.beside.as_deref() {
+        body[*name] = value.clone();
+    }
+    let mut response = (status, Json(body)).into_response();
     if status == StatusCode::UNAUTHORIZED {
         response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }

@@ -108,6 +108,12 @@ codes! {
     MemoryLimit = "MEMORY_LIMIT", 1, false;
     /// The sandbox used up its disk.
     DiskLimit = "DISK_LIMIT", 1, false;
+    /// What a job left is larger than is kept; the message says how large it is.
+    ResultTooLarge = "RESULT_TOO_LARGE", 1, false;
+    /// The result does not fit the schema that was asked for, also after it was to be mended.
+    OutputInvalid = "OUTPUT_INVALID", 1, false;
+    /// The daemon ended again and again while it worked on this.
+    Poisoned = "POISONED", 1, false;
     /// The sandbox could not be started, or ended by itself.
     SandboxFailed = "SANDBOX_FAILED", 1, true;
     /// A replayed request differs from the tape.
@@ -118,7 +124,9 @@ codes! {
     UnknownTool = "UNKNOWN_TOOL", 2, false;
     /// The arguments of a tool call do not fit its schema, or the call is malformed.
     ValidationFailed = "VALIDATION_FAILED", 2, false;
-    /// Too many tool calls in too short a time.
+    /// The tenant has as much as its quota allows.
+    QuotaExceeded = "QUOTA_EXCEEDED", 1, true;
+    /// Too many tool calls or requests in too short a time.
     RateLimited = "RATE_LIMITED", 1, true;
     /// Nobody confirmed the call in time.
     ConfirmationTimeout = "CONFIRMATION_TIMEOUT", 1, true;

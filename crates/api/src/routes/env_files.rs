@@ -84,7 +84,11 @@ async fn look(State(api): State<Api>, who: Identity, At(slug): At<String>, Asked
 /// The bytes of a file, as something to save and never to show.
 pub(crate) async fn download(api: &Api, caller: &Caller, slug: &str, path: &str) -> Result<Response, Problem> {
     let (size, bytes) = api.app.files_of(caller, slug).await?.read(path).await?;
-    let body = Body::from_stream(ReaderStream::with_capacity(bytes, 64 << 10));
+    Ok(as_attachment(path, size, Body::from_stream(ReaderStream::with_capacity(bytes, 64 << 10))))
+}
+
+/// The bytes of a file that an agent may have made.
+pub(super) fn as_attachment(path: &str, size: u64, body: Body) -> Response {
     let mut response = ([(header::CONTENT_TYPE, BYTES), (header::CACHE_CONTROL, "no-store")], body).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(size));
@@ -92,7 +96,7 @@ pub(crate) async fn download(api: &Api, caller: &Caller, slug: &str, path: &str)
     let name = path.rsplit('/').next().unwrap_or("file");
     let disposition = format!("attachment; filename*=UTF-8''{}", escaped(name));
     headers.insert(header::CONTENT_DISPOSITION, HeaderValue::from_str(&disposition).unwrap_or(HeaderValue::from_static("attachment")));
-    Ok(response)
+    response
 }
 
 /// A name in the form of RFC 5987, in which nothing can end the header or its value.

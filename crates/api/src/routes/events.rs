@@ -28,7 +28,7 @@ pub(super) const OPERATIONS: &[Operation] = &[Operation::new(
 .gives(200, page)
 .streams(&["text/event-stream", "application/x-ndjson"])];
 
-fn page(generator: &mut SchemaGenerator) -> Schema {
+pub(super) fn page(generator: &mut SchemaGenerator) -> Schema {
     let event = generator.subschema_for::<Event>();
     schemars::json_schema!({
         "type": "object",
@@ -42,24 +42,24 @@ fn page(generator: &mut SchemaGenerator) -> Schema {
 #[derive(serde::Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "EventQuery")]
-struct Ask {
+pub(super) struct Ask {
     /// Those after this sequence number. The header `Last-Event-ID` of a client that connects again goes before it.
     #[serde(default)]
-    after: u64,
+    pub(super) after: u64,
     /// Events in a page, at most 1000. A stream has no end.
     #[serde(default = "usual")]
-    limit: usize,
+    pub(super) limit: usize,
     /// Cancel the session's work if this connection ends before its result.
     #[serde(default)]
     attach: bool,
 }
 
-fn usual() -> usize {
+pub(super) fn usual() -> usize {
     100
 }
 
 /// The longest page of events.
-const PAGE_MAX: usize = 1000;
+pub(super) const PAGE_MAX: usize = 1000;
 
 async fn events(
     State(api): State<Api>,
@@ -70,7 +70,7 @@ async fn events(
     socket: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    if ask.attach && who.scope < app::Scope::Write {
+    if ask.attach && !who.may("sessions", app::Scope::Write) {
         return Err(Failure::new(Code::Forbidden, "who may only look cannot hold work").field("attach").into());
     }
     let accept = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or("");
@@ -97,7 +97,7 @@ async fn events(
 }
 
 /// Where a client that lost its connection goes on.
-fn last_seen(headers: &HeaderMap) -> Result<Option<u64>, Failure> {
+pub(super) fn last_seen(headers: &HeaderMap) -> Result<Option<u64>, Failure> {
     let Some(value) = headers.get("last-event-id").filter(|value| !value.is_empty()) else { return Ok(None) };
     let seq = value.to_str().ok().and_then(|text| text.parse().ok());
     seq.map(Some).ok_or_else(|| Failure::new(Code::Usage, "Last-Event-ID is not the number of an event").field("Last-Event-ID"))

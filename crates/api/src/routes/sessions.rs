@@ -163,6 +163,17 @@ fn accepted(turn: TurnId) -> Response {
     (StatusCode::ACCEPTED, Json(Accepted { turn })).into_response()
 }
 
+/// What names a request that may be repeated.
+pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Failure> {
+    match headers.get("idempotency-key").map(|v| v.to_str()) {
+        None => Ok(None),
+        Some(Ok(key)) if !key.is_empty() && key.len() <= IDEMPOTENCY_KEY_BYTES_MAX => Ok(Some(key.to_owned())),
+        Some(_) => {
+            Err(Failure::new(Code::Usage, "the idempotency key is not 1 to 128 characters of ASCII").field("Idempotency-Key"))
+        }
+    }
+}
+
 async fn message(
     State(api): State<Api>,
     who: Identity,
@@ -170,14 +181,7 @@ async fn message(
     headers: HeaderMap,
     Form(form): Form<MessageForm>,
 ) -> Result<Response, Problem> {
-    let key = match headers.get("idempotency-key").map(|v| v.to_str()) {
-        None => None,
-        Some(Ok(key)) if !key.is_empty() && key.len() <= IDEMPOTENCY_KEY_BYTES_MAX => Some(key.to_owned()),
-        Some(_) => {
-            let failure = Failure::new(Code::Usage, "the idempotency key is not 1 to 128 characters of ASCII");
-            return Err(failure.field("Idempotency-Key").into());
-        }
-    };
+    let key = idempotency_key(&headers)?;
     Ok(accepted(api.app.sessions_of(&who.caller).message(&id, form, key).await?))
 }
 

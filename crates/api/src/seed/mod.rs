@@ -1,5 +1,5 @@
-//! The paths and forms of the container-per-chat server, over the same sessions and envs: its clients work here with one
-//! header more. A chat is a session, a container is an env.
+//! The paths and forms of two other servers, over the same sessions, envs and jobs: their clients work here with one header
+//! more. For the container-per-chat server a chat is a session and a container is an env; for the server of jobs a job is one.
 
 mod ask;
 mod chat;
