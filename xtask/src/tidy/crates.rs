@@ -21,11 +21,12 @@ pub(crate) const MAY_USE: &[(&str, &[&str])] = &[
     ("lazaret-gateway", &["lazaret-model", "lazaret-sanitize"]),
     ("lazaret-broker", &["lazaret-model", "lazaret-wire", "lazaret-sanitize"]),
     ("lazaret-plugins", &[]),
+    ("lazaret-profiles", &["lazaret-model"]),
     (
         "lazaret-app",
         &[
             "lazaret-model", "lazaret-wire", "lazaret-store", "lazaret-engines", "lazaret-gateway", "lazaret-sandbox", "lazaret-sanitize",
-            "lazaret-broker",
+            "lazaret-broker", "lazaret-profiles",
         ],
     ),
     ("lazaret-api", &["lazaret-model", "lazaret-app"]),
@@ -55,6 +56,7 @@ pub(crate) const MAY_USE: &[(&str, &[&str])] = &[
 const OWNED: &[(&str, &str, &str)] = &[
     ("rusqlite", "lazaret-store", "SQL lives in the store"),
     ("aes-gcm", "lazaret-store", "secrets at rest live in the store"),
+    ("minijinja", "lazaret-profiles", "templates are rendered in profiles"),
     ("axum", "lazaret-api", "HTTP routes live in the api"),
     ("clap", "lazaret-cli", "the command line lives in the cli"),
 ];
