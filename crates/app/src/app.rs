@@ -70,6 +70,8 @@ pub struct Settings {
     pub plugins: BTreeMap<String, serde_json::Map<String, serde_json::Value>>,
     /// What agents remember.
     pub memory: crate::MemorySettings,
+    /// How the ends of jobs are told.
+    pub webhooks: crate::WebhookSettings,
 }
 
 /// How many turns run at once, and what is kept of them.
@@ -151,6 +153,7 @@ struct Parts {
     opened: watch::Sender<Option<tokio::time::Instant>>,
     busy: AtomicUsize,
     idle_since: Mutex<Instant>,
+    desk: crate::webhooks::Desk,
     adopted: Mutex<Vec<AdoptedCommand>>,
     stop: Mutex<Option<Duration>>,
     stop_asked: Notify,
@@ -245,6 +248,7 @@ impl App {
                 opened: watch::Sender::new(None),
                 busy: AtomicUsize::new(0),
                 idle_since: Mutex::new(Instant::now()),
+                desk: crate::webhooks::Desk::default(),
                 adopted: Mutex::default(),
                 stop: Mutex::new(None),
                 stop_asked: Notify::new(),
@@ -258,6 +262,7 @@ impl App {
         app.open_plugins();
         app.keep_tokens_fresh();
         app.forget_old_memories();
+        app.send_webhooks();
         Ok(app)
     }
 
@@ -558,6 +563,10 @@ impl App {
 
     pub(crate) fn adopted(&self) -> &Mutex<Vec<AdoptedCommand>> {
         &self.parts.adopted
+    }
+
+    pub(crate) fn desk(&self) -> &crate::webhooks::Desk {
+        &self.parts.desk
     }
 
     pub(crate) fn opened_at(&self) -> watch::Receiver<Option<tokio::time::Instant>> {

@@ -13,3 +13,17 @@ pub fn now() -> Timestamp {
 pub(crate) fn fresh_bits() -> u128 {
     uuid::Uuid::now_v7().as_u128()
 }
+
+/// The longest that is slept before the clock is looked at again: it may have been set meanwhile.
+const LOOK_EVERY: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// Returns when the host's clock shows `at` or later, also when it is set.
+pub(crate) async fn wait_until(at: Timestamp) {
+    loop {
+        let left = at.0.saturating_sub(now().0);
+        if left == 0 {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(left).min(LOOK_EVERY)).await;
+    }
+}

@@ -63,6 +63,7 @@ mod trust;
 mod turn;
 mod volume;
 mod waits;
+mod webhooks;
 
 pub use agents::{AgentForm, AgentsOf, DEFAULT_AGENT};
 pub use app::{App, Busy, Opening, Reload, SessionSettings, Settings, Status};
@@ -101,6 +102,11 @@ pub use sessions::SessionsOf;
 pub use spec::{ImageRef, MountNote, ProgramSource, SessionSpec, Tape};
 pub use tokens::{Scope, TokenForm, TokenView, TokensOf};
 pub use tools::{TOOL_FILE_BYTES_MAX, TOOLS_DIR, ToolView, ToolsOf};
+
+pub use webhooks::{
+    SIGNATURE_HEADER, WEBHOOK_TIMEOUT_DEFAULT, WEBHOOK_TIMEOUT_RANGE, WebhookQuery, WebhookSecretForm, WebhookSecretView, WebhookSettings,
+    WebhookView, WebhooksOf, signature,
+};
 
 pub use ::sandbox::{HostMount, Summary};
 pub use ::store::{AuditCheck, AuditFault, AuditFilter, AuditRow, Page};

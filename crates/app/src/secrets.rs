@@ -52,6 +52,11 @@ impl SecretBook {
         broker.set_sanitizer(self.sanitizer());
     }
 
+    /// The secrets themselves, for what keeps some of its own under another scope or beside what they belong to.
+    pub(crate) fn vault(&self) -> &Secrets {
+        &self.secrets
+    }
+
     /// Takes every value that is stored out of texts, and whatever looks like a credential.
     pub(crate) fn sanitizer(&self) -> Arc<Sanitizer> {
         Arc::clone(&self.sanitizer.read().unwrap_or_else(PoisonError::into_inner))
@@ -99,7 +104,8 @@ impl SecretBook {
     pub async fn list(&self) -> Result<Vec<SecretEntry>, Failure> {
         let mut all = self.secrets.list().await.map_err(|e| e.failure())?;
         // What the egress proxy keeps beside them is its own affair.
-        all.retain(|entry| entry.scope != crate::egress::SCOPE && entry.scope != crate::bound::SCOPE);
+        let own = [crate::egress::SCOPE, crate::bound::SCOPE, crate::webhooks::SCOPE];
+        all.retain(|entry| !own.contains(&entry.scope.as_str()));
         Ok(all)
     }
 

@@ -59,6 +59,7 @@ fn settings(config: &Config, path: &str) -> Result<Settings, Failure> {
         vault: config.vault.clone(),
         plugins: config.plugin_tables(),
         memory: config.memory_settings().map_err(wrong)?,
+        webhooks: config.webhook_settings().map_err(wrong)?,
     })
 }
 

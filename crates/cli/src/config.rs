@@ -31,6 +31,7 @@ pub(crate) struct Config {
     pub(crate) mounts: Mounts,
     pub(crate) tools: Tools,
     pub(crate) memory: Memory,
+    pub(crate) webhooks: crate::config_watch::Webhooks,
     /// The plugins' own tables, by their names: `enabled`, `hosts`, and what each takes besides.
     pub(crate) plugins: BTreeMap<String, toml::Table>,
 }
@@ -247,6 +248,7 @@ impl Config {
         config.session_settings()?;
         config.approval_settings()?;
         config.memory_settings()?;
+        config.webhook_settings()?;
         config.check_places()?;
         config.egress_settings()?;
         Ok(config)

@@ -73,6 +73,6 @@ pub use store::{Config, Store};
 pub use token::{NewToken, TOKENS_MAX, TokenRow};
 pub use turn::{Accepted, EngineBase, Fence, INBOX_MAX, Lease, NewTurn, TurnRow};
 pub use webhook::{
-    WEBHOOK_BODY_BYTES_MAX, WEBHOOK_URL_BYTES_MAX, WEBHOOKS_AT_ONCE, WebhookFilter, WebhookOutcome, WebhookRow, WebhookTried,
+    WEBHOOK_BODY_BYTES_MAX, WEBHOOK_HOSTS_MAX, WEBHOOK_URL_BYTES_MAX, WEBHOOKS_AT_ONCE, WebhookFilter, WebhookOutcome, WebhookRow, WebhookTried,
 };
 pub use writer::{CRASH_POINTS, QUEUE_BYTES_MAX, QUEUE_JOBS_MAX};

@@ -22,6 +22,7 @@ mod tokens;
 mod tools;
 mod ui;
 mod usage;
+mod webhooks;
 
 pub(crate) use env_files::{Place, download, upload};
 
@@ -72,6 +73,7 @@ pub(crate) const ALL: &[(&str, &[Operation])] = &[
     ("secrets", secrets::OPERATIONS),
     ("bound", bound::OPERATIONS),
     ("usage", usage::OPERATIONS),
+    ("webhooks", webhooks::OPERATIONS),
     ("daemon", daemon::OPERATIONS),
     ("page", ui::OPERATIONS),
     ("docs", docs::OPERATIONS),

@@ -6,6 +6,7 @@ mod memory;
 mod plugin;
 mod sessions;
 mod verbs;
+mod webhook;
 
 pub(crate) use approvals::{Answer, Approvals, Audit, AuditWhich};
 pub(crate) use auth::Auth;
@@ -13,3 +14,4 @@ pub(crate) use memory::Memory;
 pub(crate) use plugin::Plugin;
 pub(crate) use sessions::{Agent, AgentFields, Begin, Chat, Env, EnvFiles, Fork, Send, Session, SessionList, Token, Tools};
 pub(crate) use verbs::{Cli, Config, Doctor, Engine, Limits, Places, Run, Sandbox, SandboxRun, Secret, Shell, Up, Verb};
+pub(crate) use webhook::Webhook;

@@ -73,6 +73,9 @@ pub(crate) enum Verb {
     /// The configuration file.
     #[command(subcommand)]
     Config(Config),
+    /// Webhooks: the ends of jobs, told to addresses that the jobs named.
+    #[command(subcommand)]
+    Webhook(super::Webhook),
     /// Tokens and cost so far.
     Usage {
         /// What to sum by.

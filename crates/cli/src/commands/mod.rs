@@ -37,6 +37,7 @@ mod text;
 mod token;
 mod tools;
 mod usage;
+mod webhook;
 
 use crate::args::Verb;
 use crate::client::Client;
@@ -80,6 +81,7 @@ pub(crate) async fn run(context: Context, verb: Verb) -> Done {
         Verb::Auth(verb) => auth::run(&context, verb).await,
         Verb::Secret(verb) => secret::run(&context, verb).await,
         Verb::Usage { by } => usage::run(&context, &by).await,
+        Verb::Webhook(verb) => webhook::run(&context, verb).await,
         Verb::Replay { tape } => replay::run(&context, &tape).await,
         Verb::Start(flags) => lifecycle::start(&context, &flags).await,
         Verb::Status => lifecycle::status(&context).await,
