@@ -29,6 +29,7 @@ mod error;
 mod event;
 mod home;
 mod import;
+mod job;
 mod ledger;
 mod mark;
 mod memory;
@@ -58,6 +59,10 @@ pub use error::StoreError;
 pub use event::{EVENT_BYTES_MAX, EVENTS_PAGE_MAX, Record, Spool};
 pub use home::check_home;
 pub use import::{IMPORT_BYTES_MAX, IMPORT_EVENTS_MAX, IMPORT_TURNS_MAX, Imported, ImportedEvent, ImportedTurn};
+pub use job::{
+    AcceptedJob, BLOB_INLINE_BYTES, BlobError, Blobs, EndedJob, GrowingBlob, JOB_FORM_BYTES_MAX, JobBlob, JobBody, JobCaps, JobCounts,
+    JobDetail, JobEnd, JobFilter, JobLease, JobNames, JobRow, JobWork, NewJob, SweptJob, Webhook,
+};
 pub use ledger::{By, Call, UsageRow};
 pub use memory::{
     FoundMemory, MEMORY_BYTES_MAX, MEMORY_CONTENT_CHARS_MAX, MEMORY_DEPTH_MAX, MEMORY_ENTRIES_MAX, MEMORY_QUERY_CHARS_MAX,

@@ -127,6 +127,30 @@ kinds! {
     Audit = "audit";
     /// A secret or the keyring changes.
     Secret = "secret";
+    /// A job is accepted.
+    JobAccept = "job-accept";
+    /// Jobs are given to a dispatcher.
+    JobClaim = "job-claim";
+    /// A dispatcher that starts takes up its jobs.
+    JobTake = "job-take";
+    /// A dispatcher says that it still works.
+    JobRenew = "job-renew";
+    /// Jobs are taken from a dispatcher that is gone.
+    JobLapse = "job-lapse";
+    /// The engine of a job has started.
+    JobStart = "job-start";
+    /// A job waits for a person, or does so no more.
+    JobMark = "job-mark";
+    /// A job waits for another try.
+    JobRetry = "job-retry";
+    /// A job ends.
+    JobFinish = "job-finish";
+    /// A job is stopped.
+    JobCancel = "job-cancel";
+    /// What a stopped job had used is noted.
+    JobSettle = "job-settle";
+    /// A job is forgotten.
+    JobDelete = "job-delete";
     /// The store notes that it was closed in order.
     Close = "close";
 }
