@@ -68,8 +68,8 @@ fn a_stored_secret_is_found_nowhere() {
     });
 }
 
-/// An upstream that answers one request with what it was sent, the credential included, and tells the test the same.
-fn reflecting_upstream() -> (u16, mpsc::Receiver<String>) {
+/// An upstream that answers each request with what it was sent, the credential included, and tells the test the same.
+pub(crate) fn reflecting_upstream() -> (u16, mpsc::Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("listen");
     let port = listener.local_addr().expect("an address").port();
     let (sender, receiver) = mpsc::channel();

@@ -2,15 +2,19 @@
 //! as root and as an ordinary user, asserts why the attack failed, and shows once, with the wall taken away, that the
 //! attack works where nothing stops it.
 
+mod agent;
 mod envs;
 mod internet;
 mod support;
 
 mod abi;
+mod broker_approvals;
+mod broker_messages;
 mod cgroup_agent;
 mod copied_out;
 mod core_pattern;
 mod credentials;
+mod credentials_in_use;
 mod devices;
 mod disk_fill;
 mod doors;
