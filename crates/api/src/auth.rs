@@ -3,17 +3,20 @@
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use app::{Caller, Scope};
+use app::{Caller, Rights, Role, Scope};
 use axum::extract::{FromRequestParts, OptionalFromRequestParts, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Uri, header};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use model::{Code, Failure};
+use model::{Code, Failure, Timestamp};
 use sha2::{Digest, Sha256};
+use tokio::sync::watch;
 
 use crate::operation::Needs;
+use crate::rate::Peer;
 use crate::{Api, Logins, Problem};
 
 /// Where a request came in. Each listener says so beside the request; one that came in nowhere is nobody's.
@@ -24,6 +27,9 @@ pub(crate) enum Door {
     /// TCP: whoever has a token.
     Tcp(Access),
 }
+
+/// How the audit names the owner.
+const OWNER: &str = "owner";
 
 /// What the TCP listener compares requests with.
 #[derive(Clone)]
@@ -39,7 +45,13 @@ pub(crate) struct Identity {
     /// What is seen.
     pub(crate) caller: Caller,
     /// What may be done.
-    pub(crate) scope: Scope,
+    pub(crate) rights: Rights,
+    /// What they are in their tenant, when it is a person who logged in.
+    pub(crate) role: Option<Role>,
+    /// When the token ends by itself.
+    expires: Option<Timestamp>,
+    /// Requests in a minute that the tenant may make.
+    pub(crate) requests_per_minute: Option<u32>,
     /// How the audit names who asks: `owner` or `token:ID`.
     pub(crate) actor: String,
     /// Whether it is the owner at the socket, who may hand descriptors over and name places of this machine.
@@ -50,14 +62,52 @@ pub(crate) struct Identity {
 
 impl Identity {
     fn owner(is_local: bool) -> Self {
-        Self { caller: Caller::OWNER, scope: Scope::Admin, actor: "owner".to_owned(), is_local, token: None }
+        Self {
+            caller: Caller::OWNER,
+            rights: Rights::from(Scope::Admin),
+            role: None,
+            expires: None,
+            requests_per_minute: None,
+            actor: OWNER.to_owned(),
+            is_local,
+            token: None,
+        }
+    }
+
+    /// Whether something of this area may be done that needs this scope.
+    pub(crate) fn may(&self, area: &str, scope: Scope) -> bool {
+        self.rights.allow(area, scope)
+    }
+
+    /// The token, as it is counted for rates; `None` for who is not counted.
+    pub(crate) fn counted(&self) -> Option<([u8; 32], Option<&str>)> {
+        let tenant = self.caller.tenant.as_deref();
+        self.token.filter(|_| self.actor != OWNER).map(|token| (token, tenant))
     }
 
     /// Whether the token that opened a stream is still good. One that cannot be looked up is not.
     pub(crate) async fn is_good(&self, api: &Api) -> bool {
         match &self.token {
             None => true,
-            Some(hash) => matches!(api.app.tokens().check_hash(hash).await, Ok(Some(_))),
+            Some(hash) => api.logins.knows(hash) || matches!(api.app.tokens().check_hash(hash).await, Ok(Some(_))),
+        }
+    }
+
+    /// Waits until the token is no longer good; for ever when it cannot end. `changes` was made before the stream began. It may be
+    /// dropped and called again by who asks [`Identity::is_good`] besides.
+    pub(crate) async fn ended(&self, api: &Api, changes: &mut watch::Receiver<u64>) {
+        if self.token.is_none() {
+            return std::future::pending().await;
+        }
+        loop {
+            let left = self.expires.map(|end| Duration::from_millis(end.0.saturating_sub(app::now().0)));
+            tokio::select! {
+                changed = changes.changed() => if changed.is_err() { return std::future::pending().await },
+                () = tokio::time::sleep(left.unwrap_or_default()), if left.is_some() => {}
+            }
+            if !self.is_good(api).await {
+                return;
+            }
         }
     }
 
@@ -81,12 +131,27 @@ impl Access {
 
     async fn find(&self, api: &Api, headers: &HeaderMap) -> Result<Option<Identity>, Failure> {
         let Some(given) = given(headers) else { return Ok(None) };
-        if given == *self.token || self.logins.knows(&given) {
+        if given == *self.token {
             return Ok(Some(Identity::owner(false)));
         }
-        let Some(token) = api.app.tokens().check_hash(&given).await? else { return Ok(None) };
-        let actor = format!("token:{}", token.id);
-        Ok(Some(Identity { caller: Caller { tenant: token.tenant }, scope: token.scope, actor, is_local: false, token: Some(given) }))
+        if self.logins.knows(&given) {
+            return Ok(Some(Identity { token: Some(given), ..Identity::owner(false) }));
+        }
+        let Some(bearer) = api.app.tokens().check_hash(&given).await? else { return Ok(None) };
+        let actor = match &bearer.token.user {
+            Some(user) => format!("user:{user}"),
+            None => format!("token:{}", bearer.token.id),
+        };
+        Ok(Some(Identity {
+            caller: Caller { tenant: bearer.token.tenant },
+            rights: bearer.rights,
+            role: bearer.role,
+            expires: bearer.token.expires,
+            requests_per_minute: bearer.requests_per_minute,
+            actor,
+            is_local: false,
+            token: Some(given),
+        }))
     }
 }
 
@@ -128,33 +193,53 @@ pub(crate) async fn identify(State(api): State<Api>, mut request: Request, next:
         }
         None => None,
     };
+    let peer = request.extensions().get::<Peer>().map(|peer| peer.0);
+    let counted = match identity.as_ref().map(|who| api.rates.count(&api.app.rates(), who)).transpose() {
+        Ok(counted) => counted.flatten(),
+        Err(refused) => return refused.answer(),
+    };
     if let Some(identity) = identity {
         request.extensions_mut().insert(identity);
     }
-    next.run(request).await
+    let mut response = next.run(request).await;
+    if let Some(peer) = peer
+        && response.status() == StatusCode::UNAUTHORIZED
+        && let Err(refused) = api.rates.failed(&api.app.rates(), peer)
+    {
+        return refused.answer();
+    }
+    if let Some(counted) = counted {
+        counted.write(response.headers_mut());
+    }
+    response
 }
 
-/// Whether a request may use a route.
-pub(crate) fn check(needs: Needs, identity: Option<&Identity>) -> Result<(), Failure> {
+/// Whether a request may use a route of this area.
+pub(crate) fn check(area: &str, needs: Needs, identity: Option<&Identity>) -> Result<(), Failure> {
     let (scope, whole) = match needs {
         Needs::Nothing => return Ok(()),
         Needs::Scope(scope) => (scope, false),
         Needs::Whole(scope) => (scope, true),
     };
     let Some(identity) = identity else { return Err(nobody()) };
-    if identity.scope < scope {
+    if !identity.may(area, scope) {
         let failure = Failure::new(Code::Forbidden, "the token's scope does not allow this");
-        return Err(failure.hint(format!("use a token with the scope `{}`", scope.as_str())));
+        return Err(failure.hint(format!("use a token with the scope `{0}` or `{area}:{0}`", scope.as_str())));
     }
-    if whole && identity.caller.tenant.is_some() {
+    if (whole || scope == Scope::Admin) && identity.caller.tenant.is_some() {
         return Err(Failure::new(Code::Forbidden, "this is everybody's, and the token is one tenant's"));
     }
     Ok(())
 }
 
+/// Whether anybody is there at all.
+pub(crate) fn known(identity: Option<&Identity>) -> Result<(), Failure> {
+    identity.map(drop).ok_or_else(nobody)
+}
+
 /// The layer of one route.
-pub(crate) async fn guard(needs: Needs, request: Request, next: Next) -> Response {
-    match check(needs, request.extensions().get::<Identity>()) {
+pub(crate) async fn guard(area: &'static str, needs: Needs, request: Request, next: Next) -> Response {
+    match check(area, needs, request.extensions().get::<Identity>()) {
         Ok(()) => next.run(request).await,
         Err(failure) => Problem::from(failure).into_response(),
     }
@@ -290,13 +375,11 @@ mod tests {
     fn each_scope_allows_what_those_before_it_allow() {
         let of = |scope, tenant: Option<&str>| Identity {
             caller: Caller { tenant: tenant.map(str::to_owned) },
-            scope,
-            actor: String::new(),
-            is_local: false,
-            token: None,
+            rights: Rights::from(scope),
+            ..Identity::owner(false)
         };
         let check = |needs, who: &Identity, expect: Option<Code>| {
-            assert_eq!(check(needs, Some(who)).err().map(|f| f.code), expect, "{needs:?} {who:?}");
+            assert_eq!(check("jobs", needs, Some(who)).err().map(|f| f.code), expect, "{needs:?} {who:?}");
         };
         check(Needs::Scope(Scope::Read), &of(Scope::Read, Some("a")), None);
         check(Needs::Scope(Scope::Write), &of(Scope::Read, Some("a")), Some(Code::Forbidden));
@@ -304,7 +387,11 @@ mod tests {
         check(Needs::Scope(Scope::Admin), &of(Scope::Write, None), Some(Code::Forbidden));
         check(Needs::Whole(Scope::Read), &of(Scope::Write, Some("a")), Some(Code::Forbidden));
         check(Needs::Whole(Scope::Read), &of(Scope::Read, None), None);
-        assert_eq!(super::check(Needs::Scope(Scope::Read), None).err().map(|f| f.code), Some(Code::Unauthorized));
-        assert!(super::check(Needs::Nothing, None).is_ok());
+        check(Needs::Scope(Scope::Admin), &of(Scope::Admin, Some("a")), Some(Code::Forbidden));
+        let narrow = Identity { rights: "jobs:write".parse().expect("rights"), ..of(Scope::Read, Some("a")) };
+        check(Needs::Scope(Scope::Write), &narrow, None);
+        assert!(super::check("sessions", Needs::Scope(Scope::Read), Some(&narrow)).is_err(), "another area");
+        assert_eq!(super::check("jobs", Needs::Scope(Scope::Read), None).err().map(|f| f.code), Some(Code::Unauthorized));
+        assert!(super::check("jobs", Needs::Nothing, None).is_ok());
     }
 }

@@ -14,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::stream;
 use model::{Code, Event, Failure};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::Api;
 use crate::auth::Identity;
@@ -60,6 +60,8 @@ pub(crate) struct Watch {
     follow: Follow,
     api: Api,
     who: Identity,
+    /// What tokens may do has changed.
+    changes: watch::Receiver<u64>,
     /// What was read and not yet given out: a caller that stops waiting loses nothing.
     read: Option<Vec<Event>>,
     _place: OwnedSemaphorePermit,
@@ -67,13 +69,18 @@ pub(crate) struct Watch {
 
 impl Watch {
     pub(crate) fn new(follow: Follow, api: Api, who: Identity, place: OwnedSemaphorePermit) -> Self {
-        Self { follow, api, who, read: None, _place: place }
+        let changes = api.app.rights();
+        Self { follow, api, who, changes, read: None, _place: place }
     }
 
     /// Waits for the next piece. It may be dropped and called again.
     pub(crate) async fn next(&mut self) -> Piece {
         if self.read.is_none() {
-            self.read = match tokio::time::timeout(KEEP_ALIVE, self.follow.next()).await {
+            let came = tokio::select! {
+                came = tokio::time::timeout(KEEP_ALIVE, self.follow.next()) => came,
+                () = self.who.ended(&self.api, &mut self.changes) => return Piece::End,
+            };
+            self.read = match came {
                 Ok(Ok(Some(events))) => Some(events),
                 Ok(Ok(None)) => return Piece::End,
                 Ok(Err(failure)) => {

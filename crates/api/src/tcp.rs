@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::{Access, Door};
+use crate::rate::Peer;
 
 /// Connections that are open at once; further ones wait in the backlog of the port.
 pub(crate) const CONNECTIONS_MAX: usize = 1024;
@@ -38,8 +39,8 @@ pub async fn serve_tcp(listener: TcpListener, router: Router, access: Access, ca
             next = next => next,
         };
         match accepted {
-            Ok((stream, _)) => {
-                let (router, cancel) = (router.clone(), cancel.clone());
+            Ok((stream, peer)) => {
+                let (router, cancel) = (router.clone().layer(Extension(Peer(peer.ip()))), cancel.clone());
                 tasks.spawn(async move {
                     carry(stream, router, cancel).await;
                     drop(place);

@@ -72,6 +72,8 @@ pub struct Settings {
     pub memory: crate::MemorySettings,
     /// How the ends of jobs are told.
     pub webhooks: crate::WebhookSettings,
+    /// How often the API may be asked.
+    pub rates: crate::RateSettings,
 }
 
 /// How many turns run at once, and what is kept of them.
@@ -149,6 +151,8 @@ struct Parts {
     reload: Reload,
     tasks: TaskTracker,
     cancel: CancellationToken,
+    /// Counts changes of what tokens may do, for streams that are open.
+    rights: watch::Sender<u64>,
     /// Since when clients can come.
     opened: watch::Sender<Option<tokio::time::Instant>>,
     busy: AtomicUsize,
@@ -245,6 +249,7 @@ impl App {
                 reload: opening.reload,
                 tasks,
                 cancel,
+                rights: watch::Sender::new(0),
                 opened: watch::Sender::new(None),
                 busy: AtomicUsize::new(0),
                 idle_since: Mutex::new(Instant::now()),
@@ -290,10 +295,16 @@ impl App {
         AgentsOf { app: self }
     }
 
-    /// The tokens of the HTTP API.
+    /// The tokens of the HTTP API, as the owner sees them.
     #[must_use]
     pub fn tokens(&self) -> TokensOf<'_> {
-        TokensOf { app: self }
+        self.tokens_of(&Caller::OWNER)
+    }
+
+    /// The tokens that this caller sees.
+    #[must_use]
+    pub fn tokens_of(&self, caller: &Caller) -> TokensOf<'_> {
+        TokensOf { app: self, caller: caller.clone() }
     }
 
     /// The tools volume.
@@ -563,6 +574,17 @@ impl App {
 
     pub(crate) fn adopted(&self) -> &Mutex<Vec<AdoptedCommand>> {
         &self.parts.adopted
+    }
+
+    /// Tells open streams that some token may do less than before.
+    pub(crate) fn rights_changed(&self) {
+        self.parts.rights.send_modify(|n| *n += 1);
+    }
+
+    /// Changes whenever some token of this process may do less than before.
+    #[must_use]
+    pub fn rights(&self) -> watch::Receiver<u64> {
+        self.parts.rights.subscribe()
     }
 
     pub(crate) fn desk(&self) -> &crate::webhooks::Desk {

@@ -47,7 +47,10 @@ mod pump;
 mod questions;
 mod raw_log;
 mod registry;
+mod quotas;
 mod replay;
+mod rights;
+mod roles;
 mod runner;
 mod sandboxes;
 mod secrets;
@@ -56,6 +59,7 @@ mod sessions;
 mod shown;
 mod since;
 mod spec;
+mod tenants;
 mod tokens;
 mod tools;
 mod trees;
@@ -100,7 +104,11 @@ pub use session_forms::{
 };
 pub use sessions::SessionsOf;
 pub use spec::{ImageRef, MountNote, ProgramSource, SessionSpec, Tape};
-pub use tokens::{Scope, TokenForm, TokenView, TokensOf};
+pub use quotas::{Rate, RateSettings};
+pub use rights::{AREAS, Rights, Scope};
+pub use roles::Role;
+pub use tenants::{MemberForm, MemberView, MembersOf, TenantForm, TenantPatch, TenantView, TenantsOf};
+pub use tokens::{Bearer, TokenForm, TokenView, TokensOf};
 pub use tools::{TOOL_FILE_BYTES_MAX, TOOLS_DIR, ToolView, ToolsOf};
 
 pub use webhooks::{
@@ -109,5 +117,6 @@ pub use webhooks::{
 };
 
 pub use ::sandbox::{HostMount, Summary};
+pub use ::store::{Claim, Quota, TenantState};
 pub use ::store::{AuditCheck, AuditFault, AuditFilter, AuditRow, Page};
 pub(crate) use app::WeakApp;

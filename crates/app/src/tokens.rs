@@ -1,41 +1,11 @@
 //! Tokens of the HTTP API.
 
-use model::{Code, Failure, Timestamp, TokenId};
+use model::{Code, Failure, Timestamp, TokenId, UserId};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use store::{NewToken, TokenRow};
+use store::{EVERY_TENANT, NewToken, TokenRow};
 
-use crate::App;
-
-/// What a token may do. Each allows what those before it allow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Scope {
-    /// Look.
-    Read,
-    /// Work: make sessions and envs, ask, undo, delete.
-    Write,
-    /// Answer confirmations: say what the work may do.
-    Approve,
-    /// Configure: agents, tokens, secrets, engines, tools, the daemon itself.
-    Admin,
-}
-
-impl Scope {
-    /// Every scope, the weakest first.
-    pub const ALL: [Scope; 4] = [Scope::Read, Scope::Write, Scope::Approve, Scope::Admin];
-
-    /// The printed form.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Scope::Read => "read",
-            Scope::Write => "write",
-            Scope::Approve => "approve",
-            Scope::Admin => "admin",
-        }
-    }
-}
+use crate::{App, Caller, Rights, Role, Scope};
 
 /// A token to make.
 #[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
@@ -44,8 +14,8 @@ pub struct TokenForm {
     /// For people.
     pub name: String,
     /// What it may do.
-    pub scope: Scope,
-    /// Whose sessions and envs it sees. An admin's token has none and sees all.
+    pub scope: Rights,
+    /// Whose sessions and envs it sees. An admin's token has none and sees all. A tenant's own token makes tokens of that tenant.
     #[serde(default)]
     pub tenant: Option<String>,
     /// Seconds until it ends; never when left out.
@@ -61,7 +31,10 @@ pub struct TokenView {
     /// For people.
     pub name: String,
     /// What it may do.
-    pub scope: Scope,
+    pub scope: Rights,
+    /// The person whose token it is, if it is one's: it ends when they leave, and never goes beyond their role.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<UserId>,
     /// Whose things it sees; all when left out.
     pub tenant: Option<String>,
     /// When it was made.
@@ -83,28 +56,58 @@ const TOKEN_BYTES: usize = 32;
 const NAME_CHARS_MAX: usize = 200;
 /// The longest life that can be asked for, in seconds: a hundred years.
 const LIFE_S_MAX: u64 = 100 * 365 * 86_400;
-/// What stands for "sees all" where a tenant is kept. It is no name, so no tenant is called so.
-const EVERY_TENANT: &str = "*";
-
-/// The tokens of an [`App`].
+/// The tokens of an [`App`], as one caller sees them.
 pub struct TokensOf<'a> {
     pub(crate) app: &'a App,
+    pub(crate) caller: Caller,
+}
+
+/// Who brings a token, as the store knows it now.
+#[derive(Debug, Clone)]
+pub struct Bearer {
+    /// The token.
+    pub token: TokenView,
+    /// What it may do now: no more than the person whose it is.
+    pub rights: Rights,
+    /// What the person is in the tenant, when it is a person's.
+    pub role: Option<Role>,
+    /// Requests in a minute that its tenant may make.
+    pub requests_per_minute: Option<u32>,
 }
 
 impl TokensOf<'_> {
-    /// Makes a token: `lzt_` and 64 hexadecimal digits. Only its hash is kept.
+    /// Makes a token: `lzt_` and 64 hexadecimal digits. Only its hash is kept. `own` is what who asks may do: the token may do
+    /// no more.
     ///
     /// # Errors
-    /// The form is wrong, or the store cannot be written.
-    pub async fn create(&self, form: TokenForm) -> Result<TokenView, Failure> {
+    /// The form is wrong, it asks for more than the caller has, the tenant has enough tokens, or the store cannot be written.
+    pub async fn create(&self, mut form: TokenForm, own: &Rights) -> Result<TokenView, Failure> {
+        match (&self.caller.tenant, &form.tenant) {
+            (Some(own), None) => form.tenant = Some(own.clone()),
+            (Some(own), Some(asked)) if own != asked => {
+                return Err(Failure::new(Code::Forbidden, "a tenant's token makes tokens of its own tenant").field("tenant"));
+            }
+            _ => {}
+        }
         check(&form)?;
+        if !own.cover(&form.scope) {
+            return Err(Failure::new(Code::Forbidden, "nobody gives more than they have")
+                .hint(format!("ask for no more than `{own}`"))
+                .field("scope"));
+        }
+        self.make(form, None).await
+    }
+
+    /// A token of a person who logged in.
+    pub(crate) async fn make(&self, form: TokenForm, member: Option<UserId>) -> Result<TokenView, Failure> {
         let now = crate::now();
         let token = fresh_token()?;
         let new = NewToken {
             id: TokenId::from_bits(crate::clock::fresh_bits()),
             name: form.name,
             tenant: form.tenant.unwrap_or_else(|| EVERY_TENANT.to_owned()),
-            scope: form.scope.as_str().to_owned(),
+            scope: form.scope.to_string(),
+            member,
             hash: Sha256::digest(token.as_bytes()).into(),
             expires: form.expires_s.map(|s| Timestamp(now.0.saturating_add(s.saturating_mul(1000)))),
             now,
@@ -113,40 +116,50 @@ impl TokensOf<'_> {
         Ok(TokenView { token: Some(token), ..view(row)? })
     }
 
-    /// All tokens.
+    /// The tokens that this caller sees.
     ///
     /// # Errors
     /// The store cannot be read.
     pub async fn list(&self) -> Result<Vec<TokenView>, Failure> {
-        let rows = self.app.store().list_tokens(None).await.map_err(|e| e.failure())?;
+        let rows = self.app.store().list_tokens(self.caller.tenant.clone()).await.map_err(|e| e.failure())?;
         rows.into_iter().map(view).collect()
     }
 
-    /// Ends a token at once.
+    /// Ends a token at once: streams that it opened end too.
     ///
     /// # Errors
     /// There is none of this identity.
     pub async fn revoke(&self, id: &str) -> Result<(), Failure> {
-        let id = id.parse().map_err(|e: model::IdError| Failure::new(Code::NotFound, e.to_string()).field("token"))?;
-        self.app.store().revoke_token(&id, crate::now()).await.map(drop).map_err(|e| e.failure())
+        let id: TokenId = id.parse().map_err(|e: model::IdError| Failure::new(Code::NotFound, e.to_string()).field("token"))?;
+        let row = self.app.store().token(&id).await.map_err(|e| e.failure())?;
+        if !self.caller.sees(&row.tenant) {
+            return Err(store::StoreError::NotFound { what: "token", id: id.to_string() }.failure());
+        }
+        self.app.store().revoke_token(&id, crate::now()).await.map_err(|e| e.failure())?;
+        self.app.rights_changed();
+        Ok(())
     }
 
-    /// What a token may do, if it is good now.
-    ///
-    /// # Errors
-    /// The store cannot be read.
-    pub async fn check(&self, token: &str) -> Result<Option<TokenView>, Failure> {
-        self.check_hash(&Sha256::digest(token.as_bytes()).into()).await
-    }
-
-    /// What the token with this SHA-256 may do, if it is good now. It is looked up by the hash, so the time that this takes
+    /// Who brings the token with this SHA-256, if it is good now. It is looked up by the hash, so the time that this takes
     /// tells nothing of the tokens there are.
     ///
     /// # Errors
     /// The store cannot be read.
-    pub async fn check_hash(&self, hash: &[u8; 32]) -> Result<Option<TokenView>, Failure> {
-        let row = self.app.store().token_by_hash(*hash).await.map_err(|e| e.failure())?;
-        row.filter(|row| row.is_good(crate::now())).map(view).transpose()
+    pub async fn check_hash(&self, hash: &[u8; 32]) -> Result<Option<Bearer>, Failure> {
+        let seen = self.app.store().token_seen(*hash).await.map_err(|e| e.failure())?;
+        let Some(seen) = seen.filter(|seen| seen.is_active && seen.row.is_good(crate::now())) else { return Ok(None) };
+        let role = seen.role.as_deref().and_then(Role::of);
+        if seen.row.member.is_some() && role.is_none() {
+            // A person who is not in the tenant any more.
+            return Ok(None);
+        }
+        let token = view(seen.row)?;
+        let most = match (&token.tenant, role) {
+            (_, Some(role)) => role.scope(),
+            (Some(_), None) => Scope::Manage,
+            (None, None) => Scope::Admin,
+        };
+        Ok(Some(Bearer { rights: token.scope.within(most), token, role, requests_per_minute: seen.requests_per_minute }))
     }
 }
 
@@ -160,7 +173,7 @@ fn check(form: &TokenForm) -> Result<(), Failure> {
         if !model::is_name(tenant) {
             return wrong("a tenant's name has small letters, digits and `-`".to_owned(), "tenant");
         }
-        if form.scope == Scope::Admin {
+        if form.scope.most() == Scope::Admin {
             return wrong("a token that configures is no tenant's: what it changes is everybody's".to_owned(), "tenant");
         }
     }
@@ -178,12 +191,13 @@ fn fresh_token() -> Result<String, Failure> {
 
 /// A row whose scope is none of ours opens nothing.
 fn view(row: TokenRow) -> Result<TokenView, Failure> {
-    let scope = Scope::ALL.into_iter().find(|scope| scope.as_str() == row.scope);
-    let scope = scope.ok_or_else(|| Failure::new(Code::StoreUnusable, format!("the scope of token {} cannot be read", row.id)))?;
+    let unreadable = |_| Failure::new(Code::StoreUnusable, format!("the scope of token {} cannot be read", row.id));
+    let scope = row.scope.parse().map_err(unreadable)?;
     Ok(TokenView {
         id: row.id,
         name: row.name,
         scope,
+        user: row.member,
         tenant: Some(row.tenant).filter(|tenant| tenant != EVERY_TENANT),
         created: row.created,
         expires: row.expires,
@@ -200,7 +214,7 @@ mod tests {
     fn only_sensible_tokens_are_made() {
         let form = |name: &str, scope, tenant: Option<&str>, expires_s| TokenForm {
             name: name.to_owned(),
-            scope,
+            scope: Rights::from(scope),
             tenant: tenant.map(str::to_owned),
             expires_s,
         };

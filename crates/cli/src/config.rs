@@ -32,6 +32,7 @@ pub(crate) struct Config {
     pub(crate) tools: Tools,
     pub(crate) memory: Memory,
     pub(crate) webhooks: crate::config_watch::Webhooks,
+    pub(crate) rate: Rates,
     /// The plugins' own tables, by their names: `enabled`, `hosts`, and what each takes besides.
     pub(crate) plugins: BTreeMap<String, toml::Table>,
 }
@@ -176,6 +177,18 @@ pub(crate) struct Memory {
     pub(crate) keep: Option<String>,
 }
 
+/// How often the API may be asked in a minute, in the long run; a tenth of it, and at least 10, at once.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Rates {
+    /// With one token.
+    pub(crate) token: Option<u32>,
+    /// With all tokens of one tenant, where its quota does not say.
+    pub(crate) tenant: Option<u32>,
+    /// What one address may get wrong without a good token.
+    pub(crate) unknown: Option<u32>,
+}
+
 /// Where the API listens by default.
 pub(crate) const LISTEN_DEFAULT: &str = "127.0.0.1:8420";
 /// How many host users are reserved when only the first is set.
@@ -249,6 +262,7 @@ impl Config {
         config.approval_settings()?;
         config.memory_settings()?;
         config.webhook_settings()?;
+        config.rate_settings()?;
         config.check_places()?;
         config.egress_settings()?;
         Ok(config)
@@ -298,6 +312,21 @@ impl Config {
         }
         let keep = texts.keep.as_deref().map_or(Ok(usual.keep), |t| time("memory.keep", t))?;
         Ok(app::MemorySettings { enabled: texts.enabled.unwrap_or(usual.enabled), brief_chars, keep })
+    }
+
+    /// How often the API may be asked.
+    pub(crate) fn rate_settings(&self) -> Result<app::RateSettings, String> {
+        let usual = app::RateSettings::default();
+        let rate = |key: &str, asked: Option<u32>, usual: app::Rate| match asked {
+            None => Ok(usual),
+            Some(0) => Err(format!("rate.{key}: at least one request in a minute must be allowed")),
+            Some(n) => Ok(app::Rate { per_minute: n, burst: (n / 10).max(10) }),
+        };
+        Ok(app::RateSettings {
+            token: rate("token", self.rate.token, usual.token)?,
+            tenant: rate("tenant", self.rate.tenant, usual.tenant)?,
+            unknown: rate("unknown", self.rate.unknown, usual.unknown)?,
+        })
     }
 
     /// What is said of the egress proxy beside the rules.
@@ -430,6 +459,12 @@ impl Config {
             checkpoints: Some(if sessions.checkpoints { "turn" } else { "off" }.to_owned()),
             checkpoints_keep: Some(sessions.checkpoints_keep),
         };
+        let rates = self.rate_settings().map_err(wrong)?;
+        all.rate = Rates {
+            token: Some(rates.token.per_minute),
+            tenant: Some(rates.tenant.per_minute),
+            unknown: Some(rates.unknown.per_minute),
+        };
         let memory = self.memory_settings().map_err(wrong)?;
         all.memory = Memory { enabled: Some(memory.enabled), brief_chars: Some(memory.brief_chars), keep: Some(seconds(memory.keep)) };
         Ok(all)
@@ -533,6 +568,7 @@ mod tests {
             ("[mounts]\nroots = [{ path = \"/\" }]", "mounts.roots"),
             ("[mounts]\nroots = [{ path = \"/data\", writable = true }]", "writable"),
             ("[memory]\nbrief_chars = 10001", "memory.brief_chars"),
+            ("[rate]\ntoken = 0", "rate.token"),
             ("[approvals]\nttl = \"25h\"", "approvals.ttl"),
             ("[memory]\nkeep = \"long\"", "memory.keep"),
             ("[tools]\nindex = \"file:///srv\"", "tools.index"),

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use api::{Access, Api, Logins, Tickets};
+use api::{Access, Api, Logins, Rates, Tickets};
 use app::App;
 use model::{Code, Failure};
 use tokio::net::{TcpListener, UnixListener};
@@ -123,7 +123,7 @@ async fn serve(
     let address = listener.as_ref().map(|l| l.local_addr().map(|a| a.to_string()));
     let address = address.transpose().map_err(|e| internal(&e.to_string()))?;
     let tickets = Tickets::default();
-    let api = Api { app: app.clone(), tickets: tickets.clone(), logins: Logins::default(), listen: address.clone() };
+    let api = Api { app: app.clone(), tickets: tickets.clone(), logins: Logins::default(), rates: Rates::default(), listen: address.clone() };
     if let Some(listener) = listener {
         // Clients over TCP hand no descriptors over: their set of tickets stays empty.
         let router = api::router(Api { tickets: Tickets::default(), ..api.clone() });

@@ -92,6 +92,10 @@ identity!(
     TokenId, "tok_"
 );
 identity!(
+    /// A person who logs in.
+    UserId, "usr_"
+);
+identity!(
     /// Something that a person is asked in a turn.
     QuestionId, "qst_"
 );

@@ -64,7 +64,7 @@ impl Store {
     }
 }
 
-fn spent(conn: &Connection, scope: &str) -> Result<Money, StoreError> {
+pub(crate) fn spent(conn: &Connection, scope: &str) -> Result<Money, StoreError> {
     let mut statement = conn.prepare_cached("SELECT spent FROM budgets WHERE scope = ?1").doing("read a budget")?;
     let spent: Option<u64> = statement.query_row([scope], |r| r.get(0)).optional().doing("read a budget")?;
     Ok(Money(spent.unwrap_or(0)))

@@ -120,6 +120,19 @@ pub enum StoreError {
         /// How much is allowed.
         max: u64,
     },
+    /// A tenant has as much as its quota allows.
+    #[error("tenant `{tenant}` has its quota of {max} {what}")]
+    Quota {
+        /// The tenant.
+        tenant: String,
+        /// What it has enough of.
+        what: &'static str,
+        /// How much is allowed.
+        max: String,
+    },
+    /// A tenant may not work now.
+    #[error("tenant `{0}` is suspended")]
+    Suspended(String),
     /// The budget has less left than was asked.
     #[error("budget `{scope}` has {left} left, {asked} is needed")]
     Budget {
@@ -151,6 +164,8 @@ impl StoreError {
             Self::Conflict(_) | Self::StaleFence { .. } | Self::Transition { .. } => Code::Conflict,
             Self::Invalid { .. } => Code::Usage,
             Self::Limit { .. } => Code::Busy,
+            Self::Quota { .. } => Code::QuotaExceeded,
+            Self::Suspended(_) => Code::Forbidden,
             Self::Budget { .. } => Code::BudgetExceeded,
         }
     }
@@ -167,6 +182,7 @@ impl StoreError {
             Self::Foreign { .. } => failure.hint("move the file away, or set LAZARET_HOME to another directory"),
             Self::DiskFull => failure.hint("free some space and try again"),
             Self::Invalid { field, .. } => failure.field(*field),
+            Self::Quota { .. } => failure.hint("remove something, wait, or ask who runs this daemon for more"),
             _ => failure,
         }
     }

@@ -193,6 +193,12 @@ fn from_row(row: &Row<'_>, by: By) -> crate::db::Result<UsageRow> {
     })
 }
 
+/// The day in UTC of a time: `2026-01-31`.
+#[must_use]
+pub fn day_of(time: Timestamp) -> String {
+    date(i64::try_from(time.0).unwrap_or(i64::MAX) / DAY_MS)
+}
+
 /// The date of a day counted from 1970-01-01, in the calendar of today. Counts in eras of 400 years that begin in March.
 fn date(day: i64) -> String {
     let shifted = day + 719_468;

@@ -36,13 +36,16 @@ mod memory;
 mod open;
 mod plugin;
 mod question;
+mod quota;
 mod reader;
 mod row;
 mod secrets;
 mod session;
 mod store;
+mod tenant;
 mod token;
 mod turn;
+mod user;
 mod webhook;
 mod writer;
 
@@ -63,7 +66,7 @@ pub use job::{
     AcceptedJob, BLOB_INLINE_BYTES, BlobError, Blobs, EndedJob, GrowingBlob, JOB_FORM_BYTES_MAX, JobBlob, JobBody, JobCaps, JobCounts,
     JobDetail, JobEnd, JobFilter, JobLease, JobNames, JobRow, JobWork, NewJob, SweptJob, Webhook,
 };
-pub use ledger::{By, Call, UsageRow};
+pub use ledger::{By, Call, UsageRow, day_of};
 pub use memory::{
     FoundMemory, MEMORY_BYTES_MAX, MEMORY_CONTENT_CHARS_MAX, MEMORY_DEPTH_MAX, MEMORY_ENTRIES_MAX, MEMORY_QUERY_CHARS_MAX,
     MEMORY_RESULTS_MAX, MEMORY_SESSION_DELETES_MAX, MEMORY_SESSION_STORES_MAX, MEMORY_SESSION_SUPERSEDES_MAX, MEMORY_TAG_CHARS_MAX,
@@ -72,11 +75,14 @@ pub use memory::{
 };
 pub use plugin::{DEFINITIONS_BYTES_MAX, PLUGINS_MAX, PluginRow};
 pub use question::{ANSWER_BYTES_MAX, QuestionRow, QuestionStatus};
+pub use quota::{Claim, Quota, day_quota_key};
 pub use secrets::{KeySource, SecretEntry, Secrets, SecretsError, VALUE_BYTES_MAX};
 pub use session::{LIST_MAX, NAME_CHARS_MAX, NewSession, PRIORITY_DEFAULT, Page, SessionFilter, SessionRow};
 pub use store::{Config, Store};
-pub use token::{NewToken, TOKENS_MAX, TokenRow};
+pub use tenant::{TENANTS_MAX, TenantRow, TenantState};
+pub use token::{EVERY_TENANT, NewToken, TOKENS_MAX, TokenRow, TokenSeen};
 pub use turn::{Accepted, EngineBase, Fence, INBOX_MAX, Lease, NewTurn, TurnRow};
+pub use user::{Arrival, MEMBERS_MAX, MemberRow, USERS_MAX, UserRow};
 pub use webhook::{
     WEBHOOK_BODY_BYTES_MAX, WEBHOOK_HOSTS_MAX, WEBHOOK_URL_BYTES_MAX, WEBHOOKS_AT_ONCE, WebhookFilter, WebhookOutcome, WebhookRow, WebhookTried,
 };

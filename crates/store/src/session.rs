@@ -166,7 +166,11 @@ impl Store {
     /// [`StoreError::NotFound`] when the tenant has no such env, [`StoreError::Invalid`] when a field is out of bounds.
     pub async fn create_session(&self, new: NewSession) -> Result<(), StoreError> {
         let texts = Texts::of(&new)?;
-        self.write(Kind::SessionCreate, texts.bytes(), move |conn| insert_session(conn, &new, &texts)).await
+        self.write(Kind::SessionCreate, texts.bytes(), move |conn| {
+            crate::quota::hold(conn, &new.tenant, crate::Claim::Session, new.now)?;
+            insert_session(conn, &new, &texts)
+        })
+        .await
     }
 
     /// Reads a session.

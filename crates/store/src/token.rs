@@ -1,17 +1,20 @@
 //! Tokens of the HTTP interface. Only what a token hashes to is kept, so that a copy of the database opens nothing.
 
-use model::{Timestamp, TokenId};
+use model::{Timestamp, TokenId, UserId};
 use crate::db::{Connection, OptionalExtension, Row};
 use serde::Serialize;
 
 use crate::error::Doing;
-use crate::row::{int, parsed};
+use crate::quota::{Claim, Quota, hold};
+use crate::row::{int, maybe_parsed, parsed, unreadable};
 use crate::session::check_name;
 use crate::writer::Kind;
-use crate::{Store, StoreError};
+use crate::{Store, StoreError, tenant};
 
 /// Tokens that a store may hold, those included that ended.
 pub const TOKENS_MAX: u64 = 10_000;
+/// The tenant of a token that sees everything. It is no name, so no tenant is called so.
+pub const EVERY_TENANT: &str = "*";
 /// Bytes that the scope of a token may have.
 const SCOPE_BYTES_MAX: usize = 4096;
 
@@ -26,6 +29,8 @@ pub struct NewToken {
     pub tenant: String,
     /// What it may do; not looked at here.
     pub scope: String,
+    /// The person whose token it is, if it is one's.
+    pub member: Option<UserId>,
     /// SHA-256 of the token.
     pub hash: [u8; 32],
     /// When it ends by itself; `None` for never.
@@ -45,12 +50,27 @@ pub struct TokenRow {
     pub tenant: String,
     /// What it may do.
     pub scope: String,
+    /// The person whose token it is, if it is one's.
+    pub member: Option<UserId>,
     /// When it was made.
     pub created: Timestamp,
     /// When it ends by itself.
     pub expires: Option<Timestamp>,
     /// When somebody ended it.
     pub revoked: Option<Timestamp>,
+}
+
+/// A token as it is looked at when somebody brings it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenSeen {
+    /// The token.
+    pub row: TokenRow,
+    /// Whether its tenant may work.
+    pub is_active: bool,
+    /// The role of the person whose token it is, in its tenant; `None` when it is nobody's or they are not in it.
+    pub role: Option<String>,
+    /// Requests in a minute that its tenant may make.
+    pub requests_per_minute: Option<u32>,
 }
 
 impl TokenRow {
@@ -88,6 +108,23 @@ impl Store {
         .await
     }
 
+    /// Finds the token that hashes to this, with what else decides over it.
+    ///
+    /// # Errors
+    /// What the database said.
+    pub async fn token_seen(&self, hash: [u8; 32]) -> Result<Option<TokenSeen>, StoreError> {
+        self.read(move |conn| {
+            let doing = "look for a token";
+            let sql = "SELECT t.*, n.state AS tenant_state, n.quota AS quota, m.role AS role FROM tokens t
+                         LEFT JOIN tenants n ON n.name = t.tenant
+                         LEFT JOIN members m ON m.tenant = t.tenant AND m.member = t.member
+                       WHERE t.hash = ?1";
+            let mut statement = conn.prepare_cached(sql).doing(doing)?;
+            statement.query_row([&hash[..]], seen).optional().doing(doing)
+        })
+        .await
+    }
+
     /// The tokens of a tenant, or all, in the order of making: at most [`TOKENS_MAX`].
     ///
     /// # Errors
@@ -98,6 +135,19 @@ impl Store {
             let mut statement = conn.prepare_cached(sql).doing("list tokens")?;
             let rows = statement.query_map([tenant], from_row).doing("list tokens")?;
             rows.collect::<crate::db::Result<_>>().doing("list tokens")
+        })
+        .await
+    }
+
+    /// Reads a token.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`].
+    pub async fn token(&self, id: &TokenId) -> Result<TokenRow, StoreError> {
+        let id = id.clone();
+        self.read(move |conn| {
+            let row = conn.query_row("SELECT * FROM tokens WHERE id = ?1", [id.as_str()], from_row).optional().doing("read a token")?;
+            row.ok_or_else(|| StoreError::NotFound { what: "token", id: id.to_string() })
         })
         .await
     }
@@ -123,12 +173,27 @@ fn create(conn: &Connection, new: &NewToken) -> Result<TokenRow, StoreError> {
     if count >= TOKENS_MAX {
         return Err(StoreError::Limit { what: "tokens", max: TOKENS_MAX });
     }
-    let sql = "INSERT INTO tokens (id, name, tenant, scope, hash, created_ms, expires_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-               ON CONFLICT DO NOTHING RETURNING *";
+    if new.tenant != EVERY_TENANT {
+        tenant::make(conn, &new.tenant, new.now)?;
+        hold(conn, &new.tenant, Claim::Token, new.now)?;
+    }
+    let sql = "INSERT INTO tokens (id, name, tenant, scope, hash, created_ms, expires_ms, member)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING RETURNING *";
     let expires = new.expires.map(|e| int("expires", e.0)).transpose()?;
-    let with = (new.id.as_str(), &new.name, &new.tenant, &new.scope, &new.hash[..], int("now", new.now.0)?, expires);
+    let member = new.member.as_ref().map(UserId::as_str);
+    let with = (new.id.as_str(), &new.name, &new.tenant, &new.scope, &new.hash[..], int("now", new.now.0)?, expires, member);
     let row = conn.query_row(sql, with, from_row).optional().doing(doing)?;
     row.ok_or_else(|| StoreError::Conflict(format!("token `{}` exists", new.id)))
+}
+
+fn seen(row: &Row<'_>) -> crate::db::Result<TokenSeen> {
+    let state: Option<String> = row.get("tenant_state")?;
+    let quota: Option<String> = row.get("quota")?;
+    let quota: Quota = quota.as_deref().map_or(Ok(Quota::default()), |q| serde_json::from_str(q).map_err(|e| unreadable(e.into())))?;
+    let token = from_row(row)?;
+    // The tenant of all is no row; any other that is gone opens nothing.
+    let is_active = token.tenant == EVERY_TENANT || state.as_deref() == Some("active");
+    Ok(TokenSeen { row: token, is_active, role: row.get("role")?, requests_per_minute: quota.requests_per_minute })
 }
 
 fn from_row(row: &Row<'_>) -> crate::db::Result<TokenRow> {
@@ -138,6 +203,7 @@ fn from_row(row: &Row<'_>) -> crate::db::Result<TokenRow> {
         name: row.get("name")?,
         tenant: row.get("tenant")?,
         scope: row.get("scope")?,
+        member: maybe_parsed(row, "member")?,
         created: Timestamp(row.get("created_ms")?),
         expires: time("expires_ms")?,
         revoked: time("revoked_ms")?,

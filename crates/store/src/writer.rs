@@ -79,6 +79,10 @@ kinds! {
     TokenCreate = "token-create";
     /// A token ends.
     TokenRevoke = "token-revoke";
+    /// A tenant, or who is in it, changes.
+    TenantChange = "tenant-change";
+    /// What may be spent changes.
+    BudgetSet = "budget-set";
     /// An agent or a person keeps a memory.
     MemoryStore = "memory-store";
     /// A turn deletes a memory.

@@ -18,11 +18,13 @@ mod sandboxes;
 mod secrets;
 mod sessions;
 mod tapes;
+mod tenants;
 mod tokens;
 mod tools;
 mod ui;
 mod usage;
 mod webhooks;
+mod users;
 
 pub(crate) use env_files::{Place, download, upload};
 
@@ -35,9 +37,9 @@ use axum::{Extension, Router};
 use model::{Code, Failure};
 
 use crate::auth::{self, Identity};
-use crate::operation::{Needs, Operation};
+use crate::operation::Operation;
 use crate::stream::Streams;
-use crate::{Logins, Problem, Tickets, problem, seed};
+use crate::{Logins, Problem, Rates, Tickets, problem, seed};
 
 /// What every route works on.
 #[derive(Clone)]
@@ -48,6 +50,8 @@ pub struct Api {
     pub tickets: Tickets,
     /// Codes and tokens of browsers; shared by all listeners.
     pub logins: Logins,
+    /// How much of everything was asked lately; shared by all listeners.
+    pub rates: Rates,
     /// The address of the HTTP port, where there is one.
     pub listen: Option<String>,
 }
@@ -68,6 +72,8 @@ pub(crate) const ALL: &[(&str, &[Operation])] = &[
     ("logins", logins::OPERATIONS),
     ("memory", memory::OPERATIONS),
     ("tokens", tokens::OPERATIONS),
+    ("tenants", tenants::OPERATIONS),
+    ("users", users::OPERATIONS),
     ("sandboxes", sandboxes::OPERATIONS),
     ("engines", engines::OPERATIONS),
     ("secrets", secrets::OPERATIONS),
@@ -82,14 +88,25 @@ pub(crate) const ALL: &[(&str, &[Operation])] = &[
     ("container files", seed::CONTAINER_FILES),
 ];
 
+/// Resources whose rights are those of another one.
+const AREAS: &[(&str, &str)] = &[
+    ("events", "sessions"), ("history", "sessions"), ("tapes", "sessions"), ("chat", "sessions"), ("files", "envs"), ("containers", "envs"),
+    ("container files", "envs"), ("logins", "plugins"), ("bound", "secrets"), ("page", "daemon"), ("docs", "daemon"),
+];
+
+/// The area that a token's rights to a resource are named by.
+pub(crate) fn area_of(tag: &'static str) -> &'static str {
+    AREAS.iter().find(|(own, _)| *own == tag).map_or(tag, |(_, area)| area)
+}
+
 /// Every route.
 pub fn router(api: Api) -> Router {
     let mut router = Router::new();
-    for operation in ALL.iter().flat_map(|(_, operations)| operations.iter()) {
+    for (area, operation) in ALL.iter().flat_map(|(tag, operations)| operations.iter().map(|o| (area_of(tag), o))) {
         let needs = operation.needs;
         let guarded = (operation.handler)()
             .route_layer(DefaultBodyLimit::max(operation.body_bytes_max))
-            .route_layer(middleware::from_fn(move |request: Request, next: Next| auth::guard(needs, request, next)));
+            .route_layer(middleware::from_fn(move |request: Request, next: Next| auth::guard(area, needs, request, next)));
         router = router.route(operation.path, guarded);
     }
     router
@@ -103,7 +120,7 @@ pub fn router(api: Api) -> Router {
 }
 
 async fn unknown(who: Option<Identity>, uri: Uri) -> Problem {
-    if let Err(failure) = auth::check(Needs::Scope(app::Scope::Read), who.as_ref()) {
+    if let Err(failure) = auth::known(who.as_ref()) {
         return failure.into();
     }
     let path: String = uri.path().chars().take(128).collect();
@@ -111,7 +128,7 @@ async fn unknown(who: Option<Identity>, uri: Uri) -> Problem {
 }
 
 async fn wrong_method(who: Option<Identity>, method: Method) -> Problem {
-    if let Err(failure) = auth::check(Needs::Scope(app::Scope::Read), who.as_ref()) {
+    if let Err(failure) = auth::known(who.as_ref()) {
         return failure.into();
     }
     let failure = Failure::new(Code::Usage, format!("this address does not take {method}")).hint("see /docs for what it takes");

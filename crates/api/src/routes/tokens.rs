@@ -15,31 +15,32 @@ use crate::operation::Verb::{Delete, Get, Post};
 use crate::operation::{Needs, Operation, of, page_of};
 use crate::request::{At, Form};
 
-const ADMIN: Needs = Needs::Whole(app::Scope::Admin);
+/// A tenant looks after its own tokens.
+const MANAGE: Needs = Needs::Scope(app::Scope::Manage);
 
 pub(super) const OPERATIONS: &[Operation] = &[
     Operation::new(Get, "/v1/tokens", "Lists tokens, those that ended too; never their text.", || get(list))
-        .needs(ADMIN)
+        .needs(MANAGE)
         .gives(200, page_of::<TokenView>),
     Operation::new(Post, "/v1/tokens", "Makes a token and shows its text, this once.", || post(create))
-        .needs(ADMIN)
+        .needs(MANAGE)
         .takes(of::<TokenForm>)
         .gives(201, of::<TokenView>),
-    Operation::new(Delete, "/v1/tokens/{id}", "Ends a token at once.", || delete(revoke)).needs(ADMIN),
+    Operation::new(Delete, "/v1/tokens/{id}", "Ends a token at once.", || delete(revoke)).needs(MANAGE),
 ];
 
-async fn list(State(api): State<Api>) -> Result<Json<Value>, Problem> {
-    Ok(Json(json!({ "items": api.app.tokens().list().await?, "next": null })))
+async fn list(State(api): State<Api>, who: Identity) -> Result<Json<Value>, Problem> {
+    Ok(Json(json!({ "items": api.app.tokens_of(&who.caller).list().await?, "next": null })))
 }
 
 async fn create(State(api): State<Api>, who: Identity, Form(form): Form<TokenForm>) -> Result<Response, Problem> {
-    let made = api.app.tokens().create(form).await?;
+    let made = api.app.tokens_of(&who.caller).create(form, &who.rights).await?;
     api.app.audit_change(&who.actor, "token.make", json!({ "id": made.id, "scope": made.scope, "tenant": made.tenant })).await?;
     Ok((StatusCode::CREATED, Json(made)).into_response())
 }
 
 async fn revoke(State(api): State<Api>, who: Identity, At(id): At<String>) -> Result<Json<Value>, Problem> {
-    api.app.tokens().revoke(&id).await?;
+    api.app.tokens_of(&who.caller).revoke(&id).await?;
     api.app.audit_change(&who.actor, "token.revoke", json!({ "id": id })).await?;
     Ok(Json(json!({ "id": id })))
 }

@@ -5,6 +5,7 @@ mod auth;
 mod memory;
 mod plugin;
 mod sessions;
+mod tenants;
 mod verbs;
 mod webhook;
 
@@ -13,5 +14,6 @@ pub(crate) use auth::Auth;
 pub(crate) use memory::Memory;
 pub(crate) use plugin::Plugin;
 pub(crate) use sessions::{Agent, AgentFields, Begin, Chat, Env, EnvFiles, Fork, Send, Session, SessionList, Token, Tools};
+pub(crate) use tenants::{Quotas, Tenant, User};
 pub(crate) use verbs::{Cli, Config, Doctor, Engine, Limits, Places, Run, Sandbox, SandboxRun, Secret, Shell, Up, Verb};
 pub(crate) use webhook::Webhook;

@@ -430,9 +430,10 @@ pub(crate) enum Token {
     Add {
         /// For people
         name: String,
-        /// What it may do; each allows what those before it allow
-        #[arg(long, value_parser = ["read", "write", "approve", "admin"])]
-        scope: String,
+        /// What it may do: read, write, approve, manage or admin, each of which allows what those before it allow; or one of them
+        /// in an area, like jobs:write. Can be given several times
+        #[arg(long, required = true, value_name = "SCOPE|AREA:SCOPE")]
+        scope: Vec<String>,
         /// Whose sessions and envs it sees; all when left out
         #[arg(long, value_name = "NAME")]
         tenant: Option<String>,

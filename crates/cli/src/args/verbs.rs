@@ -58,6 +58,12 @@ pub(crate) enum Verb {
     /// Tokens of the HTTP API.
     #[command(subcommand)]
     Token(Token),
+    /// Organisations: whose everything is, and how much of it there may be.
+    #[command(subcommand)]
+    Tenant(super::Tenant),
+    /// People who log in, and what each is in which tenant.
+    #[command(subcommand)]
+    User(super::User),
     /// Sandboxes without an agent.
     #[command(subcommand)]
     Sandbox(Sandbox),

@@ -32,12 +32,14 @@ mod secret;
 pub(crate) mod serve_plugin;
 mod session;
 mod shell;
+mod tenant;
 mod terminal;
 mod text;
 mod token;
 mod tools;
 mod usage;
 mod webhook;
+mod user;
 
 use crate::args::Verb;
 use crate::client::Client;
@@ -75,6 +77,8 @@ pub(crate) async fn run(context: Context, verb: Verb) -> Done {
         Verb::Plugin(verb) => plugin::run(&context, verb).await,
         Verb::Memory(verb) => memory::run(&context, verb).await,
         Verb::Token(verb) => token::run(&context, verb).await,
+        Verb::Tenant(verb) => tenant::run(&context, verb).await,
+        Verb::User(verb) => user::run(&context, verb).await,
         Verb::Shell(flags) => shell::run(&context, *flags).await,
         Verb::Sandbox(verb) => sandbox::run(&context, verb).await,
         Verb::Engine(verb) => engine::run(&context, verb).await,

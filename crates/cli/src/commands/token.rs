@@ -1,6 +1,6 @@
 //! `lazaret token`.
 
-use app::{Scope, TokenForm, TokenView};
+use app::{TokenForm, TokenView};
 use http::Method;
 use model::{Code, Failure, parse_duration};
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ pub(super) async fn run(context: &Context, verb: args::Token) -> Done {
     let client = context.client()?;
     match verb {
         args::Token::Add { name, scope, tenant, expires } => {
-            let form = TokenForm { name, scope: scope_of(&scope)?, tenant, expires_s: expires.as_deref().map(seconds).transpose()? };
+            let form = TokenForm { name, scope: scope.join(" ").parse().map_err(|f: Failure| Failure { field: Some("--scope".to_owned()), ..f })?, tenant, expires_s: expires.as_deref().map(seconds).transpose()? };
             let made: TokenView = client.json(Method::POST, "/v1/tokens", Some(&json!(form))).await?;
             if context.json {
                 out::json(&made)?;
@@ -45,7 +45,7 @@ async fn list(context: &Context, client: &Client) -> Result<(), Failure> {
             (None, Some(end)) => format!("{} h left", end.0.saturating_sub(app::now().0) / 3_600_000),
             (None, None) => "good".to_owned(),
         };
-        vec![token.id.to_string(), token.scope.as_str().to_owned(), token.tenant.clone().unwrap_or_default(), state, token.name.clone()]
+        vec![token.id.to_string(), token.scope.to_string(), token.tenant.clone().unwrap_or_default(), state, token.name.clone()]
     };
     out::table(&["token", "scope", "tenant", "state", "name"], &tokens.iter().map(row).collect::<Vec<_>>());
     Ok(())
@@ -65,16 +65,6 @@ async fn identity(client: &Client, token: &str) -> Result<String, Failure> {
             Err(Failure::new(Code::Conflict, format!("several tokens are called `{}`", token.escape_debug()))
                 .hint("name it by its identity"))
         }
-    }
-}
-
-fn scope_of(word: &str) -> Result<Scope, Failure> {
-    match word {
-        "read" => Ok(Scope::Read),
-        "write" => Ok(Scope::Write),
-        "approve" => Ok(Scope::Approve),
-        "admin" => Ok(Scope::Admin),
-        _ => Err(Failure::new(Code::Usage, "a scope is read, write, approve or admin").field("--scope")),
     }
 }
 

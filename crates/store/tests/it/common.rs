@@ -118,6 +118,7 @@ pub(crate) fn new_token(n: u8) -> NewToken {
         name: "laptop".into(),
         tenant: "default".into(),
         scope: "all".into(),
+        member: None,
         hash,
         expires: None,
         now: NOW,
