@@ -284,7 +284,7 @@ impl Checking {
                 };
                 return Ok((self, PageEnd::Fault(why)));
             }
-            match fault(row, seq, &self.prev) {
+            match fault(&row, seq, &self.prev) {
                 Ok(hash) => self.prev = hash,
                 Err(why) => return Ok((self, PageEnd::Fault(why.to_owned()))),
             }
@@ -317,7 +317,7 @@ impl Checking {
 /// The hash of a row, or what is wrong with it.
 fn fault(row: &Row<'_>, seq: u64, prev: &[u8; 32]) -> Result<[u8; 32], &'static str> {
     const UNREADABLE: &str = "the row was changed: it cannot be read";
-    let text = |column: &str| row.get_ref(column).and_then(|v| v.as_str_or_null().map_err(Into::into)).map_err(|_| UNREADABLE);
+    let text = |column: &str| row.get_ref(column).ok().and_then(|v| v.as_str_or_null().ok()).ok_or(UNREADABLE);
     let must = |column: &str| text(column)?.ok_or(UNREADABLE);
     let columns = Columns {
         time: row.get("time_ms").map_err(|_| UNREADABLE)?,

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use model::{Code, Failure};
 
+use crate::db::Trouble;
+
 /// Why the store did not do what was asked. Nothing was changed when a write returns one.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
@@ -56,12 +58,12 @@ pub enum StoreError {
         /// Why it failed.
         source: Arc<std::io::Error>,
     },
-    /// SQLite refused a statement.
+    /// The database refused a statement.
     #[error("failed to {action}: {text}")]
     Sqlite {
         /// What was tried.
         action: &'static str,
-        /// What SQLite said.
+        /// What the database said.
         text: String,
         /// Whether the database itself is in doubt.
         grave: bool,
@@ -202,17 +204,14 @@ impl StoreError {
 
     /// What `error` means when it came up while trying to `action`.
     pub(crate) fn sqlite(action: &'static str, error: &crate::db::Error) -> Self {
-        use rusqlite::ErrorCode as E;
-        let grave = match error.sqlite_error_code() {
-            Some(E::DiskFull) => return Self::DiskFull,
-            Some(E::SystemIoFailure | E::DatabaseCorrupt | E::NotADatabase | E::FileLockingProtocolFailed | E::CannotOpen) => true,
-            _ => false,
-        };
-        Self::Sqlite { action, text: error.to_string(), grave }
+        match error.trouble() {
+            Trouble::Full => Self::DiskFull,
+            trouble => Self::Sqlite { action, text: error.to_string(), grave: trouble == Trouble::Damage },
+        }
     }
 }
 
-/// Lets `?` follow `.doing("...")` on what rusqlite returns.
+/// Lets `?` follow `.doing("...")` on what a database returns.
 pub(crate) trait Doing<T> {
     /// Says what was tried.
     fn doing(self, action: &'static str) -> Result<T, StoreError>;
@@ -221,5 +220,11 @@ pub(crate) trait Doing<T> {
 impl<T> Doing<T> for crate::db::Result<T> {
     fn doing(self, action: &'static str) -> Result<T, StoreError> {
         self.map_err(|error| StoreError::sqlite(action, &error))
+    }
+}
+
+impl<T> Doing<T> for rusqlite::Result<T> {
+    fn doing(self, action: &'static str) -> Result<T, StoreError> {
+        self.map_err(|error| StoreError::sqlite(action, &error.into()))
     }
 }

@@ -299,7 +299,7 @@ fn read_events(conn: &Connection, session: &SessionId, after: u64, limit: usize)
         if bytes > PAGE_BYTES_MAX && !events.is_empty() {
             return Ok(events);
         }
-        events.push(from_row(row).doing(doing)?);
+        events.push(from_row(&row).doing(doing)?);
     }
     if events.is_empty() {
         let known: bool =

@@ -43,7 +43,7 @@ const HEADER: &[u8; 16] = b"SQLite format 3\0";
 
 /// A database that passed every check, ready for the writer's thread.
 pub(crate) struct Opened {
-    pub(crate) conn: Connection,
+    pub(crate) conn: crate::db::Connection,
     pub(crate) mark: Mark,
     /// The number of the last commit.
     pub(crate) commits: u64,
@@ -60,7 +60,7 @@ impl Opened {
         // The lock comes before the first descriptor: closing one would drop the locks of a store that this process has.
         let mark = Mark::open(path)?;
         match checked(path, home, exists, &mark) {
-            Ok((conn, commits)) => Ok(Self { conn, mark, commits }),
+            Ok((conn, commits)) => Ok(Self { conn: conn.into(), mark, commits }),
             Err(error) => {
                 mark.forget();
                 Err(error)
@@ -92,10 +92,10 @@ fn checked(path: &Path, home: &Path, exists: bool, mark: &Mark) -> Result<(Conne
 }
 
 /// Opens one more connection, which can only read.
-pub(crate) fn reader(path: &Path) -> Result<Connection, StoreError> {
+pub(crate) fn reader(path: &Path) -> Result<crate::db::Connection, StoreError> {
     let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     conn.pragma_update(None, "query_only", true).doing("set up a reader")?;
-    Ok(conn)
+    Ok(conn.into())
 }
 
 fn beside(path: &Path, suffix: &str) -> PathBuf {
@@ -174,7 +174,7 @@ fn version(conn: &Connection) -> Result<u32, StoreError> {
 
 /// Refuses other programs' databases and later versions of ours, before anything is written.
 fn check_identity(path: &Path, conn: &Connection) -> Result<(), StoreError> {
-    let read = |error| match StoreError::sqlite("read the header", &error) {
+    let read = |error: rusqlite::Error| match StoreError::sqlite("read the header", &error.into()) {
         StoreError::Sqlite { text, grave: true, .. } => damaged(path, text),
         other => other,
     };
@@ -286,10 +286,11 @@ mod tests {
         let path = dir.path().join("lazaret.db");
         let opened = Opened::new(&path).unwrap();
         let reader = reader(&path).unwrap();
+        let (writer, reader) = (opened.conn.sqlite().unwrap(), reader.sqlite().unwrap());
         let number = |conn: &Connection, name: &str| conn.pragma_query_value(None, name, |r| r.get::<_, i64>(0)).unwrap();
-        assert_eq!(opened.conn.pragma_query_value(None, "journal_mode", |r| r.get::<_, String>(0)).unwrap(), "wal");
-        assert_eq!(number(&opened.conn, "synchronous"), 2, "FULL");
-        for conn in [&opened.conn, &reader] {
+        assert_eq!(writer.pragma_query_value(None, "journal_mode", |r| r.get::<_, String>(0)).unwrap(), "wal");
+        assert_eq!(number(writer, "synchronous"), 2, "FULL");
+        for conn in [writer, reader] {
             assert_eq!(number(conn, "foreign_keys"), 1);
             assert_eq!(number(conn, "trusted_schema"), 0);
             assert_eq!(number(conn, "cell_size_check"), 1);
@@ -297,7 +298,7 @@ mod tests {
             assert!(conn.db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE).unwrap());
         }
         assert!(reader.execute("DELETE FROM meta", []).is_err(), "readers only read");
-        assert_eq!(version(&opened.conn).unwrap() as usize, MIGRATIONS.len());
+        assert_eq!(version(writer).unwrap() as usize, MIGRATIONS.len());
         assert_eq!(opened.mark.read(), opened.commits);
     }
 }

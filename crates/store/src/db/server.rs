@@ -1,0 +1,148 @@
+//! A connection to a PostgreSQL server.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::value::Passed;
+use super::{Error, Params, Result, dialect};
+
+/// Prepared statements kept per connection; beyond it the one goes that was prepared first.
+const STATEMENTS_KEPT: usize = 256;
+/// How long a connection may take to be made.
+const CONNECT_WAIT: Duration = Duration::from_secs(10);
+/// After how long a server that does not answer on the network counts as gone.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
+
+/// Where the server is and how it is spoken to.
+#[derive(Clone)]
+pub(crate) struct Settings {
+    config: postgres::Config,
+    /// What is said first on a new connection.
+    greeting: &'static str,
+}
+
+/// A statement that the server knows.
+pub(crate) struct Prepared {
+    statement: postgres::Statement,
+    places: Vec<usize>,
+    values: usize,
+}
+
+/// A connection, made anew when it is lost.
+pub(crate) struct Postgres {
+    settings: Settings,
+    client: RefCell<postgres::Client>,
+    statements: RefCell<Statements>,
+    is_in_transaction: Cell<bool>,
+}
+
+#[derive(Default)]
+struct Statements {
+    known: HashMap<String, Arc<Prepared>>,
+    order: VecDeque<String>,
+}
+
+impl Postgres {
+    /// Connects. Blocks, and must not be called on a thread of an async runtime.
+    pub(crate) fn connect(settings: &Settings) -> Result<Self> {
+        let client = settings.client()?;
+        Ok(Self {
+            settings: settings.clone(),
+            client: RefCell::new(client),
+            statements: RefCell::default(),
+            is_in_transaction: Cell::new(false),
+        })
+    }
+
+    /// Connects again where the connection was lost.
+    pub(crate) fn revive(&self) -> Result<()> {
+        if self.is_lost() {
+            let client = self.settings.client()?;
+            *self.statements.borrow_mut() = Statements::default();
+            self.is_in_transaction.set(false);
+            *self.client.borrow_mut() = client;
+        }
+        Ok(())
+    }
+
+    /// Whether nothing can be asked over it any more.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.client.borrow().is_closed()
+    }
+
+    /// Whether a transaction is open. A failed one is until it is rolled back; one whose connection is lost is not.
+    pub(crate) fn is_in_transaction(&self) -> bool {
+        self.is_in_transaction.get() && !self.is_lost()
+    }
+
+    /// Notes that what was just said began a transaction or ended it.
+    pub(crate) fn set_in_transaction(&self, is_open: bool) {
+        self.is_in_transaction.set(is_open);
+    }
+
+    pub(super) fn prepare(&self, sql: &str) -> Result<Arc<Prepared>> {
+        if let Some(known) = self.statements.borrow().known.get(sql) {
+            return Ok(Arc::clone(known));
+        }
+        let dialect::Translated { sql: translated, places, values } = dialect::statement(sql);
+        let statement = self.client.borrow_mut().prepare(&translated)?;
+        let prepared = Arc::new(Prepared { statement, places, values });
+        let mut statements = self.statements.borrow_mut();
+        if statements.order.len() >= STATEMENTS_KEPT
+            && let Some(first) = statements.order.pop_front()
+        {
+            statements.known.remove(&first);
+        }
+        statements.order.push_back(sql.to_owned());
+        statements.known.insert(sql.to_owned(), Arc::clone(&prepared));
+        Ok(prepared)
+    }
+
+    pub(super) fn execute<P: Params>(&self, prepared: &Prepared, params: P) -> Result<usize> {
+        let values = collect(prepared, params)?;
+        let changed = self.client.borrow_mut().execute(&prepared.statement, &at_places(prepared, &values))?;
+        Ok(usize::try_from(changed).unwrap_or(usize::MAX))
+    }
+
+    pub(super) fn query<P: Params>(&self, prepared: &Prepared, params: P) -> Result<Vec<postgres::Row>> {
+        let values = collect(prepared, params)?;
+        Ok(self.client.borrow_mut().query(&prepared.statement, &at_places(prepared, &values))?)
+    }
+
+    pub(super) fn batch(&self, sql: &str) -> Result<()> {
+        Ok(self.client.borrow_mut().batch_execute(sql)?)
+    }
+}
+
+impl Settings {
+    /// A server by its address.
+    pub(crate) fn new(config: postgres::Config, greeting: &'static str) -> Self {
+        Self { config, greeting }
+    }
+
+    fn client(&self) -> Result<postgres::Client> {
+        let mut config = self.config.clone();
+        config.application_name("lazaret").connect_timeout(CONNECT_WAIT).tcp_user_timeout(SILENCE_MAX).keepalives_idle(SILENCE_MAX);
+        let mut client = config.connect(postgres::NoTls)?;
+        client.batch_execute(self.greeting)?;
+        Ok(client)
+    }
+}
+
+fn collect<P: Params>(prepared: &Prepared, params: P) -> Result<Vec<Passed>> {
+    let mut values = Vec::with_capacity(prepared.values);
+    params.each(&mut |value| {
+        values.push(Passed::new(value)?);
+        Ok(())
+    })?;
+    if values.len() == prepared.values {
+        return Ok(values);
+    }
+    Err(Error::Statement(format!("{} values were given for the {} of a statement", values.len(), prepared.values)))
+}
+
+fn at_places<'v>(prepared: &Prepared, values: &'v [Passed]) -> Vec<&'v (dyn postgres::types::ToSql + Sync)> {
+    prepared.places.iter().map(|place| &values[*place] as &(dyn postgres::types::ToSql + Sync)).collect()
+}
