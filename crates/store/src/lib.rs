@@ -23,6 +23,7 @@ mod audit;
 mod audit_head;
 mod budget;
 mod checkpoint;
+mod config_row;
 mod db;
 mod env;
 mod error;
@@ -57,6 +58,9 @@ pub use approval::{
 pub use audit::{AUDIT_BATCH_MAX, AUDIT_ENTRY_BYTES_MAX, AuditCheck, AuditFault, AuditFilter, AuditRow};
 pub use budget::{Slab, SlabId};
 pub use checkpoint::{CheckpointRow, Undo};
+pub use config_row::{
+    CONFIG_BYTES_MAX, CONFIG_DESCRIPTION_CHARS_MAX, CONFIG_VERSIONS_MAX, CONFIGS_MAX, ConfigKey, ConfigRow, ConfigRule, NewConfig,
+};
 pub use env::{CORE_MEMORY_CHARS_MAX, EnvRow, NewEnv};
 pub use error::StoreError;
 pub use event::{EVENT_BYTES_MAX, EVENTS_PAGE_MAX, Record, Spool};

@@ -99,6 +99,8 @@ kinds! {
     PluginPut = "plugin-put";
     /// A plugin is forgotten.
     PluginRemove = "plugin-remove";
+    /// A profile, engine, template or hook gets a version.
+    ConfigPut = "config-put";
     /// A turn is accepted.
     TurnAccept = "turn-accept";
     /// A turn is given to a runner.
