@@ -52,6 +52,11 @@ impl Logins {
         Ok(token)
     }
 
+    /// Ends a login. Whether there was one.
+    pub(crate) fn end(&self, token: &str) -> bool {
+        self.lock().tokens.remove(&hash(token)).is_some()
+    }
+
     /// Whether a hash is that of a token that is good.
     pub(crate) fn knows(&self, hash: &[u8; 32]) -> bool {
         self.lock().tokens.get(hash).is_some_and(|until| *until > Instant::now())
@@ -97,6 +102,8 @@ mod tests {
         assert!(logins.redeem(&code).is_err(), "used");
         assert!(logins.redeem(&token).is_err(), "a token is no code");
         assert!(logins.redeem("").is_err());
+        assert!(logins.end(&token) && !logins.knows(&hash(&token)), "logged out");
+        assert!(!logins.end(&token), "once");
     }
 
     #[test]

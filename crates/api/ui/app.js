@@ -1,65 +1,158 @@
-// The page: what runs, what is installed, what it cost. Everything it shows is set as text, never as markup: labels and
-// names come from programs that nobody trusts.
+// The page: the way in, the frame around every view, and which view the address names.
 
-const REFRESH_MS = 3000;
-const KEY = "lazaret-token";
-const state = document.getElementById("state");
+import { html, render, useEffect, useRef, useState } from "./dom.js";
+import { login, logout, redeem } from "./api.js";
+import { Trouble, useLoad } from "./parts.js";
+import { KEYS, listen } from "./keys.js";
+import { Overview } from "./pages/overview.js";
+import { Jobs } from "./pages/jobs.js";
+import { Job } from "./pages/job.js";
+import { NewJob } from "./pages/newjob.js";
+import { Sessions } from "./pages/sessions.js";
+import { Session } from "./pages/session.js";
+import { Approvals } from "./pages/approvals.js";
+import { Profiles, Profile } from "./pages/profiles.js";
+import { Tasks, Task } from "./pages/tasks.js";
+import { Usage } from "./pages/usage.js";
+import { Tokens } from "./pages/tokens.js";
+import { Audit } from "./pages/audit.js";
+import { Envs } from "./pages/envs.js";
+import { Plugins } from "./pages/plugins.js";
 
-// The one-time code stands in the fragment; it is taken out of the address at once.
-async function login() {
-  const code = location.hash.slice(1);
-  if (!code) return;
-  history.replaceState(null, "", location.pathname);
-  const answer = await fetch("/v1/login", { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ code }) });
-  const body = await answer.json();
-  if (!answer.ok) throw new Error(body.error.message);
-  sessionStorage.setItem(KEY, body.token);
-}
+// Every view: its address, its word in the frame, its key after `g`, and what shows it. A longer address of one view is
+// written with a colon for what it names.
+const VIEWS = [
+  { path: "", word: "Overview", key: "o", view: Overview },
+  { path: "jobs", word: "Jobs", key: "j", view: Jobs },
+  { path: "jobs/:id", view: Job },
+  { path: "new", word: "New job", key: "n", view: NewJob },
+  { path: "sessions", word: "Sessions", key: "s", view: Sessions },
+  { path: "sessions/:id", view: Session },
+  { path: "approvals", word: "Approvals", key: "a", view: Approvals },
+  { path: "approvals/:id", view: Approvals },
+  { path: "tasks", word: "Schedules", key: "t", view: Tasks },
+  { path: "tasks/:id", view: Task },
+  { path: "profiles", word: "Profiles", key: "p", view: Profiles },
+  { path: "profiles/:kind/:name", view: Profile },
+  { path: "envs", word: "Envs", key: "e", view: Envs },
+  { path: "plugins", word: "Plugins", key: "l", view: Plugins },
+  { path: "usage", word: "Usage", key: "u", view: Usage },
+  { path: "tokens", word: "Tokens", key: "k", view: Tokens },
+  { path: "audit", word: "Audit", key: "d", view: Audit },
+];
 
-async function get(path) {
-  const token = sessionStorage.getItem(KEY);
-  if (!token) throw new Error("not logged in: run `lazaret ui` for a link");
-  const answer = await fetch(path, { headers: { authorization: `Bearer ${token}` } });
-  const body = await answer.json();
-  if (answer.status === 401) throw new Error("the login has ended: run `lazaret ui` for a new link");
-  if (!answer.ok) throw new Error(body.error.message);
-  return body;
-}
+const CODE = /^#lzc_/;
+const THEME = "lazaret-theme";
+const THEMES = ["auto", "light", "dark"];
 
-function fill(id, heads, rows) {
-  const table = document.getElementById(id);
-  const line = (cells, tag) => {
-    const row = document.createElement("tr");
-    for (const cell of cells) row.appendChild(document.createElement(tag)).textContent = cell;
-    return row;
-  };
-  const none = rows.length === 0 ? [line(["none"], "td")] : [];
-  table.replaceChildren(line(heads, "th"), ...rows.map((row) => line(row, "td")), ...none);
-}
-
-function level(of) {
-  const missing = of.lines.filter((l) => !l.holds).map((l) => l.name);
-  return missing.length ? `${of.mode}: without ${missing.join(", ")}` : `${of.mode}: all ${of.lines.length} layers hold`;
-}
-
-async function show() {
+function decode(part) {
   try {
-    const [status, sandboxes, engines, usage] = await Promise.all(["/v1/status", "/v1/sandboxes", "/v1/engines", "/v1/usage?by=model"].map(get));
-    const keys = status.providers.length ? `keys for ${status.providers.join(", ")}` : "no provider has a key";
-    state.textContent = `version ${status.version}, ${status.sandboxes} of at most ${status.sandboxes_max} sandboxes, ${keys}`;
-    fill("sandboxes", ["identity", "for", "what holds"], sandboxes.items.map((s) => [s.id, s.label, level(s.level)]));
-    fill("engines", ["engine", "version", ""], engines.items.map((e) => [e.name, e.version ?? "built in", e.installed ? "installed" : "not installed"]));
-    fill("usage", ["model", "calls", "tokens in", "tokens out", "US dollars"], usage.items.map((u) => [
-      u.key, u.calls, u.usage.input_tokens + u.usage.cache_read_tokens + u.usage.cache_write_tokens, u.usage.output_tokens, (u.cost / 1e9).toFixed(6)]));
-  } catch (error) {
-    state.textContent = error.message;
+    return decodeURIComponent(part);
+  } catch {
+    return part;
   }
 }
 
-try {
-  await login();
-} catch (error) {
-  state.textContent = error.message;
+// The view that an address names, and what it names in it.
+function find(hash) {
+  const [path, query] = hash.replace(/^#\/?/, "").split("?");
+  const parts = path.split("/");
+  for (const view of VIEWS) {
+    const names = view.path.split("/");
+    if (names.length !== parts.length || !names.every((name, n) => name.startsWith(":") || name === parts[n])) continue;
+    const params = Object.fromEntries(names.flatMap((name, n) => (name.startsWith(":") ? [[name.slice(1), decode(parts[n])]] : [])));
+    return { view, params, query: Object.fromEntries(new URLSearchParams(query ?? "")) };
+  }
+  return { view: VIEWS[0], params: {}, query: {} };
 }
-await show();
-setInterval(show, REFRESH_MS);
+
+function useTheme() {
+  const [theme, set] = useState(() => (THEMES.includes(localStorage.getItem(THEME)) ? localStorage.getItem(THEME) : "auto"));
+  useEffect(() => {
+    document.documentElement.dataset.theme = theme;
+    localStorage.setItem(THEME, theme);
+  }, [theme]);
+  return [theme, () => set(THEMES[(THEMES.indexOf(theme) + 1) % THEMES.length])];
+}
+
+// The one-time code stands in the fragment; it is taken out of the address and the history before anything else is done.
+function takeCode() {
+  if (!CODE.test(location.hash)) return null;
+  const code = location.hash.slice(1);
+  history.replaceState(null, "", `${location.pathname}#/`);
+  return code;
+}
+
+function Way({ problem }) {
+  return html`<main class="way" id="main"><h1>Lazaret</h1>
+    <${Trouble} problem=${problem} />
+    <p>To log in, ask for a link on the machine where the daemon runs, and open it here:</p>
+    <pre class="block">lazaret ui</pre>
+    <p class="muted">A link works once, within five minutes. The login ends with this tab.</p></main>`;
+}
+
+function Frame({ at, theme, turn }) {
+  const [isOpen, open] = useState(false);
+  const waiting = useLoad("/v1/approvals?status=pending&limit=50", 5000).data?.items.length ?? 0;
+  const main = useRef(null);
+  useEffect(() => {
+    open(false);
+    document.title = `${at.view.word ?? Object.values(at.params)[0] ?? "Lazaret"} · Lazaret`;
+    main.current?.querySelector("h1")?.focus({ preventScroll: true });
+    scrollTo(0, 0);
+  }, [at.view, JSON.stringify(at.params)]);
+  const here = at.view.path.split("/")[0];
+  return html`<a class="skip" href="#/" onClick=${(event) => (event.preventDefault(), main.current.focus())}>Skip to the page</a>
+    <header class="bar"><a class="brand" href="#/">Lazaret</a>
+      <button class="menu" aria-expanded=${isOpen} aria-controls="nav" onClick=${() => open(!isOpen)}>Menu${waiting ? html` <span class="count">${waiting}</span>` : null}</button></header>
+    <nav id="nav" class=${isOpen ? "open" : ""} aria-label="Pages">
+      <a class="brand" href="#/">Lazaret</a>
+      <ul>${VIEWS.filter((view) => view.word).map((view) => html`<li><a href=${`#/${view.path}`} aria-current=${here === view.path ? "page" : undefined}>${view.word}${
+        view.path === "approvals" && waiting ? html` <span class="count" aria-label=${`${waiting} waiting`}>${waiting}</span>` : null}</a></li>`)}</ul>
+      <div class="foot"><button class="plain" onClick=${turn} aria-label=${`theme: ${theme}`}>Theme: ${theme}</button>
+        <button class="plain" onClick=${() => document.getElementById("keys").showModal()}>Keys <kbd>?</kbd></button>
+        <a href="/docs">API</a><button class="plain" onClick=${logout}>Log out</button></div>
+    </nav>
+    <main id="main" ref=${main} tabindex="-1"><${at.view.view} key=${at.view.path + JSON.stringify(at.params)} ...${at.params} query=${at.query} /></main>
+    <dialog id="keys" aria-label="Keys"><h2>Keys</h2><dl class="keys">${[...VIEWS.filter((view) => view.key).map((view) => [`g ${view.key}`, view.word]), ...KEYS].map(([key, what]) =>
+      html`<div><dt><kbd>${key}</kbd></dt><dd>${what}</dd></div>`)}</dl>
+      <form method="dialog" class="row end"><button>Close</button></form></dialog>`;
+}
+
+function App() {
+  const [at, go] = useState(() => find(location.hash));
+  const [way, setWay] = useState({ isIn: Boolean(login.token()), isBusy: CODE.test(location.hash), problem: null });
+  const [theme, turn] = useTheme();
+  useEffect(() => {
+    const enter = async () => {
+      const code = takeCode();
+      if (!code) {
+        go(find(location.hash));
+        return;
+      }
+      setWay({ isIn: false, isBusy: true, problem: null });
+      try {
+        await redeem(code);
+        go(find("#/"));
+        setWay({ isIn: true, isBusy: false, problem: null });
+      } catch (problem) {
+        setWay({ isIn: Boolean(login.token()), isBusy: false, problem });
+      }
+    };
+    const out = () => setWay((old) => (login.token() ? old : { isIn: false, isBusy: false, problem: null }));
+    const stop = listen(Object.fromEntries(VIEWS.filter((view) => view.key).map((view) => [view.key, view.path])));
+    addEventListener("hashchange", enter);
+    addEventListener("lazaret-login", out);
+    enter();
+    return () => {
+      stop();
+      removeEventListener("hashchange", enter);
+      removeEventListener("lazaret-login", out);
+    };
+  }, []);
+  if (way.isBusy) return html`<main class="way"><p role="status">logging in</p></main>`;
+  if (!way.isIn) return html`<${Way} problem=${way.problem} />`;
+  return html`<${Frame} at=${at} theme=${theme} turn=${turn} />`;
+}
+
+render(html`<${App} />`, document.getElementById("app"));
