@@ -23,6 +23,20 @@ const NOT_LIVE: &[&str] = &[
     "CronCreate", "CronDelete", "CronList", "ScheduleWakeup", "Monitor", "Workflow", "SendMessage", "ListAgents", "EnterPlanMode",
     "ExitPlanMode",
 ];
+/// Its own tools that can be allowed one by one.
+const OWN_TOOLS: &[(&str, &[&str])] = &[
+    ("Bash", &["shell"]),
+    ("Edit", &["MultiEdit"]),
+    ("Glob", &["LS"]),
+    ("Grep", &[]),
+    ("NotebookEdit", &["NotebookRead"]),
+    ("Read", &[]),
+    ("Task", &["Agent"]),
+    ("TodoWrite", &["TodoRead"]),
+    ("WebFetch", &[]),
+    ("WebSearch", &[]),
+    ("Write", &[]),
+];
 /// The tool that asks a person.
 const ASK: &str = "AskUserQuestion";
 
@@ -60,9 +74,25 @@ impl Engine for ClaudeCode {
             ]);
         launch.argv = plan.program.argv(&[]);
         launch.argv.extend(["-p", "--output-format", "stream-json", "--verbose", "--dangerously-skip-permissions"].map(str::to_owned));
-        let [program, verb] = TOOLS_SERVER;
-        let servers = json!({ "mcpServers": { TOOLS: { "command": program, "args": [verb] } } });
-        launch.argv.extend(["--mcp-config".to_owned(), servers.to_string(), "--strict-mcp-config".to_owned()]);
+        let servers = servers(plan)?;
+        let mut given = servers.to_string();
+        if plan.options.mcp_config.is_some() {
+            // What a job brings can be long.
+            let path = format!("{}/.lazaret/mcp.json", plan.home);
+            launch = launch.file(path.clone(), std::mem::replace(&mut given, path));
+        }
+        launch.argv.extend(["--mcp-config".to_owned(), given, "--strict-mcp-config".to_owned()]);
+        if let Some(text) = plan.system()? {
+            let path = format!("{}/.lazaret/system.md", plan.home);
+            launch.argv.extend(["--system-prompt-file".to_owned(), path.clone()]);
+            launch = launch.file(path, text);
+        }
+        if let Some(tools) = plan.tools(self, OWN_TOOLS)? {
+            launch.argv.extend(["--tools".to_owned(), tools.join(",")]);
+        }
+        if let Some(most) = plan.options.max_turns {
+            launch.argv.extend(["--max-turns".to_owned(), most.to_string()]);
+        }
         for (flag, value) in [("--model", plan.model), ("--resume", plan.resume)] {
             if let Some(value) = value {
                 launch.argv.extend([flag.to_owned(), value.to_owned()]);
@@ -116,6 +146,17 @@ impl Engine for ClaudeCode {
     fn default_model(&self, wire: Wire) -> Option<&'static str> {
         crate::default_model(wire)
     }
+}
+
+/// The servers of tools: ours, and those that a job brings.
+fn servers(plan: &Plan<'_>) -> Result<Value, Failure> {
+    let [program, verb] = TOOLS_SERVER;
+    let mut servers = Map::new();
+    servers.insert(TOOLS.to_owned(), json!({ "command": program, "args": [verb] }));
+    for server in plan.servers()? {
+        servers.insert(server.name, server.given);
+    }
+    Ok(json!({ "mcpServers": servers }))
 }
 
 /// A prompt is for the model. With a slash in front it would be a command to the program instead.
@@ -203,6 +244,9 @@ impl Stream {
             let message = [text, errors.as_str(), str_at(value, "/subtype")].into_iter().find(|t| !t.is_empty());
             let message = message.unwrap_or("the engine reports an error");
             self.tally.error(u16::try_from(status).ok().filter(|s| *s > 0), message);
+            if str_at(value, "/subtype") == "error_max_turns" {
+                self.tally.error = Some((Code::TurnLimit, "the engine asked its model as often as it may".to_owned()));
+            }
         } else {
             self.tally.set_text(text);
         }

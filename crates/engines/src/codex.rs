@@ -1,6 +1,6 @@
 //! Codex: one native program; the prompt on standard input; JSON lines of items.
 
-use model::{EventKind, Failure, Usage};
+use model::{Code, EventKind, Failure, Usage};
 use serde_json::{Value, json};
 
 use crate::classify;
@@ -14,6 +14,8 @@ const PROMPT_BYTES_MAX: usize = 1 << 20;
 const RETRIES: u32 = 3;
 /// The environment variable from which the program takes the key.
 const KEY_VARIABLE: &str = "LAZARET_PLACEHOLDER";
+/// The longest settings of MCP servers, in bytes: they are arguments.
+const SERVERS_BYTES_MAX: usize = 64 << 10;
 /// What else would talk to the network or wait for it without end.
 const FEATURES_OFF: &[&str] = &["plugins", "remote_plugin", "apps", "plugin_sharing", "unbounded_connection_retries"];
 
@@ -30,10 +32,18 @@ impl Engine for Codex {
 
     fn plan(&self, plan: &Plan<'_>) -> Result<Launch, Failure> {
         plan.check(self, PROMPT_BYTES_MAX)?;
+        plan.cannot(self, &["allowed_tools"])?;
         let mut launch = base_launch(plan).env([(KEY_VARIABLE, PLACEHOLDER_KEY.to_owned())]);
         launch.argv = plan.program.argv(&[]);
         launch.argv.extend(["exec", "--json", "--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox"].map(str::to_owned));
-        for setting in settings(plan) {
+        let mut settings = settings(plan);
+        settings.extend(servers(plan)?);
+        if let Some(text) = plan.system()? {
+            let path = format!("{}/.lazaret/system.md", plan.home);
+            settings.push(format!("model_instructions_file={}", quoted(&path)));
+            launch = launch.file(path, text);
+        }
+        for setting in settings {
             launch.argv.extend(["-c".to_owned(), setting]);
         }
         if let Some(model) = plan.model {
@@ -82,6 +92,32 @@ fn settings(plan: &Plan<'_>) -> Vec<String> {
     ];
     settings.extend(FEATURES_OFF.iter().map(|feature| format!("features.{feature}=false")));
     settings
+}
+
+/// The servers of tools that a job brings, as settings.
+fn servers(plan: &Plan<'_>) -> Result<Vec<String>, Failure> {
+    let mut settings = Vec::new();
+    for server in plan.servers()? {
+        let [program, args @ ..] = server.command.as_slice() else {
+            let message = format!("the engine codex starts MCP servers by a command, and `{}` has none", server.name);
+            return Err(Failure::new(Code::Usage, message).field("mcp_config"));
+        };
+        let args: Vec<String> = args.iter().map(|arg| quoted(arg)).collect();
+        let env: Vec<String> = server.env.iter().map(|(key, value)| format!("{}={}", quoted(key), quoted(value))).collect();
+        let (args, env) = (args.join(","), env.join(","));
+        let wait = format!("startup_timeout_sec={TOOLS_START_S},tool_timeout_sec={TOOL_WAIT_S}");
+        settings.push(format!("mcp_servers.{}={{command={},args=[{args}],env={{{env}}},{wait}}}", server.name, quoted(program)));
+    }
+    if settings.iter().map(String::len).sum::<usize>() > SERVERS_BYTES_MAX {
+        let message = format!("the MCP servers are longer than the {SERVERS_BYTES_MAX} bytes that the engine codex takes");
+        return Err(Failure::new(Code::Usage, message).field("mcp_config"));
+    }
+    Ok(settings)
+}
+
+/// A text of TOML. What JSON writes is one too, but for a character that TOML wants escaped.
+fn quoted(text: &str) -> String {
+    Value::from(text).to_string().replace('\u{7f}', "\\u007f")
 }
 
 struct Items {

@@ -12,6 +12,9 @@ const ARGUMENT_BYTES_MAX: usize = 64 << 10;
 /// The longest prompt for a program that we know nothing about, in bytes.
 const PROMPT_BYTES_MAX: usize = model::PROMPT_BYTES_MAX;
 
+/// The longest description, in bytes.
+const DESCRIPTION_BYTES_MAX: usize = 400_000;
+
 /// A program that is driven by a description. What a file of `share/engines` holds:
 ///
 /// ```toml
@@ -20,8 +23,11 @@ const PROMPT_BYTES_MAX: usize = model::PROMPT_BYTES_MAX;
 /// wires = ["openai-chat"]                     # which environment variables with the gateway's address it gets
 /// model = ["--model", "{model}"]              # added when a model is asked for
 /// resume = ["--session", "{session}"]         # added when a session goes on
-/// prompt = "stdin"                            # or { file = "--message-file" } or { argument = "--message" }
+/// max_turns = ["--rounds", "{max_turns}"]     # likewise system_prompt ({system_prompt} or {system_prompt_file}),
+/// allowed_tools = ["--only", "{allowed_tools}"]  # and mcp_config ({mcp_config_file}); what is left out is refused
+/// prompt = "stdin"                            # or "last", { file = "--message-file" } or { argument = "--message" }
 /// output = "text"                             # or "json-lines", with [json] pointers
+/// result_file = "/workspace/result.json"      # the result, where it is not what the program prints
 ///
 /// [env]
 /// HELPER_URL = "{gateway}/v1"                 # also {key}, {workdir}, {home}
@@ -30,26 +36,49 @@ const PROMPT_BYTES_MAX: usize = model::PROMPT_BYTES_MAX;
 #[serde(deny_unknown_fields)]
 pub struct Custom {
     /// The name.
-    name: String,
+    pub(crate) name: String,
     /// Program and fixed arguments; an empty program stands for the plan's.
-    command: Vec<String>,
+    pub(crate) command: Vec<String>,
     /// Which forms it can speak.
     #[serde(default)]
     wires: Vec<WireName>,
     #[serde(skip)]
-    wires_read: Vec<Wire>,
+    pub(crate) wires_read: Vec<Wire>,
     #[serde(default)]
-    model: Vec<String>,
+    pub(crate) model: Vec<String>,
     #[serde(default)]
     resume: Vec<String>,
     #[serde(default)]
-    prompt: PromptBy,
+    pub(crate) max_turns: Vec<String>,
     #[serde(default)]
-    output: Output,
+    pub(crate) system_prompt: Vec<String>,
+    #[serde(default)]
+    pub(crate) allowed_tools: Vec<String>,
+    #[serde(default)]
+    pub(crate) mcp_config: Vec<String>,
+    /// What the names of allowed tools are joined with.
+    #[serde(default = "comma")]
+    pub(crate) joined_by: String,
+    #[serde(default)]
+    pub(crate) prompt: PromptBy,
+    /// A file that the result is written to; standard output when left out.
+    #[serde(default)]
+    pub(crate) result_file: Option<String>,
+    /// For people.
+    #[serde(default)]
+    pub(crate) title: String,
+    #[serde(default)]
+    pub(crate) description: String,
+    #[serde(default)]
+    pub(crate) output: Output,
     #[serde(default)]
     json: Pointers,
     #[serde(default)]
-    env: std::collections::BTreeMap<String, String>,
+    pub(crate) env: std::collections::BTreeMap<String, String>,
+}
+
+fn comma() -> String {
+    ",".to_owned()
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -63,18 +92,22 @@ enum WireName {
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase", deny_unknown_fields)]
-enum PromptBy {
+pub(crate) enum PromptBy {
     #[default]
     Stdin,
     /// A flag that takes the name of a file.
     File(String),
     /// A flag that takes the prompt itself, for short ones.
     Argument(String),
+    /// The same, as an argument of its own.
+    Flag(String),
+    /// The last argument, for short ones.
+    Last,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-enum Output {
+pub(crate) enum Output {
     #[default]
     Text,
     JsonLines,
@@ -118,15 +151,39 @@ impl Custom {
         Ok(Self {
             name: format!("program:{path}"),
             command: vec![path.to_owned()],
-            wires: Vec::new(),
             wires_read: vec![Wire::Anthropic, Wire::OpenAiChat, Wire::OpenAiResponses, Wire::Gemini],
+            ..Self::empty()
+        })
+    }
+
+    /// A description of nothing.
+    pub(crate) fn empty() -> Self {
+        Self {
+            name: String::new(),
+            command: Vec::new(),
+            wires: Vec::new(),
+            wires_read: Vec::new(),
             model: Vec::new(),
             resume: Vec::new(),
+            max_turns: Vec::new(),
+            system_prompt: Vec::new(),
+            allowed_tools: Vec::new(),
+            mcp_config: Vec::new(),
+            joined_by: comma(),
             prompt: PromptBy::Stdin,
+            result_file: None,
+            title: String::new(),
+            description: String::new(),
             output: Output::Text,
             json: Pointers::default(),
             env: std::collections::BTreeMap::new(),
-        })
+        }
+    }
+
+    /// For people: what it calls itself, and what it says of itself.
+    #[must_use]
+    pub fn about(&self) -> (&str, &str) {
+        (&self.title, &self.description)
     }
 
     /// Reads a description.
@@ -134,11 +191,22 @@ impl Custom {
     /// # Errors
     /// [`CustomError`] when it is not one, or cannot work.
     pub fn parse(text: &str) -> Result<Self, CustomError> {
-        let mut custom: Custom = toml::from_str(text).map_err(|error| CustomError::Form(error.message().to_owned()))?;
+        if text.len() > DESCRIPTION_BYTES_MAX {
+            return Err(CustomError::Form(format!("it has more than {DESCRIPTION_BYTES_MAX} bytes")));
+        }
+        if crate::sections::is_one(text) {
+            return crate::sections::parse(text)?.checked();
+        }
+        toml::from_str::<Custom>(text).map_err(|error| CustomError::Form(error.message().to_owned()))?.checked()
+    }
+
+    /// The description, if it can work.
+    fn checked(self) -> Result<Self, CustomError> {
+        let mut custom = self;
         let wrong = |why| CustomError::Value { name: custom.name.escape_debug().take(64).collect(), why };
-        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
         if custom.name.is_empty() || custom.name.len() > 64 || !custom.name.bytes().all(plain) {
-            return Err(wrong("the name is not of small letters, digits and hyphens"));
+            return Err(wrong("the name is not of letters, digits, hyphens and underscores"));
         }
         if crate::by_name(&custom.name).is_some() {
             return Err(wrong("an engine of this name is built in"));
@@ -150,7 +218,7 @@ impl Custom {
         if pointers.iter().any(|p| !p.is_empty() && !p.starts_with('/')) {
             return Err(wrong("a pointer does not begin with a slash"));
         }
-        custom.wires_read = custom.wires.iter().map(|wire| wire.read()).collect();
+        custom.wires_read.extend(custom.wires.iter().map(|wire| wire.read()));
         Ok(custom)
     }
 
@@ -182,8 +250,15 @@ impl Engine for Custom {
     }
 
     fn plan(&self, plan: &Plan<'_>) -> Result<Launch, Failure> {
-        let max = if matches!(self.prompt, PromptBy::Argument(_)) { ARGUMENT_BYTES_MAX } else { PROMPT_BYTES_MAX };
-        plan.check(self, max)?;
+        let by_argument = matches!(self.prompt, PromptBy::Argument(_) | PromptBy::Flag(_) | PromptBy::Last);
+        plan.check(self, if by_argument { ARGUMENT_BYTES_MAX } else { PROMPT_BYTES_MAX })?;
+        let unable = [
+            ("system_prompt", self.system_prompt.is_empty()),
+            ("allowed_tools", self.allowed_tools.is_empty()),
+            ("mcp_config", self.mcp_config.is_empty()),
+        ];
+        let unable: Vec<&str> = unable.into_iter().filter(|(_, is_unable)| *is_unable).map(|(name, _)| name).collect();
+        plan.cannot(self, &unable)?;
         if plan.resume.is_some() && self.resume.is_empty() {
             let message = format!("the engine {} cannot go on with a session", self.name);
             return Err(Failure::new(Code::Usage, message).field("resume"));
@@ -204,6 +279,7 @@ impl Engine for Custom {
         if plan.resume.is_some() {
             launch.argv.extend(self.resume.iter().map(fill));
         }
+        self.held_to(plan, &mut launch)?;
         for wire in &self.wires_read {
             launch.env.extend(wire_env(*wire, plan));
         }
@@ -216,6 +292,13 @@ impl Engine for Custom {
                 launch.files.push(crate::File { path, bytes: plan.prompt.as_bytes().to_vec(), mode: 0o600 });
             }
             PromptBy::Argument(flag) => launch.argv.push(format!("{flag}={}", plan.prompt)),
+            PromptBy::Flag(flag) => launch.argv.extend([flag.clone(), guarded(plan.prompt)]),
+            PromptBy::Last => launch.argv.push(guarded(plan.prompt)),
+        }
+        if let Some(path) = &self.result_file {
+            let script = RESULT_SCRIPT.to_owned();
+            let command = std::mem::take(&mut launch.argv);
+            launch.argv = ["/bin/sh".to_owned(), "-c".to_owned(), script, "sh".to_owned(), fill(path)].into_iter().chain(command).collect();
         }
         Ok(launch)
     }
@@ -227,6 +310,58 @@ impl Engine for Custom {
         }
     }
 }
+
+impl Custom {
+    /// Adds what holds it to more than its prompt. Lists are joined with commas; long texts are files.
+    fn held_to(&self, plan: &Plan<'_>, launch: &mut Launch) -> Result<(), Failure> {
+        let mut add = |words: &[String], name: &str, value: &str| {
+            launch.argv.extend(words.iter().map(|word| word.replace(name, value)));
+        };
+        if let Some(most) = plan.options.max_turns {
+            add(&self.max_turns, "{max_turns}", &most.to_string());
+        }
+        if let Some(tools) = plan.options.allowed_tools {
+            add(&self.allowed_tools, "{allowed_tools}", &checked_words(&self.name, tools)?.join(&self.joined_by));
+        }
+        let mut files = Vec::new();
+        if let Some(text) = plan.system()? {
+            if self.system_prompt.iter().any(|word| word.contains("{system_prompt}")) && text.len() > ARGUMENT_BYTES_MAX {
+                let message = format!("the engine {} takes at most {ARGUMENT_BYTES_MAX} bytes of system prompt", self.name);
+                return Err(Failure::new(Code::Usage, message).field("system_prompt"));
+            }
+            let path = format!("{}/.lazaret/system.md", plan.home);
+            let words: Vec<String> = self.system_prompt.iter().map(|word| word.replace("{system_prompt_file}", &path)).collect();
+            add(&words, "{system_prompt}", text);
+            files.push((path, text.to_owned()));
+        }
+        if let Some(config) = plan.options.mcp_config {
+            plan.servers()?;
+            let path = format!("{}/.lazaret/mcp.json", plan.home);
+            add(&self.mcp_config, "{mcp_config_file}", &path);
+            files.push((path, config.to_string()));
+        }
+        launch.files.extend(files.into_iter().map(|(path, text)| crate::File { path, bytes: text.into_bytes(), mode: 0o600 }));
+        Ok(())
+    }
+}
+
+/// Names of tools become one argument: none may read as an option or hide another.
+fn checked_words(engine: &str, words: &[String]) -> Result<Vec<String>, Failure> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.:*".contains(c);
+    if words.iter().any(|word| word.is_empty() || word.starts_with('-') || !word.chars().all(plain)) {
+        let message = format!("the tools for the engine {engine} are not plain names");
+        return Err(Failure::new(Code::Usage, message).field("allowed_tools"));
+    }
+    Ok(words.to_vec())
+}
+
+/// A prompt is no option, whatever it begins with.
+fn guarded(prompt: &str) -> String {
+    if prompt.starts_with('-') { format!(" {prompt}") } else { prompt.to_owned() }
+}
+
+/// Runs a program that writes its result to a file, and prints the file: what the program itself prints is a remark.
+const RESULT_SCRIPT: &str = r#"out=$1; shift; "$@" >&2; ended=$?; if [ -f "$out" ]; then cat "$out"; fi; exit $ended"#;
 
 /// The environment variables by which most programs find a provider of this form.
 fn wire_env(wire: Wire, plan: &Plan<'_>) -> Vec<(String, String)> {

@@ -2,7 +2,7 @@
 
 use model::{Failure, PROMPT_BYTES_MAX};
 
-use crate::{Carried, Parser, Recipe};
+use crate::{Carried, Options, Parser, Recipe};
 
 /// The key that engines are given, because most refuse to start without one. It opens nothing.
 pub const PLACEHOLDER_KEY: &str = "lazaret-placeholder";
@@ -76,6 +76,8 @@ pub struct Plan<'a> {
     /// Whether the process shall stay for further turns; only where [`Engine::live`] says that it can. The output is then
     /// read until [`Parser::is_over`], and standard input stays open.
     pub live: bool,
+    /// What the turn is held to besides.
+    pub options: Options<'a>,
 }
 
 /// A file to put into the sandbox before the start.

@@ -26,6 +26,7 @@ impl Engine for Gemini {
 
     fn plan(&self, plan: &Plan<'_>) -> Result<Launch, Failure> {
         plan.check(self, PROMPT_BYTES_MAX)?;
+        plan.cannot(self, &["allowed_tools"])?;
         let settings = format!("{}/.gemini/settings.json", plan.home);
         let model = plan.model.or_else(|| self.default_model(plan.wire)).unwrap_or("default");
         let mut launch = base_launch(plan)
@@ -35,7 +36,11 @@ impl Engine for Gemini {
                 ("GEMINI_CLI_TRUST_WORKSPACE", "true".to_owned()),
                 ("GEMINI_CLI_NO_RELAUNCH", "true".to_owned()),
             ])
-            .file(settings, config(model).to_string());
+            .file(settings, config(plan, model)?.to_string());
+        if let Some(text) = plan.system()? {
+            let path = format!("{}/.lazaret/system.md", plan.home);
+            launch = launch.env([("GEMINI_SYSTEM_MD", path.clone())]).file(path, text);
+        }
         let heap = launch.env.iter().find(|(key, _)| key == "NODE_OPTIONS").map(|(_, value)| value.clone());
         launch.argv = plan.program.argv(&heap.into_iter().collect::<Vec<_>>());
         launch.argv.extend(["--output-format", "stream-json", "--approval-mode", "yolo", "-m"].map(str::to_owned));
@@ -64,10 +69,19 @@ impl Engine for Gemini {
     }
 }
 
-fn config(model: &str) -> Value {
+fn config(plan: &Plan<'_>, model: &str) -> Result<Value, Failure> {
     let [program, verb] = TOOLS_SERVER;
-    json!({
-        "mcpServers": { TOOLS: { "command": program, "args": [verb], "trust": true, "timeout": u64::from(TOOL_WAIT_S) * 1000 } },
+    let wait_ms = u64::from(TOOL_WAIT_S) * 1000;
+    let mut servers = serde_json::Map::new();
+    servers.insert(TOOLS.to_owned(), json!({ "command": program, "args": [verb], "trust": true, "timeout": wait_ms }));
+    for server in plan.servers()? {
+        let mut given = server.given;
+        given["trust"] = true.into();
+        given["timeout"] = wait_ms.into();
+        servers.insert(server.name, given);
+    }
+    Ok(json!({
+        "mcpServers": servers,
         "security": { "auth": { "selectedType": "gemini-api-key" }, "folderTrust": { "enabled": false } },
         // A pinned model; otherwise the program first asks another one which to use.
         "model": { "name": model },
@@ -76,7 +90,7 @@ fn config(model: &str) -> Value {
         "telemetry": { "enabled": false },
         "tools": { "sandbox": false },
         "ide": { "enabled": false },
-    })
+    }))
 }
 
 struct Lines {

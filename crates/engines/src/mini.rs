@@ -17,6 +17,15 @@ use crate::{Carried, End, Engine, Exit, Launch, MESSAGE_BYTES_MAX, Parsed, Parse
 /// The longest prompt, in bytes.
 const PROMPT_BYTES_MAX: usize = 32 << 20;
 
+/// Its own tools, and what others call them.
+const OWN_TOOLS: &[(&str, &[&str])] = &[
+    ("ask_user", &["AskUserQuestion"]),
+    ("bash", &["Bash"]),
+    ("edit", &["Edit", "MultiEdit"]),
+    ("read", &["Read"]),
+    ("write", &["Write"]),
+];
+
 pub(crate) struct Mini;
 
 impl Engine for Mini {
@@ -30,6 +39,7 @@ impl Engine for Mini {
 
     fn plan(&self, plan: &Plan<'_>) -> Result<Launch, Failure> {
         plan.check(self, PROMPT_BYTES_MAX)?;
+        plan.cannot(self, &["mcp_config"])?;
         let state = format!("{}/.lazaret/mini", plan.home);
         let mut launch = base_launch(plan);
         launch.argv = plan.program.argv(&[]);
@@ -44,6 +54,17 @@ impl Engine for Mini {
         }
         if let Some(instructions) = self.instructions_path(plan.home).filter(|_| plan.has_instructions) {
             launch.argv.extend(["--instructions".to_owned(), instructions]);
+        }
+        if let Some(most) = plan.options.max_turns {
+            launch.argv.extend(["--max-turns".to_owned(), most.to_string()]);
+        }
+        if let Some(tools) = plan.tools(self, OWN_TOOLS)? {
+            launch.argv.extend(["--allow".to_owned(), tools.join(",")]);
+        }
+        if let Some(text) = plan.system()? {
+            let path = format!("{}/.lazaret/mini/system.md", plan.home);
+            launch.argv.extend(["--system".to_owned(), path.clone()]);
+            launch = launch.file(path, text);
         }
         launch.stdin = Some(if plan.live { self.input(plan.prompt)? } else { plan.prompt.as_bytes().to_vec() });
         if plan.live {

@@ -36,12 +36,13 @@ impl Engine for OpenCode {
 
     fn plan(&self, plan: &Plan<'_>) -> Result<Launch, Failure> {
         plan.check(self, PROMPT_BYTES_MAX)?;
+        plan.cannot(self, &["allowed_tools"])?;
         let config = format!("{}/.lazaret/opencode.json", plan.home);
         let model = plan.model.or_else(|| self.default_model(plan.wire)).unwrap_or("default");
         let mut launch = base_launch(plan)
             .env([("OPENCODE_CONFIG", config.clone()), ("BUN_JSC_forceRAMSize", plan.memory_bytes.to_string())])
             .on(QUIET)
-            .file(config, settings(plan, model).to_string())
+            .file(config, settings(plan, model)?.to_string())
             .file(format!("{}/.config/opencode/node_modules/.lazaret", plan.home), "")
             .file(format!("{}/.config/opencode/package-lock.json", plan.home), NOTHING_TO_INSTALL);
         launch.argv = plan.program.argv(&[]);
@@ -73,7 +74,7 @@ impl Engine for OpenCode {
     }
 }
 
-fn settings(plan: &Plan<'_>, model: &str) -> Value {
+fn settings(plan: &Plan<'_>, model: &str) -> Result<Value, Failure> {
     let package = match plan.wire {
         Wire::Anthropic => "@ai-sdk/anthropic",
         Wire::OpenAiResponses => "@ai-sdk/openai",
@@ -81,8 +82,19 @@ fn settings(plan: &Plan<'_>, model: &str) -> Value {
     };
     let id = format!("{PROVIDER}/{model}");
     let wait_ms = u64::from(TOOL_WAIT_S) * 1000;
-    json!({
-        "mcp": { TOOLS: { "type": "local", "command": TOOLS_SERVER, "enabled": true, "timeout": wait_ms } },
+    let mut servers = serde_json::Map::new();
+    servers.insert(TOOLS.to_owned(), json!({ "type": "local", "command": TOOLS_SERVER, "enabled": true, "timeout": wait_ms }));
+    for server in plan.servers()? {
+        let value = if server.command.is_empty() {
+            json!({ "type": "remote", "url": server.given["url"], "enabled": true, "timeout": wait_ms })
+        } else {
+            let env: serde_json::Map<String, Value> = server.env.into_iter().map(|(key, value)| (key, value.into())).collect();
+            json!({ "type": "local", "command": server.command, "environment": env, "enabled": true, "timeout": wait_ms })
+        };
+        servers.insert(server.name, value);
+    }
+    let mut settings = json!({
+        "mcp": servers,
         "experimental": { "mcp_timeout": wait_ms },
         "autoupdate": false,
         "share": "disabled",
@@ -96,7 +108,11 @@ fn settings(plan: &Plan<'_>, model: &str) -> Value {
             "options": { "baseURL": plan.gateway("/v1"), "apiKey": PLACEHOLDER_KEY },
             "models": { model: { "name": model, "tool_call": true } },
         }},
-    })
+    });
+    if let Some(text) = plan.system()? {
+        settings["agent"] = json!({ "build": { "prompt": text } });
+    }
+    Ok(settings)
 }
 
 struct Parts {

@@ -100,6 +100,10 @@ codes! {
     Timeout = "TIMEOUT", 4, false;
     /// Somebody stopped it.
     Cancelled = "CANCELLED", 130, false;
+    /// It asked its model as often as it may.
+    TurnLimit = "TURN_LIMIT", 1, false;
+    /// The script that runs before the engine failed.
+    HookFailed = "HOOK_FAILED", 1, false;
     /// The engine ended with an error.
     EngineFailed = "ENGINE_FAILED", 1, false;
     /// The engine wrote more, or a longer line, than is allowed.

@@ -33,6 +33,7 @@ fn plan<'a>(program: &'a ProgramPath, prompt: &'a str) -> Plan<'a> {
         memory_bytes: 1 << 30,
         has_instructions: false,
         live: false,
+        options: lazaret_engines::Options::default(),
     }
 }
 

@@ -29,6 +29,7 @@ fn plan<'a>(prompt: &'a str, program: &'a engines::ProgramPath, wire: engines::W
         memory_bytes: 1 << 30,
         has_instructions: false,
         live: false,
+        options: engines::Options::default(),
     }
 }
 

@@ -80,6 +80,7 @@ pub(crate) fn plans(engine: &dyn engines::Engine) -> String {
             memory_bytes: 2 << 30,
             has_instructions: false,
             live: false,
+            options: engines::Options::default(),
         };
         let later = engines::Plan {
             model: Some("some-model"),

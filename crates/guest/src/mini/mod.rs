@@ -10,7 +10,8 @@
 //! It holds no key: the header carries a placeholder, and the gateway outside puts the real one in.
 //!
 //! `mini [--wire anthropic|openai] [--base-url URL] [--model NAME] [--state DIR] [--resume ID] [--prompt-file FILE]
-//! [--instructions FILE] [--max-turns N] [--max-tokens N] [--cwd DIR] [--tools SOCKET] [--stream]`. Exit status: 0 the model came to its
+//! [--instructions FILE] [--max-turns N] [--max-tokens N] [--cwd DIR] [--tools SOCKET] [--allow NAME,NAME]
+//! [--system FILE] [--stream]`. Exit status: 0 the model came to its
 //! end, or with `--stream` the input did, 1 it did not (an `error` line says why), 2 wrong arguments.
 
 mod anthropic;

@@ -32,6 +32,10 @@ pub(super) struct Options {
     pub(super) cwd: Option<PathBuf>,
     /// The host's socket, where there are tools behind it.
     pub(super) tools: Option<PathBuf>,
+    /// Those of its own tools that it may use; all when nothing is said.
+    pub(super) allowed: Option<Vec<String>>,
+    /// What the model is told in place of what this program tells it.
+    pub(super) system: Option<PathBuf>,
     /// Whether prompts come one after the other on standard input, each as a line of JSON.
     pub(super) stream: bool,
 }
@@ -50,6 +54,8 @@ impl Options {
             answer_tokens_max: ANSWER_TOKENS_MAX,
             cwd: None,
             tools: None,
+            allowed: None,
+            system: None,
             stream: false,
         };
         while let Some(flag) = args.next() {
@@ -67,6 +73,11 @@ impl Options {
             return Err("the options --base-url and --model are needed".to_owned());
         }
         Ok(options)
+    }
+
+    /// Whether it may use this tool of its own.
+    pub(super) fn may_use(&self, tool: &str) -> bool {
+        self.allowed.as_ref().is_none_or(|allowed| allowed.iter().any(|name| name == tool))
     }
 
     fn set(&mut self, flag: &str, value: String) -> Result<(), String> {
@@ -88,6 +99,8 @@ impl Options {
             "--max-tokens" => self.answer_tokens_max = positive(flag, &value)?,
             "--cwd" => self.cwd = Some(value.into()),
             "--tools" => self.tools = Some(value.into()),
+            "--allow" => self.allowed = Some(value.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()),
+            "--system" => self.system = Some(value.into()),
             _ => return Err(format!("there is no option {}", flag.escape_debug())),
         }
         Ok(())
@@ -111,6 +124,9 @@ mod tests {
         let options = parse("--base-url http://127.0.0.1:1/ --model m --wire openai --max-turns 3").expect("complete");
         assert_eq!((options.base_url.as_str(), options.turns_max, options.wire), ("http://127.0.0.1:1", 3, Wire::OpenAi));
         assert!(!options.stream && parse("--stream --base-url u --model m").expect("complete").stream);
+        let options = parse("--base-url u --model m --allow read,edit --system f").expect("complete");
+        assert!(options.may_use("read") && !options.may_use("bash") && options.system.is_some());
+        assert!(parse("--base-url u --model m").expect("complete").may_use("bash"));
         for bad in [
             "",
             "--stream --base-url u --model m --prompt-file f",

@@ -17,7 +17,7 @@ use super::{Trouble, anthropic, openai, tools};
 /// The longest prompt, in bytes.
 const PROMPT_BYTES_MAX: u64 = 32 << 20;
 /// The longest file of standing instructions, in bytes.
-const INSTRUCTIONS_BYTES_MAX: u64 = 1 << 20;
+const INSTRUCTIONS_BYTES_MAX: u64 = 2 << 20;
 /// How often one request is sent again.
 const RETRIES_MAX: u32 = 4;
 /// The first wait before a request is sent again; it doubles each time.
@@ -102,7 +102,7 @@ impl<'a> Session<'a> {
         events.session(&self.transcript.id, &self.options.model);
         // So may what the owner allows.
         self.granted = Granted::ask(self.options.tools.as_deref(), events);
-        let offers: Vec<Offer> = tools::offers().chain(self.granted.offers()).collect();
+        let offers: Vec<Offer> = tools::offers().filter(|offer| self.options.may_use(&offer.name)).chain(self.granted.offers()).collect();
         // A turn that broke off may have left calls without an answer.
         self.messages = mend(std::mem::take(&mut self.messages));
         self.add(Message::User(prompt))?;
@@ -139,6 +139,9 @@ impl<'a> Session<'a> {
     fn call(&mut self, call: &Call, events: &mut Events) -> Result<(String, bool), Trouble> {
         if let Some(outcome) = self.granted.call(call, events) {
             return Ok(outcome);
+        }
+        if !self.options.may_use(&call.name) {
+            return Ok((format!("The tool {} may not be used.", call.name.escape_debug()), true));
         }
         let question = call.input.as_object().filter(|_| call.name == tools::ASK_USER).map(Question::of);
         let (Some(input), Some(Ok(question))) = (&mut self.input, question) else { return Ok(tools::run(call)) };
@@ -221,7 +224,10 @@ fn prompt(options: &Options) -> Result<String, Trouble> {
 fn system(options: &Options, is_attended: bool) -> Result<String, Trouble> {
     let cwd = std::env::current_dir().map_err(|error| Trouble::io("find the working directory", &error))?;
     let questions = if is_attended { ATTENDED } else { ALONE };
-    let mut system = SYSTEM.replace("{questions}", questions).replace("{cwd}", &cwd.to_string_lossy());
+    let mut system = match &options.system {
+        Some(path) => instructions(path)?,
+        None => SYSTEM.replace("{questions}", questions).replace("{cwd}", &cwd.to_string_lossy()),
+    };
     if let Some(path) = &options.instructions {
         system.push_str("\n\n");
         system.push_str(&instructions(path)?);
