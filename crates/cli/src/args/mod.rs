@@ -2,6 +2,7 @@
 
 mod approvals;
 mod auth;
+mod job;
 mod memory;
 mod plugin;
 mod sessions;
@@ -11,6 +12,7 @@ mod webhook;
 
 pub(crate) use approvals::{Answer, Approvals, Audit, AuditWhich};
 pub(crate) use auth::Auth;
+pub(crate) use job::{Job, JobCreate, JobList};
 pub(crate) use memory::Memory;
 pub(crate) use plugin::Plugin;
 pub(crate) use sessions::{Agent, AgentFields, Begin, Chat, Env, EnvFiles, Fork, Send, Session, SessionList, Token, Tools};

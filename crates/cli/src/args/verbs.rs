@@ -28,6 +28,9 @@ pub(crate) enum Verb {
     Chat(Box<Chat>),
     /// Open a terminal in a new sandbox.
     Shell(Box<Shell>),
+    /// Jobs: one piece of work each, in a queue, with one result.
+    #[command(subcommand)]
+    Job(super::Job),
     /// Sessions: list, show, send, undo, fork, compare, take along.
     #[command(subcommand)]
     Session(Session),

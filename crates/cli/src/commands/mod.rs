@@ -18,6 +18,10 @@ pub(crate) mod fetch;
 mod follow;
 mod fork;
 mod forward;
+mod job;
+mod job_files;
+mod job_form;
+mod job_log;
 pub(crate) mod lifecycle;
 mod lists;
 mod memory;
@@ -67,6 +71,7 @@ pub(crate) async fn run(context: Context, verb: Verb) -> Done {
     match verb {
         Verb::Run(flags) => run::run(&context, *flags).await,
         Verb::Chat(flags) => chat::run(&context, *flags).await,
+        Verb::Job(verb) => job::run(&context, verb).await,
         Verb::Session(verb) => session::run(&context, verb).await,
         Verb::Env(verb) => env::run(&context, verb).await,
         Verb::Agent(verb) => agent::run(&context, verb).await,
