@@ -19,12 +19,13 @@ CREATE TABLE tasks (
     changed_ms   INTEGER NOT NULL,
     -- The next time that has no row yet; null when there is none.
     due_ms       INTEGER,
-    -- Failures one after the other.
+    -- Failures one after the other, and how many of them stop it.
     failures     INTEGER NOT NULL,
+    failures_max INTEGER NOT NULL,
     -- Not begun before this time, after a failure.
     hold_ms      INTEGER NOT NULL,
-    -- Who made it: what its work may do is what they may.
-    made_by      TEXT NOT NULL,
+    -- 1 for one that the owner made: what its work may do is what its maker may.
+    is_owners    INTEGER NOT NULL,
     UNIQUE (tenant, name)
 ) STRICT;
 
@@ -54,6 +55,8 @@ CREATE TABLE task_runs (
 ) STRICT;
 
 CREATE INDEX task_runs_open ON task_runs (wake_ms, id) WHERE state = 'due';
-CREATE INDEX task_runs_begun ON task_runs (id) WHERE state = 'begun';
+CREATE INDEX task_runs_begun ON task_runs (task, id) WHERE state = 'begun';
+CREATE INDEX task_runs_job ON task_runs (job) WHERE state = 'begun';
+CREATE INDEX task_runs_turn ON task_runs (turn) WHERE state = 'begun';
 CREATE INDEX task_runs_task ON task_runs (task, id);
 CREATE INDEX task_runs_ended ON task_runs (ended_ms) WHERE state IN ('done', 'failed', 'skipped');

@@ -184,6 +184,10 @@ fn write_record(conn: &Connection, record: Record, bodies: &[String], floor: Hea
     let outcome = result.map(|r| r.status.as_str());
     let code = result.and_then(|r| r.code).map(model::Code::as_str);
     statement.execute((turn.id.as_str(), spool, record.sandbox.as_ref().map(SandboxId::as_str), outcome, code)).doing(doing)?;
+    if let Some(result) = result {
+        let end = crate::task::End { is_well: result.status == model::Outcome::Completed, note: code, now: record.now };
+        crate::task::turn_ended(conn, &turn.id, end)?;
+    }
     Ok((events, audited))
 }
 

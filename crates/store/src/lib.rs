@@ -43,6 +43,7 @@ mod row;
 mod secrets;
 mod session;
 mod store;
+mod task;
 mod tenant;
 mod token;
 mod turn;
@@ -83,6 +84,10 @@ pub use quota::{Claim, Quota, day_quota_key};
 pub use secrets::{KeySource, SecretEntry, Secrets, SecretsError, VALUE_BYTES_MAX};
 pub use session::{LIST_MAX, NAME_CHARS_MAX, NewSession, PRIORITY_DEFAULT, Page, SessionFilter, SessionRow};
 pub use store::{Config, Store};
+pub use task::{
+    NewTask, RUNS_AT_ONCE, RUNS_BEGUN_MAX, RUNS_WAITING_MAX, TASK_ACTION_BYTES_MAX, TASKS_AT_ONCE, TASKS_MAX, TaskChange, TaskPlan, TaskRow, TaskRunRow,
+    TaskRunStart, TaskRunState, TaskState,
+};
 pub use tenant::{TENANTS_MAX, TenantRow, TenantState};
 pub use token::{EVERY_TENANT, NewToken, TOKENS_MAX, TokenRow, TokenSeen};
 pub use turn::{Accepted, EngineBase, Fence, INBOX_MAX, Lease, NewTurn, TurnRow};

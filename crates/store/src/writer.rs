@@ -129,6 +129,22 @@ kinds! {
     WebhookResend = "webhook-resend";
     /// Settled webhooks go.
     WebhookForget = "webhook-forget";
+    /// A task is made.
+    TaskCreate = "task-create";
+    /// A task is stopped for now, or goes on.
+    TaskChange = "task-change";
+    /// A task is removed.
+    TaskRemove = "task-remove";
+    /// Times that tasks are due get their rows.
+    TaskPlan = "task-plan";
+    /// Runs of tasks begin.
+    TaskBegin = "task-begin";
+    /// What the run of a task made is noted.
+    TaskMade = "task-made";
+    /// The run of a task ends.
+    TaskEnd = "task-end";
+    /// Old runs of tasks go.
+    TaskForget = "task-forget";
     /// Rows are added to the audit.
     Audit = "audit";
     /// A secret or the keyring changes.

@@ -202,8 +202,10 @@ pub(super) fn end(conn: &Connection, end: &JobEnd) -> Result<JobRow, StoreError>
     Ok(row)
 }
 
-/// Owes the webhook of a job that is over.
+/// Ends the task run that a job that is over was, and owes its webhook.
 fn tell(conn: &Connection, job: &JobRow, now: Timestamp) -> Result<(), StoreError> {
+    let end = crate::task::End { is_well: job.state.as_str() == "completed", note: job.error.as_deref(), now };
+    crate::task::job_ended(conn, &job.id, end)?;
     let Some(url) = &job.webhook_url else { return Ok(()) };
     let mut statement = conn.prepare_cached("SELECT webhook_key, traceparent FROM jobs WHERE id = ?1").doing("owe a webhook")?;
     let (secret, traceparent): (Option<String>, Option<String>) =
