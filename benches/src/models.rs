@@ -125,6 +125,7 @@ impl House {
             budgets: vec![budget],
             tape: None,
             rehearsal: false,
+            patience: None,
         };
         let (gateway, cancel) = (self.gateway.clone(), self.cancel.clone());
         self.tasks.spawn(async move { gateway.serve(far, Bytes::new(), Arc::new(identity), cancel).await });

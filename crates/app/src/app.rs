@@ -153,6 +153,8 @@ struct Parts {
     cancel: CancellationToken,
     /// Counts changes of what tokens may do, for streams that are open.
     rights: watch::Sender<u64>,
+    /// Counts budgets that were raised, for calls that wait for one.
+    raised: watch::Sender<u64>,
     /// Since when clients can come.
     opened: watch::Sender<Option<tokio::time::Instant>>,
     busy: AtomicUsize,
@@ -250,6 +252,7 @@ impl App {
                 tasks,
                 cancel,
                 rights: watch::Sender::new(0),
+                raised: watch::Sender::new(0),
                 opened: watch::Sender::new(None),
                 busy: AtomicUsize::new(0),
                 idle_since: Mutex::new(Instant::now()),
@@ -325,19 +328,33 @@ impl App {
         EnginesOf { app: self }
     }
 
-    /// What is being spent: rows by `session`, `model`, `provider` or `day`.
+    /// What is being spent: rows by `job`, `agent`, `profile`, `model`, `tenant`, `session`, `provider`
+    /// or `day`.
     ///
     /// # Errors
     /// `by` is none of these, or the store cannot be read.
     pub async fn usage(&self, by: &str, from: u64, to: u64) -> Result<Vec<store::UsageRow>, Failure> {
+        self.usage_of(&Caller::OWNER, by, from, to).await
+    }
+
+    /// The same, of what this caller sees.
+    ///
+    /// # Errors
+    /// As [`App::usage`].
+    pub async fn usage_of(&self, caller: &Caller, by: &str, from: u64, to: u64) -> Result<Vec<store::UsageRow>, Failure> {
         let by = match by {
+            "job" => store::By::Job,
+            "agent" => store::By::Agent,
+            "profile" => store::By::Profile,
+            "tenant" => store::By::Tenant,
             "session" => store::By::Session,
             "model" => store::By::Model,
             "provider" => store::By::Provider,
             "day" => store::By::Day,
-            _ => return Err(Failure::new(Code::Usage, "usage is summed by session, model, provider or day").field("by")),
+            _ => return Err(Failure::new(Code::Usage, "usage is summed by job, agent, profile, model, tenant, session, provider or day").field("by")),
         };
-        self.store().usage_by(by, model::Timestamp(from), model::Timestamp(to)).await.map_err(|e| e.failure())
+        let (from, to) = (model::Timestamp(from), model::Timestamp(to));
+        self.store().usage_of(caller.tenant.clone(), by, from, to).await.map_err(|e| e.failure())
     }
 
     /// Whether everything that a request needs answers.
@@ -574,6 +591,16 @@ impl App {
 
     pub(crate) fn adopted(&self) -> &Mutex<Vec<AdoptedCommand>> {
         &self.parts.adopted
+    }
+
+    /// Changes whenever a budget is set or raised.
+    pub(crate) fn raised(&self) -> &watch::Sender<u64> {
+        &self.parts.raised
+    }
+
+    /// For who is part of it.
+    pub(crate) fn weak(&self) -> WeakApp {
+        WeakApp(Arc::downgrade(&self.parts))
     }
 
     /// Tells open streams that some token may do less than before.

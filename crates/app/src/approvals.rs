@@ -104,12 +104,23 @@ impl Approvals {
             expires: after(at, app.settings().approvals.ttl),
             now: at,
         };
+        self.ask_new(&app, new, waiting).await
+    }
+
+    /// Asks people, and waits until they answered and the turn may go on.
+    pub(crate) async fn ask_new(
+        &self,
+        app: &App,
+        new: NewApproval,
+        waiting: &(dyn Fn(&ApprovalId) + Send + Sync),
+    ) -> Result<Answered, Failure> {
+        let session = new.session.clone();
         let change = self.store.ask_approval(new).await.map_err(flooded)?;
         if change.changed {
             model::crash::point("approval:asked");
-            self.tell(&app, &change);
+            self.tell(app, &change);
         }
-        self.settled(&app, &change.row.id, ask.caller.session.as_ref(), waiting).await
+        self.settled(app, &change.row.id, session.as_ref(), waiting).await
     }
 
     /// Waits until a confirmation is answered, and its turn may go on.
@@ -172,7 +183,7 @@ impl Approvals {
         }
     }
 
-    async fn begin_row(&self, grant: &Grant) -> Result<(), Failure> {
+    pub(crate) async fn begin_row(&self, grant: &Grant) -> Result<(), Failure> {
         // Before it is durable: whoever asks in between must wait for the outcome, not be told that there is none.
         lock(&self.made).insert(grant.id.clone(), None);
         let begun = self.store.begin_approval(&grant.id, &grant.hash, now()).await;
@@ -194,7 +205,7 @@ impl Approvals {
         Ok(())
     }
 
-    async fn finish_row(&self, grant: &Grant, outcome: &Result<Value, CallFailure>) -> Result<(), Failure> {
+    pub(crate) async fn finish_row(&self, grant: &Grant, outcome: &Result<Value, CallFailure>) -> Result<(), Failure> {
         let kept = match outcome {
             Ok(value) => json!({ "ok": value }),
             Err(failure) => json!({ "error": { "code": failure.code, "message": failure.message, "retriable": failure.retriable } }),

@@ -20,6 +20,7 @@ mod audit;
 mod auth;
 mod bound;
 mod bridge;
+mod budgets;
 mod caller;
 mod choose;
 mod clock;
@@ -78,6 +79,7 @@ pub use auth::{LoginFlow, LoginForm, LoginState, LoginStep, LoginTokens, LoginVi
 pub use bound::{BindForm, Binding, BoundOf, BoundView};
 pub use bridge::{ExecForm, bridge};
 pub use broker::Rate as CallRate;
+pub use budgets::{BudgetForm, BudgetPolicy, BudgetRaise, BudgetView, BudgetsOf};
 pub use caller::{Caller, OWN_TENANT};
 pub use choose::{Chosen, Provider, choose};
 pub use clock::now;

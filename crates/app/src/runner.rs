@@ -10,7 +10,7 @@ use store::{EngineBase, Record, TurnRow};
 
 use crate::house::Ground;
 use crate::live::Live;
-use crate::places::{Need, Place};
+use crate::places::{Most, Need, Place};
 use crate::process::Process;
 use crate::turn::{Ready, Running, Start};
 use crate::{App, now};
@@ -90,7 +90,8 @@ pub(crate) fn need(ground: &Ground, live: &Live, priority: u8) -> Need {
 impl App {
     /// Waits for a place, as long as the turn is wanted.
     pub(crate) async fn place(&self, live: &Live, need: Need, cancel: &tokio_util::sync::CancellationToken) -> Option<Place> {
-        let most = (&self.settings().sessions).into();
+        let mut most = Most::from(&self.settings().sessions);
+        most.tenant = self.running_max(&need.tenant).await;
         tokio::select! {
             place = self.places().take(need, most) => place,
             () = cancel.cancelled() => None,

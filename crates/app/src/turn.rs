@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use engines::{Launch, Plan, ProgramPath, Wire};
-use gateway::{Budget, BudgetKey, Identity, REHEARSAL, TapeMode, tape};
+use gateway::{Identity, REHEARSAL, TapeMode, tape};
 use model::{Code, EventKind, Failure, Level, Outcome, ResultEvent, SandboxId, TurnEvent, TurnState, Usage};
 use sandbox::{Command, Sandbox, Stdio};
 use store::{Fence, Record, TurnRow};
@@ -210,7 +210,7 @@ impl<'a> Running<'a> {
             sandbox = self.app.sandbox_on(live, &self.ground) => sandbox?,
         };
         self.level = sandbox.level().clone();
-        let identity = self.identity(sandbox.id())?;
+        let identity = self.identity(sandbox.id()).await?;
         self.recording = match &identity.tape {
             Some(TapeMode::Record(writer)) => Some(Arc::clone(writer)),
             _ => None,
@@ -355,10 +355,10 @@ impl<'a> Running<'a> {
     }
 
     /// Who stands at the gateway's door.
-    fn identity(&self, sandbox: &SandboxId) -> Result<Identity, Failure> {
+    async fn identity(&self, sandbox: &SandboxId) -> Result<Identity, Failure> {
         let spec = &self.live.spec;
+        let (budgets, patience) = self.app.budgets_of_turn(self.live, &self.ground.row, &self.turn.id).await?;
         let tape = self.tape()?;
-        let budget = |limit| Budget { key: BudgetKey(format!("session:{}", self.live.id)), limit };
         Ok(Identity {
             sandbox: sandbox.clone(),
             session: self.live.id.clone(),
@@ -366,9 +366,10 @@ impl<'a> Running<'a> {
             provider: spec.provider.clone(),
             model: spec.model.clone(),
             models: Vec::new(),
-            budgets: spec.budget.map(budget).into_iter().collect(),
+            budgets,
             tape,
             rehearsal: spec.provider == REHEARSAL,
+            patience: Some(patience),
         })
     }
 

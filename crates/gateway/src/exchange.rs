@@ -30,6 +30,9 @@ use crate::{Basis, Call, Identity, Kind, REHEARSAL, TapeMode, Unpriced, Wire, he
 /// The least output that is worth a call whose output was lowered to what the budget still pays.
 const OUTPUT_TOKENS_MIN: u64 = 1024;
 
+/// How often one call waits for more money: each of its budgets may have to be raised, and not for ever.
+const WAITS_MAX: usize = 8;
+
 /// One request with everything that was found out about it.
 struct Exchange {
     shared: Arc<Shared>,
@@ -289,19 +292,17 @@ impl Exchange {
 
     /// Sets aside what the call can cost at most, with a lower output if only that fits.
     async fn reserve(&self, wire: Wire, ask: &mut Ask, price: &Price) -> Result<Reservation, Refusal> {
-        let (purse, wait) = (&self.shared.purse, self.shared.limits.budget_wait);
         let input = if ask.is_open { price.context } else { ask.input.min(price.context) };
         let output = ask.output.unwrap_or(price.output_max);
-        let worst = |output: u64| price.worst(input, output.saturating_mul(ask.answers));
-        let mut result = purse.reserve(&self.identity.budgets, worst(output), wait).await;
-        if let Err(PurseError::Exceeded { left, .. }) = &result {
-            let lower = price.affordable_output(input, *left) / ask.answers;
-            if lower >= OUTPUT_TOKENS_MIN && lower < output && ask.can_lower() {
-                let amount = worst(lower);
-                if ask.lower_output(wire, lower) {
-                    result = purse.reserve(&self.identity.budgets, amount, wait).await;
-                }
+        let mut waits_left = WAITS_MAX;
+        let mut result = self.take(wire, ask, price, (input, output)).await;
+        while let (Err(PurseError::Exceeded { key, worst, .. }), Some(patience)) = (&result, &self.identity.patience) {
+            if waits_left == 0 || !patience.exceeded(key, *worst).await {
+                break;
             }
+            waits_left -= 1;
+            self.shared.purse.look_again(key);
+            result = self.take(wire, ask, price, (input, output)).await;
         }
         result.map_err(|error| match error {
             PurseError::Exceeded { worst, left, .. } => {
@@ -309,6 +310,20 @@ impl Exchange {
             }
             PurseError::Ledger(_) => Refusal::new(Code::StoreUnusable, "the ledger cannot be written, so no call is made"),
         })
+    }
+
+    /// Takes from the budgets what so many tokens of input and output can cost, or what fewer of output can.
+    async fn take(&self, wire: Wire, ask: &mut Ask, price: &Price, (input, output): (u64, u64)) -> Result<Reservation, PurseError> {
+        let (purse, wait) = (&self.shared.purse, self.shared.limits.budget_wait);
+        let answers = ask.answers;
+        let worst = |output: u64| price.worst(input, output.saturating_mul(answers));
+        let result = purse.reserve(&self.identity.budgets, worst(output), wait).await;
+        let Err(PurseError::Exceeded { left, .. }) = &result else { return result };
+        let lower = price.affordable_output(input, *left) / answers;
+        if lower >= OUTPUT_TOKENS_MIN && lower < output && ask.can_lower() && ask.lower_output(wire, lower) {
+            return purse.reserve(&self.identity.budgets, worst(lower), wait).await;
+        }
+        result
     }
 
     async fn send(&self, provider: &Arc<Provider>, key: Option<&str>, body: Bytes) -> Result<Reply, Refusal> {

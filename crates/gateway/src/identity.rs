@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use model::{Money, SandboxId, SessionId, TurnId};
 
 use crate::tape;
@@ -27,6 +28,15 @@ pub struct Identity {
     pub tape: Option<TapeMode>,
     /// Whether the script answers instead of the provider, over the same wire.
     pub rehearsal: bool,
+    /// Who may let a call wait when a budget does not cover it; without one it is refused at once.
+    pub patience: Option<Arc<dyn Patience>>,
+}
+
+/// Decides over calls that a budget does not cover.
+pub trait Patience: Send + Sync {
+    /// A call may cost up to `worst`, which the budget `key` does not cover. Waits until it may; whether the call is to be tried
+    /// once more. Dropped when the caller goes.
+    fn exceeded<'a>(&'a self, key: &'a BudgetKey, worst: Money) -> BoxFuture<'a, bool>;
 }
 
 /// The name of a budget in the ledger, for example `session:ses_...` or `day:2026-11-21`.

@@ -38,7 +38,7 @@ mod upstream;
 
 pub use config::{Auth, Config, Kind, Limits, ProviderConfig, REHEARSAL, Remote, Unpriced, WELL_KNOWN, WellKnown};
 pub use gateway::{Gateway, GatewayError};
-pub use identity::{Budget, BudgetKey, Identity, TapeMode};
+pub use identity::{Budget, BudgetKey, Identity, Patience, TapeMode};
 pub use ledger::{Basis, Call, Keys, Ledger, LedgerError, Observer};
 pub use prices::{Price, Prices, PricesError, Tier, canonical};
 pub use route::Wire;

@@ -7,6 +7,7 @@ use model::{Money, Timestamp};
 use crate::db::{Connection, OptionalExtension};
 use serde::Serialize;
 
+use crate::budget_limit::limit_of;
 use crate::error::Doing;
 use crate::row::int;
 use crate::writer::Kind;
@@ -31,7 +32,8 @@ pub struct Slab {
 
 impl Store {
     /// Takes a slab of `wish` from the budget `scope`, or what is left when that is at least `least`. The budget is
-    /// made at its first slab; its `limit` is the caller's and may change between calls.
+    /// made at its first slab; its `limit` is the caller's and may change between calls, and one that was set with
+    /// [`Store::set_budget`] goes before it.
     ///
     /// # Errors
     /// [`StoreError::Budget`] when less than `least` is left; [`StoreError::Invalid`] for amounts or a name out of bounds.
@@ -72,6 +74,8 @@ pub(crate) fn spent(conn: &Connection, scope: &str) -> Result<Money, StoreError>
 
 fn lease(conn: &Connection, scope: String, limit: Money, wish: Money, least: Money, now: Timestamp) -> Result<Slab, StoreError> {
     let doing = "take a slab of a budget";
+    // What somebody set since counts at once, also for calls that are under way.
+    let limit = limit_of(conn, &scope)?.unwrap_or(limit);
     let left = limit.minus(spent(conn, &scope)?);
     let amount = wish.min(left);
     if amount < least || amount == Money::ZERO {
@@ -79,7 +83,7 @@ fn lease(conn: &Connection, scope: String, limit: Money, wish: Money, least: Mon
     }
     let (sum, now) = (int("wish", amount.0)?, int("now", now.0)?);
     let sql = "INSERT INTO budgets (scope, spent, updated_ms) VALUES (?1, ?2, ?3)
-               ON CONFLICT (scope) DO UPDATE SET spent = spent + excluded.spent, updated_ms = excluded.updated_ms";
+               ON CONFLICT (scope) DO UPDATE SET spent = budgets.spent + excluded.spent, updated_ms = excluded.updated_ms";
     conn.prepare_cached(sql).and_then(|mut s| s.execute((&scope, sum, now))).doing(doing)?;
     let sql = "INSERT INTO slabs (scope, amount, opened_ms) VALUES (?1, ?2, ?3) RETURNING id";
     let id = conn.prepare_cached(sql).and_then(|mut s| s.query_row((&scope, sum, now), |r| r.get(0))).doing(doing)?;

@@ -52,6 +52,14 @@ pub enum By {
     Model,
     /// Provider.
     Provider,
+    /// Tenant.
+    Tenant,
+    /// Agent.
+    Agent,
+    /// Job, for the calls of jobs.
+    Job,
+    /// Profile, for the calls of jobs.
+    Profile,
     /// Day in UTC: `2026-01-31`.
     Day,
 }
@@ -89,7 +97,15 @@ impl Store {
     /// # Errors
     /// What the database said.
     pub async fn usage_by(&self, by: By, from: Timestamp, to: Timestamp) -> Result<Vec<UsageRow>, StoreError> {
-        self.read(move |conn| report(conn, by, Of::default(), from, to)).await
+        self.usage_of(None, by, from, to).await
+    }
+
+    /// The same for the calls of one tenant, or of all.
+    ///
+    /// # Errors
+    /// What the database said.
+    pub async fn usage_of(&self, tenant: Option<String>, by: By, from: Timestamp, to: Timestamp) -> Result<Vec<UsageRow>, StoreError> {
+        self.read(move |conn| report(conn, by, Of { tenant: tenant.as_deref(), ..Of::default() }, from, to)).await
     }
 
     /// Adds up all calls of one session; nothing at all when it made none.
@@ -99,7 +115,7 @@ impl Store {
     pub async fn session_usage(&self, session: &SessionId) -> Result<Option<UsageRow>, StoreError> {
         let session = session.clone();
         let all = (Timestamp(0), Timestamp(u64::MAX));
-        let of = move |conn: &Connection| report(conn, By::Session, Of { session: Some(&session), turn: None }, all.0, all.1);
+        let of = move |conn: &Connection| report(conn, By::Session, Of { session: Some(&session), ..Of::default() }, all.0, all.1);
         self.read(move |conn| Ok(of(conn)?.pop())).await
     }
 
@@ -110,7 +126,7 @@ impl Store {
     pub async fn turn_usage(&self, session: &SessionId, turn: &TurnId) -> Result<Option<UsageRow>, StoreError> {
         let (session, turn) = (session.clone(), turn.clone());
         let all = (Timestamp(0), Timestamp(u64::MAX));
-        let of = move |conn: &Connection| report(conn, By::Session, Of { session: Some(&session), turn: Some(&turn) }, all.0, all.1);
+        let of = move |conn: &Connection| report(conn, By::Session, Of { session: Some(&session), turn: Some(&turn), tenant: None }, all.0, all.1);
         self.read(move |conn| Ok(of(conn)?.pop())).await
     }
 }
@@ -120,12 +136,18 @@ impl Store {
 struct Of<'a> {
     session: Option<&'a SessionId>,
     turn: Option<&'a TurnId>,
+    tenant: Option<&'a str>,
 }
 
 fn insert(conn: &Connection, calls: &[Call]) -> Result<(), StoreError> {
     let sql =
-        "INSERT INTO calls (session, turn, provider, model, input, output, cache_read, cache_write, cost, reserved, estimated, time_ms)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
+        "INSERT INTO calls (session, turn, provider, model, input, output, cache_read, cache_write, cost, reserved, estimated, time_ms,
+           tenant, agent, job, profile)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12,
+                 coalesce((SELECT tenant FROM sessions WHERE id = ?1), 'default'),
+                 coalesce((SELECT agent FROM sessions WHERE id = ?1), 'default'),
+                 (SELECT job FROM job_tries WHERE session = ?1),
+                 (SELECT j.profile FROM job_tries t JOIN jobs j ON j.id = t.job WHERE t.session = ?1))";
     let mut statement = conn.prepare_cached(sql).doing("enter a call in the ledger")?;
     for call in calls {
         let tokens = |n: u64| n.min(TOKENS_MAX);
@@ -155,19 +177,25 @@ fn report(conn: &Connection, by: By, of: Of<'_>, from: Timestamp, to: Timestamp)
         By::Session => ("session", "whole DESC, part DESC, key"),
         By::Model => ("provider || '/' || model", "whole DESC, part DESC, key"),
         By::Provider => ("provider", "whole DESC, part DESC, key"),
+        By::Tenant => ("tenant", "whole DESC, part DESC, key"),
+        By::Agent => ("agent", "whole DESC, part DESC, key"),
+        By::Job => ("job", "whole DESC, part DESC, key"),
+        By::Profile => ("profile", "whole DESC, part DESC, key"),
         By::Day => (&*format!("CAST(time_ms / {DAY_MS} AS TEXT)"), "min(time_ms)"),
     };
     // Named in the statement only when it is wanted, so that its index is used.
     let whose = if of.session.is_some() { "session = ?3 AND" } else { "?3 IS NULL AND" };
+    let tenants = if of.tenant.is_some() { "tenant = ?5 AND" } else { "?5 IS NULL AND" };
+    let only = if matches!(by, By::Job | By::Profile) { "job IS NOT NULL AND" } else { "" };
     // Dollars and the rest of them are added apart, so that no sum overflows.
     let sql = format!(
         "SELECT {key} AS key, count(*) AS calls, sum(input) AS input, sum(output) AS output, sum(cache_read) AS cache_read,
            sum(cache_write) AS cache_write, sum(cost / 1000000000) AS whole, sum(cost % 1000000000) AS part, sum(estimated) AS estimated
-         FROM calls WHERE {whose} (?4 IS NULL OR turn = ?4) AND time_ms >= ?1 AND time_ms < ?2
+         FROM calls WHERE {whose} {tenants} {only} (?4 IS NULL OR turn = ?4) AND time_ms >= ?1 AND time_ms < ?2
          GROUP BY 1 ORDER BY {order} LIMIT {REPORT_MAX}"
     );
     let column = |t: Timestamp| i64::try_from(t.0).unwrap_or(i64::MAX);
-    let with = (column(from), column(to), of.session.map(SessionId::as_str), of.turn.map(TurnId::as_str));
+    let with = (column(from), column(to), of.session.map(SessionId::as_str), of.turn.map(TurnId::as_str), of.tenant);
     let mut statement = conn.prepare_cached(&sql).doing("add up the ledger")?;
     let rows = statement.query_map(with, |row| from_row(row, by)).doing("add up the ledger")?;
     rows.collect::<crate::db::Result<_>>().doing("add up the ledger")

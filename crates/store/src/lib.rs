@@ -22,6 +22,7 @@ mod approval;
 mod audit;
 mod audit_head;
 mod budget;
+mod budget_limit;
 mod checkpoint;
 mod config_row;
 mod db;
@@ -58,6 +59,7 @@ pub use approval::{
 };
 pub use audit::{AUDIT_BATCH_MAX, AUDIT_ENTRY_BYTES_MAX, AuditCheck, AuditFault, AuditFilter, AuditRow};
 pub use budget::{Slab, SlabId};
+pub use budget_limit::{BUDGETS_MAX, BudgetRow, budget_key, budget_name};
 pub use checkpoint::{CheckpointRow, Undo};
 pub use config_row::{
     CONFIG_BYTES_MAX, CONFIG_DESCRIPTION_CHARS_MAX, CONFIG_VERSIONS_MAX, CONFIGS_MAX, ConfigKey, ConfigRow, ConfigRule, NewConfig,

@@ -1,6 +1,6 @@
 //! What tenants may have. Held in the transaction that gives them more of it, so that no two of them share the last place.
 
-use model::{Money, Timestamp};
+use model::{Money, SessionId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::budget::spent;
@@ -81,6 +81,17 @@ impl Store {
     }
 }
 
+impl Store {
+    /// The job that a session is made for, if one is.
+    ///
+    /// # Errors
+    /// What the database said.
+    pub async fn job_of(&self, session: &SessionId) -> Result<Option<String>, StoreError> {
+        let session = session.clone();
+        self.read(move |conn| job_of(conn, session.as_str())).await
+    }
+}
+
 /// Refuses what would be more than the tenant's quota. A tenant that was never set up has none.
 pub(crate) fn hold(conn: &Connection, tenant: &str, claim: Claim, now: Timestamp) -> Result<(), StoreError> {
     let doing = "look at a quota";
@@ -104,9 +115,9 @@ pub(crate) fn hold(conn: &Connection, tenant: &str, claim: Claim, now: Timestamp
         return over("of model calls today", max.to_string());
     }
     let (what, max, sql, more) = match claim {
-        Claim::Session => ("sessions", quota.sessions, "SELECT count(*) FROM sessions WHERE tenant = ?1 AND archived_ms IS NULL", 1),
+        Claim::Session => ("sessions", quota.sessions, SESSIONS_OF, 1),
         Claim::Env => ("envs", quota.envs, "SELECT count(*) FROM envs WHERE tenant = ?1", 1),
-        Claim::Job => ("waiting jobs", quota.jobs_queued, "SELECT count(*) FROM jobs WHERE tenant = ?1 AND state = 'queued'", 1),
+        Claim::Job => ("waiting jobs", quota.jobs_queued, JOBS_OF, 1),
         Claim::Token => {
             let at = crate::row::int("now", now.0)?;
             let sql = format!(
@@ -120,9 +131,20 @@ pub(crate) fn hold(conn: &Connection, tenant: &str, claim: Claim, now: Timestamp
     count(conn, sql, tenant, what, max, more)
 }
 
-/// Bytes of everything that jobs of a tenant left. What two of them share counts for each.
-const BYTES_OF: &str = "SELECT coalesce(sum(b.bytes), 0) FROM job_blobs j JOIN blobs b ON b.hash = j.hash
-    JOIN jobs o ON o.id = j.job WHERE o.tenant = ?1";
+/// The job that a session is made for, if one is: then the job's own quota was held.
+pub(crate) fn job_of(conn: &Connection, session: &str) -> Result<Option<String>, StoreError> {
+    let doing = "look for the job of a session";
+    let mut statement = conn.prepare_cached("SELECT job FROM job_tries WHERE session = ?1 LIMIT 1").doing(doing)?;
+    statement.query_row([session], |r| r.get(0)).optional().doing(doing)
+}
+
+/// Sessions that somebody made, not those of jobs.
+const SESSIONS_OF: &str = "SELECT count(*) FROM sessions s WHERE s.tenant = ?1 AND s.archived_ms IS NULL
+    AND NOT EXISTS (SELECT 1 FROM job_tries t WHERE t.session = s.id)";
+/// Jobs that wait.
+const JOBS_OF: &str = "SELECT coalesce(sum(jobs), 0) FROM job_counts WHERE tenant = ?1 AND state = 'queued'";
+/// Bytes of everything that came with jobs of a tenant or that they left. What two of them share counts for each.
+const BYTES_OF: &str = "SELECT coalesce(sum(b.bytes), 0) FROM job_blobs b JOIN jobs j ON j.id = b.job WHERE j.tenant = ?1";
 
 fn count(conn: &Connection, sql: &str, tenant: &str, what: &'static str, max: Option<u64>, more: u64) -> Result<(), StoreError> {
     let Some(max) = max else { return Ok(()) };

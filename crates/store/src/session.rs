@@ -167,7 +167,9 @@ impl Store {
     pub async fn create_session(&self, new: NewSession) -> Result<(), StoreError> {
         let texts = Texts::of(&new)?;
         self.write(Kind::SessionCreate, texts.bytes(), move |conn| {
-            crate::quota::hold(conn, &new.tenant, crate::Claim::Session, new.now)?;
+            if crate::quota::job_of(conn, new.id.as_str())?.is_none() {
+                crate::quota::hold(conn, &new.tenant, crate::Claim::Session, new.now)?;
+            }
             insert_session(conn, &new, &texts)
         })
         .await
@@ -220,7 +222,7 @@ impl Store {
                 check_idle(conn, &id)?;
             }
             let sql = "UPDATE sessions SET title = coalesce(?2, title), labels = coalesce(?3, labels),
-                         archived_ms = CASE ?4 WHEN 1 THEN coalesce(archived_ms, ?5) WHEN 0 THEN NULL ELSE archived_ms END,
+                         archived_ms = CASE CAST(?4 AS INTEGER) WHEN 1 THEN coalesce(archived_ms, ?5) WHEN 0 THEN NULL ELSE archived_ms END,
                          updated_ms = max(updated_ms, ?5)
                        WHERE id = ?1 RETURNING *";
             let mut statement = conn.prepare_cached(sql).doing("change a session")?;

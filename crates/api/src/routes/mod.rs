@@ -4,6 +4,7 @@ mod agents;
 mod approvals;
 mod audit;
 mod bound;
+mod budgets;
 mod daemon;
 mod docs;
 mod engines;
@@ -78,6 +79,7 @@ pub(crate) const ALL: &[(&str, &[Operation])] = &[
     ("engines", engines::OPERATIONS),
     ("secrets", secrets::OPERATIONS),
     ("bound", bound::OPERATIONS),
+    ("budgets", budgets::OPERATIONS),
     ("usage", usage::OPERATIONS),
     ("webhooks", webhooks::OPERATIONS),
     ("daemon", daemon::OPERATIONS),
@@ -91,7 +93,7 @@ pub(crate) const ALL: &[(&str, &[Operation])] = &[
 /// Resources whose rights are those of another one.
 const AREAS: &[(&str, &str)] = &[
     ("events", "sessions"), ("history", "sessions"), ("tapes", "sessions"), ("chat", "sessions"), ("files", "envs"), ("containers", "envs"),
-    ("container files", "envs"), ("logins", "plugins"), ("bound", "secrets"), ("page", "daemon"), ("docs", "daemon"),
+    ("container files", "envs"), ("job events", "jobs"), ("jobs of the seed", "jobs"), ("logins", "plugins"), ("bound", "secrets"), ("page", "daemon"), ("docs", "daemon"),
 ];
 
 /// The area that a token's rights to a resource are named by.

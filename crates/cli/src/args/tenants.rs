@@ -1,6 +1,8 @@
 //! Organisations and people.
 
-use clap::{Args, Subcommand};
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueHint};
 
 /// What a tenant may have; what is not named is not limited.
 #[derive(Debug, Clone, Default, Args)]
@@ -104,5 +106,41 @@ pub(crate) enum User {
         /// The tenant
         #[arg(long, default_value = app::OWN_TENANT)]
         tenant: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Budget {
+    /// The budgets that were set, and what was spent of each.
+    List,
+    /// Set what may be spent.
+    Set {
+        /// Whose: session:ID, job:ID, agent:NAME, tenant:NAME or all, and @day behind it to hold each day (UTC)
+        name: String,
+        /// US dollars
+        #[arg(value_name = "USD")]
+        limit: f64,
+        /// What happens when it is spent; sessions wait and jobs fail when left out
+        #[arg(long, value_parser = ["wait", "fail"])]
+        policy: Option<String>,
+    },
+    /// Raise what may be spent; work that waits for it goes on.
+    Raise {
+        /// Whose
+        name: String,
+        /// By how many US dollars
+        #[arg(value_name = "USD")]
+        by: f64,
+    },
+    /// Forget what was set; what was spent stays known.
+    Remove {
+        /// Whose
+        name: String,
+    },
+    /// Take a file of prices, looked at before the built-in ones.
+    Prices {
+        /// The file, in the form of share/prices.toml
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: PathBuf,
     },
 }

@@ -85,11 +85,20 @@ pub(crate) enum Verb {
     /// Webhooks: the ends of jobs, told to addresses that the jobs named.
     #[command(subcommand)]
     Webhook(super::Webhook),
+    /// What may be spent, by session, job, agent, tenant and day.
+    #[command(subcommand)]
+    Budget(super::Budget),
     /// Tokens and cost so far.
     Usage {
         /// What to sum by.
-        #[arg(long, default_value = "model", value_parser = ["session", "model", "provider", "day"])]
+        #[arg(long, default_value = "model", value_parser = ["job", "agent", "profile", "model", "tenant", "session", "provider", "day"])]
         by: String,
+        /// From this day on (UTC), for example 2026-01-31.
+        #[arg(long, value_name = "DAY")]
+        from: Option<String>,
+        /// Before this day (UTC).
+        #[arg(long, value_name = "DAY")]
+        to: Option<String>,
     },
     /// Check this host and this home, and say what to do about what is wrong (exit 1 if anything is).
     Doctor(Doctor),

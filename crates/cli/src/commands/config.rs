@@ -105,16 +105,24 @@ fn document_set_text(document: &mut DocumentMut, parts: &[&str], value: &str) {
     *item = Item::Value(Value::from(value));
 }
 
+/// Changes one key, from a verb that runs already.
+pub(super) async fn put(context: &Context, home: &Home, key: &str, value: &str) -> Result<(), Failure> {
+    set(&Config::path(home.path()), key, value)?;
+    tell(context, home).await
+}
+
 /// A daemon that is up takes the change over at once.
 fn tell_daemon(context: &Context, home: &Home) -> Result<(), Failure> {
-    let client = Client::new(home, false);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| internal(&e.to_string()))?;
-    runtime.block_on(async {
-        if client.is_up().await {
-            let _: serde_json::Value = client.json(http::Method::POST, "/v1/reload", None).await?;
-        } else if !context.json {
-            out::note("written; it holds from the next start");
-        }
-        Ok(())
-    })
+    runtime.block_on(tell(context, home))
+}
+
+async fn tell(context: &Context, home: &Home) -> Result<(), Failure> {
+    let client = Client::new(home, false);
+    if client.is_up().await {
+        let _: serde_json::Value = client.json(http::Method::POST, "/v1/reload", None).await?;
+    } else if !context.json {
+        out::note("written; it holds from the next start");
+    }
+    Ok(())
 }

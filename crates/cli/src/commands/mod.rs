@@ -7,6 +7,7 @@ mod ask_token;
 mod audit;
 mod auth;
 mod begin;
+mod budget;
 mod chat;
 pub(crate) mod completions;
 pub(crate) mod config;
@@ -89,7 +90,8 @@ pub(crate) async fn run(context: Context, verb: Verb) -> Done {
         Verb::Engine(verb) => engine::run(&context, verb).await,
         Verb::Auth(verb) => auth::run(&context, verb).await,
         Verb::Secret(verb) => secret::run(&context, verb).await,
-        Verb::Usage { by } => usage::run(&context, &by).await,
+        Verb::Budget(verb) => budget::run(&context, verb).await,
+        Verb::Usage { by, from, to } => usage::run(&context, &by, from.as_deref(), to.as_deref()).await,
         Verb::Webhook(verb) => webhook::run(&context, verb).await,
         Verb::Replay { tape } => replay::run(&context, &tape).await,
         Verb::Start(flags) => lifecycle::start(&context, &flags).await,

@@ -176,6 +176,14 @@ impl Purse {
         self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Forgets that the ledger had nothing left: somebody may have raised the limit.
+    pub(crate) fn look_again(&self, key: &BudgetKey) {
+        let account = self.accounts().get(key).cloned();
+        if let Some(account) = account {
+            account.sums().dry = None;
+        }
+    }
+
     /// Says that a turn uses these budgets, until [`Purse::leave`].
     pub(crate) fn enter(&self, budgets: &[Budget]) {
         let mut accounts = self.accounts();

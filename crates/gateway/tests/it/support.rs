@@ -199,6 +199,7 @@ pub(crate) fn identity(provider: &str) -> Identity {
         budgets: Vec::new(),
         tape: None,
         rehearsal: false,
+        patience: None,
     }
 }
 

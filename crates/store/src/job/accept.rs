@@ -145,6 +145,7 @@ fn accept(conn: &Connection, new: &NewJob, texts: &Texts) -> Result<AcceptedJob,
             None => {}
         }
     }
+    crate::quota::hold(conn, &new.tenant, crate::Claim::Job, new.now)?;
     if queue::counted(conn, &new.tenant, JobState::Queued)? >= new.queued_max {
         return Err(StoreError::Limit { what: "jobs of one tenant that wait", max: new.queued_max });
     }
