@@ -19,6 +19,7 @@ const PROGRAMS: &[Needed] = &[
     Needed { program: "node", package: "nodejs", what_for: "the gemini engine" },
     Needed { program: "npm", package: "npm", what_for: "fetches the packages of the engines" },
     Needed { program: "mkfs.btrfs", package: "btrfs-progs", what_for: "the disk limit" },
+    Needed { program: "psql", package: "postgresql", what_for: "the store on PostgreSQL" },
     Needed { program: "useradd", package: "passwd", what_for: "the user of the rootless tests" },
 ];
 

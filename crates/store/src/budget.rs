@@ -3,8 +3,8 @@
 //! A slab counts as spent from the moment it is taken until it is settled for less, so money that was handed out when
 //! the program died stays spent, and no restart makes a budget larger.
 
-use model::{Money, Timestamp};
 use crate::db::{Connection, OptionalExtension};
+use model::{Money, Timestamp};
 use serde::Serialize;
 
 use crate::budget_limit::limit_of;

@@ -1,7 +1,7 @@
 //! The log of a session: numbered without gaps, written under a fence.
 
-use model::{Event, EventKind, Outcome, QuestionId, SandboxId, SessionId, Timestamp, TreeId, TurnEvent, TurnId, TurnState};
 use crate::db::{Connection, Row};
+use model::{Event, EventKind, Outcome, QuestionId, SandboxId, SessionId, Timestamp, TreeId, TurnEvent, TurnId, TurnState};
 
 use crate::audit_head::Head;
 use crate::checkpoint::keep_checkpoint;
@@ -188,6 +188,7 @@ fn write_record(conn: &Connection, record: Record, bodies: &[String], floor: Hea
         let end = crate::task::End { is_well: result.status == model::Outcome::Completed, note: code, now: record.now };
         crate::task::turn_ended(conn, &turn.id, end)?;
     }
+    conn.note_session(&turn.session);
     Ok((events, audited))
 }
 
@@ -201,6 +202,7 @@ pub(crate) fn add_event(conn: &Connection, turn: &TurnRow, kind: EventKind, now:
     let sql = "INSERT INTO events (session, seq, turn, time_ms, body) VALUES (?1, ?2, ?3, ?4, ?5)";
     let with = (turn.session.as_str(), int("seq", seq)?, turn.id.as_str(), time, &body);
     conn.prepare_cached(sql).and_then(|mut s| s.execute(with)).doing(doing)?;
+    conn.note_session(&turn.session);
     Ok(Event { seq, time: now, session: turn.session.clone(), turn: turn.id.clone(), kind })
 }
 

@@ -32,6 +32,7 @@ mod event;
 mod home;
 mod import;
 mod job;
+mod journal;
 mod ledger;
 mod mark;
 mod memory;
@@ -43,6 +44,7 @@ mod reader;
 mod row;
 mod secrets;
 mod session;
+mod shared;
 mod store;
 mod task;
 mod tenant;
@@ -85,16 +87,18 @@ pub use question::{ANSWER_BYTES_MAX, QuestionRow, QuestionStatus};
 pub use quota::{Claim, Quota, day_quota_key};
 pub use secrets::{KeySource, SecretEntry, Secrets, SecretsError, VALUE_BYTES_MAX};
 pub use session::{LIST_MAX, NAME_CHARS_MAX, NewSession, PRIORITY_DEFAULT, Page, SessionFilter, SessionRow};
+pub use shared::{Change, Changes, REPLICA_LOST_AFTER, ReplicaRow, Topic};
 pub use store::{Config, Store};
 pub use task::{
-    NewTask, RUNS_AT_ONCE, RUNS_BEGUN_MAX, RUNS_WAITING_MAX, TASK_ACTION_BYTES_MAX, TASKS_AT_ONCE, TASKS_MAX, TaskChange, TaskPlan, TaskRow, TaskRunRow,
-    TaskRunStart, TaskRunState, TaskState,
+    NewTask, RUNS_AT_ONCE, RUNS_BEGUN_MAX, RUNS_WAITING_MAX, TASK_ACTION_BYTES_MAX, TASKS_AT_ONCE, TASKS_MAX, TaskChange, TaskPlan,
+    TaskRow, TaskRunRow, TaskRunStart, TaskRunState, TaskState,
 };
 pub use tenant::{TENANTS_MAX, TenantRow, TenantState};
 pub use token::{EVERY_TENANT, NewToken, TOKENS_MAX, TokenRow, TokenSeen};
 pub use turn::{Accepted, EngineBase, Fence, INBOX_MAX, Lease, NewTurn, TurnRow};
 pub use user::{Arrival, MEMBERS_MAX, MemberRow, USERS_MAX, UserRow};
 pub use webhook::{
-    WEBHOOK_BODY_BYTES_MAX, WEBHOOK_HOSTS_MAX, WEBHOOK_URL_BYTES_MAX, WEBHOOKS_AT_ONCE, WebhookFilter, WebhookOutcome, WebhookRow, WebhookTried,
+    WEBHOOK_BODY_BYTES_MAX, WEBHOOK_HOSTS_MAX, WEBHOOK_URL_BYTES_MAX, WEBHOOKS_AT_ONCE, WebhookFilter, WebhookOutcome, WebhookRow,
+    WebhookTried,
 };
 pub use writer::{CRASH_POINTS, QUEUE_BYTES_MAX, QUEUE_JOBS_MAX};

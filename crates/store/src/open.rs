@@ -15,7 +15,7 @@ use crate::{StoreError, home};
 /// "LZRT" in the header of the file.
 const APPLICATION_ID: u32 = 0x4c5a_5254;
 /// Every migration, oldest first; the schema's version is how many have run. Forward only.
-const MIGRATIONS: &[&str] = &[
+pub(crate) const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0001_start.sql"),
     include_str!("../migrations/0002_sessions.sql"),
     include_str!("../migrations/0003_doors.sql"),
@@ -26,6 +26,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0008_tenants.sql"),
     include_str!("../migrations/0009_tasks.sql"),
     include_str!("../migrations/0010_webhooks.sql"),
+    include_str!("../migrations/0011_replicas.sql"),
 ];
 /// Databases up to this size are checked whole at every start: a few milliseconds.
 const CHECK_ALWAYS_BYTES: u64 = 16 << 20;

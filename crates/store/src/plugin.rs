@@ -1,8 +1,8 @@
 //! Plugins that were put in place, and what of each the owner has approved. What stands in a definition is the caller's to
 //! know.
 
-use model::Timestamp;
 use crate::db::{Connection, OptionalExtension, Row};
+use model::Timestamp;
 use serde_json::Value;
 
 use crate::error::Doing;
@@ -152,9 +152,12 @@ fn put(conn: &Connection, row: &PluginRow, approved: &str, seen: &str) -> Result
     if others >= PLUGINS_MAX {
         return Err(StoreError::Limit { what: "plugins", max: PLUGINS_MAX });
     }
-    let sql = "INSERT OR REPLACE INTO plugins
+    let sql = "INSERT INTO plugins
                (name, source, folder_hash, is_enabled, approved, approved_hash, seen, seen_hash, installed_ms, approved_ms)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+               ON CONFLICT (name) DO UPDATE SET source = excluded.source, folder_hash = excluded.folder_hash, is_enabled = excluded.is_enabled,
+                 approved = excluded.approved, approved_hash = excluded.approved_hash, seen = excluded.seen, seen_hash = excluded.seen_hash,
+                 installed_ms = excluded.installed_ms, approved_ms = excluded.approved_ms";
     let (installed, at) = (int("installed", row.installed.0)?, int("approved", row.approved_at.0)?);
     let hashes = (&row.approved_hash, &row.seen_hash);
     let values = (&row.name, &row.source, &row.folder_hash, row.is_enabled, approved, hashes.0, seen, hashes.1, installed, at);

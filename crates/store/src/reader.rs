@@ -30,7 +30,14 @@ impl Readers {
                 loop {
                     let next = queue.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv();
                     match next {
-                        Some(job) => job(&conn),
+                        Some(job) => {
+                            if let Some(server) = conn.postgres()
+                                && let Err(error) = server.revive()
+                            {
+                                tracing::warn!(error = model::chain(&error), "a reader cannot reach the database");
+                            }
+                            job(&conn);
+                        }
                         None => return,
                     }
                 }

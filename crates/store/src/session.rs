@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use model::{SessionId, Timestamp, TreeId};
 use crate::db::{Connection, OptionalExtension, Row, ToSql};
+use model::{SessionId, Timestamp, TreeId};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -312,8 +312,8 @@ pub(crate) fn insert_session(conn: &Connection, new: &NewSession, texts: &Texts)
         None => (None, None),
     };
     let sql = "INSERT INTO sessions (id, engine, model, provider, labels, spec, created_ms, updated_ms,
-                 agent, tenant, env, tree, title, priority, parent, parent_turn)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15) ON CONFLICT (id) DO NOTHING";
+                 agent, tenant, env, tree, title, priority, parent, parent_turn, host)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16) ON CONFLICT (id) DO NOTHING";
     let mut statement = conn.prepare_cached(sql).doing(doing)?;
     let with = crate::db::params![
         new.id.as_str(),
@@ -331,6 +331,7 @@ pub(crate) fn insert_session(conn: &Connection, new: &NewSession, texts: &Texts)
         new.priority,
         parent,
         parent_turn,
+        conn.replica(),
     ];
     match statement.execute(with).doing(doing)? {
         0 => Err(StoreError::Conflict(format!("session `{}` exists", new.id))),

@@ -2,12 +2,14 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::db::Connection;
 
 use crate::audit_head::AuditHead;
-use crate::open::Opened;
+use crate::journal::Journal;
 use crate::reader::Readers;
+use crate::shared::{Listener, Opened, REPLICA_LOST_AFTER, Replica};
 use crate::writer::{Kind, Writer};
 use crate::{StoreError, writer};
 
@@ -16,15 +18,24 @@ use crate::{StoreError, writer};
 pub struct Config {
     /// Threads that read, each with a connection of its own. From 1 to 16.
     pub readers: usize,
+    /// After how long without a sign of life another daemon's machine counts as lost, where several share a database.
+    pub lost_after: Duration,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { readers: 2 }
+        Self { readers: 2, lost_after: REPLICA_LOST_AFTER }
     }
 }
 
 const READERS_MAX: usize = 16;
+
+fn check(config: &Config) -> Result<(), StoreError> {
+    if config.readers == 0 || config.readers > READERS_MAX {
+        return Err(StoreError::invalid("readers", format!("is {}, not from 1 to {READERS_MAX}", config.readers)));
+    }
+    Ok(())
+}
 
 /// The open store. Cheap to clone; the database closes when the last clone is gone.
 #[derive(Clone)]
@@ -32,6 +43,18 @@ pub struct Store {
     writer: Writer,
     readers: Readers,
     audit: Arc<AuditHead>,
+    shared: Option<Arc<Shared>>,
+}
+
+/// What there is besides, where several daemons share the database.
+pub(crate) struct Shared {
+    /// Who this one is.
+    pub(crate) replica: String,
+    /// After how long another one counts as lost.
+    pub(crate) lost_after: Duration,
+    pub(crate) listener: Listener,
+    /// Keeps other daemons out of the home.
+    _home: Replica,
 }
 
 impl std::fmt::Debug for Store {
@@ -50,16 +73,39 @@ impl Store {
     /// [`StoreError::Unsafe`], [`StoreError::InUse`], [`StoreError::Foreign`], [`StoreError::Newer`],
     /// [`StoreError::Damaged`], or what the file system said. The files are as they were.
     pub fn open(path: &Path, config: &Config) -> Result<Self, StoreError> {
-        if config.readers == 0 || config.readers > READERS_MAX {
-            return Err(StoreError::invalid("readers", format!("is {}, not from 1 to {READERS_MAX}", config.readers)));
-        }
-        let Opened { conn, mark, commits } = Opened::new(path)?;
+        check(config)?;
+        let crate::open::Opened { conn, mark, commits } = crate::open::Opened::new(path)?;
         let audit = Arc::new(AuditHead::open(path)?);
         let readers = (0..config.readers).map(|_| crate::open::reader(path)).collect::<Result<_, _>>()?;
         let started = |e| StoreError::io("start a thread for", path, e);
         let readers = Readers::start(readers).map_err(started)?;
-        let writer = Writer::start(conn, mark, commits).map_err(started)?;
-        Ok(Self { writer, readers, audit })
+        let writer = Writer::start(conn, Journal::Mark { mark, commits }).map_err(started)?;
+        Ok(Self { writer, readers, audit, shared: None })
+    }
+
+    /// Opens the PostgreSQL database at `url` for the daemon of `home`, or makes its tables when there are none. Other
+    /// daemons may have it open too. Blocks, for as long as connecting takes.
+    ///
+    /// # Errors
+    /// [`StoreError::Unsafe`] and [`StoreError::InUse`] for the home, [`StoreError::Invalid`] when the address is none or
+    /// leads over a network without protection, [`StoreError::Foreign`], [`StoreError::Newer`], or what the server said.
+    pub fn open_shared(url: &str, home: &Path, config: &Config) -> Result<Self, StoreError> {
+        check(config)?;
+        crate::home::check_home(home)?;
+        let audit = Arc::new(AuditHead::open(&home.join("lazaret.db"))?);
+        let Opened { writer, readers, replica, settings } = crate::shared::open(url, home, config.readers)?;
+        let started = |e| StoreError::io("start a thread for", home, e);
+        let id = replica.id().to_owned();
+        let listener = Listener::start(settings, id.clone()).map_err(started)?;
+        let readers = Readers::start(readers).map_err(started)?;
+        let writer = Writer::start(writer, Journal::server()).map_err(started)?;
+        let shared = Shared { replica: id, lost_after: config.lost_after, listener, _home: replica };
+        Ok(Self { writer, readers, audit, shared: Some(Arc::new(shared)) })
+    }
+
+    /// What there is besides, where several daemons share the database.
+    pub(crate) fn shared(&self) -> Option<&Shared> {
+        self.shared.as_deref()
     }
 
     /// Waits for every write before it, notes that the end was in order, and refuses what comes later.
@@ -67,7 +113,11 @@ impl Store {
     /// # Errors
     /// [`StoreError::Closed`] when it was closed before, or why the note could not be written.
     pub async fn close(&self) -> Result<(), StoreError> {
-        self.write(Kind::Close, 0, writer::close).await
+        self.write(Kind::Close, 0, writer::close).await?;
+        if let Some(shared) = self.shared() {
+            shared.listener.stop();
+        }
+        Ok(())
     }
 
     /// The note of the audit's end, beside the database.

@@ -1,7 +1,7 @@
 //! The inbox of a session: turns, their leases and their states.
 
-use model::{Outcome, PROMPT_BYTES_MAX, SandboxId, SessionId, Timestamp, TurnEvent, TurnId, TurnState};
 use crate::db::{Connection, OptionalExtension, Row};
+use model::{Outcome, PROMPT_BYTES_MAX, SandboxId, SessionId, Timestamp, TurnEvent, TurnId, TurnState};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -184,9 +184,9 @@ impl Store {
     pub async fn prompt(&self, id: &TurnId) -> Result<String, StoreError> {
         let id = id.clone();
         self.read(move |conn| {
-            let read = "SELECT CAST(body AS TEXT) FROM prompts WHERE turn = ?1";
-            let found: Option<String> = conn.query_row(read, [id.as_str()], |r| r.get(0)).optional().doing("read a prompt")?;
-            found.ok_or_else(|| no_turn(&id))
+            let read = "SELECT body FROM prompts WHERE turn = ?1";
+            let found = conn.query_row(read, [id.as_str()], |r| String::from_utf8(r.get(0)?).map_err(|e| unreadable(Box::new(e))));
+            found.optional().doing("read a prompt")?.ok_or_else(|| no_turn(&id))
         })
         .await
     }
@@ -219,12 +219,19 @@ impl Store {
         .await
     }
 
-    /// Every turn that is not over, the oldest first: what a daemon that starts has to take up.
+    /// Every turn that is not over, the oldest first: what a daemon that starts has to take up. Where several daemons share
+    /// the database, those whose files are with this one.
     ///
     /// # Errors
     /// What the database said.
     pub async fn unfinished_turns(&self) -> Result<Vec<TurnRow>, StoreError> {
         self.read(|conn| {
+            if let Some(replica) = conn.replica() {
+                let sql = "SELECT t.* FROM turns t JOIN sessions s ON s.id = t.session
+                           WHERE t.state IN ('queued', 'leased', 'running', 'waiting') AND (s.host = ?1 OR s.host IS NULL)
+                           ORDER BY t.accepted_ms, t.n, t.id";
+                return collect(conn, sql, [replica]);
+            }
             let sql = "SELECT * FROM turns WHERE state IN ('queued', 'leased', 'running', 'waiting') ORDER BY accepted_ms, n, id";
             collect(conn, sql, ())
         })
@@ -273,6 +280,7 @@ fn accept(conn: &Connection, new: &NewTurn, spec: &str) -> Result<Accepted, Stor
     }
     let mut statement = conn.prepare_cached("INSERT INTO prompts (turn, body) VALUES (?1, CAST(?2 AS BLOB))").doing(doing)?;
     statement.execute((new.id.as_str(), &new.prompt)).doing(doing)?;
+    conn.note_session(&new.session);
     Ok(Accepted { turn: new.id.clone(), n, fresh: true })
 }
 
@@ -341,7 +349,7 @@ pub(crate) fn set_state(conn: &Connection, turn: &TurnRow, event: TurnEvent, now
                  started_ms = CASE WHEN ?2 = 'running' AND ?4 = 'leased' THEN ?3 ELSE started_ms END,
                  ended_ms = CASE WHEN ?2 IN ('done', 'failed', 'cancelled') THEN ?3 ELSE ended_ms END,
                  waited_ms = CASE WHEN ?2 = 'leased' THEN 0 ELSE waited_ms + coalesce(max(?3 - waiting_ms, 0), 0) END,
-                 waiting_ms = CASE ?2 WHEN 'waiting' THEN ?3 END
+                 waiting_ms = CASE ?2 WHEN 'waiting' THEN CAST(?3 AS INTEGER) END
                WHERE id = ?1";
     let mut statement = conn.prepare_cached(sql).doing("change the state of a turn")?;
     statement.execute((turn.id.as_str(), next.as_str(), int("now", now.0)?, turn.state.as_str())).doing("change the state of a turn")?;
@@ -357,7 +365,7 @@ fn no_turn(id: &TurnId) -> StoreError {
     StoreError::NotFound { what: "turn", id: id.to_string() }
 }
 
-fn collect(conn: &Connection, sql: &str, with: impl crate::db::Params) -> Result<Vec<TurnRow>, StoreError> {
+pub(crate) fn collect(conn: &Connection, sql: &str, with: impl crate::db::Params) -> Result<Vec<TurnRow>, StoreError> {
     let mut statement = conn.prepare_cached(sql).doing("list turns")?;
     let rows = statement.query_map(with, from_row).doing("list turns")?;
     rows.collect::<crate::db::Result<_>>().doing("list turns")

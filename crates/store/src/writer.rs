@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::db::Connection;
+use crate::db::{Connection, Postgres};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::StoreError;
 use crate::error::Doing;
-use crate::mark::Mark;
+use crate::journal::Journal;
+use crate::shared::Topic;
 
 /// Writes that may wait; a further caller waits for a place.
 pub const QUEUE_JOBS_MAX: usize = 4096;
@@ -27,11 +28,16 @@ macro_rules! kinds {
         }
 
         impl Kind {
-            fn before(self) -> &'static str {
+            /// What other daemons are told that it is about.
+            pub(crate) fn topic(self) -> Option<Topic> {
+                Topic::of(match self { $(Kind::$name => $word),* })
+            }
+
+            pub(crate) fn before(self) -> &'static str {
                 match self { $(Kind::$name => concat!("store.", $word, ".before")),* }
             }
 
-            fn after(self) -> &'static str {
+            pub(crate) fn after(self) -> &'static str {
                 match self { $(Kind::$name => concat!("store.", $word, ".after")),* }
             }
         }
@@ -173,6 +179,8 @@ kinds! {
     JobSettle = "job-settle";
     /// A job is forgotten.
     JobDelete = "job-delete";
+    /// Another daemon is asked for something.
+    Signal = "signal";
     /// The store notes that it was closed in order.
     Close = "close";
 }
@@ -199,9 +207,9 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// Starts the thread around an open connection. It ends when every handle is gone or after a `Close`.
-    pub(crate) fn start(conn: Connection, mark: Mark, commits: u64) -> std::io::Result<Self> {
+    pub(crate) fn start(conn: Connection, journal: Journal) -> std::io::Result<Self> {
         let (jobs, queue) = mpsc::channel(QUEUE_JOBS_MAX);
-        let thread = Thread { conn, mark, commits, stopped: None };
+        let thread = Thread { conn, journal, stopped: None };
         std::thread::Builder::new().name("store-writer".into()).spawn(move || thread.run(queue))?;
         let permits = QUEUE_BYTES_MAX / PERMIT_BYTES;
         Ok(Self { jobs, bytes: Arc::new(Semaphore::new(permits)) })
@@ -234,9 +242,7 @@ impl Writer {
 
 struct Thread {
     conn: Connection,
-    mark: Mark,
-    /// The number of the last commit.
-    commits: u64,
+    journal: Journal,
     /// Why nothing may be written any more.
     stopped: Option<StoreError>,
 }
@@ -257,18 +263,17 @@ impl Thread {
         queue.close();
         if last.is_none() && self.stopped.is_none() {
             // Every handle is gone without a close: the process goes on, so the end is in order all the same.
-            let end = self.conn.execute_batch("BEGIN IMMEDIATE").doing("begin a transaction");
+            let end = self.journal.begin(&self.conn);
             if let Err(error) = end.and_then(|()| close(&self.conn)).and_then(|()| self.finish(&[Kind::Close])) {
                 tracing::warn!(error = model::chain(&error), "failed to close the store in order");
             }
         }
         if self.stopped.is_none() {
-            // Moves the log into the database, so that the one file is all there is. The next start would do it too.
-            let _ = self.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+            self.journal.settle(&self.conn);
         }
         // Who waits for the close may open the same database next, so the connection and the lock go first.
-        let Self { conn, mark, .. } = self;
-        drop((conn, mark));
+        let Self { conn, journal, .. } = self;
+        drop((conn, journal));
         if let Some((outcome, tells)) = last {
             tells.into_iter().for_each(|tell| tell(outcome.clone()));
         }
@@ -280,14 +285,14 @@ impl Thread {
         let mut tells = Vec::with_capacity(batch.len());
         let mut outcome = match &self.stopped {
             Some(why) => Err(StoreError::Stopped(why.to_string())),
-            None => self.conn.execute_batch("BEGIN IMMEDIATE").doing("begin a transaction"),
+            None => self.journal.begin(&self.conn),
         };
         let mut kinds = Vec::with_capacity(batch.len());
         for Job { kind, run, bytes } in batch.drain(..) {
             held.push(bytes);
             kinds.push(kind);
             if outcome.is_ok() {
-                outcome = savepoint(&self.conn, run, &mut tells);
+                outcome = savepoint(&mut self.journal, &self.conn, run, &mut tells);
             } else {
                 tells.push(run(None).1);
             }
@@ -300,20 +305,15 @@ impl Thread {
     }
 
     fn finish(&mut self, kinds: &[Kind]) -> Result<(), StoreError> {
-        let next = self.commits + 1;
-        self.conn
-            .prepare_cached("UPDATE meta SET value = ?1 WHERE key = 'commits'")
-            .and_then(|mut s| s.execute([next.to_string()]))
-            .doing("count the commit")?;
-        kinds.iter().for_each(|k| model::crash::point(k.before()));
-        self.conn.execute_batch("COMMIT").doing("commit")?;
-        self.commits = next;
-        kinds.iter().for_each(|k| model::crash::point(k.after()));
-        // This commit stands whatever becomes of the mark, but later ones could not be vouched for.
-        if let Err(error) = self.mark.write(next) {
-            self.give_up(&error);
+        match self.journal.commit(&self.conn, kinds) {
+            Ok(()) => Ok(()),
+            // This commit stands whatever becomes of the mark, but later ones could not be vouched for.
+            Err((error, true)) => {
+                self.give_up(&error);
+                Ok(())
+            }
+            Err((error, false)) => Err(error),
         }
-        Ok(())
     }
 
     /// Undoes what is open, and takes no more writes when the disk is in doubt.
@@ -321,6 +321,10 @@ impl Thread {
         if !self.conn.is_autocommit() {
             // Without a transaction there is nothing to undo; the error that led here is the one to report.
             let _ = self.conn.execute_batch("ROLLBACK");
+        }
+        if let Some(server) = self.conn.postgres() {
+            server.set_in_transaction(false);
+            server.unnote(0);
         }
         if error.is_grave() && self.stopped.is_none() {
             tracing::error!(error = model::chain(error), "the store takes no more writes");
@@ -330,12 +334,12 @@ impl Thread {
 }
 
 /// Runs one write so that its failure undoes nothing but itself.
-fn savepoint(conn: &Connection, run: Run, tells: &mut Vec<Tell>) -> Result<(), StoreError> {
-    let step = |sql| conn.prepare_cached(sql).and_then(|mut s| s.execute([])).map(drop);
-    if let Err(error) = step("SAVEPOINT job").doing("begin a write") {
+fn savepoint(journal: &mut Journal, conn: &Connection, run: Run, tells: &mut Vec<Tell>) -> Result<(), StoreError> {
+    if let Err(error) = journal.save(conn) {
         tells.push(run(None).1);
         return Err(error);
     }
+    let noted = conn.postgres().map(Postgres::noted);
     let (error, tell) = run(Some(conn));
     tells.push(tell);
     if let Some(error) = error {
@@ -343,9 +347,12 @@ fn savepoint(conn: &Connection, run: Run, tells: &mut Vec<Tell>) -> Result<(), S
         if conn.is_autocommit() || error.is_grave() {
             return Err(error);
         }
-        step("ROLLBACK TO job").doing("undo a write")?;
+        journal.undo(conn)?;
+        if let (Some(server), Some(noted)) = (conn.postgres(), noted) {
+            server.unnote(noted);
+        }
     }
-    step("RELEASE job").doing("end a write")
+    journal.keep(conn)
 }
 
 /// Notes that the end was in order.

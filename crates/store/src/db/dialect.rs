@@ -53,7 +53,7 @@ pub(super) fn statement(sql: &str) -> Translated {
 }
 
 /// Carries a migration over: the same words, and what is said of tables and columns.
-pub(super) fn schema(sql: &str) -> String {
+pub(crate) fn schema(sql: &str) -> String {
     let tokens: Vec<Token<'_>> = tokens(sql).into_iter().filter(|t| !matches!(t, Token::Other(c) if c.starts_with("--"))).collect();
     let mut out = String::with_capacity(sql.len() + 256);
     let is = |at: usize, text: &str| matches!(tokens.get(at), Some(Token::Word(w)) if w.eq_ignore_ascii_case(text));
@@ -64,6 +64,11 @@ pub(super) fn schema(sql: &str) -> String {
         let is_first = out.trim_end().is_empty() || out.trim_end().ends_with(';');
         if is_first && let Token::Word(text) = token {
             is_definition = text.eq_ignore_ascii_case("CREATE") || text.eq_ignore_ascii_case("ALTER");
+        }
+        // The index of words has a form of its own there.
+        if is_first && is(next, "CREATE") && is(next + 2, "VIRTUAL") {
+            next += tokens[next..].iter().take_while(|t| !matches!(t, Token::Other(";"))).count() + 1;
+            continue;
         }
         match *token {
             Token::Word(text) if text.eq_ignore_ascii_case("STRICT") => {}

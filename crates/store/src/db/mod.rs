@@ -7,11 +7,12 @@
 mod dialect;
 mod error;
 mod params;
-mod server;
 mod row;
+mod server;
 mod statement;
 mod value;
 
+pub(crate) use dialect::schema;
 pub(crate) use error::{Error, OptionalExtension, Result, Trouble};
 pub(crate) use params::{Params, params_from_iter};
 pub(crate) use row::{Row, RowIndex};
@@ -19,7 +20,7 @@ pub(crate) use rusqlite::types::{Type, Value};
 pub(crate) use rusqlite::{ToSql, params};
 pub(crate) use statement::Statement;
 
-pub(crate) use server::{Postgres, Settings};
+pub(crate) use server::{CHANNEL, Postgres, Settings};
 
 /// A connection to either database. Used by one thread at a time.
 pub(crate) struct Connection {
@@ -49,6 +50,18 @@ impl Connection {
         match &self.inner {
             Inner::Sqlite(_) => None,
             Inner::Postgres(conn) => Some(conn),
+        }
+    }
+
+    /// Who this daemon is among those that share the database; `None` where it is the only one.
+    pub(crate) fn replica(&self) -> Option<&str> {
+        self.postgres().map(Postgres::replica)
+    }
+
+    /// Lets the daemons that share the database know, once the transaction stands, that a session has more.
+    pub(crate) fn note_session(&self, session: &model::SessionId) {
+        if let Some(server) = self.postgres() {
+            server.note(crate::shared::Change::Session(session.clone()).word());
         }
     }
 

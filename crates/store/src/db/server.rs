@@ -5,8 +5,16 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use postgres::SimpleQueryMessage;
+
 use super::value::Passed;
 use super::{Error, Params, Result, dialect};
+use crate::shared::{Change, Topic};
+
+/// Where daemons tell each other what they changed.
+pub(crate) const CHANNEL: &str = "lazaret";
+/// The longest message, in bytes; the server takes up to 8000.
+const NOTICE_BYTES_MAX: usize = 7000;
 
 /// Prepared statements kept per connection; beyond it the one goes that was prepared first.
 const STATEMENTS_KEPT: usize = 256;
@@ -21,6 +29,8 @@ pub(crate) struct Settings {
     config: postgres::Config,
     /// What is said first on a new connection.
     greeting: &'static str,
+    /// Who this daemon is to the others.
+    replica: String,
 }
 
 /// A statement that the server knows.
@@ -36,6 +46,8 @@ pub(crate) struct Postgres {
     client: RefCell<postgres::Client>,
     statements: RefCell<Statements>,
     is_in_transaction: Cell<bool>,
+    /// What the transaction changed that other daemons should hear of.
+    notes: RefCell<Vec<String>>,
 }
 
 #[derive(Default)]
@@ -53,6 +65,7 @@ impl Postgres {
             client: RefCell::new(client),
             statements: RefCell::default(),
             is_in_transaction: Cell::new(false),
+            notes: RefCell::default(),
         })
     }
 
@@ -80,6 +93,58 @@ impl Postgres {
     /// Notes that what was just said began a transaction or ended it.
     pub(crate) fn set_in_transaction(&self, is_open: bool) {
         self.is_in_transaction.set(is_open);
+    }
+
+    /// Runs statements without values. Returns the first column of the last row that they gave.
+    pub(crate) fn ask(&self, sql: &str) -> Result<Option<String>> {
+        let messages = self.client.borrow_mut().simple_query(sql)?;
+        let rows = messages.into_iter().filter_map(|m| if let SimpleQueryMessage::Row(row) = m { Some(row) } else { None });
+        Ok(rows.last().and_then(|row| row.get(0).map(str::to_owned)))
+    }
+
+    /// Who this daemon is to the others.
+    pub(crate) fn replica(&self) -> &str {
+        &self.settings.replica
+    }
+
+    /// Notes something that other daemons should hear of when the transaction stands.
+    pub(crate) fn note(&self, word: String) {
+        let mut notes = self.notes.borrow_mut();
+        if !notes.contains(&word) {
+            notes.push(word);
+        }
+    }
+
+    /// How much is noted.
+    pub(crate) fn noted(&self) -> usize {
+        self.notes.borrow().len()
+    }
+
+    /// Forgets what was noted after the first `count`.
+    pub(crate) fn unnote(&self, count: usize) {
+        self.notes.borrow_mut().truncate(count);
+    }
+
+    /// The statements that tell the others what was noted, and of these topics, with the end of the transaction.
+    pub(crate) fn notices(&self, topics: impl Iterator<Item = Topic>) -> String {
+        topics.for_each(|topic| self.note(Change::Topic(topic).word()));
+        let mut sql = String::new();
+        let mut message = String::new();
+        let tell = |message: &mut String, sql: &mut String| {
+            if !message.is_empty() {
+                sql.push_str(&format!("SELECT pg_notify('{CHANNEL}', '{}{message}'); ", self.settings.replica));
+                message.clear();
+            }
+        };
+        for word in self.notes.borrow_mut().drain(..) {
+            if message.len() + word.len() > NOTICE_BYTES_MAX {
+                tell(&mut message, &mut sql);
+            }
+            message.push(' ');
+            message.push_str(&word);
+        }
+        tell(&mut message, &mut sql);
+        sql
     }
 
     pub(super) fn prepare(&self, sql: &str) -> Result<Arc<Prepared>> {
@@ -118,11 +183,12 @@ impl Postgres {
 
 impl Settings {
     /// A server by its address.
-    pub(crate) fn new(config: postgres::Config, greeting: &'static str) -> Self {
-        Self { config, greeting }
+    pub(crate) fn new(config: postgres::Config, greeting: &'static str, replica: &str) -> Self {
+        Self { config, greeting, replica: replica.to_owned() }
     }
 
-    fn client(&self) -> Result<postgres::Client> {
+    /// One more connection.
+    pub(crate) fn client(&self) -> std::result::Result<postgres::Client, postgres::Error> {
         let mut config = self.config.clone();
         config.application_name("lazaret").connect_timeout(CONNECT_WAIT).tcp_user_timeout(SILENCE_MAX).keepalives_idle(SILENCE_MAX);
         let mut client = config.connect(postgres::NoTls)?;

@@ -1,7 +1,7 @@
 //! What a session is told when it begins, kept so that it does not change under it.
 
-use model::{SessionId, Timestamp};
 use crate::db::{Connection, OptionalExtension};
+use model::{SessionId, Timestamp};
 
 use super::entry::{COLUMNS, MemoryOwner, MemoryRow, TABLES, from_row, owner_number};
 use crate::error::Doing;
@@ -80,7 +80,7 @@ impl Store {
             let doing = "keep what a session is told";
             let number = owner_number(conn, &owner)?;
             let sql = "INSERT INTO memory_briefs (session, owner, text, made_ms) SELECT id, ?2, ?3, ?4 FROM sessions WHERE id = ?1
-                       ON CONFLICT (session) DO UPDATE SET text = text RETURNING text";
+                       ON CONFLICT (session) DO UPDATE SET text = memory_briefs.text RETURNING text";
             let mut statement = conn.prepare_cached(sql).doing(doing)?;
             let kept = statement.query_row((session.as_str(), number, &text, int("now", now.0)?), |r| r.get(0)).optional().doing(doing)?;
             Ok(kept.unwrap_or(text))

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use model::{MemoryId, SessionId, Timestamp, TurnId};
 use crate::db::{Connection, OptionalExtension};
+use model::{MemoryId, SessionId, Timestamp, TurnId};
 
 use super::entry::{COLUMNS, TABLES};
 use super::entry::{
@@ -153,7 +153,7 @@ fn asked_before(conn: &Connection, new: &NewMemory) -> Result<Option<MemoryRow>,
 fn owner_of(conn: &Connection, new: &NewMemory) -> Result<i64, StoreError> {
     let doing = "count an agent's memory";
     let sql = "INSERT INTO memory_owners (tenant, agent, entries, bytes) VALUES (?1, ?2, 1, ?3)
-               ON CONFLICT (tenant, agent) DO UPDATE SET entries = entries + 1, bytes = bytes + ?3 RETURNING id, entries, bytes";
+               ON CONFLICT (tenant, agent) DO UPDATE SET entries = memory_owners.entries + 1, bytes = memory_owners.bytes + ?3 RETURNING id, entries, bytes";
     let mut statement = conn.prepare_cached(sql).doing(doing)?;
     let values = (&new.owner.tenant, &new.owner.agent, bytes_of(&new.content, &new.tags));
     let (id, entries, bytes): (i64, u64, u64) = statement.query_row(values, |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?))).doing(doing)?;
@@ -250,8 +250,8 @@ pub(crate) fn follow_head(conn: &Connection, session: &SessionId, now: Timestamp
     let chain = "WITH RECURSIVE chain (n) AS (SELECT head FROM sessions WHERE id = ?1
                    UNION SELECT t.parent FROM turns t JOIN chain c ON t.session = ?1 AND t.n = c.n)";
     let sql = format!(
-        "{chain} UPDATE memories SET withdrawn = NOT withdrawn
-         WHERE session = ?1 AND withdrawn = (turn_n IN (SELECT n FROM chain)) RETURNING n, supersedes"
+        "{chain} UPDATE memories SET withdrawn = 1 - withdrawn
+         WHERE session = ?1 AND (withdrawn = 1) = (turn_n IN (SELECT n FROM chain)) RETURNING n, supersedes"
     );
     let mut statement = conn.prepare_cached(&sql).doing(doing)?;
     let rows = statement.query_map([session.as_str()], |r| Ok((r.get(0)?, r.get(1)?))).doing(doing)?;

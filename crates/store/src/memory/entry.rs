@@ -1,7 +1,7 @@
 //! What an entry is, and its row.
 
-use model::{MemoryId, SessionId, Timestamp, TurnId};
 use crate::db::{Connection, OptionalExtension, Row};
+use model::{MemoryId, SessionId, Timestamp, TurnId};
 use serde::{Deserialize, Serialize};
 
 use crate::StoreError;

@@ -64,7 +64,11 @@ impl Indexed<'_> {
         let mut terms: Vec<String> = all.iter().map(|word| word_term(&mark, word)).collect();
         terms.extend(self.tags.iter().map(|tag| tag_term(&mark, tag)));
         terms.push(kind_term(&mark, self.kind));
-        let mut statement = conn.prepare_cached("INSERT INTO memory_index (rowid, words) VALUES (?1, ?2)").doing(doing)?;
+        let sql = match conn.postgres() {
+            None => "INSERT INTO memory_index (rowid, words) VALUES (?1, ?2)",
+            Some(_) => "INSERT INTO memory_index (rowid, words) VALUES (?1, array_to_tsvector(string_to_array(?2, ' ')))",
+        };
+        let mut statement = conn.prepare_cached(sql).doing(doing)?;
         statement.execute((self.n, terms.join(" "))).doing(doing)?;
         self.count(conn, state, all, 1)
     }
@@ -85,7 +89,7 @@ impl Indexed<'_> {
             return Ok(());
         }
         let sql = "INSERT INTO memory_words (owner, word, docs) VALUES (?1, ?2, max(?3, 0))
-                   ON CONFLICT (owner, word) DO UPDATE SET docs = max(docs + ?3, 0)";
+                   ON CONFLICT (owner, word) DO UPDATE SET docs = max(memory_words.docs + ?3, 0)";
         let mut statement = conn.prepare_cached(sql).doing(doing)?;
         let tags = self.tags.iter().map(|tag| counted_tag(tag));
         for word in all.into_iter().chain(tags).collect::<BTreeSet<_>>() {

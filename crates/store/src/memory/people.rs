@@ -1,8 +1,8 @@
 //! What people do with memories: look, confirm, remove.
 
-use model::{MemoryId, Timestamp};
 use crate::db::Value;
 use crate::db::{Connection, OptionalExtension, params_from_iter};
+use model::{MemoryId, Timestamp};
 
 use super::change::remove;
 use super::entry::{COLUMNS, MemoryKind, MemoryOwner, MemoryRow, MemoryState, TABLES, from_row, missing, owner_number};
@@ -140,7 +140,7 @@ fn list(
     limit: usize,
 ) -> Result<Vec<MemoryRow>, StoreError> {
     let doing = "list memories";
-    let (mut sql, mut values) = (format!("SELECT {COLUMNS} FROM {TABLES} WHERE 1"), Vec::<Value>::new());
+    let (mut sql, mut values) = (format!("SELECT {COLUMNS} FROM {TABLES} WHERE true"), Vec::<Value>::new());
     let mut and = |condition: &str, value: Value| {
         values.push(value);
         sql.push_str(&format!(" AND {}", condition.replace('?', &format!("?{}", values.len()))));

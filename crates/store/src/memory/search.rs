@@ -256,9 +256,17 @@ impl Search<'_> {
         if !expression.is_empty() {
             all.push(expression.to_owned());
         }
-        let sql = "SELECT rowid FROM memory_index WHERE memory_index MATCH ?1 ORDER BY rowid DESC LIMIT ?2";
+        let mut expression = all.join(" AND ");
+        let sql = match self.conn.postgres() {
+            None => "SELECT rowid FROM memory_index WHERE memory_index MATCH ?1 ORDER BY rowid DESC LIMIT ?2",
+            Some(_) => {
+                // The same expression in the words of PostgreSQL; terms have neither spaces nor quotes.
+                expression = expression.replace(" AND ", " & ").replace(" OR ", " | ").replace('"', "'");
+                "SELECT rowid FROM memory_index WHERE words @@ CAST(CAST(?1 AS TEXT) AS TSQUERY) ORDER BY rowid DESC LIMIT ?2"
+            }
+        };
         let mut statement = self.conn.prepare_cached(sql).doing(doing)?;
-        let rows = statement.query_map((all.join(" AND "), most), |r| r.get(0)).doing(doing)?;
+        let rows = statement.query_map((expression, most), |r| r.get(0)).doing(doing)?;
         rows.collect::<crate::db::Result<_>>().doing(doing)
     }
 
@@ -279,6 +287,9 @@ impl Search<'_> {
     /// These entries, the newest first. The owner is asked for again: the index alone decides nothing.
     fn rows(&self, places: &BTreeSet<i64>) -> Result<Vec<(i64, MemoryRow)>, StoreError> {
         let doing = "read the memories that were found";
+        if places.is_empty() {
+            return Ok(Vec::new());
+        }
         let marks = vec!["?"; places.len()].join(", ");
         let sql = format!("SELECT {COLUMNS} FROM {TABLES} WHERE m.owner = ? AND m.n IN ({marks}) ORDER BY m.n DESC");
         let mut statement = self.conn.prepare(&sql).doing(doing)?;

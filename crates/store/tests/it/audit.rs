@@ -6,7 +6,7 @@ use lazaret_store::{AUDIT_BATCH_MAX, AuditCheck, AuditFilter, KeySource, Secrets
 use model::{AuditEntry, AuditKind, Code, SessionId, Timestamp};
 use serde_json::json;
 
-use crate::common::{NOW, database, home, open};
+use crate::common::{NOW, copy_rows, database, home, meddle, open};
 
 fn entry(n: u64) -> AuditEntry {
     AuditEntry {
@@ -42,10 +42,7 @@ async fn opened(home: &Path) -> Store {
 async fn after(sql: &str) -> AuditCheck {
     let home = home();
     written(home.path(), 10).await;
-    let raw = rusqlite::Connection::open(database(home.path())).unwrap();
-    raw.execute_batch(sql).unwrap();
-    raw.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
-    drop(raw);
+    meddle(home.path(), sql);
     let store = opened(home.path()).await;
     let check = store.verify_audit().await.unwrap();
     store.close().await.unwrap();
@@ -116,12 +113,15 @@ async fn a_chain_that_was_written_anew_is_not_the_one() {
     let store = opened(other.path()).await;
     store.append_audit((101..=112).map(entry).collect()).await.unwrap();
     store.close().await.unwrap();
-    let raw = rusqlite::Connection::open(database(home.path())).unwrap();
-    raw.execute("ATTACH ?1 AS other", [database(other.path()).to_str().unwrap()]).unwrap();
-    raw.execute_batch("DELETE FROM audit; INSERT INTO main.audit SELECT * FROM other.audit").unwrap();
-    raw.execute_batch("DETACH other").unwrap();
-    raw.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
-    drop(raw);
+    if crate::SHARED {
+        meddle(home.path(), "DELETE FROM audit");
+        copy_rows(other.path(), home.path(), &["--data-only", "--table=audit"]);
+    } else {
+        let other = database(other.path());
+        let other = other.display();
+        let sql = "DELETE FROM audit; INSERT INTO main.audit SELECT * FROM other.audit";
+        meddle(home.path(), &format!("ATTACH '{other}' AS other; {sql}; DETACH other"));
+    }
     let store = opened(home.path()).await;
     let fault = store.verify_audit().await.unwrap().broken.unwrap();
     assert!(fault.seq == 10 && fault.why.contains("written anew"), "{fault:?}");
@@ -138,9 +138,7 @@ async fn a_chain_that_was_written_anew_is_not_the_one() {
 async fn the_chain_goes_on_behind_what_was_cut_off() {
     let home = home();
     written(home.path(), 10).await;
-    let raw = rusqlite::Connection::open(database(home.path())).unwrap();
-    raw.execute_batch("DELETE FROM audit WHERE seq > 7").unwrap();
-    drop(raw);
+    meddle(home.path(), "DELETE FROM audit WHERE seq > 7");
     let store = opened(home.path()).await;
     assert_eq!(store.append_audit(vec![entry(1)]).await.unwrap(), 11);
     let fault = store.verify_audit().await.unwrap().broken.unwrap();

@@ -56,7 +56,7 @@ async fn a_slab_that_was_open_when_the_program_died_is_spent() {
     let home = home();
     let store = open(home.path());
     let slab = store.lease_slab("s", Money(100), Money(60), Money(60), NOW).await.unwrap();
-    let copy = crate::open::snapshot(home.path());
+    let copy = crate::common::snapshot(home.path());
     store.settle_slab(slab.id, Money(1), NOW).await.unwrap();
     assert_eq!(store.budget_spent("s").await.unwrap(), Money(1));
     let store = open(copy.path());

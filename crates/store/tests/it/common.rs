@@ -1,7 +1,10 @@
 //! Homes and the shapes that most tests need.
 
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -11,13 +14,85 @@ use lazaret_store::{
 use model::{Code, EventKind, Level, Outcome, ResultEvent, SessionId, Timestamp, TokenId, TreeId, TurnEvent, TurnId, TurnState, Usage};
 use serde_json::json;
 use tempfile::TempDir;
+use testkit::postgres::Server;
 
 /// A time for all tests; the store has no clock.
 pub(crate) const NOW: Timestamp = Timestamp(1_800_000_000_000);
 
-/// A home that only this user can enter.
+/// A home that only this user can enter, with an empty database.
 pub(crate) fn home() -> TempDir {
-    tempfile::Builder::new().permissions(PermissionsExt::from_mode(0o700)).tempdir().unwrap()
+    let home = tempfile::Builder::new().permissions(PermissionsExt::from_mode(0o700)).tempdir().unwrap();
+    if crate::SHARED {
+        share(home.path(), &server().database().unwrap());
+    }
+    home
+}
+
+/// Lets the daemon of a home use this database.
+pub(crate) fn share(home: &Path, url: &str) {
+    std::fs::write(home.join(ADDRESS), url).unwrap();
+    std::fs::set_permissions(home.join(ADDRESS), PermissionsExt::from_mode(0o600)).unwrap();
+}
+
+/// The address of a home's database.
+pub(crate) fn address(home: &Path) -> String {
+    std::fs::read_to_string(home.join(ADDRESS)).unwrap()
+}
+
+/// Where a home of these tests keeps the address of its database.
+const ADDRESS: &str = "address";
+
+/// The server of all tests of this process. It ends with the process.
+pub(crate) fn server() -> &'static Server {
+    static SERVER: OnceLock<Server> = OnceLock::new();
+    SERVER.get_or_init(|| Server::start(false).unwrap())
+}
+
+/// A copy of a home and its database as they are now, while a store may have it open.
+pub(crate) fn snapshot(from: &Path) -> TempDir {
+    let to = home();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name();
+        // The index of the log is shared memory and does not outlive the machine. Who a home is, and where its database is,
+        // is its own.
+        if !name.to_string_lossy().ends_with("-shm") && name != ADDRESS && name != "replica" {
+            std::fs::copy(entry.path(), to.path().join(name)).unwrap();
+        }
+    }
+    if crate::SHARED {
+        copy_rows(from, to.path(), &[]);
+    }
+    to
+}
+
+/// Copies what is in one home's database on PostgreSQL into that of another.
+pub(crate) fn copy_rows(from: &Path, to: &Path, what: &[&str]) {
+    let dump = std::process::Command::new("pg_dump").args(["--no-owner"]).args(what).arg(address(from)).output().unwrap();
+    assert!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));
+    let mut load = std::process::Command::new("psql");
+    load.args(["-X", "-q", "-v", "ON_ERROR_STOP=1"]).arg(address(to));
+    let mut load = load.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    load.stdin.take().unwrap().write_all(&dump.stdout).unwrap();
+    assert!(load.wait().unwrap().success());
+}
+
+/// Changes a database behind the store's back.
+pub(crate) fn meddle(home: &Path, sql: &str) {
+    if crate::SHARED {
+        let zeros =
+            "CREATE OR REPLACE FUNCTION zeroblob(n INTEGER) RETURNS BYTEA LANGUAGE SQL AS $$ SELECT decode(repeat('00', n), 'hex') $$";
+        // No text can be kept there that is none, so it becomes another one.
+        let sql = sql.replace("CAST(x'ff' AS TEXT)", "'none'").replace("x''", "CAST('' AS BYTEA)");
+        let mut psql = std::process::Command::new("psql");
+        psql.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-c", zeros, "-c", &sql]).arg(address(home));
+        let done = psql.output().unwrap();
+        assert!(done.status.success(), "{sql}: {}", String::from_utf8_lossy(&done.stderr));
+        return;
+    }
+    let raw = rusqlite::Connection::open(database(home)).unwrap();
+    raw.execute_batch(sql).unwrap();
+    raw.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
 }
 
 pub(crate) fn database(home: &Path) -> PathBuf {
@@ -25,6 +100,9 @@ pub(crate) fn database(home: &Path) -> PathBuf {
 }
 
 pub(crate) fn try_open(home: &Path) -> Result<Store, StoreError> {
+    if crate::SHARED {
+        return Store::open_shared(&address(home), home, &Config::default());
+    }
     Store::open(&database(home), &Config::default())
 }
 

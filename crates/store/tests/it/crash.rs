@@ -3,12 +3,12 @@
 //! The program is this test binary once more, told by its arguments to be [`child`].
 
 use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
 use lazaret_store::{
-    ApprovalAnswer, AuditFilter, CRASH_POINTS, Call, Config, KeySource, MemoryAuthor, MemoryKind, MemoryOwner, MemoryQuery, MemoryScope,
+    ApprovalAnswer, AuditFilter, CRASH_POINTS, Call, KeySource, MemoryAuthor, MemoryKind, MemoryOwner, MemoryQuery, MemoryScope,
     MemorySource, MemoryState, NewApproval, NewMemory, NewSession, PluginRow, Record, Secrets, Store, StoreError, Undo,
 };
 use model::{
@@ -31,12 +31,12 @@ fn start(home: &Path, role: &str) -> Child {
 }
 
 /// The lines of a child that say what was acknowledged, as they come.
-fn acknowledged(child: &mut Child) -> impl Iterator<Item = String> + use<> {
+pub(crate) fn acknowledged(child: &mut Child) -> impl Iterator<Item = String> + use<> {
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
     lines.map_while(Result::ok).filter_map(|line| line.split_once("ack ").map(|(_, what)| what.to_owned()))
 }
 
-fn acknowledge(what: &str) {
+pub(crate) fn acknowledge(what: &str) {
     let mut out = std::io::stdout().lock();
     // The parent may have gone; the next write finds that out.
     let _ = out.write_all(format!("\nack {what}\n").as_bytes()).and_then(|()| out.flush());
@@ -45,8 +45,9 @@ fn acknowledge(what: &str) {
 /// Does what the arguments say. Without any, as part of the suite, it does each step once and checks that it ends.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn child() {
-    let own = home();
-    let path = argument("home").map_or_else(|| own.path().to_owned(), Into::into);
+    let given = argument("home").map(PathBuf::from);
+    let own = if given.is_none() { Some(home()) } else { None };
+    let path = given.or_else(|| own.as_ref().map(|own| own.path().to_owned())).unwrap();
     if let Some(point) = argument("point") {
         static POINT: OnceLock<String> = OnceLock::new();
         POINT.set(point).unwrap();
@@ -56,11 +57,11 @@ async fn child() {
             }
         });
     }
-    let store = Store::open(&path.join("lazaret.db"), &Config::default()).unwrap();
+    let store = open(&path);
     match argument("work").as_deref() {
         Some("flood") => flood(&store).await,
-        Some("full") => return full(&store, &path).await,
-        Some("broken") => return broken(&store).await,
+        Some("full") => return crate::disk::full(&store, &path).await,
+        Some("broken") => return crate::disk::broken(&store).await,
         _ => steps(&store, &path).await,
     }
     store.close().await.unwrap();
@@ -91,45 +92,6 @@ async fn flood(store: &Store) {
     for task in tasks {
         task.await.unwrap();
     }
-}
-
-/// Fills the disk that the home stands on, and goes on when there is room again.
-async fn full(store: &Store, home: &Path) {
-    let session = session(store).await;
-    let prompt = "x".repeat(20 << 10);
-    let mut accepted = Vec::new();
-    let error = loop {
-        match store.accept_turn(new_turn(&session, &prompt)).await {
-            Ok(turn) => accepted.push(turn.turn),
-            Err(error) => break error,
-        }
-    };
-    assert!(matches!(error, StoreError::DiskFull) && accepted.len() > 5, "{error} {}", accepted.len());
-    assert_eq!(store.turns(&session, 0, 1000).await.unwrap().len(), accepted.len(), "reading goes on, and nothing is half there");
-    std::fs::remove_file(home.join("filler")).unwrap();
-    accept(store, &session).await;
-    for turn in accepted {
-        assert_eq!(store.prompt(&turn).await.unwrap(), prompt);
-    }
-    store.close().await.unwrap();
-    acknowledge("done");
-}
-
-/// Writes until the system refuses: an error that says nothing about what is on the disk.
-async fn broken(store: &Store) {
-    let session = session(store).await;
-    let prompt = "x".repeat(20 << 10);
-    let error = loop {
-        match store.accept_turn(new_turn(&session, &prompt)).await {
-            Ok(turn) => acknowledge(&format!("turn {}", turn.turn)),
-            Err(error) => break error,
-        }
-    };
-    assert_eq!(error.code(), model::Code::StoreUnusable, "{error}");
-    let next = store.accept_turn(new_turn(&session, "small")).await;
-    assert!(matches!(next, Err(StoreError::Stopped(_))), "{next:?}");
-    assert!(store.session(&session).await.is_ok(), "reading goes on");
-    acknowledge("done");
 }
 
 /// Every kind of write once, one after the other.
@@ -315,38 +277,8 @@ async fn memories_and_plugins(store: &Store) {
     acknowledge("plugin-put");
     store.remove_plugin("p").await.unwrap();
     acknowledge("plugin-remove");
-}
-
-/// Runs a child from a shell that changes its surroundings first, and gives what it acknowledged.
-fn surrounded(by: &str, home: &Path, role: &str) -> Vec<String> {
-    let mut command = Command::new("unshare");
-    command.args(["--user", "--map-root-user", "--mount", "sh", "-c", by, "sh"]).arg(home).arg(std::env::current_exe().unwrap());
-    command.args(["--exact", "crash::child", "--nocapture", role]).arg(format!("home={}", home.display()));
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
-    let said: Vec<String> = acknowledged(&mut child).collect();
-    assert!(child.wait().unwrap().success(), "{role}: {said:?}");
-    assert_eq!(said.last().map(String::as_str), Some("done"));
-    said
-}
-
-#[test]
-fn a_full_disk_refuses_what_does_not_fit_and_nothing_else() {
-    let home = home();
-    let by = r#"mount -t tmpfs -o size=2m,mode=700 tmpfs "$1" && head -c 500000 /dev/zero > "$1/filler" && shift && exec "$@""#;
-    surrounded(by, home.path(), "work=full");
-}
-
-#[tokio::test]
-async fn after_an_error_of_the_disk_nothing_more_is_promised() {
-    let home = home();
-    // A limit on the size of files is an error that SQLite does not know as a full disk.
-    let said = surrounded(r#"shift; trap '' XFSZ; ulimit -f 2000; exec "$@""#, home.path(), "work=broken");
-    let store = open(home.path());
-    let turns: Vec<TurnId> = said.iter().filter_map(|s| s.strip_prefix("turn ")).map(|id| id.parse().unwrap()).collect();
-    assert!(turns.len() > 5);
-    for turn in turns {
-        assert_eq!(store.turn(&turn).await.unwrap().state, TurnState::Queued);
-    }
+    store.signal_cancel(&TurnId::from_bits(9)).await.unwrap();
+    acknowledge("signal");
 }
 
 #[tokio::test]

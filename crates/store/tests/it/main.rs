@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
 
+/// Whether the database is one that several daemons share: PostgreSQL. The same tests hold for both.
+const SHARED: bool = false;
+
 mod access;
 mod approvals;
 mod audit;
@@ -10,6 +13,7 @@ mod chain;
 mod checkpoints;
 mod common;
 mod crash;
+mod disk;
 mod envs;
 mod import;
 mod ledger;

@@ -8,20 +8,7 @@ use lazaret_store::{Config, Store, StoreError};
 use model::Code;
 use tempfile::TempDir;
 
-use crate::common::{accept, database, home, open, session, try_open};
-
-/// A copy of the home as a power failure would leave it: whatever is on the disk now, without an orderly end.
-pub(crate) fn snapshot(from: &Path) -> TempDir {
-    let to = home();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        // The index of the log is shared memory and does not outlive the machine.
-        if !entry.file_name().to_string_lossy().ends_with("-shm") {
-            fs::copy(entry.path(), to.path().join(entry.file_name())).unwrap();
-        }
-    }
-    to
-}
+use crate::common::{accept, database, home, open, session, snapshot, try_open};
 
 /// A home with a closed database of several pages.
 async fn closed() -> TempDir {

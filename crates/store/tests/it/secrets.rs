@@ -8,7 +8,7 @@ use lazaret_store::{KeySource, Secrets, SecretsError, Store, VALUE_BYTES_MAX};
 use model::Code;
 use zeroize::Zeroizing;
 
-use crate::common::{NOW, database, home, open};
+use crate::common::{NOW, home, meddle, open};
 
 const CANARY: &str = "sk-canary-0123456789-not-a-key";
 
@@ -22,12 +22,6 @@ async fn secrets(store: &Store, home: &Path) -> Secrets {
 
 async fn set(secrets: &Secrets, name: &str, scope: &str, value: &str) {
     secrets.set(name, scope, Zeroizing::new(value.to_owned()), NOW).await.unwrap();
-}
-
-/// Changes the database behind the store's back.
-fn meddle(home: &Path, sql: &str) {
-    let conn = rusqlite::Connection::open(database(home)).unwrap();
-    assert!(conn.execute(sql, []).unwrap() > 0, "{sql}");
 }
 
 #[tokio::test]
@@ -192,7 +186,7 @@ async fn only_the_right_passphrase_opens() {
         "UPDATE keyring SET kdf = 'x'",
         "UPDATE keyring SET source = 'key file'",
     ] {
-        let copy = crate::open::snapshot(home.path());
+        let copy = crate::common::snapshot(home.path());
         meddle(copy.path(), sql);
         let store = open(copy.path());
         let error = Secrets::open(&store, copy.path(), phrase("correct horse")).await.unwrap_err();

@@ -1,0 +1,176 @@
+//! The daemons that share a database.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use model::{Timestamp, TurnId};
+use rustix::fs::{FlockOperation, OFlags};
+use serde::Serialize;
+
+use crate::db::{Connection, Row};
+use crate::error::Doing;
+use crate::row::int;
+use crate::turn::TurnRow;
+use crate::{Store, StoreError, home};
+
+/// How often a daemon says that it lives.
+pub(super) const HEARTBEAT: Duration = Duration::from_secs(2);
+/// After how long without that its machine counts as lost, unless the configuration says otherwise.
+pub const REPLICA_LOST_AFTER: Duration = Duration::from_secs(60);
+/// Turns of lost machines that are given out at once.
+const LOST_MAX: u64 = 500;
+/// What the file in the home is called.
+const FILE: &str = "replica";
+/// The bytes of a name.
+const NAME_BYTES: usize = 16;
+/// The database's own clock, in milliseconds: the clocks of several machines never agree.
+pub(super) const CLOCK: &str = "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)";
+
+/// A daemon that shares the database.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ReplicaRow {
+    /// Its name, which stays with its home.
+    pub id: String,
+    /// The machine.
+    pub host: String,
+    /// The home.
+    pub home: String,
+    /// When it last said that it lives.
+    pub heartbeat: Timestamp,
+    /// When it was started.
+    pub started: Timestamp,
+    /// Whether its machine does not count as lost.
+    pub is_alive: bool,
+}
+
+/// Who this daemon is. Holding it keeps other daemons out of the home.
+pub(crate) struct Replica {
+    id: String,
+    home: String,
+    _lock: File,
+}
+
+impl Replica {
+    /// The name of a home, which it gets with its first shared database.
+    pub(super) fn of(home: &Path) -> Result<Self, StoreError> {
+        let path = home.join(FILE);
+        let mut file = match home::open_checked(&path, OFlags::RDWR)? {
+            Some(file) => file,
+            None => home::create_private(&path)?,
+        };
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => return Err(StoreError::InUse { path: home.to_owned() }),
+            Err(error) => return Err(StoreError::io("lock", &path, error)),
+        }
+        let mut id = String::new();
+        let io = |action| move |error| StoreError::io(action, &home.join(FILE), error);
+        Read::by_ref(&mut file).take(64).read_to_string(&mut id).map_err(io("read"))?;
+        if id.is_empty() {
+            let mut bits = [0; NAME_BYTES];
+            getrandom::fill(&mut bits).map_err(|_| StoreError::invalid("replica", "gets no name: the system gives no random numbers"))?;
+            id = format!("rep_{}", bits.iter().map(|b| format!("{b:02x}")).collect::<String>());
+            file.write_all(id.as_bytes()).and_then(|()| file.sync_all()).map_err(io("write"))?;
+            home::sync_dir(home)?;
+        }
+        if id.len() != 4 + 2 * NAME_BYTES || !id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_') {
+            return Err(StoreError::Damaged { path, why: "it holds no name of a replica".to_owned() });
+        }
+        Ok(Self { id, home: home.to_string_lossy().replace('\0', ""), _lock: file })
+    }
+
+    /// Its name.
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+/// Puts a daemon among those that share the database.
+pub(super) fn register(conn: &Connection, replica: &Replica) -> Result<(), StoreError> {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let sql = format!(
+        "INSERT INTO replicas (id, host, home, heartbeat_ms, started_ms) VALUES (?1, ?2, ?3, {CLOCK}, {CLOCK})
+         ON CONFLICT (id) DO UPDATE SET host = excluded.host, home = excluded.home, heartbeat_ms = excluded.heartbeat_ms,
+           started_ms = excluded.started_ms"
+    );
+    conn.execute(&sql, (&replica.id, host, &replica.home)).doing("join those that share the database").map(drop)
+}
+
+impl Store {
+    /// The name of this daemon among those that share the database; `None` where it is the only one.
+    #[must_use]
+    pub fn replica(&self) -> Option<&str> {
+        self.shared().map(|shared| shared.replica.as_str())
+    }
+
+    /// Every daemon that ever shared the database; none where this is the only one.
+    ///
+    /// # Errors
+    /// What the database said.
+    pub async fn replicas(&self) -> Result<Vec<ReplicaRow>, StoreError> {
+        let Some(shared) = self.shared() else { return Ok(Vec::new()) };
+        let after = millis(shared.lost_after)?;
+        self.read(move |conn| {
+            let doing = "list replicas";
+            let sql = format!("SELECT *, CASE WHEN heartbeat_ms > {CLOCK} - ?1 THEN 1 ELSE 0 END AS alive FROM replicas ORDER BY id");
+            let mut statement = conn.prepare_cached(&sql).doing(doing)?;
+            let rows = statement.query_map([after], from_row).doing(doing)?;
+            rows.collect::<crate::db::Result<_>>().doing(doing)
+        })
+        .await
+    }
+
+    /// Turns that are not over, of sessions whose files are on a machine that counts as lost: at most 500. Nobody can go on
+    /// with them, and whoever reads them ends them. None where this daemon is the only one.
+    ///
+    /// # Errors
+    /// What the database said.
+    pub async fn lost_turns(&self) -> Result<Vec<TurnRow>, StoreError> {
+        let Some(shared) = self.shared() else { return Ok(Vec::new()) };
+        let (after, own) = (millis(shared.lost_after)?, shared.replica.clone());
+        self.read(move |conn| {
+            let sql = format!(
+                "SELECT t.* FROM turns t JOIN sessions s ON s.id = t.session JOIN replicas r ON r.id = s.host
+                 WHERE t.state IN ('queued', 'leased', 'running', 'waiting') AND r.id <> ?1 AND r.heartbeat_ms <= {CLOCK} - ?2
+                 ORDER BY t.accepted_ms, t.n, t.id LIMIT ?3"
+            );
+            crate::turn::collect(conn, &sql, (own, after, int("limit", LOST_MAX)?))
+        })
+        .await
+    }
+
+    /// The replica that has the files of a turn's session, where that is another one than this.
+    ///
+    /// # Errors
+    /// What the database said.
+    pub async fn turn_elsewhere(&self, turn: &TurnId) -> Result<Option<String>, StoreError> {
+        let Some(shared) = self.shared() else { return Ok(None) };
+        let (turn, own) = (turn.clone(), shared.replica.clone());
+        self.read(move |conn| {
+            use crate::db::OptionalExtension;
+            let sql =
+                "SELECT s.host FROM turns t JOIN sessions s ON s.id = t.session WHERE t.id = ?1 AND s.host IS NOT NULL AND s.host <> ?2";
+            conn.prepare_cached(sql)
+                .and_then(|mut s| s.query_row((turn.as_str(), own), |r| r.get(0)).optional())
+                .doing("look where a turn is")
+        })
+        .await
+    }
+}
+
+fn millis(duration: Duration) -> Result<i64, StoreError> {
+    int("limit", u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+}
+
+fn from_row(row: &Row<'_>) -> crate::db::Result<ReplicaRow> {
+    Ok(ReplicaRow {
+        id: row.get("id")?,
+        host: row.get("host")?,
+        home: row.get("home")?,
+        heartbeat: Timestamp(row.get("heartbeat_ms")?),
+        started: Timestamp(row.get("started_ms")?),
+        is_alive: row.get("alive")?,
+    })
+}

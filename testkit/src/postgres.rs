@@ -1,0 +1,157 @@
+//! A PostgreSQL server of a test's own.
+//!
+//! It lives in a temporary directory, runs as an unprivileged user, and is reached over a socket there, so that no port is
+//! taken and nothing of the machine's own servers is touched. A watcher ends it with the process that started it, however
+//! that ends.
+
+use std::io;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// How long a server may take to answer, on a machine with much else to do.
+const START_WAIT: Duration = Duration::from_secs(60);
+/// Whom it runs as when the tests are root's: PostgreSQL refuses to run as root.
+const NOBODY: u32 = 65_534;
+/// Who everything in it belongs to.
+const OWNER: &str = "lazaret";
+
+/// A server, until it is dropped.
+pub struct Server {
+    dir: PathBuf,
+    watcher: Child,
+    /// Closing it ends the server.
+    alive: Option<ChildStdin>,
+    next: AtomicU64,
+}
+
+impl Server {
+    /// Makes a server and starts it. With `durable` it flushes each commit, as one that is in earnest does.
+    ///
+    /// # Errors
+    /// PostgreSQL is not installed, or does not start; its log is in the error.
+    pub fn start(durable: bool) -> io::Result<Self> {
+        let programs = programs()?;
+        // Not below the directory of a test, which only its user can enter; and short, since sockets have short names.
+        let dir = tempfile::Builder::new().prefix("lzpg").tempdir()?.keep();
+        std::fs::set_permissions(&dir, PermissionsExt::from_mode(0o700))?;
+        let user = if rustix::process::geteuid().is_root() { Some(NOBODY) } else { None };
+        if let Some(user) = user {
+            chown(&dir, Some(user), Some(user))?;
+        }
+        let data = dir.join("data");
+        let made = command(&programs.join("initdb"), user)
+            .args(["--no-sync", "--no-locale", "--encoding=UTF8", "--auth=trust", "--username", OWNER, "--pgdata"])
+            .arg(&data)
+            .current_dir(&dir)
+            .output()?;
+        if !made.status.success() {
+            return Err(failed("make", &made.stderr));
+        }
+        let mut server = Self::watch(&programs, user, dir, durable)?;
+        let end = Instant::now() + START_WAIT;
+        while server.psql("postgres", "SELECT 1").is_err() {
+            if Instant::now() > end || server.watcher.try_wait()?.is_some() {
+                let log = std::fs::read(server.dir.join("log")).unwrap_or_default();
+                return Err(failed("start", &log));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(server)
+    }
+
+    fn watch(programs: &Path, user: Option<u32>, dir: PathBuf, durable: bool) -> io::Result<Self> {
+        // The shell waits for the end of its input, which comes with the end of this process.
+        let script = "exec 3<&0; \"$0\" \"$@\" </dev/null 3<&- >>log 2>&1 & pid=$!; read -r _ <&3; kill -QUIT $pid; wait $pid; \
+                      cd /; rm -rf \"$LZPG\"";
+        let mut watcher = command(Path::new("/bin/sh"), user)
+            .arg("-c")
+            .arg(script)
+            .arg(programs.join("postgres"))
+            .arg("-D")
+            .arg(dir.join("data"))
+            .arg("-k")
+            .arg(&dir)
+            .args(["-c", "listen_addresses=", "-c", "max_connections=200", "-c", "shared_buffers=64MB", "-c", "autovacuum_naptime=10s"])
+            .args(if durable { ["-c", "fsync=on"] } else { ["-c", "fsync=off"] })
+            .env("LZPG", &dir)
+            .current_dir(&dir)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn()?;
+        let alive = watcher.stdin.take();
+        Ok(Self { dir, watcher, alive, next: AtomicU64::new(1) })
+    }
+
+    /// Makes an empty database. Returns its address.
+    ///
+    /// # Errors
+    /// What PostgreSQL said.
+    pub fn database(&self) -> io::Result<String> {
+        let name = format!("t{}", self.next.fetch_add(1, Ordering::Relaxed));
+        self.psql("postgres", &format!("CREATE DATABASE {name} TEMPLATE template0 STRATEGY file_copy"))?;
+        Ok(self.url(&name))
+    }
+
+    /// The address of a database.
+    #[must_use]
+    pub fn url(&self, database: &str) -> String {
+        let dir = self.dir.to_string_lossy().replace('/', "%2F");
+        format!("postgresql://{OWNER}@{dir}/{database}")
+    }
+
+    /// Runs statements in a database. Returns what they gave, a row a line and `|` between columns.
+    ///
+    /// # Errors
+    /// What PostgreSQL said.
+    pub fn psql(&self, database: &str, sql: &str) -> io::Result<String> {
+        let done = Command::new("psql")
+            .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", OWNER, "-d", database, "-h"])
+            .arg(&self.dir)
+            .args(["-c", sql])
+            .stdin(Stdio::null())
+            .output()?;
+        if !done.status.success() {
+            return Err(failed("ask", &done.stderr));
+        }
+        Ok(String::from_utf8_lossy(&done.stdout).trim_end().to_owned())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.alive.take());
+        // It ends with its input; there is nothing to do about one that does not.
+        let _ = self.watcher.wait();
+    }
+}
+
+fn command(program: &Path, user: Option<u32>) -> Command {
+    let mut command = Command::new(program);
+    if let Some(user) = user {
+        command.uid(user).gid(user);
+    }
+    command.env("LC_ALL", "C");
+    command
+}
+
+/// Where the server's programs are: Debian keeps them out of the search path.
+fn programs() -> io::Result<PathBuf> {
+    let mut places: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
+        .map(|versions| versions.filter_map(Result::ok).map(|version| version.path().join("bin")).collect())
+        .unwrap_or_default();
+    places.sort();
+    places.reverse();
+    places.extend(["/usr/local/pgsql/bin", "/usr/local/bin", "/usr/bin"].map(PathBuf::from));
+    let found = places.into_iter().find(|place| place.join("initdb").exists() && place.join("postgres").exists());
+    found.ok_or_else(|| io::Error::other("failed to find PostgreSQL: install the package postgresql"))
+}
+
+fn failed(what: &str, said: &[u8]) -> io::Error {
+    io::Error::other(format!("failed to {what} a PostgreSQL server: {}", String::from_utf8_lossy(said).trim()))
+}
