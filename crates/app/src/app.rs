@@ -72,6 +72,8 @@ pub struct Settings {
     pub memory: crate::MemorySettings,
     /// How the ends of jobs are told.
     pub webhooks: crate::WebhookSettings,
+    /// How tasks are kept.
+    pub tasks: crate::TaskSettings,
     /// How often the API may be asked.
     pub rates: crate::RateSettings,
 }
@@ -160,6 +162,7 @@ struct Parts {
     busy: AtomicUsize,
     idle_since: Mutex<Instant>,
     desk: crate::webhooks::Desk,
+    timer: crate::tasks::Timer,
     adopted: Mutex<Vec<AdoptedCommand>>,
     stop: Mutex<Option<Duration>>,
     stop_asked: Notify,
@@ -257,6 +260,7 @@ impl App {
                 busy: AtomicUsize::new(0),
                 idle_since: Mutex::new(Instant::now()),
                 desk: crate::webhooks::Desk::default(),
+                timer: crate::tasks::Timer::default(),
                 adopted: Mutex::default(),
                 stop: Mutex::new(None),
                 stop_asked: Notify::new(),
@@ -271,6 +275,7 @@ impl App {
         app.keep_tokens_fresh();
         app.forget_old_memories();
         app.send_webhooks();
+        app.keep_time();
         Ok(app)
     }
 
@@ -612,6 +617,10 @@ impl App {
     #[must_use]
     pub fn rights(&self) -> watch::Receiver<u64> {
         self.parts.rights.subscribe()
+    }
+
+    pub(crate) fn timer(&self) -> &crate::tasks::Timer {
+        &self.parts.timer
     }
 
     pub(crate) fn desk(&self) -> &crate::webhooks::Desk {

@@ -60,6 +60,7 @@ mod sessions;
 mod shown;
 mod since;
 mod spec;
+mod tasks;
 mod tenants;
 mod tokens;
 mod tools;
@@ -113,6 +114,7 @@ pub use tenants::{MemberForm, MemberView, MembersOf, TenantForm, TenantPatch, Te
 pub use tokens::{Bearer, TokenForm, TokenView, TokensOf};
 pub use tools::{TOOL_FILE_BYTES_MAX, TOOLS_DIR, ToolView, ToolsOf};
 
+pub use tasks::{Misfire, Overlap, TaskAction, TaskForm, TaskMessage, TaskQuery, TaskRunView, TaskSettings, TaskView, TasksOf};
 pub use webhooks::{
     SIGNATURE_HEADER, WEBHOOK_TIMEOUT_DEFAULT, WEBHOOK_TIMEOUT_RANGE, WebhookQuery, WebhookSecretForm, WebhookSecretView, WebhookSettings,
     WebhookView, WebhooksOf, signature,

@@ -18,7 +18,20 @@ pub(crate) struct Webhooks {
     pub(crate) keep: Option<String>,
 }
 
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Tasks {
+    /// How long what ended stays in the logs of tasks; by default 90d.
+    pub(crate) keep: Option<String>,
+}
+
 impl Config {
+    /// How tasks are kept.
+    pub(crate) fn task_settings(&self) -> Result<app::TaskSettings, String> {
+        let usual = app::TaskSettings::default();
+        Ok(app::TaskSettings { keep: self.tasks.keep.as_deref().map_or(Ok(usual.keep), |t| time("tasks.keep", t))? })
+    }
+
     /// How the ends of jobs are told. A time out of range is the nearest that is in it, with a warning.
     pub(crate) fn webhook_settings(&self) -> Result<app::WebhookSettings, String> {
         let (texts, usual) = (&self.webhooks, app::WebhookSettings::default());
@@ -53,6 +66,7 @@ mod tests {
             ("[webhooks]\nkeep = \"long\"", "webhooks.keep"),
             ("[webhooks]\nprivate_ok = [\"internal\"]", "private_ok"),
             ("[webhooks]\nsecret = \"x\"", "secret"),
+            ("[tasks]\nkeep = \"long\"", "tasks.keep"),
         ] {
             assert!(Config::parse(text).expect_err(text).contains(named), "{text}");
         }

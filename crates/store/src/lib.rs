@@ -93,6 +93,10 @@ pub use task::{
     NewTask, RUNS_AT_ONCE, RUNS_BEGUN_MAX, RUNS_WAITING_MAX, TASK_ACTION_BYTES_MAX, TASKS_AT_ONCE, TASKS_MAX, TaskChange, TaskPlan,
     TaskRow, TaskRunRow, TaskRunStart, TaskRunState, TaskState,
 };
+pub use task::{
+    NewTask, RUNS_AT_ONCE, RUNS_BEGUN_MAX, RUNS_WAITING_MAX, TASK_ACTION_BYTES_MAX, TASKS_AT_ONCE, TASKS_MAX, TaskChange, TaskPlan, TaskRow, TaskRunRow,
+    TaskRunStart, TaskRunState, TaskState,
+};
 pub use tenant::{TENANTS_MAX, TenantRow, TenantState};
 pub use token::{EVERY_TENANT, NewToken, TOKENS_MAX, TokenRow, TokenSeen};
 pub use turn::{Accepted, EngineBase, Fence, INBOX_MAX, Lease, NewTurn, TurnRow};

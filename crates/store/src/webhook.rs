@@ -259,7 +259,12 @@ impl Store {
     ///
     /// # Errors
     /// What the database said.
-    pub async fn list_webhooks(&self, filter: WebhookFilter, after: Option<WebhookId>, limit: usize) -> Result<Page<WebhookRow>, StoreError> {
+    pub async fn list_webhooks(
+        &self,
+        filter: WebhookFilter,
+        after: Option<WebhookId>,
+        limit: usize,
+    ) -> Result<Page<WebhookRow>, StoreError> {
         let limit = limit.clamp(1, LIST_MAX);
         self.read(move |conn| {
             let sql = "SELECT id, tenant, job, event, url, secret, traceparent, NULL AS body, state, tries, tries_before, due_ms, claim,
@@ -321,7 +326,8 @@ impl Store {
     /// What the database said.
     pub async fn count_webhooks(&self) -> Result<Vec<(String, u64)>, StoreError> {
         self.read(|conn| {
-            let mut statement = conn.prepare_cached("SELECT state, count(*) FROM webhooks GROUP BY state ORDER BY state").doing("count webhooks")?;
+            let mut statement =
+                conn.prepare_cached("SELECT state, count(*) FROM webhooks GROUP BY state ORDER BY state").doing("count webhooks")?;
             let rows = statement.query_map([], |r| Ok((r.get(0)?, r.get(1)?))).doing("count webhooks")?;
             rows.collect::<crate::db::Result<_>>().doing("count webhooks")
         })

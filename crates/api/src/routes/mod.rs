@@ -19,6 +19,7 @@ mod sandboxes;
 mod secrets;
 mod sessions;
 mod tapes;
+mod tasks;
 mod tenants;
 mod tokens;
 mod tools;
@@ -81,6 +82,7 @@ pub(crate) const ALL: &[(&str, &[Operation])] = &[
     ("bound", bound::OPERATIONS),
     ("budgets", budgets::OPERATIONS),
     ("usage", usage::OPERATIONS),
+    ("tasks", tasks::OPERATIONS),
     ("webhooks", webhooks::OPERATIONS),
     ("daemon", daemon::OPERATIONS),
     ("page", ui::OPERATIONS),

@@ -81,8 +81,9 @@ impl Desk {
 }
 
 impl App {
-    /// Says that a webhook has become owed; called after the commit that wrote it.
+    /// Says that a job is over, or that a webhook has become owed; called after the commit that wrote it.
     pub fn wake_webhooks(&self) {
+        self.wake_tasks();
         self.desk().wake.notify_one();
     }
 

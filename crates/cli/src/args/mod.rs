@@ -7,6 +7,7 @@ mod memory;
 mod plugin;
 mod sessions;
 mod tenants;
+mod task;
 mod verbs;
 mod webhook;
 
@@ -18,4 +19,5 @@ pub(crate) use plugin::Plugin;
 pub(crate) use sessions::{Agent, AgentFields, Begin, Chat, Env, EnvFiles, Fork, Send, Session, SessionList, Token, Tools};
 pub(crate) use tenants::{Budget, Quotas, Tenant, User};
 pub(crate) use verbs::{Cli, Config, Doctor, Engine, Limits, Places, Run, Sandbox, SandboxRun, Secret, Shell, Up, Verb};
+pub(crate) use task::{Task, TaskAdd};
 pub(crate) use webhook::Webhook;

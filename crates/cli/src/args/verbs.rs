@@ -82,6 +82,9 @@ pub(crate) enum Verb {
     /// The configuration file.
     #[command(subcommand)]
     Config(Config),
+    /// Tasks: jobs and messages that are due at set times.
+    #[command(subcommand)]
+    Task(super::Task),
     /// Webhooks: the ends of jobs, told to addresses that the jobs named.
     #[command(subcommand)]
     Webhook(super::Webhook),

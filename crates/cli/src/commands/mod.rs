@@ -38,6 +38,7 @@ pub(crate) mod serve_plugin;
 mod session;
 mod shell;
 mod tenant;
+mod task;
 mod terminal;
 mod text;
 mod token;
@@ -92,6 +93,7 @@ pub(crate) async fn run(context: Context, verb: Verb) -> Done {
         Verb::Secret(verb) => secret::run(&context, verb).await,
         Verb::Budget(verb) => budget::run(&context, verb).await,
         Verb::Usage { by, from, to } => usage::run(&context, &by, from.as_deref(), to.as_deref()).await,
+        Verb::Task(verb) => task::run(&context, verb).await,
         Verb::Webhook(verb) => webhook::run(&context, verb).await,
         Verb::Replay { tape } => replay::run(&context, &tape).await,
         Verb::Start(flags) => lifecycle::start(&context, &flags).await,

@@ -7,7 +7,7 @@
 mod run;
 mod table;
 
-pub use run::{RUNS_AT_ONCE, RUNS_BEGUN_MAX, RUNS_WAITING_MAX, TaskPlan, TaskRunRow, TaskRunState, TaskRunStart};
+pub use run::{RUNS_AT_ONCE, RUNS_BEGUN_MAX, RUNS_WAITING_MAX, TaskPlan, TaskRunRow, TaskRunStart, TaskRunState};
 pub use table::{NewTask, TASK_ACTION_BYTES_MAX, TASKS_AT_ONCE, TASKS_MAX, TaskChange, TaskRow, TaskState};
 
 pub(crate) use run::{End, job_ended, turn_ended};

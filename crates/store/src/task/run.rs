@@ -213,6 +213,15 @@ impl Store {
         self.write(Kind::TaskBegin, 0, move |conn| begin(conn, now)).await
     }
 
+    /// One run; `None` when it is gone with its task.
+    ///
+    /// # Errors
+    /// What the database said.
+    pub async fn task_run(&self, id: &TaskRunId) -> Result<Option<TaskRunRow>, StoreError> {
+        let id = id.clone();
+        self.read(move |conn| Ok(runs(conn, "SELECT * FROM task_runs WHERE id = ?1", params![id.as_str()])?.pop())).await
+    }
+
     /// Runs that have begun and of which it is not known that their work was made.
     ///
     /// # Errors
@@ -378,8 +387,15 @@ fn add_run(conn: &Connection, task: &TaskRow, start: &TaskRunStart, by_hand: boo
     let wake = if by_hand { start.due } else { start.due.max(task.hold) };
     let note = start.skipped.clone().map(|text| cut(text, NOTE_BYTES_MAX));
     let with = params![
-        start.id.as_str(), task.id.as_str(), task.tenant, int("due", start.due.0)?, i64::from(by_hand), state.as_str(),
-        int("wake", wake.0)?, ended, note
+        start.id.as_str(),
+        task.id.as_str(),
+        task.tenant,
+        int("due", start.due.0)?,
+        i64::from(by_hand),
+        state.as_str(),
+        int("wake", wake.0)?,
+        ended,
+        note
     ];
     conn.prepare_cached(sql).and_then(|mut s| s.execute(with)).doing("add a run of a task").map(drop)
 }

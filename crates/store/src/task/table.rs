@@ -252,7 +252,8 @@ impl Store {
     /// What the database said.
     pub async fn count_tasks(&self) -> Result<Vec<(String, u64)>, StoreError> {
         self.read(|conn| {
-            let mut statement = conn.prepare_cached("SELECT state, count(*) FROM tasks GROUP BY state ORDER BY state").doing("count tasks")?;
+            let mut statement =
+                conn.prepare_cached("SELECT state, count(*) FROM tasks GROUP BY state ORDER BY state").doing("count tasks")?;
             let rows = statement.query_map([], |r| Ok((r.get(0)?, r.get(1)?))).doing("count tasks")?;
             rows.collect::<crate::db::Result<_>>().doing("count tasks")
         })
@@ -272,8 +273,18 @@ fn create(conn: &Connection, new: &NewTask, action: &str) -> Result<TaskRow, Sto
                ON CONFLICT DO NOTHING RETURNING *";
     let due = new.due.map(|t| int("due", t.0)).transpose()?;
     let with = params![
-        new.id.as_str(), new.tenant, new.name, new.cron, new.zone, new.misfire, new.overlap, action, due, int("now", new.now.0)?,
-        new.failures_max, i64::from(new.is_owners)
+        new.id.as_str(),
+        new.tenant,
+        new.name,
+        new.cron,
+        new.zone,
+        new.misfire,
+        new.overlap,
+        action,
+        due,
+        int("now", new.now.0)?,
+        new.failures_max,
+        i64::from(new.is_owners)
     ];
     let row = conn.query_row(sql, with, from_row).optional().doing(doing)?;
     row.ok_or_else(|| StoreError::Conflict(format!("there is a task `{}`", new.name)))

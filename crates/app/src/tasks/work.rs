@@ -1,0 +1,142 @@
+//! What is asked for when a task is due.
+
+use std::collections::BTreeMap;
+
+use model::{Code, Failure, SessionId, Timestamp, TurnId, TurnState};
+use serde::Deserialize as _;
+use store::{TaskRow, TaskRunRow};
+
+use super::forms::{TaskAction, TaskMessage};
+use crate::{App, Caller, JobForm, MessageForm, SessionForm, SessionQuery, now};
+
+/// How often work is asked for that could not be asked for.
+const TRIES_MAX: u32 = 5;
+/// How long is waited after the first of these times, in milliseconds; twice as long after each further one.
+const AGAIN_MS: u64 = 5_000;
+/// The label of what a task makes: the run that made it.
+const LABEL: &str = "task-run";
+
+/// What a run made.
+enum Made {
+    Job(String),
+    Turn(TurnId),
+}
+
+impl App {
+    /// Asks for the work of a run that has begun.
+    pub(super) fn begin_work(&self, run: TaskRunRow, task: TaskRow) {
+        let app = self.clone();
+        self.spawn(async move {
+            let cancel = app.cancel().clone();
+            tokio::select! {
+                // The next daemon asks again, under the same key.
+                () = cancel.cancelled() => {}
+                () = app.work(&run, &task) => {}
+            }
+        });
+    }
+
+    async fn work(&self, run: &TaskRunRow, task: &TaskRow) {
+        let made = Box::pin(self.ask_for(run, task)).await;
+        model::crash::point("task:made");
+        let kept = match made {
+            Ok(Made::Job(job)) => self.store().run_made(&run.id, Some(job), None).await,
+            Ok(Made::Turn(turn)) => self.store().run_made(&run.id, None, Some(turn)).await,
+            Err(failure) if failure.code.is_retriable() && run.tries < TRIES_MAX => {
+                let wake = Timestamp(now().0.saturating_add(AGAIN_MS << run.tries.min(TRIES_MAX)));
+                self.store().put_run_back(&run.id, wake, failure.message).await
+            }
+            Err(failure) => {
+                tracing::warn!(task = %task.id, run = %run.id, %failure, "a task could not be done");
+                self.store().end_task_run(&run.id, false, Some(failure.message), now()).await
+            }
+        };
+        if let Err(error) = kept {
+            tracing::warn!(run = %run.id, error = model::chain(&error), "what the run of a task made was not noted");
+        }
+        // A quick job may have ended before it was noted whose it is.
+        if let Ok(Some(run)) = self.store().task_run(&run.id).await
+            && let Some((is_well, note)) = self.end_of_work(&run).await
+            && let Err(error) = self.store().end_task_run(&run.id, is_well, note, now()).await
+        {
+            tracing::warn!(run = %run.id, error = model::chain(&error), "the end of a task's run was not noted");
+        }
+        self.wake_tasks();
+    }
+
+    async fn ask_for(&self, run: &TaskRunRow, task: &TaskRow) -> Result<Made, Failure> {
+        let caller = if task.is_owners { Caller::OWNER } else { self.caller_of(&task.tenant) };
+        let unreadable = |e: serde_json::Error| Failure::new(Code::StoreUnusable, format!("what the task does cannot be read: {e}"));
+        match TaskAction::deserialize(&task.action).map_err(unreadable)? {
+            TaskAction::Job(form) => self.ask_job(run, task, &caller, *form).await,
+            TaskAction::Message(message) => self.ask_turn(run, task, &caller, message).await,
+        }
+    }
+
+    fn caller_of(&self, tenant: &str) -> Caller {
+        Caller { tenant: Some(tenant.to_owned()) }
+    }
+
+    async fn ask_job(&self, run: &TaskRunRow, task: &TaskRow, caller: &Caller, mut form: JobForm) -> Result<Made, Failure> {
+        form.labels.insert("task".to_owned(), task.id.to_string());
+        form.labels.insert(LABEL.to_owned(), run.id.to_string());
+        let job = self.jobs_of(caller).create(form, Some(key_of(run))).await?;
+        Ok(Made::Job(job.id))
+    }
+
+    async fn ask_turn(&self, run: &TaskRunRow, task: &TaskRow, caller: &Caller, message: TaskMessage) -> Result<Made, Failure> {
+        let sessions = self.sessions_of(caller);
+        let session = match (&message.session, &run.session) {
+            (Some(session), _) | (None, Some(session)) => session.clone(),
+            (None, None) => self.session_for(run, task, caller, &message).await?,
+        };
+        self.store().run_has_session(&run.id, &session).await.map_err(|e| e.failure())?;
+        let form = MessageForm { text: message.text, ..MessageForm::default() };
+        let turn = sessions.message(session.as_str(), form, Some(key_of(run))).await?;
+        Ok(Made::Turn(turn))
+    }
+
+    /// The session of a run: the one that an earlier daemon made for it, or a new one.
+    async fn session_for(&self, run: &TaskRunRow, task: &TaskRow, caller: &Caller, message: &TaskMessage) -> Result<SessionId, Failure> {
+        let sessions = self.sessions_of(caller);
+        if run.tries > 1 || run.begun.is_some_and(|begun| begun.0 + AGAIN_MS < now().0) {
+            let query = SessionQuery { label: Some(format!("{LABEL}={}", run.id)), limit: Some(1), ..SessionQuery::default() };
+            if let Some(found) = sessions.list(query).await?.items.into_iter().next() {
+                return Ok(found.id);
+            }
+        }
+        let labels = BTreeMap::from([("task".to_owned(), task.id.to_string()), (LABEL.to_owned(), run.id.to_string())]);
+        let form = SessionForm {
+            agent: message.agent.clone(),
+            env: message.env.clone(),
+            title: Some(task.name.clone()),
+            labels,
+            ..SessionForm::default()
+        };
+        Ok(sessions.create(form, Vec::new()).await?.id)
+    }
+
+    /// How the work of a run ended, if it is over or gone.
+    pub(super) async fn end_of_work(&self, run: &TaskRunRow) -> Option<(bool, Option<String>)> {
+        let gone = |what: &str| Some((false, Some(format!("the {what} is gone"))));
+        if let Some(job) = &run.job {
+            return match self.store().job(job).await {
+                Ok(row) => row.finished.map(|_| (row.state.as_str() == "completed", row.error)),
+                Err(store::StoreError::NotFound { .. }) => gone("job"),
+                Err(_) => None,
+            };
+        }
+        let turn = run.turn.as_ref()?;
+        match self.store().turn(turn).await {
+            Ok(row) => row.ended.map(|_| (row.state == TurnState::Done, row.code.map(|code| code.to_string()))),
+            Err(store::StoreError::NotFound { .. }) => gone("turn"),
+            Err(_) => None,
+        }
+    }
+}
+
+/// What the work of a run is asked for under: the same however often it is asked.
+fn key_of(run: &TaskRunRow) -> String {
+    let hand = if run.by_hand { ":hand" } else { "" };
+    format!("task:{}:{}{hand}", run.task, run.due.0)
+}
