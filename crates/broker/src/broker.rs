@@ -217,7 +217,7 @@ impl Parts {
         trace.read(&sealed);
         let seat = self.seats.take(&caller.key(), &trace.correlation)?;
         let entry = topic::resolve(&self.catalogue(), &sealed.envelope.topic)?;
-        trace.found(&entry.tool.plugin);
+        trace.found(&entry.tool);
         payload::check(&entry, &sealed.envelope.payload.arguments)?;
         authorize::check(caller, &entry.tool)?;
         get(&self.rates).take(&self.buckets, caller, Instant::now())?;
@@ -310,11 +310,11 @@ impl Parts {
         self.note(trace.entry(caller, word, Some(route::STAGE), code, more)).await;
         seat.made();
         let answer = match outcome {
-            Ok(result) => Answer { correlation, result, error: None },
+            Ok(result) => Answer { correlation, result, error: None, origin: trace.origin.clone() },
             Err(failure) => {
                 let mut refusal = Refusal::new(route::STAGE, failure.code, failure.message);
                 refusal.retriable = failure.retriable;
-                refusal.answer(correlation, |_| None)
+                Answer { origin: trace.origin.clone(), ..refusal.answer(correlation, |_| None) }
             }
         };
         Carried { answer, seat: Some(seat) }

@@ -51,7 +51,7 @@ impl Refusal {
             field: self.field.map(cleaned),
             retry_after: self.retry_after,
         };
-        Answer { correlation, result: Value::Null, error: Some(error) }
+        Answer { correlation, result: Value::Null, error: Some(error), origin: None }
     }
 }
 

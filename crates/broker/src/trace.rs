@@ -3,10 +3,11 @@
 use model::{AuditEntry, AuditKind, Code, Timestamp};
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
+use wire::Origin;
 
-use crate::Caller;
 use crate::refusal::shown;
 use crate::stages::envelope::{CORRELATION_BYTES_MAX, Sealed, TOPIC_BYTES_MAX};
+use crate::{Caller, Tool};
 
 /// What is known of a request so far.
 #[derive(Debug)]
@@ -19,12 +20,14 @@ pub(crate) struct Trace {
     topic: String,
     arguments: Option<String>,
     plugin: String,
+    /// Whose words the answer holds.
+    pub(crate) origin: Option<Origin>,
 }
 
 impl Trace {
     pub(crate) fn new(id: String, time: Timestamp) -> Self {
         let (correlation, topic, plugin) = (String::new(), String::new(), String::new());
-        Self { id, time, began: Instant::now(), correlation, topic, arguments: None, plugin }
+        Self { id, time, began: Instant::now(), correlation, topic, arguments: None, plugin, origin: None }
     }
 
     /// The message was read.
@@ -35,8 +38,10 @@ impl Trace {
     }
 
     /// The tool was found.
-    pub(crate) fn found(&mut self, plugin: &str) {
-        plugin.clone_into(&mut self.plugin);
+    pub(crate) fn found(&mut self, tool: &Tool) {
+        tool.plugin.clone_into(&mut self.plugin);
+        let origin = || Origin { tool: tool.name.clone(), plugin: tool.plugin.clone(), untrusted: true };
+        self.origin = (!tool.is_intrinsic()).then(origin);
     }
 
     /// A row of the audit.

@@ -17,6 +17,7 @@ fn main() -> ExitCode {
         "mini" => mini::main(args),
         "ipc" => ipc::main(&std::env::args_os().skip(if by_name { 1 } else { 2 }).collect::<Vec<_>>()),
         "prove" => prove::main(args.get(2..).unwrap_or_default()),
+        "ask-proxy" => prove::ask_proxy(args.get(2..).unwrap_or_default()),
         "files" => files::main(std::env::args_os().skip(2)),
         _ => 2,
     };

@@ -118,6 +118,21 @@ pub struct Answer {
     pub result: Value,
     /// Why there is none.
     pub error: Option<ErrorBody>,
+    /// Whose words these are; nothing where they are the host's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
+}
+
+/// Where the words of an answer come from. Set by the host alone: a tool says nothing about itself here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Origin {
+    /// The tool, by its checked name.
+    pub tool: String,
+    /// The plugin that provides it; empty for the daemon's own.
+    pub plugin: String,
+    /// Whether the words may be anybody's: data to read, never instructions to follow.
+    pub untrusted: bool,
 }
 
 /// Why a call failed.

@@ -14,7 +14,7 @@ mod control;
 mod door;
 mod frame;
 
-pub use call::{Answer, CALL_BYTES_MAX, CALL_HEADER_BYTES, CallDecoder, CallError, ErrorBody, Request, Said, Waiting, frame_call};
+pub use call::{Answer, CALL_BYTES_MAX, CALL_HEADER_BYTES, CallDecoder, CallError, ErrorBody, Origin, Request, Said, Waiting, frame_call};
 pub use control::{Attach, Boot, Exec, Exit, FromGuest, Get, Launch, Put, Ready, Relay, Size, Started, Stdio, ToGuest, Trouble};
 pub use door::{DOOR_LINE_BYTES_MAX, Door, DoorError};
 pub use frame::{Decoder, FRAME_BYTES_MAX, Frame, FrameError, HEADER_BYTES, STDIN_WINDOW_BYTES};

@@ -57,7 +57,9 @@ async fn calls_of_one_connection_run_at_once() {
     client.send(&request("low", "fast", json!({}))).await;
     assert_eq!(client.next().await.expect("as the test made it")["correlation"], "fast");
     house.doer.go_on.add_permits(1);
-    assert_eq!(client.next().await.expect("as the test made it"), json!({"correlation": "slow", "result": "waited", "error": null}));
+    let origin = json!({"tool": "low", "plugin": "test", "untrusted": true});
+    let slow = json!({"correlation": "slow", "result": "waited", "error": null, "origin": origin});
+    assert_eq!(client.next().await.expect("as the test made it"), slow);
     drop(client.stream);
     client.served.await.expect("as the test made it");
     house.broker.drain().await;

@@ -72,3 +72,15 @@ async fn a_row_names_the_call_and_hashes_its_arguments() {
     assert_eq!(entry.detail["plugin"], json!("test"));
     assert!(entry.session.is_some() && entry.detail["source"].as_str().is_some_and(|s| s.starts_with("sbx_")));
 }
+
+#[tokio::test]
+async fn the_host_says_whose_words_an_answer_holds() {
+    let house = House::new();
+    let origin = |tool: &str| Some(wire::Origin { tool: tool.to_owned(), plugin: "test".to_owned(), untrusted: true });
+    assert_eq!(house.call("low", json!({"n": 1})).await.origin, origin("low"));
+    assert_eq!(house.call("low", json!({"do": "PLUGIN_ERROR"})).await.origin, origin("low"), "a failure's words are the tool's too");
+    // The host's own words: its own tools, and a stage's no.
+    assert_eq!(house.call("list_tools", json!({})).await.origin, None);
+    house.will(Person::No(None));
+    assert_eq!(house.call("high", json!({})).await.origin, None);
+}

@@ -24,7 +24,7 @@ use serde_json::value::RawValue;
 #[cfg(test)]
 pub(crate) use door::tests as fake;
 pub(crate) use door::{Call, DoorError, Gate, Host, Outcome, Waits};
-pub(crate) use tools::{Tool, list, spoken};
+pub(crate) use tools::{Tool, list, marked, origin, spoken};
 
 /// Where the host's socket is inside every sandbox.
 const SOCKET: &str = "/run/lazaret/host.sock";
@@ -45,9 +45,9 @@ pub(crate) fn main(args: &[OsString]) -> i32 {
         [one] if one == "--help" || one == "-h" => show(std::io::stdout(), USAGE, 0),
         [topic, arguments] => match text_of(topic, arguments).and_then(|(topic, text)| one(&host, &topic, &text)) {
             Ok(outcome) => say(&outcome),
-            Err(trouble) => say(&Outcome::Error(trouble.body())),
+            Err(trouble) => say(&Outcome::Error(trouble.body(), None)),
         },
-        _ => say(&Outcome::Error(Trouble::usage("a topic and a JSON object are needed; see ipc --help").body())),
+        _ => say(&Outcome::Error(Trouble::usage("a topic and a JSON object are needed; see ipc --help").body(), None)),
     }
 }
 
@@ -108,8 +108,8 @@ fn one(host: &Host, topic: &str, arguments: &str) -> Result<Outcome, Trouble> {
 /// Prints what came of a call and gives the exit status.
 fn say(outcome: &Outcome) -> i32 {
     match outcome {
-        Outcome::Result(text) => show(std::io::stdout(), text.get(), 0),
-        Outcome::Error(text) => show(std::io::stderr(), text.get(), 1),
+        Outcome::Result(text, _) => show(std::io::stdout(), text.get(), 0),
+        Outcome::Error(text, _) => show(std::io::stderr(), text.get(), 1),
     }
 }
 

@@ -43,11 +43,15 @@ impl Granted {
     /// Makes a call where the tool is one of these: what it gave, and whether it failed.
     pub(super) fn call(&self, call: &Call, events: &mut Events) -> Option<(String, bool)> {
         let host = self.host.as_ref().filter(|_| self.tools.iter().any(|tool| tool.name == call.name))?;
-        let (mut text, is_error) = ipc::spoken(&made(host, call, events));
+        let outcome = made(host, call, events);
+        let (mut text, is_error) = ipc::spoken(&outcome);
         if text.len() > OUTPUT_BYTES_MAX {
             let left_out = text.len() - text.floor_char_boundary(OUTPUT_BYTES_MAX);
             text.truncate(text.floor_char_boundary(OUTPUT_BYTES_MAX));
             text.push_str(&format!("\n[{left_out} bytes left out]"));
+        }
+        if let Some(mark) = ipc::origin(&outcome).and_then(ipc::marked) {
+            text = format!("{mark}\n{text}");
         }
         Some((text, is_error))
     }

@@ -9,12 +9,15 @@ mod files;
 mod kernel;
 mod network;
 mod processes;
+mod proxy;
 
 use std::io::Write;
 
 use rustix::io::Errno;
 use serde::Deserialize;
 use serde_json::json;
+
+pub(crate) use proxy::ask_proxy;
 
 /// What the host prepared.
 #[derive(Debug, Deserialize)]

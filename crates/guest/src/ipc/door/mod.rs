@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use wire::{CALL_BYTES_MAX, CallDecoder, CallError, Door, frame_call};
+use wire::{CALL_BYTES_MAX, CallDecoder, CallError, Door, Origin, frame_call};
 
 /// How often the one who waits for a person is told that it still waits.
 const TICK: Duration = Duration::from_secs(10);
@@ -101,8 +101,8 @@ fn correlation() -> std::io::Result<String> {
 /// What came of a call, as the host wrote it.
 #[derive(Debug)]
 pub(crate) enum Outcome {
-    Result(Box<RawValue>),
-    Error(Box<RawValue>),
+    Result(Box<RawValue>, Option<Origin>),
+    Error(Box<RawValue>, Option<Origin>),
 }
 
 /// A message of the host.
@@ -115,6 +115,7 @@ struct Heard<'a> {
     result: Option<&'a RawValue>,
     #[serde(borrow)]
     error: Option<&'a RawValue>,
+    origin: Option<Origin>,
 }
 
 /// What gives a call up from another thread.
@@ -288,8 +289,8 @@ impl Host {
             return Ok(None);
         }
         match (heard.result, heard.error) {
-            (_, Some(error)) => Ok(Some(Outcome::Error(error.to_owned()))),
-            (result, None) => Ok(Some(Outcome::Result(result.map_or_else(Box::default, ToOwned::to_owned)))),
+            (_, Some(error)) => Ok(Some(Outcome::Error(error.to_owned(), heard.origin))),
+            (result, None) => Ok(Some(Outcome::Result(result.map_or_else(Box::default, ToOwned::to_owned), heard.origin))),
         }
     }
 }

@@ -72,8 +72,8 @@ fn call() -> Call {
 
 fn result(outcome: Result<Outcome, DoorError>) -> Value {
     match outcome.expect("an answer") {
-        Outcome::Result(raw) => serde_json::from_str(raw.get()).expect("JSON"),
-        Outcome::Error(raw) => panic!("{raw}"),
+        Outcome::Result(raw, _) => serde_json::from_str(raw.get()).expect("JSON"),
+        Outcome::Error(raw, _) => panic!("{raw}"),
     }
 }
 
@@ -82,7 +82,7 @@ fn a_call_has_three_fields_and_one_answer() {
     let fake = FakeHost::start(vec![answers(json!({ "z": 1, "a": [null] }))]);
     let outcome = fake.host(LONG).call(&call(), &Gate::default(), &mut |_| ()).expect("an answer");
     // As the host wrote it.
-    assert!(matches!(&outcome, Outcome::Result(raw) if raw.get() == "{\"a\":[null],\"z\":1}"));
+    assert!(matches!(&outcome, Outcome::Result(raw, None) if raw.get() == "{\"a\":[null],\"z\":1}"));
     let asked = fake.asked.join().expect("served").remove(0);
     let correlation = asked["correlation"].as_str().expect("a name");
     assert_eq!(correlation.len(), 32);
@@ -100,7 +100,7 @@ fn an_error_is_given_as_it_came_and_null_is_a_result() {
         answers(Value::Null),
     ]);
     let host = fake.host(LONG);
-    let Ok(Outcome::Error(raw)) = host.call(&call(), &Gate::default(), &mut |_| ()) else { panic!("no error") };
+    let Ok(Outcome::Error(raw, _)) = host.call(&call(), &Gate::default(), &mut |_| ()) else { panic!("no error") };
     assert_eq!(serde_json::from_str::<Value>(raw.get()).expect("JSON"), error);
     assert_eq!(result(host.call(&call(), &Gate::default(), &mut |_| ())), Value::Null);
 }
