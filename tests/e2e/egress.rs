@@ -210,3 +210,25 @@ fn a_rule_that_the_owner_takes_back_holds_no_longer() {
     let got = world.printed(&session, "api get");
     assert!(!got.contains("first"), "{got}");
 }
+
+/// A plugin whose hosts are held to paths and methods speaks TLS with the proxy and trusts it, by itself.
+#[test]
+fn a_plugin_is_held_to_the_paths_of_its_manifest() {
+    let world = world();
+    let port = world.host.port;
+    let script = format!(
+        "import urllib.request, urllib.error\n\
+         for name in ('NO_PROXY', 'no_proxy'): os.environ.pop(name, None)\n\
+         def tool_hub_ask(a, m):\n    \
+             opener = urllib.request.build_opener(urllib.request.ProxyHandler({{'https': os.environ['HTTPS_PROXY']}}))\n    \
+             try: return text(opener.open(urllib.request.Request('https://localhost:{port}' + a['text'], headers={{'Authorization': 'Bearer {SECRET}'}})).read().decode())\n    \
+             except urllib.error.HTTPError as e: return text(str(e.code) + e.read().decode())\n"
+    );
+    world.lab.plugin("hub", &format!("tools = \"all\"\nlow = [\"hub_ask\"]\nhosts = [\"localhost:{port}/repos/o/r,GET\"]\n"), &script);
+    world.lab.reload_plugins();
+    let ask = |path: &str| world.lab.tool("hub_ask", json!({ "text": path })).expect("an answer").to_string();
+    let got = ask("/repos/o/other/issues");
+    assert!(got.contains("403") && got.contains("EGRESS_DENIED"), "{got}");
+    let got = ask("/repos/o/r/issues");
+    assert!(got.contains("first"), "{got}");
+}

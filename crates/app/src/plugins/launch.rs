@@ -22,9 +22,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
-use crate::App;
 use crate::doors::Occupant;
 use crate::sandboxes::{EGRESS_PORT, proxy_env};
+use crate::{App, ImageRef};
 
 /// What the label of a plugin's sandbox begins with.
 pub(crate) const PLUGIN_LABEL: &str = "plugin:";
@@ -69,7 +69,9 @@ impl Launch for SandboxLaunch {
 impl SandboxLaunch {
     async fn start(&self, agent: Option<&str>) -> Result<Process, Failure> {
         let credentials = self.credentials(agent)?;
-        let request = self.request(agent)?;
+        let mut request = self.request(agent)?;
+        // Rules for paths and methods are held by looking into TLS: the plugin trusts the authority that is shown to it.
+        request.files.extend(self.app.trust_files(&ImageRef::Host { usr_local: false }, &self.hosts, &[]).await?);
         let (id, limits) = (request.id.clone(), request.limits);
         let egress = (!self.hosts.is_empty()).then(|| self.app.policy(self.hosts.clone(), Some(self.watch())));
         self.app.doors().admit(&id, Occupant { identity: None, tools: None, egress, cancel: CancellationToken::new() });
@@ -167,7 +169,7 @@ impl SandboxLaunch {
             set(name, value);
         }
         if !self.hosts.is_empty() {
-            for (name, value) in proxy_env() {
+            for (name, value) in proxy_env().into_iter().chain(self.app.trust_env(&self.hosts, &[])) {
                 set(&name, &value);
             }
         }
