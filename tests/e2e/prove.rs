@@ -4,15 +4,63 @@ use std::net::TcpListener;
 
 use serde_json::{Value, json};
 
-use crate::support::Lab;
+use crate::support::{KEY, Lab};
 
 #[test]
 fn all_walls_hold_here() {
     let lab = Lab::new();
     let checks = lab.run(&["doctor", "--prove", "--json"]).succeeds().events();
     let denied: Vec<&Value> = checks.iter().filter(|c| c["label"] == "denied").collect();
-    assert!(denied.len() >= 25 && denied.iter().all(|c| c["status"] == "pass"), "{denied:#?}");
+    assert!(denied.len() >= 35 && denied.iter().all(|c| c["status"] == "pass"), "{denied:#?}");
+    // The egress proxy: what is granted passes, and each of these does not, beside a control.
+    let about = |text: &str| checks.iter().find(|c| c["detail"].as_str().is_some_and(|d| d.starts_with(text))).cloned();
+    for (text, label) in [
+        ("the granted host, by a tunnel", "egress"),
+        ("a host that is not granted", "denied"),
+        ("another port of the granted host", "denied"),
+        ("an address instead of the name", "denied"),
+        ("a granted name that leads to a private address", "denied"),
+        ("the metadata address itself", "denied"),
+        ("two lengths for one body", "denied"),
+    ] {
+        let check = about(text).unwrap_or_else(|| panic!("`{text}` was not tried: {checks:#?}"));
+        assert_eq!((&check["label"], &check["status"]), (&json!(label), &json!("pass")), "{check}");
+    }
     lab.assert_nothing_left();
+}
+
+/// Beside a daemon that is up the proof leaves it and its sandboxes alone.
+#[test]
+fn the_proof_disturbs_no_daemon() {
+    let lab = Lab::new();
+    lab.run(&["start", "--listen", "127.0.0.1:0"]).succeeds();
+    let sandbox = lab.run(&["sandbox", "create"]).succeeds().out;
+    lab.run(&["doctor", "--prove", "--json"]).succeeds();
+    assert_eq!(lab.run(&["sandbox", "exec", sandbox.trim(), "--", "echo", "here"]).succeeds().out, "here\n");
+}
+
+/// `--live` asks each provider that has a key and each plugin that is ready.
+#[test]
+fn a_live_look_finds_what_answers_and_what_does_not() {
+    let lab = Lab::new();
+    let server = lab.model(testkit::model_server::Script { key: Some(KEY.to_owned()), ..Default::default() });
+    lab.connect("anthropic", &server);
+    lab.plugin("there", "tools = \"all\"\n", "def tool_there(a, m): return text('yes')\n");
+    let live = |lab: &Lab| lab.run(&["doctor", "--live", "--json"]);
+    let of = |checks: &[Value], label: &str| {
+        checks.iter().find(|c| c["label"] == label).cloned().unwrap_or_else(|| panic!("{label}: {checks:#?}"))
+    };
+    let checks = live(&lab).succeeds().events();
+    assert_eq!(
+        (of(&checks, "live anthropic")["status"].as_str(), of(&checks, "live there")["status"].as_str()),
+        (Some("pass"), Some("pass"))
+    );
+    // Nobody listens at a port that was just given back.
+    let free = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("an address");
+    lab.run(&["config", "set", "providers.anthropic.base_url", &format!("http://{free}")]).succeeds();
+    let checks = live(&lab).ends_with(1).events();
+    let check = of(&checks, "live anthropic");
+    assert!(check["status"] == "fail" && check["fix"].as_str().is_some_and(|fix| fix.contains("base_url")), "{check}");
 }
 
 /// What the probes find in a sandbox without one of its walls: the names of those that do not hold.

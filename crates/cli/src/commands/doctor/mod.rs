@@ -4,6 +4,7 @@
 //! may want so; any failure makes the exit status 1. Nothing is changed and no daemon is started, except with `--live`.
 
 mod daemon;
+mod egress;
 mod house;
 mod machine;
 mod prove;
@@ -76,6 +77,7 @@ pub(crate) fn run(context: &Context, flags: &args::Doctor) -> Done {
     let Ok(config) = config else { return Ok(1) };
     if flags.prove {
         report.add(prove::checks(&home, &config))?;
+        report.add(crate::on_runtime(1, async { Ok(egress::checks(&home, &config).await) })?)?;
     }
     let checks = crate::on_runtime(1, daemon::checks(context, &home, &config, flags.live))?;
     report.add(checks)?;

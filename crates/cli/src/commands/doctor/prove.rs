@@ -98,7 +98,7 @@ fn unnamed(home: &Home) -> std::io::Result<std::fs::File> {
     Ok(file)
 }
 
-fn random() -> Result<u128, Failure> {
+pub(super) fn random() -> Result<u128, Failure> {
     let mut bytes = [0u8; 16];
     getrandom::fill(&mut bytes).map_err(|e| internal(&e.to_string()))?;
     Ok(u128::from_le_bytes(bytes))
