@@ -21,7 +21,7 @@ pub const MEMORY_QUERY_CHARS_MAX: usize = 500;
 /// The most entries that one search gives.
 pub const MEMORY_RESULTS_MAX: usize = 100;
 /// Different words of a question that count.
-const WORDS_MAX: usize = 32;
+const WORDS_MAX: usize = 24;
 /// Entries in the lists that one question reads, in all.
 const POSTINGS_MAX: u64 = 1000;
 /// Of words that are all common, how many must come together.
