@@ -110,7 +110,7 @@ impl AgentsOf<'_> {
         check(&form)?;
         if let Some(engine) = &form.engine {
             // Whether it is installed is asked when a session begins.
-            engines::find(engine)?;
+            self.app.described_engine(&crate::Caller::OWNER, engine).await?;
         }
         crate::sessions::check_egress(&form.egress, &self.app.settings().egress_max)?;
         self.app.check_bound(&form.secrets)?;

@@ -44,7 +44,21 @@ pub fn choose(
     providers: &BTreeMap<String, Provider>,
 ) -> Result<Chosen, Failure> {
     let name = engine.or(usual).unwrap_or(ENGINE_DEFAULT);
-    let found = engines::find(name)?;
+    choose_for((name, &engines::find(name)?), engine, model, providers)
+}
+
+/// The name of the engine that a request means.
+pub(crate) fn engine_name<'a>(engine: Option<&'a str>, usual: Option<&'a str>) -> &'a str {
+    engine.or(usual).unwrap_or(ENGINE_DEFAULT)
+}
+
+/// Chooses provider and model for an engine that was found.
+pub(crate) fn choose_for(
+    (name, found): (&str, &Found),
+    engine: Option<&str>,
+    model: Option<&str>,
+    providers: &BTreeMap<String, Provider>,
+) -> Result<Chosen, Failure> {
     let (asked, model_name) = split(model, providers);
     let chosen = |provider: &str, wire: Wire, is_fallback: bool| Chosen {
         engine: name.to_owned(),
@@ -54,22 +68,22 @@ pub fn choose(
         is_fallback,
     };
     let first = found.wires().first().copied().unwrap_or(Wire::Anthropic);
-    if asked == Some(REHEARSAL) {
+    if asked == Some(REHEARSAL) || found.wires().is_empty() {
         return Ok(chosen(REHEARSAL, first, false));
     }
     if let Some(asked) = asked {
         let provider = &providers[asked];
-        let wire = wire_for(&*found, provider.kind).ok_or_else(|| {
+        let wire = wire_for(&**found, provider.kind).ok_or_else(|| {
             Failure::new(Code::Usage, format!("the engine {name} does not speak to providers like {asked}")).field("model")
         })?;
         return if provider.is_usable { Ok(chosen(asked, wire, false)) } else { Err(no_key(asked)) };
     }
-    let kinds = kinds(&found, model_name);
+    let kinds = kinds(found, model_name);
     for kind in &kinds {
         // A well-known name first: the map is sorted, and a second provider of a kind is asked for by name.
         let mut usable = providers.iter().filter(|(_, p)| p.kind == *kind && p.is_usable).map(|(name, _)| name.as_str());
         if let Some(provider) = usable.clone().find(|name| *name == well_known(*kind)).or_else(|| usable.next()) {
-            let wire = wire_for(&*found, *kind).unwrap_or(first);
+            let wire = wire_for(&**found, *kind).unwrap_or(first);
             return Ok(chosen(provider, wire, false));
         }
     }

@@ -26,6 +26,8 @@ pub(crate) struct Ground {
     pub(crate) memory: String,
     /// Which skills it is told to read.
     pub(crate) skills: String,
+    /// What the job that made it adds.
+    pub(crate) job: String,
 }
 
 impl Ground {
@@ -34,7 +36,7 @@ impl Ground {
     pub(crate) fn instructions(&self) -> String {
         let core = self.env.as_ref().map_or("", |env| env.core_memory.trim());
         let core = if core.is_empty() { String::new() } else { format!("# Core memory\n\n{core}") };
-        let parts = [self.agent.instructions.trim(), &core, self.memory.trim(), self.skills.trim()];
+        let parts = [self.agent.instructions.trim(), self.job.trim(), &core, self.memory.trim(), self.skills.trim()];
         let mut text = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n\n");
         if !text.is_empty() {
             text.push('\n');
@@ -66,7 +68,8 @@ impl App {
         let agent = self.agents().show(&row.agent).await?;
         let memory = self.brief_of(&row).await;
         let skills = self.skills_of(&agent).instructions();
-        Ok(Ground { row, env, tree, agent, memory, skills })
+        let job = row.spec.pointer("/job/instructions").and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
+        Ok(Ground { row, env, tree, agent, memory, skills, job })
     }
 
     /// The session's sandbox, started when there is none, or when it has another tree than the session now.
@@ -125,7 +128,7 @@ impl App {
     }
 
     fn instructions_path(&self, live: &Live) -> Result<Option<String>, Failure> {
-        Ok(engines::find(&live.spec.engine)?.instructions_path(HOME))
+        Ok(live.spec.found_engine()?.instructions_path(HOME))
     }
 
     /// Shows a session's running sandbox its instructions as they are now.

@@ -25,6 +25,7 @@ mod caller;
 mod choose;
 mod clock;
 mod collisions;
+mod configs;
 mod diagnostics;
 mod diff;
 mod doors;
@@ -84,6 +85,7 @@ pub use budgets::{BudgetForm, BudgetPolicy, BudgetRaise, BudgetView, BudgetsOf};
 pub use caller::{Caller, OWN_TENANT};
 pub use choose::{Chosen, Provider, choose};
 pub use clock::now;
+pub use configs::{CheckForm, Checked, ConfigForm, ConfigKind, ConfigView, ConfigsOf, EngineView, ProfileVariable, ProfileView};
 pub use diagnostics::CallRates;
 pub use egress::EgressSettings;
 pub use envs::{CORE_MEMORY_CHARS_MAX, EnvForm, EnvPatch, EnvView, EnvsOf};
@@ -91,8 +93,10 @@ pub use files::{Change, ENTRIES_MAX, FileEntry, FileStream, FilesOf, UPLOAD_BYTE
 pub use follow::Follow;
 pub use history::{FORKS_MAX, ForkForm, Parent, TurnView, UndoForm};
 pub use installs::{EngineInstalls, EngineStatus, EnginesOf, FetchFile, FetchOrder, RegistryFinder};
-pub use jobs::{JOB_FILES_BYTES_MAX, JOB_FILES_MAX, check_job, check_job_path};
-pub use jobs::{Artifact, Hooks, JobFile, JobForm, JobQuery, JobState, JobView, OutputFormat, ResolvedJob};
+pub use jobs::{
+    Artifact, Hooks, JOB_FILES_BYTES_MAX, JOB_FILES_MAX, JOBS_QUEUED_MAX, JobFile, JobFollow, JobForm, JobPart, JobQuery,
+    JobSettings, JobState, JobView, JobsOf, OutputFormat, ResolvedJob, check_job, check_job_path,
+};
 pub use memory::{MEMORY_BRIEF_CHARS_MAX, MemoriesOf, MemoryForm, MemoryPurge, MemoryQueryForm, MemorySettings, MemoryView};
 pub use mounts::{MOUNTS_MAX, MountForm, MountRoot, refused_place};
 pub use plugins::{
@@ -121,6 +125,7 @@ pub use webhooks::{
 };
 
 pub use ::sandbox::{HostMount, Summary};
+pub use ::store::JobCounts;
 pub use ::store::{Claim, Quota, TenantState};
 pub use ::store::{AuditCheck, AuditFault, AuditFilter, AuditRow, Page};
 pub(crate) use app::WeakApp;

@@ -131,6 +131,8 @@ pub(crate) enum Stop {
     Left,
     Deadline,
     Flood,
+    /// It asked its model more often than it may.
+    Rounds(u32),
     /// It goes round in circles, or wrote more than is read: its parser says why.
     Hopeless,
     Gone(SandboxError),
@@ -174,6 +176,8 @@ pub(crate) struct Pump<'a> {
     ending: Ending,
     recorded: u64,
     read: u64,
+    /// Rounds with the model that this daemon saw.
+    rounds: u32,
 }
 
 /// Runs until the turn is over, is cancelled, runs out of time or floods.
@@ -207,6 +211,7 @@ pub(crate) async fn pump(
         ending: Ending::cancelled(),
         recorded: running.turn.spool,
         read: running.turn.spool,
+        rounds: 0,
     };
     // What an earlier daemon has read and recorded brings the parser to where it was; its events are logged already.
     for record in &before {
@@ -261,8 +266,12 @@ pub(crate) async fn pump(
             },
             Some(event) = calls.recv() => {
                 pump.ending.call(&event);
+                let over = pump.rounds(&event);
                 pump.waiting.push(event);
                 pump.heard();
+                if let Some(most) = over {
+                    break Err(Stop::Rounds(most));
+                }
             }
             // Only when nothing else waits: pieces that come together share a commit.
             () = std::future::ready(()), if pump.has_news() && !pump.feed.is_over() => pump.flush().await?,
@@ -341,6 +350,13 @@ impl Pump<'_> {
                 other => self.wants.extend(want(other)),
             }
         }
+    }
+
+    /// Counts rounds with the model; the most that there may be, when there were more.
+    fn rounds(&mut self, event: &EventKind) -> Option<u32> {
+        let most = self.running.live.spec.job.as_ref()?.max_turns?;
+        self.rounds += u32::from(matches!(event, EventKind::Usage { .. }));
+        (self.rounds > most).then_some(most)
     }
 
     pub(crate) fn has_news(&self) -> bool {
@@ -468,6 +484,7 @@ impl Pump<'_> {
         let cause = match stop {
             Ok(_) => limit_reached(sandbox, limits, ending.code),
             Err(Stop::Hopeless | Stop::Left) => None,
+            Err(Stop::Rounds(most)) => because(Code::TurnLimit, format!("the engine asked its model more than {most} times")),
             Err(Stop::Cancelled) => because(Code::Cancelled, "cancelled".to_owned()),
             Err(Stop::Deadline) => because(Code::Timeout, format!("the time limit of {} s was reached", limits.time.as_secs())),
             Err(Stop::Flood) => because(Code::OutputLimit, "the engine wrote more than is kept of one turn".to_owned()),

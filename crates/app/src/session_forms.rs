@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use model::{EgressRule, Limits, Money, QuestionId, SessionId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::{ImageRef, MountForm, MountNote, Parent, Tape};
+use crate::{ImageRef, JobPart, MountForm, MountNote, Parent, Tape};
 
 /// A session to make.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, schemars::JsonSchema)]
@@ -53,6 +53,9 @@ pub struct SessionForm {
     pub mounts: Vec<MountForm>,
     /// Host directories whose descriptors come beside the form.
     pub opened: Vec<MountNote>,
+    /// What a job asks besides: the host's to say.
+    #[serde(skip)]
+    pub job: Option<JobPart>,
 }
 
 /// What changes in a session.

@@ -38,6 +38,12 @@ impl SessionsOf<'_> {
         self.view(&id, is_fallback).await
     }
 
+    /// The session that each try of a job makes, and the name of its agent.
+    pub(crate) async fn job_spec(&self, form: SessionForm) -> Result<(SessionSpec, String), Failure> {
+        let (spec, parts, _) = self.spec_of(form).await?;
+        Ok((spec, parts.agent))
+    }
+
     /// What a form means.
     async fn spec_of(&self, form: SessionForm) -> Result<(SessionSpec, Parts, bool), Failure> {
         let settings = self.app.settings();
@@ -45,10 +51,17 @@ impl SessionsOf<'_> {
         let engine = form.engine.as_deref().or(agent.engine.as_deref());
         // An agent's model is one of its engine's.
         let model = form.model.as_deref().or_else(|| agent.model.as_deref().filter(|_| form.engine.is_none()));
-        let chosen = crate::choose(engine, model, settings.engine.as_deref(), &self.app.providers())?;
-        let program = match &form.program {
-            Some(path) => ProgramSource::At { path: path.clone() },
-            None => self.app.installs().source_of(&chosen.engine)?,
+        let name = crate::choose::engine_name(engine, settings.engine.as_deref());
+        let engine_text = match form.job.as_ref().and_then(|job| job.engine_text.clone()) {
+            Some(text) => Some(text),
+            None => self.app.described_engine(&self.caller, name).await?,
+        };
+        let found = crate::spec::found_engine(name, engine_text.as_deref())?;
+        let chosen = crate::choose::choose_for((name, &found), engine, model, &self.app.providers())?;
+        let program = match (&form.program, &found) {
+            (Some(path), _) => ProgramSource::At { path: path.clone() },
+            (None, engines::Found::Custom(custom)) if engine_text.is_some() => ProgramSource::At { path: custom.program_path().path },
+            (None, _) => self.app.installs().source_of(&chosen.engine)?,
         };
         if let Some(slug) = &form.env {
             // Seen by this caller, or it does not exist.
@@ -78,6 +91,8 @@ impl SessionsOf<'_> {
             workdir: workdir(form.workdir.as_deref(), form.subdir.as_deref())?,
             exclusive: form.exclusive,
             named_mounts: form.mounts,
+            engine_text,
+            job: form.job,
             mounts: form.opened,
         };
         let parts = Parts {

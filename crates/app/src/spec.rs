@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use model::{EgressRule, Limits, Money};
+use model::{Code, EgressRule, Failure, Limits, Money};
 use serde::{Deserialize, Serialize};
 
-use crate::MountForm;
+use crate::{JobPart, MountForm};
 
 /// Everything about a session that outlives its sandbox. Kept with the session's row.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -45,8 +45,32 @@ pub struct SessionSpec {
     /// Host directories by name, below the configured roots.
     #[serde(default)]
     pub named_mounts: Vec<MountForm>,
+    /// What a job asks besides, where one made it.
+    #[serde(default)]
+    pub job: Option<JobPart>,
+    /// The description of an engine that is not built in, as it was when the session was made.
+    #[serde(default)]
+    pub engine_text: Option<String>,
     /// Host directories, for the next `--resume`; never opened by these names on somebody else's behalf.
     pub mounts: Vec<MountNote>,
+}
+
+impl SessionSpec {
+    /// Its engine.
+    pub(crate) fn found_engine(&self) -> Result<engines::Found, Failure> {
+        found_engine(&self.engine, self.engine_text.as_deref())
+    }
+}
+
+/// The engine of this name, by its description where it has one.
+pub(crate) fn found_engine(name: &str, text: Option<&str>) -> Result<engines::Found, Failure> {
+    match text {
+        None => engines::find(name),
+        Some(text) => {
+            let custom = engines::Custom::parse(text).map_err(|e| Failure::new(Code::EngineMissing, format!("failed to {e}")))?;
+            Ok(engines::Found::Custom(Box::new(custom)))
+        }
+    }
 }
 
 fn workspace() -> String {

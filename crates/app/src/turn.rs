@@ -74,8 +74,15 @@ pub(crate) struct Running<'a> {
 impl Ready {
     /// Finds the engine and checks that it can be asked this.
     pub(crate) fn of(app: &App, live: &Live, ground: &Ground, prompt: &str) -> Result<Self, Failure> {
-        let spec = &live.spec;
-        let engine = engines::find(&spec.engine)?;
+        let mut ready = Self::found(app, &live.spec)?;
+        let fresh = ready.plan(live, ground, prompt, None)?;
+        ready.kind = Kind::of(&fresh, &live.spec.env, &ground.instructions());
+        Ok(ready)
+    }
+
+    /// The engine of a session and how it is reached.
+    fn found(app: &App, spec: &crate::SessionSpec) -> Result<Self, Failure> {
+        let engine = spec.found_engine()?;
         let program = match &spec.program {
             ProgramSource::Guest => ProgramPath::native("/opt/lazaret/bin/mini"),
             ProgramSource::Installed => app.installs().program_of(&spec.engine, ENGINES_DIR)?,
@@ -84,14 +91,14 @@ impl Ready {
         let wire = wire_of(&*engine, app, &spec.provider);
         let model = spec.model.clone().or_else(|| engine.default_model(wire).map(str::to_owned));
         let is_live = engine.live() && !spec.foreground;
-        let mut ready = Self { engine, program, wire, model, is_live, kind: Kind::none() };
-        let fresh = ready.plan(live, ground, prompt, None)?;
-        ready.kind = Kind::of(&fresh, &spec.env, &ground.instructions());
-        Ok(ready)
+        Ok(Self { engine, program, wire, model, is_live, kind: Kind::none() })
     }
 
     fn plan(&self, live: &Live, ground: &Ground, prompt: &str, resume: Option<&str>) -> Result<Launch, Failure> {
-        let spec = &live.spec;
+        self.plan_of(&live.spec, !ground.instructions().is_empty(), prompt, resume)
+    }
+
+    fn plan_of(&self, spec: &crate::SessionSpec, has_instructions: bool, prompt: &str, resume: Option<&str>) -> Result<Launch, Failure> {
         self.engine.plan(&Plan {
             prompt,
             model: self.model.as_deref(),
@@ -103,8 +110,9 @@ impl Ready {
             home: HOME,
             program: &self.program,
             memory_bytes: spec.limits.memory_bytes,
-            has_instructions: !ground.instructions().is_empty(),
+            has_instructions,
             live: self.is_live,
+            options: spec.job.as_ref().map(crate::JobPart::options).unwrap_or_default(),
         })
     }
 }
@@ -149,7 +157,7 @@ impl<'a> Running<'a> {
 
     /// Brings the turn to its result.
     pub(crate) async fn run(mut self, process: Option<Process>, engine_session: Option<String>) -> Result<(), Failure> {
-        let ending = match self.engine(process, engine_session.as_deref()).await {
+        let mut ending = match self.engine(process, engine_session.as_deref()).await {
             Ok(ending) => ending,
             Err(failure) => Ending::failed(&failure),
         };
@@ -158,6 +166,7 @@ impl<'a> Running<'a> {
             // It waits for a person, and the next daemon goes on with it.
             return Ok(());
         }
+        self.after_engine(&mut ending).await;
         self.finish(ending).await
     }
 
@@ -171,9 +180,22 @@ impl<'a> Running<'a> {
             agent: agent.name.clone(),
             group: agent.group.clone(),
             tenant: self.ground.row.tenant.clone(),
-            tools: (!agent.tools.is_empty()).then(|| agent.tools.iter().cloned().collect()),
+            tools: self.tools(),
             denied: std::collections::BTreeSet::new(),
         }
+    }
+
+    /// The tools that may be called: the agent's, or all of them. A job of an agent that names none has those of its
+    /// plugins only.
+    fn tools(&self) -> Option<std::collections::BTreeSet<String>> {
+        let agent = &self.ground.agent;
+        if !agent.tools.is_empty() {
+            return Some(agent.tools.iter().cloned().collect());
+        }
+        let job = self.live.spec.job.as_ref()?;
+        let catalogue = self.app.broker().catalogue();
+        let of_job = catalogue.iter().filter(|tool| job.plugins.contains(&tool.plugin));
+        Some(of_job.map(|tool| tool.name.clone()).collect())
     }
 
     fn is_begun(&self) -> bool {
@@ -233,7 +255,7 @@ impl<'a> Running<'a> {
         );
         let listening = self.app.callers().listen(&self.turn.id, live.calls.clone());
         let watching = self.app.watch_collisions(live, &sandbox);
-        let begun = self.begin(&sandbox, process, engine_session).await?;
+        let Some(begun) = self.begin(&sandbox, process, engine_session).await? else { return Ok(Ending::cancelled()) };
         let feed = engines::Feed::new(self.ready.engine.parser(begun.carried));
         let ending = pump::pump(self, &sandbox, begun.command, begun.input, feed).await;
         drop((listening, watching));
@@ -247,7 +269,7 @@ impl<'a> Running<'a> {
     }
 
     /// The process that works on this turn: that of an earlier daemon, the one that waits for it, or a new one.
-    async fn begin(&mut self, sandbox: &Sandbox, process: Option<Process>, engine_session: Option<&str>) -> Result<Begun, Failure> {
+    async fn begin(&mut self, sandbox: &Sandbox, process: Option<Process>, engine_session: Option<&str>) -> Result<Option<Begun>, Failure> {
         let live = self.live;
         let mut launch = self.ready.plan(live, &self.ground, &self.prompt, engine_session)?;
         let first = launch.stdin.take();
@@ -266,7 +288,7 @@ impl<'a> Running<'a> {
                     Some(input).filter(|_| self.ready.is_live)
                 }
             };
-            return Ok(Begun { command, input, carried: engines::Carried::default() });
+            return Ok(Some(Begun { command, input, carried: engines::Carried::default() }));
         }
         if self.is_begun() && !self.is_unstarted() {
             return Err(Failure::new(Code::SandboxFailed, "the engine was lost together with the daemon").hint("run it again"));
@@ -276,20 +298,29 @@ impl<'a> Running<'a> {
             let bytes = self.ready.engine.input(&self.prompt)?;
             self.note_input_base(process.input.sent())?;
             self.say_start(sandbox).await?;
+            if !self.before_engine(sandbox).await? {
+                return Ok(None);
+            }
             process.input.write(bytes)?;
             let Process { output, control, input, carried, .. } = process;
-            return Ok(Begun { command: Command { stdin: None, output, control }, input: Some(input), carried });
+            return Ok(Some(Begun { command: Command { stdin: None, output, control }, input: Some(input), carried }));
         }
         self.note_input_base(0)?;
-        if !self.is_begun() {
+        if self.is_begun() {
+            // A script of an earlier daemon may still run.
+            sandbox.kill_commands().await.map_err(|e| e.failure())?;
+        } else {
             self.say_start(sandbox).await?;
+        }
+        if !self.before_engine(sandbox).await? {
+            return Ok(None);
         }
         let mut command = self.start(sandbox, launch, first.is_some()).await?;
         let input = command.stdin.take().map(|stdin| Input::to(self.app, &self.cancel_of_process(), stdin));
         if let (Some(input), Some(first)) = (&input, first) {
             input.write(first)?;
         }
-        Ok(Begun { command, input: input.filter(|_| self.ready.is_live), carried: engines::Carried::default() })
+        Ok(Some(Begun { command, input: input.filter(|_| self.ready.is_live), carried: engines::Carried::default() }))
     }
 
     /// Ends what writes to a process with the daemon: a process outlives its turns.
@@ -339,19 +370,35 @@ impl<'a> Running<'a> {
             let tar = pump::tar_of(&launch.files)?;
             sandbox.put("/", tar.as_slice()).await.map_err(|e| e.failure())?;
         }
+        let env = self.surroundings(launch.env).await?;
+        let stdio = Stdio::Pipes { stdin: has_input };
+        let exec = sandbox::Exec { argv: launch.argv, env, cwd: spec.workdir.clone(), stdio, lease: self.fence.0 };
+        let command = sandbox.exec(exec).await.map_err(|e| e.failure())?;
+        model::crash::point("turn:engine-started");
+        Ok(command)
+    }
+
+    /// The variables of a program that works on the turn: `own` are those that it needs by itself.
+    pub(crate) async fn surroundings(&self, own: Vec<(String, String)>) -> Result<Vec<(String, String)>, Failure> {
+        let spec = &self.live.spec;
         let mut env = sandbox::base_env(&spec.limits);
-        merge(&mut env, launch.env);
+        merge(&mut env, own);
         if !spec.egress.is_empty() {
             merge(&mut env, proxy_env());
             merge(&mut env, self.app.trust_env(&spec.egress, &spec.secrets));
         }
         merge(&mut env, spec.env.clone());
         merge(&mut env, self.app.placeholders(self.live).await?);
-        let stdio = Stdio::Pipes { stdin: has_input };
-        let exec = sandbox::Exec { argv: launch.argv, env, cwd: spec.workdir.clone(), stdio, lease: self.fence.0 };
-        let command = sandbox.exec(exec).await.map_err(|e| e.failure())?;
-        model::crash::point("turn:engine-started");
-        Ok(command)
+        Ok(env)
+    }
+
+    /// Logs what happened beside the engine.
+    pub(crate) async fn say(&self, event: Option<EventKind>) -> Result<(), Failure> {
+        let Some(event) = event else { return Ok(()) };
+        let record = Record::new(self.turn.id.clone(), self.fence, vec![event], now());
+        let events = self.app.store().record(record).await.map_err(|e| e.failure())?;
+        self.app.publish(&self.live.id, &events);
+        Ok(())
     }
 
     /// Who stands at the gateway's door.
@@ -483,6 +530,11 @@ impl<'a> Running<'a> {
             }
         }
     }
+}
+
+/// The command line of the engine of a session for a prompt.
+pub(crate) fn argv_of(app: &App, spec: &crate::SessionSpec, prompt: &str) -> Result<Vec<String>, Failure> {
+    Ok(Ready::found(app, spec)?.plan_of(spec, false, prompt, None)?.argv)
 }
 
 /// Refused hosts that one turn's log names; a sandbox can ask as often as it likes.

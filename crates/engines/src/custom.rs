@@ -180,12 +180,6 @@ impl Custom {
         }
     }
 
-    /// For people: what it calls itself, and what it says of itself.
-    #[must_use]
-    pub fn about(&self) -> (&str, &str) {
-        (&self.title, &self.description)
-    }
-
     /// Reads a description.
     ///
     /// # Errors

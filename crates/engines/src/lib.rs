@@ -38,7 +38,7 @@ pub use parse::{
     Carried, End, Exit, MESSAGE_BYTES_MAX, OPTIONS_MAX, Parsed, Parser, QUESTION_BYTES_MAX, QUESTION_ID_BYTES_MAX, TEXT_BYTES_MAX,
     TOOL_INPUT_BYTES_MAX, TOOL_OUTPUT_BYTES_MAX,
 };
-pub use sections::described_name;
+pub use sections::{described, described_name};
 pub use recipe::{Fetch, Package, Recipe, RecipeError};
 pub use tree::{Entry, EntryKind, TreeHasher};
 

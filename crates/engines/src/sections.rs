@@ -95,6 +95,15 @@ pub fn described_name(text: &str) -> Option<String> {
     toml::from_str::<Form>(text).ok().map(|form| form.engine.id)
 }
 
+/// The title that a description gives an engine, and what it says of it; `None` when it cannot be read.
+#[must_use]
+pub fn described(text: &str) -> Option<(String, String)> {
+    if is_one(text) {
+        return toml::from_str::<Form>(text).ok().map(|form| (form.engine.name, form.engine.description));
+    }
+    Custom::parse(text).ok().map(|custom| (custom.title, custom.description))
+}
+
 /// Reads a description in sections.
 pub(crate) fn parse(text: &str) -> Result<Custom, CustomError> {
     let form: Form = toml::from_str(text).map_err(|error| CustomError::Form(error.message().to_owned()))?;

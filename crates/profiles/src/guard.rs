@@ -40,6 +40,37 @@ pub(crate) fn check(name: &str, text: &str) -> Result<(), ProfileError> {
     })
 }
 
+/// The names of the templates that a template brings in, where they stand in it as texts. One that cannot be read brings
+/// in none.
+#[must_use]
+pub fn included(text: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    if let Ok(parsed) = parse(text, "", SyntaxConfig::default()) {
+        bring_in(&parsed, &mut names);
+    }
+    names
+}
+
+fn bring_in(statement: &Stmt<'_>, names: &mut Vec<String>) {
+    let mut add = |expr: &Expr<'_>| match expr {
+        Expr::Const(one) => names.extend(one.value.as_str().map(str::to_owned)),
+        _ => (),
+    };
+    let bodies: &[&[Stmt<'_>]] = match statement {
+        Stmt::Include(one) => return add(&one.name),
+        Stmt::Extends(one) => return add(&one.name),
+        Stmt::Template(one) => &[&one.children],
+        Stmt::ForLoop(one) => &[&one.body, &one.else_body],
+        Stmt::IfCond(one) => &[&one.true_body, &one.false_body],
+        Stmt::WithBlock(one) => &[&one.body],
+        Stmt::Block(one) => &[&one.body],
+        _ => &[],
+    };
+    for statement in bodies.iter().flat_map(|body| body.iter()) {
+        bring_in(statement, names);
+    }
+}
+
 const BOTH: &str = "a template that includes or extends another may not put texts together with `~` or `+` in `set`, `with` or `for`";
 
 #[derive(Default)]

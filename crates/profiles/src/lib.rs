@@ -23,6 +23,7 @@ mod template;
 mod variables;
 
 pub use error::ProfileError;
+pub use guard::included;
 pub use name::{ConfigKind, NAME_CHARS_MAX, check_name};
 pub use profile::{Hook, Profile, Read, Source, Undefined};
 pub use template::{OUTPUT_BYTES_MAX, STEPS_MAX, TEMPLATES_MAX, Templates, check_template};

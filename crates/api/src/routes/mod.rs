@@ -12,9 +12,12 @@ mod env_files;
 mod envs;
 mod events;
 mod history;
+mod job_events;
+mod jobs;
 mod logins;
 mod memory;
 mod plugins;
+mod profiles;
 mod sandboxes;
 mod secrets;
 mod sessions;
@@ -28,7 +31,10 @@ mod usage;
 mod webhooks;
 mod users;
 
+pub(crate) use profiles::note as note_config;
 pub(crate) use env_files::{Place, download, upload};
+pub(crate) use jobs::{WAIT_S, WAIT_S_MAX, is_over};
+pub(crate) use sessions::idempotency_key;
 
 use app::App;
 use axum::extract::{DefaultBodyLimit, Request, State};
@@ -39,6 +45,7 @@ use axum::{Extension, Router};
 use model::{Code, Failure};
 
 use crate::auth::{self, Identity};
+use crate::job_form::Long;
 use crate::operation::Operation;
 use crate::stream::Streams;
 use crate::{Logins, Problem, Rates, Tickets, problem, seed};
@@ -63,6 +70,8 @@ pub(crate) const ALL: &[(&str, &[Operation])] = &[
     ("sessions", sessions::OPERATIONS),
     ("events", events::OPERATIONS),
     ("history", history::OPERATIONS),
+    ("jobs", jobs::OPERATIONS),
+    ("job events", job_events::OPERATIONS),
     ("tapes", tapes::OPERATIONS),
     ("envs", envs::OPERATIONS),
     ("files", env_files::OPERATIONS),
@@ -78,6 +87,7 @@ pub(crate) const ALL: &[(&str, &[Operation])] = &[
     ("users", users::OPERATIONS),
     ("sandboxes", sandboxes::OPERATIONS),
     ("engines", engines::OPERATIONS),
+    ("profiles", profiles::OPERATIONS),
     ("secrets", secrets::OPERATIONS),
     ("bound", bound::OPERATIONS),
     ("budgets", budgets::OPERATIONS),
@@ -90,12 +100,14 @@ pub(crate) const ALL: &[(&str, &[Operation])] = &[
     ("chat", seed::CHAT),
     ("containers", seed::CONTAINERS),
     ("container files", seed::CONTAINER_FILES),
+    ("jobs of the seed", seed::JOBS),
+    ("configs", seed::CONFIGS),
 ];
 
 /// Resources whose rights are those of another one.
 const AREAS: &[(&str, &str)] = &[
     ("events", "sessions"), ("history", "sessions"), ("tapes", "sessions"), ("chat", "sessions"), ("files", "envs"), ("containers", "envs"),
-    ("container files", "envs"), ("job events", "jobs"), ("jobs of the seed", "jobs"), ("logins", "plugins"), ("bound", "secrets"), ("page", "daemon"), ("docs", "daemon"),
+    ("container files", "envs"), ("job events", "jobs"), ("jobs of the seed", "jobs"), ("logins", "plugins"), ("bound", "secrets"), ("configs", "profiles"), ("page", "daemon"), ("docs", "daemon"),
 ];
 
 /// The area that a token's rights to a resource are named by.
@@ -117,6 +129,7 @@ pub fn router(api: Api) -> Router {
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
         .layer(Extension(Streams::default()))
+        .layer(Extension(Long::default()))
         .layer(middleware::from_fn_with_state(api.clone(), busy))
         .layer(middleware::from_fn_with_state(api.clone(), auth::identify))
         .layer(middleware::from_fn(problem::finish))

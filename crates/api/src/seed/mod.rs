@@ -4,8 +4,10 @@
 mod ask;
 mod chat;
 mod chats;
+mod configs;
 mod container_files;
 mod containers;
+mod jobs;
 mod tell;
 mod time;
 
@@ -17,3 +19,7 @@ use crate::operation::Operation;
 pub(crate) const CONTAINERS: &[Operation] = containers::OPERATIONS;
 /// Files of containers.
 pub(crate) const CONTAINER_FILES: &[Operation] = container_files::OPERATIONS;
+/// Jobs, as the server of jobs has them.
+pub(crate) const JOBS: &[Operation] = jobs::OPERATIONS;
+/// Profiles, engines and configurations, as the server of jobs has them.
+pub(crate) const CONFIGS: &[Operation] = configs::OPERATIONS;

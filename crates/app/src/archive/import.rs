@@ -86,6 +86,8 @@ impl SessionsOf<'_> {
             workdir,
             exclusive: false,
             named_mounts: Vec::new(),
+            job: None,
+            engine_text: None,
             mounts: Vec::new(),
         })
     }

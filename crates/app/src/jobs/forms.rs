@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+pub use model::JobState;
 use model::{EgressRule, Limits, Money, SessionId, Timestamp, TurnId, Usage};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -104,6 +105,7 @@ pub enum OutputFormat {
 /// What a job runs with, once its form, its profile and the configuration are brought together. Kept with the job, so
 /// that a profile that changes later does not change it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ResolvedJob {
     /// The profile.
     pub profile: String,
@@ -139,6 +141,8 @@ pub struct ResolvedJob {
     pub egress: Vec<EgressRule>,
     /// Scripts that run inside before and after the engine.
     pub hooks: Hooks,
+    /// The description of an engine that is not built in.
+    pub engine_text: Option<String>,
 }
 
 /// Scripts that run in the sandbox, in the working directory, by `/bin/sh` unless they begin with `#!`.
@@ -148,24 +152,6 @@ pub struct Hooks {
     pub pre: Option<String>,
     /// Runs after the engine, however that ended, with JOB_STATUS and JOB_EXIT_CODE; its failure is noted only.
     pub post: Option<String>,
-}
-
-/// Where a job stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum JobState {
-    /// It waits for its time, a place, or another try.
-    Queued,
-    /// Somebody works on it.
-    Running,
-    /// It waits for a person.
-    Waiting,
-    /// It ended well.
-    Completed,
-    /// It ended badly; `error` says why.
-    Failed,
-    /// Somebody stopped it.
-    Cancelled,
 }
 
 /// A job as it is shown. Lists leave out `prompt`, `result`, `text` and `output`.

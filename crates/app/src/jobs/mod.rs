@@ -5,9 +5,29 @@
 //! [decision 5](../../../docs/decisions/0005-jobs.md).
 
 mod check;
+mod desk;
+mod dispatch;
+mod follow;
 mod forms;
+mod glob;
+mod hooks;
+mod keep;
+mod leave;
+mod of;
+mod part;
 mod resolve;
+mod settings;
+mod source;
+mod view;
+mod work;
 
 pub use check::{JOB_FILES_BYTES_MAX, JOB_FILES_MAX, check as check_job, check_job_path};
+pub use follow::JobFollow;
 pub use forms::{Artifact, Hooks, JobFile, JobForm, JobQuery, JobState, JobView, OutputFormat, ResolvedJob};
+pub use of::JobsOf;
+pub use part::JobPart;
+pub use settings::{JOBS_QUEUED_MAX, JobSettings};
+
+pub(crate) use desk::JobDesk;
+use of::Stored;
 pub(crate) use resolve::resolve;
