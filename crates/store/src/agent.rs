@@ -1,7 +1,7 @@
 //! Configured personas. What stands in one is the caller's to know.
 
-use model::Timestamp;
 use crate::db::{Connection, OptionalExtension, Row};
+use model::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 

@@ -1,9 +1,9 @@
 //! What people are asked before a call is made: one row a call, answered once and used once.
 
+use crate::db::{Connection, OptionalExtension, Row};
 use model::{
     ApprovalEvent, ApprovalId, ApprovalState, AuditEntry, AuditKind, Code, Event, EventKind, Risk, SessionId, Timestamp, TurnId, TurnState,
 };
-use crate::db::{Connection, OptionalExtension, Row};
 use serde_json::{Value, json};
 
 use crate::audit::{Chain, Prepared};

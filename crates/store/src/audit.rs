@@ -1,7 +1,7 @@
 //! The chain of what was decided: rows that are only ever added, each with the hash of the one before.
 
-use model::{AuditEntry, AuditKind, SessionId, Timestamp, TurnId};
 use crate::db::{Connection, OptionalExtension, Row};
+use model::{AuditEntry, AuditKind, SessionId, Timestamp, TurnId};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 

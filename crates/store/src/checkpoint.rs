@@ -5,8 +5,8 @@
 
 use std::collections::HashSet;
 
-use model::{SessionId, Timestamp, TreeId};
 use crate::db::{Connection, OptionalExtension, Row};
+use model::{SessionId, Timestamp, TreeId};
 use serde::Serialize;
 
 use crate::env::{check_env, check_still, note_change};

@@ -1,7 +1,7 @@
 //! Envs: named trees that several sessions work in.
 
-use model::{SessionId, Timestamp, TreeId};
 use crate::db::{Connection, OptionalExtension, Row};
+use model::{SessionId, Timestamp, TreeId};
 use serde::Serialize;
 use serde_json::Value;
 

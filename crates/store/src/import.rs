@@ -1,7 +1,7 @@
 //! Sessions that come from another store, with all that happened in them.
 
-use model::{Code, EventKind, Outcome, SessionId, Timestamp, TurnId, TurnState};
 use crate::db::Connection;
+use model::{Code, EventKind, Outcome, SessionId, Timestamp, TurnId, TurnState};
 
 use crate::error::Doing;
 use crate::event::{body, end_as};

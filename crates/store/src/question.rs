@@ -1,7 +1,7 @@
 //! What a person is asked in a turn.
 
-use model::{QuestionId, SessionId, Timestamp, TurnId};
 use crate::db::{Connection, OptionalExtension, Row};
+use model::{QuestionId, SessionId, Timestamp, TurnId};
 use serde::Serialize;
 
 use crate::error::Doing;

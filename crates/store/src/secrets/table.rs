@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use model::Timestamp;
 use crate::db::{Connection, OptionalExtension};
+use model::Timestamp;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
