@@ -6,6 +6,7 @@ use crate::StoreError;
 use crate::db::{Connection, Postgres};
 use crate::error::Doing;
 use crate::mark::Mark;
+use crate::shared::Replica;
 use crate::writer::Kind;
 
 /// How long the writer waits for a server that was lost, before the writes at hand fail.
@@ -32,19 +33,21 @@ pub(crate) enum Journal {
         transaction: String,
         /// Whether its savepoint is set.
         is_saved: bool,
+        /// Keeps other daemons out of the home.
+        _home: Replica,
     },
 }
 
 impl Journal {
     /// What stands for a server.
-    pub(crate) fn server() -> Self {
-        Self::Server { transaction: String::new(), is_saved: false }
+    pub(crate) fn server(home: Replica) -> Self {
+        Self::Server { transaction: String::new(), is_saved: false, _home: home }
     }
 
     /// Begins a batch: from here on nobody else writes.
     pub(crate) fn begin(&mut self, conn: &Connection) -> Result<(), StoreError> {
         let doing = "begin a transaction";
-        let (Self::Server { transaction, is_saved }, Some(server)) = (self, conn.postgres()) else {
+        let (Self::Server { transaction, is_saved, .. }, Some(server)) = (self, conn.postgres()) else {
             return conn.execute_batch("BEGIN IMMEDIATE").doing(doing);
         };
         reach(server)?;

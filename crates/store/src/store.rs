@@ -9,7 +9,7 @@ use crate::db::Connection;
 use crate::audit_head::AuditHead;
 use crate::journal::Journal;
 use crate::reader::Readers;
-use crate::shared::{Listener, Opened, REPLICA_LOST_AFTER, Replica};
+use crate::shared::{Listener, Opened, REPLICA_LOST_AFTER};
 use crate::writer::{Kind, Writer};
 use crate::{StoreError, writer};
 
@@ -53,8 +53,6 @@ pub(crate) struct Shared {
     /// After how long another one counts as lost.
     pub(crate) lost_after: Duration,
     pub(crate) listener: Listener,
-    /// Keeps other daemons out of the home.
-    _home: Replica,
 }
 
 impl std::fmt::Debug for Store {
@@ -98,8 +96,8 @@ impl Store {
         let id = replica.id().to_owned();
         let listener = Listener::start(settings, id.clone()).map_err(started)?;
         let readers = Readers::start(readers).map_err(started)?;
-        let writer = Writer::start(writer, Journal::server()).map_err(started)?;
-        let shared = Shared { replica: id, lost_after: config.lost_after, listener, _home: replica };
+        let writer = Writer::start(writer, Journal::server(replica)).map_err(started)?;
+        let shared = Shared { replica: id, lost_after: config.lost_after, listener };
         Ok(Self { writer, readers, audit, shared: Some(Arc::new(shared)) })
     }
 
