@@ -72,6 +72,8 @@ pub struct Settings {
     pub memory: crate::MemorySettings,
     /// How the ends of jobs are told.
     pub webhooks: crate::WebhookSettings,
+    /// How many jobs run, and what is kept of them.
+    pub jobs: crate::JobSettings,
     /// How tasks are kept.
     pub tasks: crate::TaskSettings,
     /// How often the API may be asked.
@@ -153,6 +155,7 @@ struct Parts {
     reload: Reload,
     tasks: TaskTracker,
     cancel: CancellationToken,
+    jobs: crate::jobs::JobDesk,
     /// Counts changes of what tokens may do, for streams that are open.
     rights: watch::Sender<u64>,
     /// Counts budgets that were raised, for calls that wait for one.
@@ -239,6 +242,7 @@ impl App {
                 tools: tokio::sync::Mutex::default(),
                 plugin_locks: crate::plugins::PluginLocks::default(),
                 logins: crate::auth::Logins::default(),
+                jobs: crate::jobs::JobDesk::open(&opening.home)?,
                 home: opening.home,
                 program: opening.program,
                 store: opening.store,
@@ -272,6 +276,7 @@ impl App {
         app.renew_inspection().await;
         app.take_up().await?;
         app.open_plugins();
+        app.open_jobs().await?;
         app.keep_tokens_fresh();
         app.forget_old_memories();
         app.send_webhooks();
@@ -459,6 +464,7 @@ impl App {
     /// a person, closes the store.
     pub async fn shutdown(&self, grace: Duration) {
         let deadline = tokio::time::Instant::now() + grace;
+        self.desk_of_jobs().close();
         self.drain(deadline).await;
         let waiting = self.waiting_sandboxes().await;
         self.parts.cancel.cancel();
@@ -621,6 +627,11 @@ impl App {
 
     pub(crate) fn timer(&self) -> &crate::tasks::Timer {
         &self.parts.timer
+    }
+
+    /// Who waits for jobs and works on them.
+    pub(crate) fn desk_of_jobs(&self) -> &crate::jobs::JobDesk {
+        &self.parts.jobs
     }
 
     pub(crate) fn desk(&self) -> &crate::webhooks::Desk {

@@ -29,7 +29,7 @@ pub use broker::Broker;
 pub use caller::Caller;
 pub use manifest::{Manifest, ManifestError};
 pub use rate::Rate;
-pub use schema::{SchemaError, check_schema, close_schema};
+pub use schema::{SchemaError, check_output_schema, check_schema, close_schema, fits_schema};
 pub use seams::{Answered, Ask, Audit, Confirm, Diagnostics, Grant, Health, Wanted};
 pub use seats::CALLS_MAX;
 pub use serve::{CONNECTIONS_MAX, MESSAGE_TIME_MAX};

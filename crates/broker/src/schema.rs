@@ -62,12 +62,47 @@ pub fn check_schema(schema: &Value) -> Result<(), SchemaError> {
     compile(schema).map(|_| ())
 }
 
-fn limits(schema: &Value) -> Result<(), SchemaError> {
+/// Checks a schema of a result, which may be open and of any type, within the limits of every other.
+///
+/// # Errors
+/// It is too long or too deep, points out of itself, or is no JSON Schema.
+pub fn check_output_schema(schema: &Value) -> Result<(), SchemaError> {
+    compile_output(schema).map(|_| ())
+}
+
+/// Whether a value fits a schema of a result.
+///
+/// # Errors
+/// What does not fit, a line for each place, at most [`COMPLAINTS_MAX`]; or why the schema is not taken.
+pub fn fits_schema(schema: &Value, value: &Value) -> Result<(), String> {
+    let validator = compile_output(schema).map_err(|e| e.to_string())?;
+    let complaint = |error: jsonschema::ValidationError<'_>| format!("at `{}`: {}", error.instance_path(), error.masked());
+    let complaints: Vec<String> = validator.iter_errors(value).take(COMPLAINTS_MAX).map(complaint).collect();
+    if complaints.is_empty() { Ok(()) } else { Err(complaints.join("\n")) }
+}
+
+/// Places of a value that are named when it does not fit.
+const COMPLAINTS_MAX: usize = 20;
+
+fn compile_output(schema: &Value) -> Result<Validator, SchemaError> {
+    inside(schema)?;
+    let patterns = PatternOptions::fancy_regex().backtrack_limit(PATTERN_STEPS_MAX).size_limit(PATTERN_BYTES_MAX);
+    let options = jsonschema::options().offline().should_validate_formats(true).with_pattern_options(patterns);
+    let options = if schema.get("$schema").is_none() { options.with_draft(Draft::Draft202012) } else { options };
+    options.build(schema).map_err(|error| SchemaError::Invalid(error.to_string().chars().take(300).collect()))
+}
+
+/// Within the limits, and pointing at nothing outside.
+fn inside(schema: &Value) -> Result<(), SchemaError> {
     if serde_json::to_vec(schema).map_or(true, |bytes| bytes.len() > SCHEMA_BYTES_MAX) {
         return Err(SchemaError::Long);
     }
     within(schema, 0)?;
-    local(schema, "")?;
+    local(schema, "")
+}
+
+fn limits(schema: &Value) -> Result<(), SchemaError> {
+    inside(schema)?;
     if schema.get("type") != Some(&json!("object")) {
         return Err(SchemaError::Root);
     }

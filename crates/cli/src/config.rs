@@ -32,6 +32,7 @@ pub(crate) struct Config {
     pub(crate) tools: Tools,
     pub(crate) memory: Memory,
     pub(crate) webhooks: crate::config_watch::Webhooks,
+    pub(crate) jobs: crate::config_jobs::Jobs,
     pub(crate) tasks: crate::config_watch::Tasks,
     pub(crate) rate: Rates,
     /// The plugins' own tables, by their names: `enabled`, `hosts`, and what each takes besides.
@@ -263,6 +264,7 @@ impl Config {
         config.approval_settings()?;
         config.memory_settings()?;
         config.webhook_settings()?;
+        config.job_settings()?;
         config.task_settings()?;
         config.rate_settings()?;
         config.check_places()?;

@@ -5,6 +5,7 @@ mod client;
 mod commands;
 mod compose;
 mod config;
+mod config_jobs;
 mod config_watch;
 mod daemon;
 mod env;

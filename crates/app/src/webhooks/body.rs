@@ -4,7 +4,7 @@ use model::{Code, Failure};
 use serde_json::{Value, json};
 use store::WebhookRow;
 
-use crate::App;
+use crate::{App, Caller};
 
 /// Bytes that a body may have before the long parts are left out.
 const BODY_BYTES_MAX: usize = 1 << 20;
@@ -18,12 +18,19 @@ pub(super) async fn made(app: &App, row: &WebhookRow) -> Result<Vec<u8>, Failure
 }
 
 /// The job as everybody sees it who may; `None` when it is gone.
-async fn job_of(_app: &App, _id: &str) -> Result<Option<Value>, Failure> {
-    Ok(None)
+async fn job_of(app: &App, id: &str) -> Result<Option<Value>, Failure> {
+    match app.jobs_of(&Caller::OWNER).show(id).await {
+        Ok(view) => serde_json::to_value(view).map(Some).map_err(unwritable),
+        Err(failure) if failure.code == Code::NotFound => Ok(None),
+        Err(failure) => Err(failure),
+    }
+}
+
+fn unwritable(error: serde_json::Error) -> Failure {
+    Failure::new(Code::Internal, format!("a webhook could not be written: {error}"))
 }
 
 fn to_bytes(row: &WebhookRow, job: Value) -> Result<Vec<u8>, Failure> {
-    let unwritable = |e: serde_json::Error| Failure::new(Code::Internal, format!("a webhook could not be written: {e}"));
     let mut whole = match job {
         Value::Object(fields) => fields,
         other => [("job".to_owned(), other)].into_iter().collect(),

@@ -50,7 +50,13 @@ impl Store {
     ///
     /// # Errors
     /// What the database said.
-    pub async fn claim_jobs(&self, lease: JobLease, names: Vec<JobNames>, caps: JobCaps, now: Timestamp) -> Result<Vec<JobRow>, StoreError> {
+    pub async fn claim_jobs(
+        &self,
+        lease: JobLease,
+        names: Vec<JobNames>,
+        caps: JobCaps,
+        now: Timestamp,
+    ) -> Result<Vec<JobRow>, StoreError> {
         self.write(Kind::JobClaim, 0, move |conn| claim(conn, &lease, names, caps, now)).await
     }
 
@@ -105,7 +111,8 @@ impl Store {
     /// What the database said.
     pub async fn stray_job_sessions(&self) -> Result<Vec<SessionId>, StoreError> {
         self.read(|conn| {
-            let sql = "SELECT DISTINCT t.session AS session FROM turns t JOIN job_tries j ON j.session = t.session JOIN jobs ON jobs.id = j.job
+            let sql =
+                "SELECT DISTINCT t.session AS session FROM turns t JOIN job_tries j ON j.session = t.session JOIN jobs ON jobs.id = j.job
                        WHERE t.state IN ('queued', 'leased', 'running', 'waiting')
                          AND (jobs.finished_ms IS NOT NULL OR jobs.session IS NULL OR jobs.session <> t.session)";
             let mut statement = conn.prepare_cached(sql).doing("look for stray sessions")?;
@@ -185,9 +192,7 @@ fn next(conn: &Connection, running: &Running, caps: JobCaps) -> Result<Option<St
         if running.tenants.get(&tenant).copied().unwrap_or(0) >= caps.tenant {
             continue;
         }
-        let full = |agent_id: &str| {
-            running.agents.iter().any(|((t, a), count)| *t == tenant && a == agent_id && *count >= caps.agent_id)
-        };
+        let full = |agent_id: &str| running.agents.iter().any(|((t, a), count)| *t == tenant && a == agent_id && *count >= caps.agent_id);
         if let Some(agent_id) = queue::lane(conn, &tenant, priority, full)? {
             return queue::head(conn, &tenant, priority, &agent_id);
         }

@@ -106,13 +106,21 @@ impl Store {
         .await
     }
 
-    /// Lets a job wait for another try, that begins at `not_before`.
+    /// Lets a job wait for another try, that begins at `not_before`. `used` is what all its tries have used.
     ///
     /// # Errors
     /// [`StoreError::Conflict`] when the claim is not in force any more.
-    pub async fn retry_job(&self, work: JobWork, not_before: Timestamp, code: Code, why: String) -> Result<JobRow, StoreError> {
+    pub async fn retry_job(
+        &self,
+        work: JobWork,
+        not_before: Timestamp,
+        code: Code,
+        why: String,
+        used: (Usage, Money),
+    ) -> Result<JobRow, StoreError> {
         self.write(Kind::JobRetry, 0, move |conn| {
-            let job = held_job(conn, &work.id, work.fence)?;
+            let mut job = held_job(conn, &work.id, work.fence)?;
+            (job.usage, job.cost) = used;
             retry(conn, &job, not_before, code, &why)
         })
         .await
@@ -171,8 +179,15 @@ impl Store {
 pub(super) fn retry(conn: &Connection, job: &JobRow, not_before: Timestamp, code: Code, why: &str) -> Result<JobRow, StoreError> {
     set_state(conn, job, false, JobEvent::Retry)?;
     let sql = "UPDATE jobs SET fence = fence + 1, replica = NULL, lease_ms = NULL, session = NULL, turn = NULL, not_before_ms = ?2,
-                 code = ?3, error = ?4 WHERE id = ?1 RETURNING *";
-    let with = params![job.id, column("not_before", not_before)?, code.as_str(), cut(why.to_owned(), ERROR_BYTES_MAX)];
+                 code = ?3, error = ?4, usage = ?5, cost = ?6 WHERE id = ?1 RETURNING *";
+    let with = params![
+        job.id,
+        column("not_before", not_before)?,
+        code.as_str(),
+        cut(why.to_owned(), ERROR_BYTES_MAX),
+        to_json("usage", &job.usage)?,
+        int("cost", job.cost.0)?,
+    ];
     conn.prepare_cached(sql).and_then(|mut s| s.query_row(with, from_row)).doing("let a job wait for another try")
 }
 

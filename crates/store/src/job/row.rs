@@ -113,6 +113,32 @@ impl Store {
         .await
     }
 
+    /// The job that a key of a tenant made, and what its request hashes to.
+    ///
+    /// # Errors
+    /// What the database said.
+    pub async fn job_of_key(&self, tenant: &str, key: &str) -> Result<Option<(JobRow, String)>, StoreError> {
+        let (tenant, key) = (tenant.to_owned(), key.to_owned());
+        self.read(move |conn| {
+            let mut statement = conn.prepare_cached("SELECT * FROM jobs WHERE tenant = ?1 AND idem = ?2").doing("read a job")?;
+            statement.query_row((&tenant, &key), |r| Ok((from_row(r)?, r.get("request")?))).optional().doing("read a job")
+        })
+        .await
+    }
+
+    /// What the webhook of a job is signed with, sealed; `None` for the tenant's own secret.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`].
+    pub async fn job_webhook_key(&self, id: &str) -> Result<Option<String>, StoreError> {
+        let id = id.to_owned();
+        self.read(move |conn| {
+            let mut statement = conn.prepare_cached("SELECT webhook_key FROM jobs WHERE id = ?1").doing("read a job")?;
+            statement.query_row([&id], |r| r.get(0)).optional().doing("read a job")?.ok_or_else(|| no_job(&id))
+        })
+        .await
+    }
+
     /// Reads what a job asks, as it is given to the engine.
     ///
     /// # Errors
@@ -121,8 +147,7 @@ impl Store {
         let id = id.to_owned();
         self.read(move |conn| {
             let sql = "SELECT prompt FROM job_forms WHERE job = ?1";
-            let found: Option<Vec<u8>> =
-                conn.query_row(sql, [&id], |r| r.get(0)).optional().doing("read the prompt of a job")?;
+            let found: Option<Vec<u8>> = conn.query_row(sql, [&id], |r| r.get(0)).optional().doing("read the prompt of a job")?;
             let bytes = found.ok_or_else(|| no_job(&id))?;
             String::from_utf8(bytes).map_err(|_| StoreError::invalid("prompt", "is not UTF-8"))
         })
@@ -153,7 +178,12 @@ pub(super) fn read_job(conn: &Connection, id: &str) -> Result<JobRow, StoreError
 pub(super) fn held_job(conn: &Connection, id: &str, fence: Fence) -> Result<JobRow, StoreError> {
     let job = read_job(conn, id)?;
     if job.fence != fence || job.state.is_final() {
-        return Err(StoreError::Conflict(format!("job `{id}` is {} and held under claim {}, not {}", job.state.as_str(), job.fence.0, fence.0)));
+        return Err(StoreError::Conflict(format!(
+            "job `{id}` is {} and held under claim {}, not {}",
+            job.state.as_str(),
+            job.fence.0,
+            fence.0
+        )));
     }
     Ok(job)
 }
