@@ -1,6 +1,6 @@
 // The page: the way in, the frame around every view, and which view the address names.
 
-import { html, render, useEffect, useRef, useState } from "./dom.js";
+import { html, render, useEffect, useErrorBoundary, useRef, useState } from "./dom.js";
 import { login, logout, redeem } from "./api.js";
 import { Trouble, useLoad } from "./parts.js";
 import { KEYS, listen } from "./keys.js";
@@ -33,6 +33,7 @@ const VIEWS = [
   { path: "tasks", word: "Schedules", key: "t", view: Tasks },
   { path: "tasks/:id", view: Task },
   { path: "profiles", word: "Profiles", key: "p", view: Profiles },
+  { path: "profiles/:kind", view: Profile },
   { path: "profiles/:kind/:name", view: Profile },
   { path: "envs", word: "Envs", key: "e", view: Envs },
   { path: "plugins", word: "Plugins", key: "l", view: Plugins },
@@ -53,13 +54,16 @@ function decode(part) {
   }
 }
 
+// Dots alone name nothing: they would lead to another path of the server.
+const isName = (part) => decode(part).split("/").every((name) => !/^\.{0,2}$/.test(name));
+
 // The view that an address names, and what it names in it.
 function find(hash) {
   const [path, query] = hash.replace(/^#\/?/, "").split("?");
   const parts = path.split("/");
   for (const view of VIEWS) {
     const names = view.path.split("/");
-    if (names.length !== parts.length || !names.every((name, n) => name.startsWith(":") || name === parts[n])) continue;
+    if (names.length !== parts.length || !names.every((name, n) => (name.startsWith(":") ? isName(parts[n]) : name === parts[n]))) continue;
     const params = Object.fromEntries(names.flatMap((name, n) => (name.startsWith(":") ? [[name.slice(1), decode(parts[n])]] : [])));
     return { view, params, query: Object.fromEntries(new URLSearchParams(query ?? "")) };
   }
@@ -95,10 +99,15 @@ function Frame({ at, theme, turn }) {
   const [isOpen, open] = useState(false);
   const waiting = useLoad("/v1/approvals?status=pending&limit=50", 5000).data?.items.length ?? 0;
   const main = useRef(null);
+  const isFirst = useRef(true);
+  const [fault, clear] = useErrorBoundary();
   useEffect(() => {
     open(false);
+    clear();
     document.title = `${at.view.word ?? Object.values(at.params)[0] ?? "Lazaret"} · Lazaret`;
-    main.current?.querySelector("h1")?.focus({ preventScroll: true });
+    // Who comes from another view is led to the head of this one; who just came begins at the top.
+    if (!isFirst.current) main.current?.querySelector("h1")?.focus({ preventScroll: true });
+    isFirst.current = false;
     scrollTo(0, 0);
   }, [at.view, JSON.stringify(at.params)]);
   const here = at.view.path.split("/")[0];
@@ -113,7 +122,7 @@ function Frame({ at, theme, turn }) {
         <button class="plain" onClick=${() => document.getElementById("keys").showModal()}>Keys <kbd>?</kbd></button>
         <a href="/docs">API</a><button class="plain" onClick=${logout}>Log out</button></div>
     </nav>
-    <main id="main" ref=${main} tabindex="-1"><${at.view.view} key=${at.view.path + JSON.stringify(at.params)} ...${at.params} query=${at.query} /></main>
+    <main id="main" ref=${main} tabindex="-1">${fault ? html`<h1>This view failed</h1><${Trouble} problem=${fault} />` : html`<${at.view.view} key=${at.view.path + JSON.stringify([at.params, at.query])} ...${at.params} query=${at.query} />`}</main>
     <dialog id="keys" aria-label="Keys"><h2>Keys</h2><dl class="keys">${[...VIEWS.filter((view) => view.key).map((view) => [`g ${view.key}`, view.word]), ...KEYS].map(([key, what]) =>
       html`<div><dt><kbd>${key}</kbd></dt><dd>${what}</dd></div>`)}</dl>
       <form method="dialog" class="row end"><button>Close</button></form></dialog>`;

@@ -5,7 +5,7 @@ import { h, render } from "./vendor/preact.js";
 import htm from "./vendor/htm.js";
 
 export { render };
-export { useCallback, useEffect, useMemo, useRef, useState } from "./vendor/hooks.js";
+export { useCallback, useEffect, useErrorBoundary, useMemo, useRef, useState } from "./vendor/hooks.js";
 
 const MARKUP = new Set(["dangerouslySetInnerHTML", "innerHTML", "outerHTML", "srcdoc"]);
 // Places of this page and of this server; nothing else is ever linked to.

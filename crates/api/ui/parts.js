@@ -25,9 +25,9 @@ export function Block({ of, label, kind = "" }) {
 
 const TONES = {
   good: ["completed", "done", "approved", "ready", "ok", "active", "installed", "sent", "delivered", "live", "allowed"],
-  busy: ["running", "leased"],
+  busy: ["running", "leased", "begun"],
   wait: ["queued", "waiting", "pending", "due", "paused"],
-  bad: ["failed", "denied", "timeout", "expired", "refused", "revoked", "error", "dead", "high", "broken"],
+  bad: ["failed", "denied", "timeout", "expired", "broken", "removed", "refused", "revoked", "error", "dead", "high"],
 };
 
 // A state in one word, with a tone that colour is not alone to carry.

@@ -83,7 +83,8 @@ export function span(ms) {
 export function ago(ms, now = Date.now()) {
   const past = now - ms;
   if (past < 0) return `in ${span(-past)}`;
-  return past < 5000 ? "just now" : `${span(Math.floor(past / 1000) * 1000)} ago`;
+  if (past < 5000) return "just now";
+  return past < 60_000 ? `${Math.floor(past / 1000)} s ago` : `${span(past).replace(/ min .*/, " min")} ago`;
 }
 
 const two = (n) => String(n).padStart(2, "0");
@@ -100,8 +101,8 @@ export function json(value) {
   return typeof value === "string" ? value : JSON.stringify(value, null, 2) ?? "";
 }
 
-// Identities are long; a list shows enough to tell them apart.
+// Identities are long and begin with the time; a list shows enough to tell them apart.
 export function short(id) {
   const text = String(id ?? "");
-  return text.length > 16 ? `${text.slice(0, 12)}…` : text;
+  return text.length > 16 ? `${text.slice(0, 4)}…${text.slice(-8)}` : text;
 }

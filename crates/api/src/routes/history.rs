@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use model::TurnId;
 use serde_json::{Value, json};
 
 use super::Api;
@@ -26,6 +27,8 @@ pub(super) const OPERATIONS: &[Operation] = &[
     Operation::new(Get, "/v1/sessions/{id}/messages", "The same as its turns.", || get(turns))
         .asks(of::<Turns>)
         .gives(200, page_of::<TurnView>),
+    Operation::new(Get, "/v1/sessions/{id}/turns/{turn}/prompt", "What was asked in a turn, whole.", || get(prompt))
+        .gives_bytes(200, &["text/plain"]),
     Operation::new(Post, "/v1/sessions/{id}/undo", "Goes back to the end of an earlier turn.", || post(undo))
         .takes(of::<UndoForm>)
         .gives(200, of::<SessionView>),
@@ -64,6 +67,11 @@ async fn turns(State(api): State<Api>, who: Identity, At(id): At<String>, Asked(
     let turns = api.app.sessions_of(&who.caller).turns(&id, asked.after, most).await?;
     let next = turns.last().filter(|_| turns.len() == most).map(|turn| turn.n.to_string());
     Ok(Json(json!({ "items": turns, "next": next })))
+}
+
+async fn prompt(State(api): State<Api>, who: Identity, At((id, turn)): At<(String, TurnId)>) -> Result<Response, Problem> {
+    let text = api.app.sessions_of(&who.caller).prompt(&id, &turn).await?;
+    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response())
 }
 
 async fn undo(

@@ -2,7 +2,7 @@
 
 import { html } from "../dom.js";
 import { piece } from "../api.js";
-import { Badge, Empty, FRESH_MS, Facts, Head, Since, Table, Text, Time, Trouble, isMissing, level, useLoad } from "../parts.js";
+import { Badge, Empty, FRESH_MS, Facts, Head, Table, Text, Time, Trouble, isMissing, level, useLoad } from "../parts.js";
 import { count, money, short, span } from "../text.js";
 import { costOf, dayStart } from "./usage.js";
 import { jobName } from "./jobs.js";

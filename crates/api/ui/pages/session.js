@@ -77,11 +77,21 @@ function Turn({ path, turn, log, session, done }) {
   const isHead = turn.n === session.head;
   return html`<li class=${turn.in_history || !turn.ended ? "turn" : "turn undone"}>
     <div class="prompt"><div class="who">Turn ${turn.n}${turn.in_history || !turn.ended ? null : html` <span class="badge calm">undone</span>`}<${Time} of=${turn.accepted} /></div>
-      <div class="said"><${Text} of=${turn.prompt} max=${20_000} /></div></div>
+      <${Prompt} path=${path} turn=${turn} /></div>
     <div class="answer">${log ? html`<${TurnLog} turn=${log} />` : html`<p class="end"><${Badge} of=${turn.outcome ?? turn.state} /></p>`}
       ${turn.ended ? html`<div class="row small"><${Changes} path=${path} turn=${turn} />
         ${turn.checkpoint && !isHead ? html`<${Back} path=${path} to=${turn.n} word="Go back to here" kind="plain" done=${done} />` : null}
         ${turn.checkpoint ? html`<${Act} kind="plain" run=${() => fork(path, turn.n)}>Fork here<//>` : null}</div>` : null}</div></li>`;
+}
+
+// The list of turns has the beginning of each prompt; the rest is asked for.
+const PROMPT_CHARS_LISTED = 200;
+
+function Prompt({ path, turn }) {
+  const [whole, setWhole] = useState(null);
+  const isCut = whole === null && [...turn.prompt].length >= PROMPT_CHARS_LISTED;
+  return html`<div class="said"><${Text} of=${whole ?? turn.prompt} />${isCut ? "…" : null}</div>
+    ${isCut ? html`<${Act} kind="plain" run=${async () => setWhole(await text(`${path}/turns/${piece(turn.id)}/prompt`))}>Show the whole prompt<//>` : null}`;
 }
 
 async function fork(path, n) {

@@ -3,6 +3,7 @@
 import { html, useState } from "../dom.js";
 import { call, piece } from "../api.js";
 import { Badge, Empty, Field, Form, Head, List, Text, Time, useLoad, usePages } from "../parts.js";
+import { short } from "../text.js";
 
 export function Sessions({ query }) {
   const [filter, setFilter] = useState({ env: query.env ?? "", label: "", archived: "" });
@@ -17,7 +18,7 @@ export function Sessions({ query }) {
     <${List} pages=${pages} what="Sessions" heads=${["Title", "State", "Agent", "Engine", "Env", "#Turns", "Used"]} row=${(session) => ({
       key: session.id,
       cells: [
-        html`<a class="open" href=${`#/sessions/${piece(session.id)}`}><${Text} of=${session.title || "untitled"} max=${120} /></a>`,
+        html`<a class="open" href=${`#/sessions/${piece(session.id)}`}><${Text} of=${session.title || short(session.id)} max=${120} /></a>`,
         html`<${Badge} of=${session.state} />`,
         html`<${Text} of=${session.agent} />`,
         html`<${Text} of=${session.engine || "–"} />`,

@@ -4,7 +4,7 @@ import { html, useRef, useState } from "../dom.js";
 import { call, piece } from "../api.js";
 import { Badge, Empty, Field, Form, Head, List, Sure, Text, Time, usePages } from "../parts.js";
 
-const SCOPES = [["read", "look at things"], ["write", "and make them work"], ["approve", "and answer confirmations"], ["admin", "everything"]];
+const SCOPES = [["read", "look at things"], ["write", "and make them work"], ["approve", "and answer confirmations"], ["manage", "and look after a tenant"], ["admin", "everything"]];
 const DAY_S = 86_400;
 
 export function Tokens() {
@@ -14,7 +14,7 @@ export function Tokens() {
     const days = Number(form.get("days"));
     const tenant = form.get("tenant").trim();
     const token = await call("POST", "/v1/tokens", {
-      name: form.get("name"), scope: form.get("scope"), ...(tenant ? { tenant } : {}), ...(days > 0 ? { expires_s: Math.round(days * DAY_S) } : {}),
+      name: form.get("name"), scope: form.get("rights").trim() || form.get("scope"), ...(tenant ? { tenant } : {}), ...(days > 0 ? { expires_s: Math.round(days * DAY_S) } : {}),
     });
     setMade(token);
     node.reset();
@@ -24,6 +24,7 @@ export function Tokens() {
     <details class="panel" open=${pages.items.length === 0}><summary>Make a token</summary><${Form} run=${run} label="Make a token" send="Make">
       <div class="fields"><${Field} label="Name"><input name="name" required maxlength="64" placeholder="what it is for" /><//>
       <${Field} label="Scope"><select name="scope">${SCOPES.map(([name, what]) => html`<option value=${name}>${name}: ${what}</option>`)}</select><//>
+      <${Field} label="Or narrower" hint="rights with spaces between them"><input name="rights" placeholder="jobs:write sessions:read" /><//>
       <${Field} label="Tenant" hint="empty: everything of this install"><input name="tenant" maxlength="64" /><//>
       <${Field} label="Days that it is good" hint="empty: until it is revoked"><input name="days" type="number" min="1" max="3650" step="1" value="90" /><//></div><//></details>
     <${List} pages=${pages} what="Tokens" heads=${["Name", "Scope", "Tenant", "State", "Made", "Ends", ""]} row=${(token) => ({

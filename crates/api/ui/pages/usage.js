@@ -1,10 +1,9 @@
 // Tokens and cost, by whatever is asked; and budgets.
 
 import { html, useState } from "../dom.js";
-import { call, piece } from "../api.js";
-import { Badge, Empty, Field, Form, Head, Missing, Table, Text, Trouble, isMissing, useLoad } from "../parts.js";
+import { at, call, piece } from "../api.js";
+import { Act, Empty, Field, Form, Head, Sure, Table, Text, Trouble, isMissing, useLoad } from "../parts.js";
 import { NANOS, count, money } from "../text.js";
-import { at } from "../api.js";
 
 const BY = ["model", "provider", "day", "session", "job", "agent", "profile", "tenant"];
 const SPANS = [["1", "today"], ["7", "7 days"], ["30", "30 days"], ["", "all time"]];
@@ -46,7 +45,22 @@ export function Usage() {
 function Budgets() {
   const { data, problem, reload } = useLoad("/v1/budgets", 10_000);
   if (isMissing(problem)) return null;
+  const path = (name) => `/v1/budgets/${piece(name)}`;
+  const set = async (form, node) => {
+    await call("PUT", path(form.get("name").trim()), { limit_usd: Number(form.get("limit")), ...(form.get("policy") ? { policy: form.get("policy") } : {}) });
+    node.reset();
+    reload();
+  };
   return html`<h2>Budgets</h2><${Trouble} problem=${problem} />
-    ${data && !data.items.length ? html`<${Empty} title="No budget is set.">Set one in a terminal: <code>lazaret budget set</code>.<//>` : null}
-    ${data?.items.length ? html`<${Table} label="Budgets" heads=${Object.keys(data.items[0])} rows=${data.items.map((item, n) => ({ key: n, cells: Object.values(item).map((value) => html`<${Text} of=${typeof value === "object" ? JSON.stringify(value) : value} />`) }))} />` : null}`;
+    ${data && !data.items.length ? html`<${Empty} title="No budget is set.">Work stops, or waits and asks, when what it may spend is spent.<//>` : null}
+    ${data?.items.length ? html`<${Table} label="Budgets" heads=${["Budget", "#Limit", "#Spent", "#Left", "When it is spent", ""]} rows=${data.items.map((item) => ({
+      key: item.name,
+      cells: [html`<code><${Text} of=${item.name} /></code>`, money(item.limit_usd), money(item.spent_usd), money(item.left_usd), item.policy ?? "the usual",
+        html`<div class="row small"><${Act} label=${`raise ${item.name} by half`} run=${async () => (await call("POST", `${path(item.name)}/raise`, { by_usd: item.limit_usd / 2 }), reload())}>Raise by half<//>
+          <${Sure} ask=${`Forget the budget ${item.name}? Nothing holds its work then.`} run=${async () => (await call("DELETE", path(item.name)), reload())}>Remove<//></div>`],
+    }))} />` : null}
+    <details class="panel"><summary>Set a budget</summary><${Form} run=${set} label="Set a budget" send="Set"><div class="fields">
+      <${Field} label="Of what" hint="all, agent:NAME, tenant:NAME, session:ID or job:ID; @day behind it for each day"><input name="name" required placeholder="all@day" /><//>
+      <${Field} label="US dollars"><input name="limit" type="number" min="0" step="any" required /><//>
+      <${Field} label="When it is spent"><select name="policy"><option value="">the usual</option><option value="wait">work waits and asks</option><option value="fail">work fails</option></select><//></div><//></details>`;
 }

@@ -1,0 +1,110 @@
+//! The page in a real browser: `tests/ui` drives it, against a daemon that a scripted model makes interesting.
+
+use std::process::{Command, Stdio};
+
+use testkit::model_server::{ModelServer, Rule, Say, Script};
+
+use crate::marks;
+use crate::support::{KEY, Lab, Ran, project};
+use crate::web::Web;
+
+/// Texts that may become no more than text; what looks for them reads the same file.
+const CORPUS: &str = include_str!("../ui/corpus.json");
+/// Colours of a terminal, and a name that is written from right to left.
+const HIDDEN: &str = "\u{1b}[31mred in\u{202e}txt.exe";
+
+fn rule(contains: &str, say: Vec<Say>) -> Rule {
+    Rule { contains: contains.to_owned(), say }
+}
+
+fn shell(command: &str) -> Say {
+    Say::Shell(command.to_owned())
+}
+
+fn text(text: impl Into<String>) -> Say {
+    Say::Text(text.into())
+}
+
+fn rules() -> Vec<Rule> {
+    let slowly: String = ["one two three", &" and on".repeat(400), " the end"].concat();
+    let hostile = r#"printf '%s' '<script>alert(2)</script>' > '<img src=x onerror=alert(1)>.txt'; printf '<img src=x onerror=alert(3)>\n'"#;
+    let words: Vec<String> = serde_json::from_str(CORPUS).expect("a list of texts");
+    let hostile_text = format!("{}\n{HIDDEN}", words.join("\n"));
+    let mark = |word: &str| vec![shell(&marks::command(word)), text("it is over")];
+    vec![
+        rule("count slowly", vec![text(slowly)]),
+        rule("note the tide", vec![shell("echo ebb at noon > tide.txt"), text("the tide is noted")]),
+        rule("hold on", vec![shell("sleep 600"), text("held")]),
+        rule("mark one", mark("one")),
+        rule("mark two", mark("two")),
+        rule("mark by hand", mark("by hand")),
+        rule("mark hostile", mark("<img src=x onerror=alert(1)>")),
+        rule("hostile", vec![shell(hostile), text(hostile_text)]),
+    ]
+}
+
+/// A home with a plugin that asks first, and a model that says what its rules say, piece by piece.
+fn lab() -> (Lab, ModelServer) {
+    let lab = Lab::new();
+    marks::install(&lab);
+    let pause = std::time::Duration::from_millis(5);
+    let server = lab.model(Script { key: Some(KEY.to_owned()), rules: rules(), pause, ..Script::default() });
+    lab.connect("anthropic", &server);
+    (lab, server)
+}
+
+/// Runs one part of `tests/ui`.
+#[track_caller]
+fn part(name: &str) {
+    let modules = project("target/test-servers/node");
+    let browser = "/usr/bin/chromium";
+    for (path, what) in [(modules.join("node_modules/playwright-core"), "playwright-core"), (browser.into(), "Chromium")] {
+        assert!(path.exists(), "{what} is not here: run `cargo xtask test e2e`, which installs it");
+    }
+    let (lab, _server) = lab();
+    let web = Web::start(&lab);
+    let mut command = Command::new("node");
+    command
+        .arg(project("tests/ui/run.mjs"))
+        .arg(name)
+        .env("LAZARET_UI_BASE", format!("http://{}", web.address))
+        .env("LAZARET_UI_TOKEN", &web.owner)
+        .env("LAZARET_UI_NODE", &modules)
+        .env("LAZARET_UI_CHROMIUM", browser)
+        .env("HOME", lab.path(""))
+        .stdin(Stdio::null());
+    let output = command.output().expect("run node");
+    let ran = Ran::read(output, std::time::Duration::ZERO);
+    assert_eq!(ran.status, 0, "{}\n{}", ran.out, ran.err);
+    assert!(ran.out.contains("ok "), "nothing was tested: {}", ran.out);
+}
+
+#[test]
+fn a_link_lets_in_once_and_logging_out_lets_nobody_in() {
+    part("login");
+}
+
+#[test]
+fn every_view_is_shown_in_both_themes_and_on_a_phone() {
+    part("views");
+}
+
+#[test]
+fn people_do_their_work_on_the_page() {
+    part("work");
+}
+
+#[test]
+fn jobs_are_asked_for_followed_and_cancelled_on_the_page() {
+    part("jobs");
+}
+
+#[test]
+fn no_text_of_an_agent_becomes_more_than_text() {
+    part("hostile");
+}
+
+#[test]
+fn the_page_needs_no_mouse() {
+    part("keys");
+}
