@@ -12,6 +12,8 @@
 
 mod auth;
 mod files;
+mod job_form;
+mod log_text;
 mod logins;
 mod openapi;
 mod operation;

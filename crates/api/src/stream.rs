@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use app::Follow;
+use app::{Follow, JobFollow};
 use axum::body::Body;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
 use axum::http::header;
@@ -55,9 +55,38 @@ pub(crate) enum Piece {
     End,
 }
 
+/// Where events come from.
+pub(crate) enum Source {
+    /// A session, until it is gone.
+    Session(Follow),
+    /// A job, until it is over.
+    Job(Box<JobFollow>),
+}
+
+impl Source {
+    async fn next(&mut self) -> Result<Option<Vec<Event>>, Failure> {
+        match self {
+            Source::Session(follow) => follow.next().await,
+            Source::Job(follow) => follow.next().await,
+        }
+    }
+}
+
+impl From<Follow> for Source {
+    fn from(follow: Follow) -> Self {
+        Source::Session(follow)
+    }
+}
+
+impl From<JobFollow> for Source {
+    fn from(follow: JobFollow) -> Self {
+        Source::Job(Box::new(follow))
+    }
+}
+
 /// Events that come, for as long as whoever asked may see them.
 pub(crate) struct Watch {
-    follow: Follow,
+    source: Source,
     api: Api,
     who: Identity,
     /// What tokens may do has changed.
@@ -68,16 +97,16 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    pub(crate) fn new(follow: Follow, api: Api, who: Identity, place: OwnedSemaphorePermit) -> Self {
+    pub(crate) fn new(source: impl Into<Source>, api: Api, who: Identity, place: OwnedSemaphorePermit) -> Self {
         let changes = api.app.rights();
-        Self { follow, api, who, changes, read: None, _place: place }
+        Self { source: source.into(), api, who, changes, read: None, _place: place }
     }
 
     /// Waits for the next piece. It may be dropped and called again.
     pub(crate) async fn next(&mut self) -> Piece {
         if self.read.is_none() {
             let came = tokio::select! {
-                came = tokio::time::timeout(KEEP_ALIVE, self.follow.next()) => came,
+                came = tokio::time::timeout(KEEP_ALIVE, self.source.next()) => came,
                 () = self.who.ended(&self.api, &mut self.changes) => return Piece::End,
             };
             self.read = match came {
@@ -102,20 +131,22 @@ impl Watch {
 pub(crate) enum Form {
     Lines,
     Sse,
+    /// Server-sent events of a job: a number alone does not say of which try it is.
+    JobSse,
 }
 
 impl Form {
     fn kind(self) -> &'static str {
         match self {
             Form::Lines => "application/x-ndjson",
-            Form::Sse => "text/event-stream",
+            Form::Sse | Form::JobSse => "text/event-stream",
         }
     }
 
     fn keep_alive(self) -> &'static [u8] {
         match self {
             Form::Lines => b"\n",
-            Form::Sse => b": alive\n\n",
+            Form::Sse | Form::JobSse => b": alive\n\n",
         }
     }
 
@@ -127,6 +158,7 @@ impl Form {
             match self {
                 Form::Lines => out.extend_from_slice(format!("{json}\n").as_bytes()),
                 Form::Sse => out.extend_from_slice(format!("id: {}\ndata: {json}\n\n", event.seq).as_bytes()),
+                Form::JobSse => out.extend_from_slice(format!("id: {}:{}\ndata: {json}\n\n", event.session, event.seq).as_bytes()),
             }
         }
         out.into()

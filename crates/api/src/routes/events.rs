@@ -42,13 +42,13 @@ pub(super) fn page(generator: &mut SchemaGenerator) -> Schema {
 #[derive(serde::Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "EventQuery")]
-pub(super) struct Ask {
+struct Ask {
     /// Those after this sequence number. The header `Last-Event-ID` of a client that connects again goes before it.
     #[serde(default)]
-    pub(super) after: u64,
+    after: u64,
     /// Events in a page, at most 1000. A stream has no end.
     #[serde(default = "usual")]
-    pub(super) limit: usize,
+    limit: usize,
     /// Cancel the session's work if this connection ends before its result.
     #[serde(default)]
     attach: bool,
@@ -97,7 +97,7 @@ async fn events(
 }
 
 /// Where a client that lost its connection goes on.
-pub(super) fn last_seen(headers: &HeaderMap) -> Result<Option<u64>, Failure> {
+fn last_seen(headers: &HeaderMap) -> Result<Option<u64>, Failure> {
     let Some(value) = headers.get("last-event-id").filter(|value| !value.is_empty()) else { return Ok(None) };
     let seq = value.to_str().ok().and_then(|text| text.parse().ok());
     seq.map(Some).ok_or_else(|| Failure::new(Code::Usage, "Last-Event-ID is not the number of an event").field("Last-Event-ID"))

@@ -67,11 +67,11 @@ pub(super) const OPERATIONS: &[Operation] = &[
     Operation::new(
         Post,
         "/v1/jobs/{id}/retry",
-        "Asks for the same again: a new job of the same form, whose label `retry-of` names the old one.",
+        "Asks for the same again: a new job of the same form, whose label `retry_of` names the old one.",
         || post(retry),
     )
     .gives(202, of::<JobView>)
-    .fails(&[NO_JOB, NOT_OVER]),
+    .fails(&[NO_JOB, (422, "What it needs is missing now, or not allowed any more.")]),
     Operation::new(Get, "/v1/jobs/{id}/wait", "Answers with the job as soon as it is over.", || get(wait))
         .asks(of::<Patience>)
         .gives(200, of::<JobView>)
@@ -213,28 +213,17 @@ fn not_yet(job: &JobView, seconds: u64) -> Problem {
 }
 
 async fn result(State(api): State<Api>, who: Identity, At(id): At<String>) -> Result<Response, Problem> {
-    let job = api.app.jobs_of(&who.caller).show(&id).await?;
-    if !is_over(job.status) {
+    let jobs = api.app.jobs_of(&who.caller);
+    if !is_over(jobs.show(&id).await?.status) {
         return Err(Failure::new(Code::Conflict, "the job is not over yet").hint(format!("GET /v1/jobs/{id}/wait waits for it")).into());
     }
-    let none = || Failure::new(Code::NotFound, "the job has no result").hint("its `error` says why");
-    let (kind, bytes) = bytes_of(job).ok_or_else(none)?;
-    Ok(whole(kind, bytes))
-}
-
-/// The result of a job as bytes of a media type.
-fn bytes_of(job: JobView) -> Option<(&'static str, String)> {
-    match (job.output, job.result) {
-        (Some(output), _) => Some((LINES, output)),
-        (None, Some(Value::String(text))) => Some((TEXT, text)),
-        (None, Some(value)) => Some((JSON, value.to_string())),
-        (None, None) => job.text.map(|text| (TEXT, text)),
-    }
+    let (kind, bytes, stream) = jobs.result(&id).await?;
+    let mut response = whole(kind, Body::from_stream(ReaderStream::with_capacity(stream, 64 << 10)));
+    response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(bytes));
+    Ok(response)
 }
 
 const TEXT: &str = "text/plain; charset=utf-8";
-const JSON: &str = "application/json";
-const LINES: &str = "application/x-ndjson";
 
 /// Bytes that an agent made: nothing in them is run by a browser.
 fn whole(kind: &'static str, bytes: impl Into<Body>) -> Response {
@@ -247,8 +236,8 @@ async fn prompt(State(api): State<Api>, who: Identity, At(id): At<String>) -> Re
 }
 
 async fn artifacts(State(api): State<Api>, who: Identity, At(id): At<String>) -> Result<Json<Value>, Problem> {
-    let items = api.app.jobs_of(&who.caller).artifacts(&id).await?;
-    Ok(Json(json!({ "items": items, "next": null })))
+    let job = api.app.jobs_of(&who.caller).show(&id).await?;
+    Ok(Json(json!({ "items": job.artifacts, "next": null })))
 }
 
 async fn artifact(State(api): State<Api>, who: Identity, At((id, path)): At<(String, String)>) -> Result<Response, Problem> {

@@ -16,6 +16,7 @@ mod job_events;
 mod jobs;
 mod logins;
 mod memory;
+mod oidc;
 mod plugins;
 mod profiles;
 mod sandboxes;
@@ -96,6 +97,7 @@ pub(crate) const ALL: &[(&str, &[Operation])] = &[
     ("webhooks", webhooks::OPERATIONS),
     ("daemon", daemon::OPERATIONS),
     ("page", ui::OPERATIONS),
+    ("people's logins", oidc::OPERATIONS),
     ("docs", docs::OPERATIONS),
     ("chat", seed::CHAT),
     ("containers", seed::CONTAINERS),
@@ -107,7 +109,7 @@ pub(crate) const ALL: &[(&str, &[Operation])] = &[
 /// Resources whose rights are those of another one.
 const AREAS: &[(&str, &str)] = &[
     ("events", "sessions"), ("history", "sessions"), ("tapes", "sessions"), ("chat", "sessions"), ("files", "envs"), ("containers", "envs"),
-    ("container files", "envs"), ("job events", "jobs"), ("jobs of the seed", "jobs"), ("logins", "plugins"), ("bound", "secrets"), ("configs", "profiles"), ("page", "daemon"), ("docs", "daemon"),
+    ("container files", "envs"), ("job events", "jobs"), ("jobs of the seed", "jobs"), ("logins", "plugins"), ("bound", "secrets"), ("configs", "profiles"), ("page", "daemon"), ("people's logins", "daemon"), ("docs", "daemon"),
 ];
 
 /// The area that a token's rights to a resource are named by.

@@ -170,7 +170,11 @@ async fn list(State(api): State<Api>, who: Identity, Asked(asked): Asked<List>) 
         Status::Cancelled => JobState::Cancelled,
     });
     let jobs = api.app.jobs_of(&who.caller);
-    let total = jobs.count(state).await?;
+    let counts = jobs.counts().await?;
+    let total = match state {
+        Some(state) => counts.get(state.as_str()).copied().unwrap_or(0),
+        None => counts.values().sum(),
+    };
     let (mut skip, mut found, mut after) = (offset, Vec::new(), None);
     while found.len() < limit {
         let page = LIMIT_MAX.min(skip + limit - found.len());
