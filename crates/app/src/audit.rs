@@ -13,6 +13,7 @@ use store::{Store, StoreError};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
+use crate::metrics::Registry;
 use crate::{App, now};
 
 /// Entries that wait to be written. Whoever can wait, waits for room; what cannot is counted, and the count is a row.
@@ -44,6 +45,8 @@ pub(crate) struct AuditBook {
     /// Entries for which there was no room.
     missed: Arc<AtomicU64>,
     tasks: TaskTracker,
+    /// What is counted, besides being kept.
+    counts: Registry,
 }
 
 struct Writer {
@@ -58,11 +61,17 @@ impl AuditBook {
         let (notes, come) = mpsc::channel(WAITING_MAX);
         let (missed, tasks) = (Arc::new(AtomicU64::new(0)), TaskTracker::new());
         tasks.spawn(Writer { store, notes: come, missed: Arc::clone(&missed) }.run());
-        Self { notes, missed, tasks }
+        Self { notes, missed, tasks, counts: Registry::default() }
+    }
+
+    /// What was counted.
+    pub(crate) fn counts(&self) -> &Registry {
+        &self.counts
     }
 
     /// Keeps an entry soon, for who cannot wait.
     pub(crate) fn note_soon(&self, entry: AuditEntry) {
+        self.counts.decided(&entry);
         if self.notes.try_send(Note::Soon(Box::new(clipped(entry)))).is_err() {
             self.missed.fetch_add(1, Ordering::Relaxed);
         }
@@ -191,6 +200,7 @@ impl Audit for AuditBook {
     }
 
     fn note_now(&self, entry: AuditEntry) -> BoxFuture<'_, Result<(), Failure>> {
+        self.counts.decided(&entry);
         async move {
             let gone = || Failure::new(Code::StoreUnusable, "the audit takes no more rows");
             let (tell, told) = oneshot::channel();

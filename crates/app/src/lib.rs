@@ -41,6 +41,7 @@ mod jobs;
 mod ledger;
 mod live;
 mod memory;
+mod metrics;
 mod mounts;
 mod places;
 mod plugins;
@@ -98,6 +99,7 @@ pub use jobs::{
     JobSettings, JobState, JobView, JobsOf, OutputFormat, ResolvedJob, check_job, check_job_path,
 };
 pub use memory::{MEMORY_BRIEF_CHARS_MAX, MemoriesOf, MemoryForm, MemoryPurge, MemoryQueryForm, MemorySettings, MemoryView};
+pub use metrics::{Check, HealthView};
 pub use mounts::{MOUNTS_MAX, MountForm, MountRoot, refused_place};
 pub use plugins::{
     Category, CredentialView, Definition, PLUGIN_BYTES_MAX, PLUGIN_FILES_MAX, Pending, PluginChange, PluginChecked, PluginCredential,

@@ -494,7 +494,7 @@ impl<'a> Running<'a> {
         model::crash::point("turn:before-result");
         let events = self.app.store().record(record).await.map_err(|e| e.failure())?;
         model::crash::point("turn:result");
-        self.app.wake_tasks();
+        self.app.turn_seen(&events);
         if let Some(ack) = ending.ack {
             ack.control.ack(ack.number);
         }

@@ -29,6 +29,7 @@ mod db;
 mod env;
 mod error;
 mod event;
+mod health;
 mod home;
 mod import;
 mod job;
@@ -69,6 +70,7 @@ pub use config_row::{
 pub use env::{CORE_MEMORY_CHARS_MAX, EnvRow, NewEnv};
 pub use error::StoreError;
 pub use event::{EVENT_BYTES_MAX, EVENTS_PAGE_MAX, Record, Spool};
+pub use health::{COMMIT_BUCKETS_US, StoreHealth};
 pub use home::check_home;
 pub use import::{IMPORT_BYTES_MAX, IMPORT_EVENTS_MAX, IMPORT_TURNS_MAX, Imported, ImportedEvent, ImportedTurn};
 pub use job::{
@@ -92,10 +94,6 @@ pub use store::{Config, Store};
 pub use task::{
     NewTask, RUNS_AT_ONCE, RUNS_BEGUN_MAX, RUNS_WAITING_MAX, TASK_ACTION_BYTES_MAX, TASKS_AT_ONCE, TASKS_MAX, TaskChange, TaskPlan,
     TaskRow, TaskRunRow, TaskRunStart, TaskRunState, TaskState,
-};
-pub use task::{
-    NewTask, RUNS_AT_ONCE, RUNS_BEGUN_MAX, RUNS_WAITING_MAX, TASK_ACTION_BYTES_MAX, TASKS_AT_ONCE, TASKS_MAX, TaskChange, TaskPlan, TaskRow, TaskRunRow,
-    TaskRunStart, TaskRunState, TaskState,
 };
 pub use tenant::{TENANTS_MAX, TenantRow, TenantState};
 pub use token::{EVERY_TENANT, NewToken, TOKENS_MAX, TokenRow, TokenSeen};

@@ -118,6 +118,12 @@ impl Store {
         Ok(())
     }
 
+    /// How the writer is doing.
+    #[must_use]
+    pub fn health(&self) -> crate::StoreHealth {
+        self.writer.health()
+    }
+
     /// The note of the audit's end, beside the database.
     pub(crate) fn audit_head(&self) -> &AuditHead {
         &self.audit

@@ -1,10 +1,12 @@
 //! The one thread that writes, and the queue before it.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::db::{Connection, Postgres};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
+use crate::health::{Health, StoreHealth};
 use crate::StoreError;
 use crate::error::Doing;
 use crate::journal::Journal;
@@ -203,16 +205,23 @@ struct Job {
 pub(crate) struct Writer {
     jobs: mpsc::Sender<Job>,
     bytes: Arc<Semaphore>,
+    health: Arc<Health>,
 }
 
 impl Writer {
     /// Starts the thread around an open connection. It ends when every handle is gone or after a `Close`.
     pub(crate) fn start(conn: Connection, journal: Journal) -> std::io::Result<Self> {
         let (jobs, queue) = mpsc::channel(QUEUE_JOBS_MAX);
-        let thread = Thread { conn, journal, stopped: None };
+        let health = Arc::new(Health::default());
+        let thread = Thread { conn, journal, stopped: None, health: Arc::clone(&health) };
         std::thread::Builder::new().name("store-writer".into()).spawn(move || thread.run(queue))?;
         let permits = QUEUE_BYTES_MAX / PERMIT_BYTES;
-        Ok(Self { jobs, bytes: Arc::new(Semaphore::new(permits)) })
+        Ok(Self { jobs, bytes: Arc::new(Semaphore::new(permits)), health })
+    }
+
+    /// How it is doing.
+    pub(crate) fn health(&self) -> StoreHealth {
+        StoreHealth { waiting: QUEUE_JOBS_MAX.saturating_sub(self.jobs.capacity()), ..self.health.read() }
     }
 
     /// Runs `job` in a transaction and resolves after its commit is on the disk. `bytes` is about what the job holds.
@@ -245,6 +254,7 @@ struct Thread {
     journal: Journal,
     /// Why nothing may be written any more.
     stopped: Option<StoreError>,
+    health: Arc<Health>,
 }
 
 impl Thread {
@@ -305,7 +315,10 @@ impl Thread {
     }
 
     fn finish(&mut self, kinds: &[Kind]) -> Result<(), StoreError> {
-        match self.journal.commit(&self.conn, kinds) {
+        let began = Instant::now();
+        let done = self.journal.commit(&self.conn, kinds);
+        self.health.committed(kinds.len(), began.elapsed());
+        match done {
             Ok(()) => Ok(()),
             // This commit stands whatever becomes of the mark, but later ones could not be vouched for.
             Err((error, true)) => {
@@ -329,6 +342,7 @@ impl Thread {
         if error.is_grave() && self.stopped.is_none() {
             tracing::error!(error = model::chain(error), "the store takes no more writes");
             self.stopped = Some(error.clone());
+            self.health.stopped();
         }
     }
 }

@@ -16,16 +16,11 @@ use crate::request::Form;
 const ADMIN: Needs = Needs::Whole(app::Scope::Admin);
 
 pub(super) const OPERATIONS: &[Operation] = &[
-    Operation::new(Get, "/health", "Whether the daemon answers.", || get(health)).needs(Needs::Nothing),
     Operation::new(Get, "/ready", "Whether everything that a request needs answers.", || get(ready)).needs(Needs::Nothing),
     Operation::new(Get, "/v1/status", "What the daemon is doing.", || get(status)).gives(200, of::<app::Status>),
     Operation::new(Post, "/v1/reload", "Reads the configuration again.", || post(reload)).needs(ADMIN),
     Operation::new(Post, "/v1/shutdown", "Ends the daemon.", || post(shutdown)).needs(ADMIN).takes(of::<Shutdown>),
 ];
-
-async fn health() -> Json<Value> {
-    Json(json!({ "status": "ok" }))
-}
 
 async fn ready(State(api): State<Api>) -> Result<Json<Value>, Problem> {
     api.app.ready().await?;

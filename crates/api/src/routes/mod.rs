@@ -17,6 +17,7 @@ mod jobs;
 mod logins;
 mod memory;
 mod oidc;
+mod metrics;
 mod plugins;
 mod profiles;
 mod sandboxes;
@@ -95,6 +96,7 @@ pub(crate) const ALL: &[(&str, &[Operation])] = &[
     ("usage", usage::OPERATIONS),
     ("tasks", tasks::OPERATIONS),
     ("webhooks", webhooks::OPERATIONS),
+    ("metrics", metrics::OPERATIONS),
     ("daemon", daemon::OPERATIONS),
     ("page", ui::OPERATIONS),
     ("people's logins", oidc::OPERATIONS),
@@ -155,7 +157,7 @@ async fn wrong_method(who: Option<Identity>, method: Method) -> Problem {
 }
 
 /// Routes that only look at the daemon: to be looked at is no work, so a watcher does not keep an idle daemon up.
-const LOOKS: &[&str] = &["/health", "/ready", "/v1/status", "/v1/plugin-logins"];
+const LOOKS: &[&str] = &["/health", "/ready", "/metrics", "/v1/status", "/v1/plugin-logins"];
 
 /// Tells the daemon that somebody is there, so that it does not end as idle.
 async fn busy(State(api): State<Api>, request: Request, next: Next) -> Response {

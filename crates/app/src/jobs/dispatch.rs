@@ -47,6 +47,7 @@ impl App {
     /// Says that a job has changed, after the commit that changed it.
     pub(crate) fn job_changed(&self, job: &JobRow) {
         self.desk_of_jobs().changed(&job.id);
+        self.job_seen(job);
         if job.state.is_final() && job.webhook_url.is_some() {
             self.wake_webhooks();
         }

@@ -148,6 +148,9 @@ impl JobsOf<'_> {
         };
         let accepted = self.app.store().accept_job(new).await.map_err(|e| e.failure())?;
         model::crash::point("job:accepted");
+        if accepted.fresh {
+            self.app.job_accepted(&accepted.row);
+        }
         self.app.desk_of_jobs().wake.notify_one();
         Ok(brief(accepted.row, &[]))
     }

@@ -16,6 +16,8 @@ const LATE_MS: u64 = 60_000;
 const CATCH_UP_MAX: usize = 100;
 /// How long is waited when the database does not answer.
 const RETRY: Duration = Duration::from_secs(5);
+/// How long nothing is looked for: another daemon of the same database may have made a task, or died over one.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
 /// How often runs whose end was not heard of are looked for, and old ones removed.
 const TIDY_EVERY: Duration = Duration::from_secs(600);
 
@@ -56,9 +58,16 @@ impl App {
                     continue;
                 }
             };
-            match next {
-                Some(at) => tokio::select! { () = woken => {}, () = wait_until(at) => {} },
-                None => woken.await,
+            let due = async {
+                match next {
+                    Some(at) => wait_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = woken => {}
+                () = due => {}
+                () = tokio::time::sleep(LOOK_AGAIN) => {}
             }
         }
     }
@@ -81,6 +90,7 @@ impl App {
             }
             let is_idle = begun.is_empty();
             for (run, task) in begun {
+                self.metrics().task_began();
                 self.begin_work(run, task);
             }
             if is_idle && !may_be_more {

@@ -24,6 +24,8 @@ const HOST_MAX: usize = 4;
 const CLAIM_SLACK: Duration = Duration::from_secs(30);
 /// How long is waited when the database does not answer.
 const RETRY: Duration = Duration::from_secs(5);
+/// How long nothing is looked for: another daemon of the same database may have died over what it owed.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
 /// How often settled deliveries are looked through for those that go.
 const FORGET_EVERY: Duration = Duration::from_secs(3600);
 /// Characters of an answer that are kept to explain a failure.
@@ -61,9 +63,16 @@ impl App {
                     continue;
                 }
             };
-            match next {
-                Some(at) => tokio::select! { () = woken => {}, () = wait_until(at) => {} },
-                None => woken.await,
+            let due = async {
+                match next {
+                    Some(at) => wait_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = woken => {}
+                () = due => {}
+                () = tokio::time::sleep(LOOK_AGAIN) => {}
             }
         }
     }
@@ -134,6 +143,11 @@ impl App {
             Err(Unsent::Never(why)) => (None, Some(why), WebhookOutcome::Dead),
             Err(Unsent::Now(why)) => (None, Some(why), after_failure(&row, None, at)),
         };
+        self.metrics().webhook_tried(match outcome {
+            WebhookOutcome::Sent => "sent",
+            WebhookOutcome::Again(_) => "again",
+            WebhookOutcome::Dead => "dead",
+        });
         if let (WebhookOutcome::Dead, Some(why)) = (&outcome, &error) {
             tracing::warn!(webhook = %row.id, job = row.job, why, "a webhook is given up");
         }

@@ -108,7 +108,7 @@ pub enum Reach {
 pub struct Answer {
     /// The status.
     pub status: StatusCode,
-    /// The beginning of the body, at most 4 KiB.
+    /// The beginning of the body; of what was posted, at most 4 KiB.
     pub body: Bytes,
 }
 
@@ -149,25 +149,47 @@ impl Courier {
     /// # Errors
     /// [`CourierError`]; whether the other side has seen the request is not known then.
     pub async fn post(&self, to: &Address, reach: &Reach, fields: HeaderMap, body: Bytes, limit: Duration) -> Result<Answer, CourierError> {
+        self.ask(Method::POST, to, reach, fields, body, (limit, ANSWER_BYTES_MAX)).await
+    }
+
+    /// Sends a request and waits for the answer, for at most so long and so many bytes of it altogether.
+    ///
+    /// # Errors
+    /// As [`Courier::post`].
+    pub async fn ask(
+        &self,
+        method: Method,
+        to: &Address,
+        reach: &Reach,
+        fields: HeaderMap,
+        body: Bytes,
+        (limit, bytes_max): (Duration, usize),
+    ) -> Result<Answer, CourierError> {
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = method;
+        *request.headers_mut() = fields;
         // Large: it holds TLS.
-        let work = Box::pin(self.exchange(to, reach, fields, body));
+        let work = Box::pin(self.exchange(to, reach, request, bytes_max));
         timeout(limit, work).await.unwrap_or(Err(CourierError::Slow(limit)))
     }
 
-    async fn exchange(&self, to: &Address, reach: &Reach, fields: HeaderMap, body: Bytes) -> Result<Answer, CourierError> {
+    async fn exchange(
+        &self,
+        to: &Address,
+        reach: &Reach,
+        mut request: Request<Full<Bytes>>,
+        bytes_max: usize,
+    ) -> Result<Answer, CourierError> {
         let stream = self.egress.reach_by(&to.target, reach).await?;
         let io: Box<dyn Io> = if to.is_sealed { Box::new(self.seal(&to.target, stream).await?) } else { Box::new(stream) };
         let (mut sender, connection) = http1::handshake(TokioIo::new(io)).await.map_err(|_| CourierError::Broken)?;
-        let mut request = Request::new(Full::new(body));
-        *request.method_mut() = Method::POST;
         *request.uri_mut() = to.path.parse().map_err(|_| CourierError::Broken)?;
-        *request.headers_mut() = fields;
         let host = to.authority().parse().map_err(|_| CourierError::Broken)?;
         request.headers_mut().insert(header::HOST, host);
         let asked = async {
             let answer = sender.send_request(request).await.map_err(|_| CourierError::Broken)?;
             let status = answer.status();
-            Ok(Answer { status, body: beginning(answer.into_body()).await })
+            Ok(Answer { status, body: beginning(answer.into_body(), bytes_max).await })
         };
         tokio::pin!(connection, asked);
         // The connection may end before its answer was read to the end.
@@ -192,13 +214,13 @@ impl Courier {
 }
 
 /// The beginning of a body; whatever goes wrong ends it.
-async fn beginning(mut body: hyper::body::Incoming) -> Bytes {
+async fn beginning(mut body: hyper::body::Incoming, bytes_max: usize) -> Bytes {
     let mut read = Vec::new();
-    while read.len() < ANSWER_BYTES_MAX {
+    while read.len() < bytes_max {
         match body.frame().await {
             Some(Ok(frame)) => {
                 if let Some(data) = frame.data_ref() {
-                    let room = ANSWER_BYTES_MAX - read.len();
+                    let room = bytes_max - read.len();
                     read.extend_from_slice(&data[..data.len().min(room)]);
                 }
             }
