@@ -117,6 +117,10 @@ points! {
     store_agent_remove_after: "store.agent-remove.after", AgentRemove;
     store_token_create_before: "store.token-create.before", TokenCreate;
     store_token_create_after: "store.token-create.after", TokenCreate;
+    store_tenant_change_before: "store.tenant-change.before", TenantChange;
+    store_tenant_change_after: "store.tenant-change.after", TenantChange;
+    store_budget_set_before: "store.budget-set.before", BudgetSet;
+    store_budget_set_after: "store.budget-set.after", BudgetSet;
     store_token_revoke_before: "store.token-revoke.before", TokenRevoke;
     store_token_revoke_after: "store.token-revoke.after", TokenRevoke;
     tools_unpacked: "tools:unpacked", ToolInstall;
@@ -232,6 +236,8 @@ enum Scene {
     AgentRemove,
     TokenCreate,
     TokenRevoke,
+    TenantChange,
+    BudgetSet,
     ToolInstall,
     ToolRemove,
     PluginInstall,
@@ -272,6 +278,8 @@ impl Scene {
             Scene::AgentRemove => steps::AGENT_REMOVE.dies_at(point),
             Scene::TokenCreate => steps::TOKEN_CREATE.dies_at(point),
             Scene::TokenRevoke => steps::TOKEN_REVOKE.dies_at(point),
+            Scene::TenantChange => steps::TENANT_CHANGE.dies_at(point),
+            Scene::BudgetSet => steps::BUDGET_SET.dies_at(point),
             Scene::ToolInstall => steps::TOOL_INSTALL.dies_at(point),
             Scene::ToolRemove => steps::TOOL_REMOVE.dies_at(point),
             Scene::PluginInstall => steps::PLUGIN_INSTALL.dies_at(point),

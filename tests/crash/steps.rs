@@ -151,6 +151,18 @@ pub(crate) const TOKEN_REVOKE: Step = Step {
     done: &["NOT_FOUND", "CONFLICT"],
     after: |stage, about| assert!(stage.get("/v1/tokens")["items"][0]["revoked"].is_u64(), "{about}"),
 };
+pub(crate) const TENANT_CHANGE: Step = Step {
+    before: nothing,
+    ask: |stage| stage.ask("POST", "/v1/tenants", Some(json!({ "name": "crew", "quota": { "sessions": 3 } }))),
+    done: &["CONFLICT"],
+    after: |stage, about| assert_eq!(stage.get("/v1/tenants/crew")["quota"], json!({ "sessions": 3 }), "{about}"),
+};
+pub(crate) const BUDGET_SET: Step = Step {
+    before: nothing,
+    ask: |stage| stage.ask("PUT", "/v1/budgets/all@day", Some(json!({ "limit_usd": 2.5, "policy": "fail" }))),
+    done: &[],
+    after: |stage, about| assert_eq!(stage.get("/v1/budgets")["items"][0]["limit_usd"], 2.5, "{about}"),
+};
 pub(crate) const TOOL_INSTALL: Step = Step {
     before: nothing,
     ask: put_tool,

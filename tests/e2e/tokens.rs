@@ -40,6 +40,8 @@ fn least(method: &str, path: &str) -> (&'static str, Value) {
 #[test]
 fn every_route_wants_a_token_that_may_use_it() {
     let lab = Lab::new();
+    // Every route is tried with many a wrong token, faster than an address may.
+    lab.run(&["config", "set", "rate.unknown", "1000000"]).succeeds();
     let web = Web::start(&lab);
     let short = json!({ "name": "short", "scope": "admin", "expires_s": 1 });
     let expired = web.ask(&web.owner, "POST", "/v1/tokens", short).is(201)["token"].as_str().expect("a token").to_owned();
@@ -75,7 +77,7 @@ fn every_route_wants_a_token_that_may_use_it() {
         if scope != "read" {
             assert_eq!(ask(&reader).status, 403, "{method} {path} with a token that reads");
         }
-        if scope == "admin" {
+        if scope == "admin" || scope == "manage" {
             assert_eq!(ask(&writer).status, 403, "{method} {path} with a token that writes");
         }
         if operation["x-no-tenant"] == true {

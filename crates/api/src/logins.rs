@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use app::OidcArrived;
 use model::{Code, Failure};
 use sha2::{Digest, Sha256};
 
@@ -25,6 +26,16 @@ pub struct Logins {
 struct Live {
     codes: HashMap<[u8; 32], Instant>,
     tokens: HashMap<[u8; 32], Instant>,
+    /// People who came back from their issuer, by the codes that their pages exchange.
+    people: HashMap<[u8; 32], (Instant, OidcArrived)>,
+}
+
+/// Whose code it was.
+pub(crate) enum Redeemed {
+    /// The owner's: the token of the page.
+    Owner(String),
+    /// Somebody's who came back from their issuer.
+    Person(OidcArrived),
 }
 
 impl Logins {
@@ -38,18 +49,43 @@ impl Logins {
         Ok(code)
     }
 
-    /// Exchanges a code for a token; once.
+    /// A new one-time code for somebody who came back from their issuer. It works only with the secret of their page.
     ///
     /// # Errors
-    /// `UNAUTHORIZED` when the code is unknown, used or too old.
-    pub(crate) fn redeem(&self, code: &str) -> Result<String, Failure> {
+    /// There are no random numbers.
+    pub(crate) fn code_of(&self, arrived: OidcArrived) -> Result<String, Failure> {
+        let code = random("lzc_")?;
+        let now = Instant::now();
+        let people = &mut self.lock().people;
+        people.retain(|_, (until, _)| *until > now);
+        if people.len() >= LIVE_MAX
+            && let Some(oldest) = people.iter().min_by_key(|(_, (until, _))| *until).map(|(hash, _)| *hash)
+        {
+            people.remove(&oldest);
+        }
+        people.insert(hash(&code), (now + CODE_LIFE, arrived));
+        Ok(code)
+    }
+
+    /// Exchanges a code; once. `verifier` is the secret of a page whose person came back from their issuer.
+    ///
+    /// # Errors
+    /// `UNAUTHORIZED` when the code is unknown, used or too old, or the secret is another page's.
+    pub(crate) fn redeem(&self, code: &str, verifier: Option<&str>) -> Result<Redeemed, Failure> {
         let mut live = self.lock();
+        if let Some((until, arrived)) = live.people.remove(&hash(code)) {
+            let is_their_page = verifier.is_some_and(|verifier| hash(verifier) == arrived.challenge);
+            if until > Instant::now() && is_their_page {
+                return Ok(Redeemed::Person(arrived));
+            }
+            return Err(Failure::new(Code::Unauthorized, "this login was begun by another page or is too old").hint("log in again"));
+        }
         if live.codes.remove(&hash(code)).is_none_or(|until| until <= Instant::now()) {
             return Err(Failure::new(Code::Unauthorized, "this link was used already or is too old").hint("run: lazaret ui"));
         }
         let token = random("lzb_")?;
         add(&mut live.tokens, &token, TOKEN_LIFE);
-        Ok(token)
+        Ok(Redeemed::Owner(token))
     }
 
     /// Ends a login. Whether there was one.
@@ -97,13 +133,32 @@ mod tests {
         let logins = Logins::default();
         let code = logins.code().expect("a code");
         assert!(!logins.knows(&hash(&code)), "a code is no token");
-        let token = logins.redeem(&code).expect("fresh");
+        let Ok(Redeemed::Owner(token)) = logins.redeem(&code, None) else { panic!("fresh") };
         assert!(logins.knows(&hash(&token)));
-        assert!(logins.redeem(&code).is_err(), "used");
-        assert!(logins.redeem(&token).is_err(), "a token is no code");
-        assert!(logins.redeem("").is_err());
+        assert!(logins.redeem(&code, None).is_err(), "used");
+        assert!(logins.redeem(&token, None).is_err(), "a token is no code");
+        assert!(logins.redeem("", None).is_err());
         assert!(logins.end(&token) && !logins.knows(&hash(&token)), "logged out");
         assert!(!logins.end(&token), "once");
+    }
+
+    #[test]
+    fn the_code_of_a_person_works_on_their_page_only() {
+        let logins = Logins::default();
+        let arrived = || OidcArrived {
+            user: model::UserId::from_bits(1),
+            tenant: "a".to_owned(),
+            role: app::Role::Member,
+            challenge: hash("secret"),
+        };
+        for wrong in [None, Some(""), Some("other")] {
+            let code = logins.code_of(arrived()).expect("a code");
+            assert!(logins.redeem(&code, wrong).is_err(), "{wrong:?}");
+            assert!(logins.redeem(&code, Some("secret")).is_err(), "it is used up");
+        }
+        let code = logins.code_of(arrived()).expect("a code");
+        assert!(matches!(logins.redeem(&code, Some("secret")), Ok(Redeemed::Person(_))));
+        assert!(logins.redeem(&code, Some("secret")).is_err(), "once");
     }
 
     #[test]
@@ -113,6 +168,6 @@ mod tests {
         for _ in 0..LIVE_MAX {
             logins.code().expect("a code");
         }
-        assert!(logins.redeem(&first).is_err(), "the oldest went");
+        assert!(logins.redeem(&first, None).is_err(), "the oldest went");
     }
 }

@@ -78,6 +78,8 @@ pub struct Settings {
     pub tasks: crate::TaskSettings,
     /// How often the API may be asked.
     pub rates: crate::RateSettings,
+    /// How people log in, if by an issuer.
+    pub oidc: Option<crate::OidcSettings>,
 }
 
 /// How many turns run at once, and what is kept of them.
@@ -158,6 +160,7 @@ struct Parts {
     jobs: crate::jobs::JobDesk,
     /// Counts changes of what tokens may do, for streams that are open.
     rights: watch::Sender<u64>,
+    pendings: crate::oidc::Pendings,
     /// Counts budgets that were raised, for calls that wait for one.
     raised: watch::Sender<u64>,
     /// Since when clients can come.
@@ -260,6 +263,7 @@ impl App {
                 cancel,
                 rights: watch::Sender::new(0),
                 raised: watch::Sender::new(0),
+                pendings: crate::oidc::Pendings::default(),
                 opened: watch::Sender::new(None),
                 busy: AtomicUsize::new(0),
                 idle_since: Mutex::new(Instant::now()),
@@ -602,6 +606,11 @@ impl App {
 
     pub(crate) fn adopted(&self) -> &Mutex<Vec<AdoptedCommand>> {
         &self.parts.adopted
+    }
+
+    /// Logins by an issuer that are under way.
+    pub(crate) fn pendings(&self) -> &crate::oidc::Pendings {
+        &self.parts.pendings
     }
 
     /// Changes whenever a budget is set or raised.

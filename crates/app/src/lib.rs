@@ -43,6 +43,7 @@ mod live;
 mod memory;
 mod metrics;
 mod mounts;
+mod oidc;
 mod places;
 mod plugins;
 mod process;
@@ -113,6 +114,7 @@ pub use session_forms::{
 };
 pub use sessions::SessionsOf;
 pub use spec::{ImageRef, MountNote, ProgramSource, SessionSpec, Tape};
+pub use oidc::{OidcArrived, OidcBegin, OidcOf, OidcRule, OidcSettings};
 pub use quotas::{Rate, RateSettings};
 pub use rights::{AREAS, Rights, Scope};
 pub use roles::Role;

@@ -140,6 +140,17 @@ impl TokensOf<'_> {
         Ok(())
     }
 
+    /// Ends the token of a person's page, and no other. Whether it was one.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub async fn log_out(&self, hash: &[u8; 32]) -> Result<bool, Failure> {
+        let Some(bearer) = self.check_hash(hash).await?.filter(|bearer| bearer.token.user.is_some()) else { return Ok(false) };
+        self.app.store().revoke_token(&bearer.token.id, crate::now()).await.map_err(|e| e.failure())?;
+        self.app.rights_changed();
+        Ok(true)
+    }
+
     /// Who brings the token with this SHA-256, if it is good now. It is looked up by the hash, so the time that this takes
     /// tells nothing of the tokens there are.
     ///

@@ -60,9 +60,10 @@ fn settings(config: &Config, path: &str) -> Result<Settings, Failure> {
         plugins: config.plugin_tables(),
         memory: config.memory_settings().map_err(wrong)?,
         webhooks: config.webhook_settings().map_err(wrong)?,
-        jobs: config.job_settings().map_err(wrong)?,
         tasks: config.task_settings().map_err(wrong)?,
+        jobs: config.job_settings().map_err(wrong)?,
         rates: config.rate_settings().map_err(wrong)?,
+        oidc: config.oidc_settings().map_err(wrong)?,
     })
 }
 

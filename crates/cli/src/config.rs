@@ -32,9 +32,12 @@ pub(crate) struct Config {
     pub(crate) tools: Tools,
     pub(crate) memory: Memory,
     pub(crate) webhooks: crate::config_watch::Webhooks,
-    pub(crate) jobs: crate::config_jobs::Jobs,
     pub(crate) tasks: crate::config_watch::Tasks,
+    pub(crate) jobs: crate::config_jobs::Jobs,
     pub(crate) rate: Rates,
+    /// How people log in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) oidc: Option<Oidc>,
     /// The plugins' own tables, by their names: `enabled`, `hosts`, and what each takes besides.
     pub(crate) plugins: BTreeMap<String, toml::Table>,
 }
@@ -179,6 +182,31 @@ pub(crate) struct Memory {
     pub(crate) keep: Option<String>,
 }
 
+/// Logins by OpenID Connect.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Oidc {
+    /// The issuer's address, exactly as it names itself.
+    pub(crate) issuer: String,
+    /// What the issuer calls this daemon.
+    pub(crate) client_id: String,
+    /// The name of the stored secret that proves it; none for a public client.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) secret: Option<String>,
+    /// Where the issuer sends people back to: an address that ends with /v1/login/callback. The daemon's own when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) redirect_url: Option<String>,
+    /// The claim that lists groups; `groups` when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) groups_claim: Option<String>,
+    /// Private addresses at which the issuer may be.
+    #[serde(default)]
+    pub(crate) private_ok: Vec<std::net::IpAddr>,
+    /// Who gets in: `[[oidc.rules]]` with domain, email or group, tenant and role.
+    #[serde(default)]
+    pub(crate) rules: Vec<app::OidcRule>,
+}
+
 /// How often the API may be asked in a minute, in the long run; a tenth of it, and at least 10, at once.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -264,9 +292,10 @@ impl Config {
         config.approval_settings()?;
         config.memory_settings()?;
         config.webhook_settings()?;
-        config.job_settings()?;
         config.task_settings()?;
+        config.job_settings()?;
         config.rate_settings()?;
+        config.oidc_settings()?;
         config.check_places()?;
         config.egress_settings()?;
         Ok(config)
@@ -316,6 +345,22 @@ impl Config {
         }
         let keep = texts.keep.as_deref().map_or(Ok(usual.keep), |t| time("memory.keep", t))?;
         Ok(app::MemorySettings { enabled: texts.enabled.unwrap_or(usual.enabled), brief_chars, keep })
+    }
+
+    /// How people log in.
+    pub(crate) fn oidc_settings(&self) -> Result<Option<app::OidcSettings>, String> {
+        let Some(oidc) = &self.oidc else { return Ok(None) };
+        let settings = app::OidcSettings {
+            issuer: oidc.issuer.clone(),
+            client_id: oidc.client_id.clone(),
+            secret: oidc.secret.clone(),
+            redirect_url: oidc.redirect_url.clone(),
+            groups_claim: oidc.groups_claim.clone().unwrap_or_else(|| "groups".to_owned()),
+            rules: oidc.rules.clone(),
+            private_ok: oidc.private_ok.clone(),
+        };
+        settings.check()?;
+        Ok(Some(settings))
     }
 
     /// How often the API may be asked.
@@ -573,6 +618,8 @@ mod tests {
             ("[mounts]\nroots = [{ path = \"/data\", writable = true }]", "writable"),
             ("[memory]\nbrief_chars = 10001", "memory.brief_chars"),
             ("[rate]\ntoken = 0", "rate.token"),
+            ("[oidc]\nissuer = \"x\"\nclient_id = \"c\"", "oidc.issuer"),
+            ("[oidc]\nissuer = \"https://x.org\"\nclient_id = \"c\"\nrules = [{ tenant = \"a\", role = \"owner\" }]", "oidc.rules"),
             ("[approvals]\nttl = \"25h\"", "approvals.ttl"),
             ("[memory]\nkeep = \"long\"", "memory.keep"),
             ("[tools]\nindex = \"file:///srv\"", "tools.index"),

@@ -1,7 +1,7 @@
 //! Tokens of the HTTP interface. Only what a token hashes to is kept, so that a copy of the database opens nothing.
 
-use model::{Timestamp, TokenId, UserId};
 use crate::db::{Connection, OptionalExtension, Row};
+use model::{Timestamp, TokenId, UserId};
 use serde::Serialize;
 
 use crate::error::Doing;
@@ -15,6 +15,8 @@ use crate::{Store, StoreError, tenant};
 pub const TOKENS_MAX: u64 = 10_000;
 /// The tenant of a token that sees everything. It is no name, so no tenant is called so.
 pub const EVERY_TENANT: &str = "*";
+/// How long the token of a person's page is kept after its end, in milliseconds.
+const PAGE_KEPT_MS: u64 = 7 * 86_400_000;
 /// Bytes that the scope of a token may have.
 const SCOPE_BYTES_MAX: usize = 4096;
 
@@ -169,6 +171,9 @@ impl Store {
 
 fn create(conn: &Connection, new: &NewToken) -> Result<TokenRow, StoreError> {
     let doing = "keep a token";
+    // Pages of people come and go: their tokens do not add up for ever.
+    let gone = int("now", new.now.0.saturating_sub(PAGE_KEPT_MS))?;
+    conn.execute("DELETE FROM tokens WHERE member IS NOT NULL AND expires_ms < ?1", [gone]).doing(doing)?;
     let count: u64 = conn.query_row("SELECT count(*) FROM tokens", [], |r| r.get(0)).doing(doing)?;
     if count >= TOKENS_MAX {
         return Err(StoreError::Limit { what: "tokens", max: TOKENS_MAX });

@@ -99,7 +99,7 @@ pub(crate) const ALL: &[(&str, &[Operation])] = &[
     ("metrics", metrics::OPERATIONS),
     ("daemon", daemon::OPERATIONS),
     ("page", ui::OPERATIONS),
-    ("people's logins", oidc::OPERATIONS),
+    ("login", oidc::OPERATIONS),
     ("docs", docs::OPERATIONS),
     ("chat", seed::CHAT),
     ("containers", seed::CONTAINERS),
@@ -111,7 +111,7 @@ pub(crate) const ALL: &[(&str, &[Operation])] = &[
 /// Resources whose rights are those of another one.
 const AREAS: &[(&str, &str)] = &[
     ("events", "sessions"), ("history", "sessions"), ("tapes", "sessions"), ("chat", "sessions"), ("files", "envs"), ("containers", "envs"),
-    ("container files", "envs"), ("job events", "jobs"), ("jobs of the seed", "jobs"), ("logins", "plugins"), ("bound", "secrets"), ("configs", "profiles"), ("page", "daemon"), ("people's logins", "daemon"), ("docs", "daemon"),
+    ("container files", "envs"), ("job events", "jobs"), ("jobs of the seed", "jobs"), ("logins", "plugins"), ("bound", "secrets"), ("configs", "profiles"), ("page", "daemon"), ("login", "daemon"), ("docs", "daemon"),
 ];
 
 /// The area that a token's rights to a resource are named by.

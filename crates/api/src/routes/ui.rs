@@ -102,16 +102,22 @@ fn asset(path: &str) -> Result<Response, Problem> {
 struct Login {
     /// What stands behind the `#` of the link.
     code: String,
+    /// The secret of the page, where the code comes from an issuer of logins.
+    #[serde(default)]
+    verifier: Option<String>,
 }
 
 async fn login(State(api): State<Api>, Form(form): Form<Login>) -> Result<Json<Value>, Problem> {
-    Ok(Json(json!({ "token": api.logins.redeem(&form.code)? })))
+    super::oidc::redeem(&api, &form.code, form.verifier.as_deref()).await
 }
 
-async fn logout(State(api): State<Api>, headers: HeaderMap) -> Json<Value> {
+async fn logout(State(api): State<Api>, headers: HeaderMap) -> Result<Json<Value>, Problem> {
     let token = headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok()?.strip_prefix("Bearer "));
-    let ended = token.is_some_and(|token| api.logins.end(token));
-    Json(json!({ "ended": ended }))
+    let ended = match token {
+        Some(token) => api.logins.end(token) || super::oidc::log_out(&api, token).await?,
+        None => false,
+    };
+    Ok(Json(json!({ "ended": ended })))
 }
 
 /// A new link for the owner. The code stands in the fragment, which no browser sends anywhere.
