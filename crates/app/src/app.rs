@@ -72,10 +72,10 @@ pub struct Settings {
     pub memory: crate::MemorySettings,
     /// How the ends of jobs are told.
     pub webhooks: crate::WebhookSettings,
-    /// How many jobs run, and what is kept of them.
-    pub jobs: crate::JobSettings,
     /// How tasks are kept.
     pub tasks: crate::TaskSettings,
+    /// How many jobs run, and what is kept of them.
+    pub jobs: crate::JobSettings,
     /// How often the API may be asked.
     pub rates: crate::RateSettings,
     /// How people log in, if by an issuer.
@@ -278,6 +278,7 @@ impl App {
         app.approvals().bind(WeakApp(Arc::downgrade(&app.parts)));
         app.secrets().watched_by(app.broker());
         app.renew_inspection().await;
+        app.hear_others();
         app.take_up().await?;
         app.open_plugins();
         app.open_jobs().await?;
@@ -634,13 +635,13 @@ impl App {
         self.parts.rights.subscribe()
     }
 
-    pub(crate) fn timer(&self) -> &crate::tasks::Timer {
-        &self.parts.timer
-    }
-
     /// Who waits for jobs and works on them.
     pub(crate) fn desk_of_jobs(&self) -> &crate::jobs::JobDesk {
         &self.parts.jobs
+    }
+
+    pub(crate) fn timer(&self) -> &crate::tasks::Timer {
+        &self.parts.timer
     }
 
     pub(crate) fn desk(&self) -> &crate::webhooks::Desk {

@@ -76,6 +76,12 @@ impl Approvals {
         }
     }
 
+    /// Another daemon changed confirmations: whoever waits for one looks again.
+    pub(crate) fn others_changed(&self) {
+        let all: Vec<_> = lock(&self.waiting).values().filter_map(Weak::upgrade).collect();
+        all.iter().for_each(|news| news.notify_waiters());
+    }
+
     /// Ends a confirmation whose time is up.
     pub(crate) async fn expire(&self, app: &App, id: &ApprovalId) -> Result<ApprovalRow, Failure> {
         let change = self.store.expire_approval(id, now()).await.map_err(|e| e.failure())?;

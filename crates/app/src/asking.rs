@@ -48,9 +48,15 @@ impl SessionsOf<'_> {
     pub async fn message(&self, id: &str, form: MessageForm, key: Option<String>) -> Result<TurnId, Failure> {
         check_prompt(&form.text)?;
         let row = self.row(id).await?;
+        let elsewhere = self.app.store().session_elsewhere(&row.id).await.map_err(|e| e.failure())?;
+        if elsewhere.is_some() && !form.files.is_empty() {
+            // They would be kept where nobody looks for them.
+            self.app.check_here(&row.id).await?;
+        }
         let turn = TurnId::from_bits(crate::clock::fresh_bits());
         let names = self.app.keep_files(&row.id, &turn, &form.files).await?;
-        let live = self.app.bring(&row.id, None, None).await?;
+        // Of a session elsewhere, the turn is kept here and done there.
+        let live = if elsewhere.is_none() { Some(self.app.bring(&row.id, None, None).await?) } else { None };
         let mut text = form.text;
         for name in names {
             text.push_str(&format!("\n\n[attached: {FILES_DIR}/{name}]"));
@@ -66,7 +72,9 @@ impl SessionsOf<'_> {
         }
         let accepted = accepted.map_err(|e| e.failure())?;
         model::crash::point("turn:accepted");
-        live.wake.notify_one();
+        if let Some(live) = live {
+            live.wake.notify_one();
+        }
         Ok(accepted.turn)
     }
 
@@ -156,8 +164,10 @@ impl App {
                 }
             }
         }
-        if let Some(live) = self.live(id) {
-            live.cancel_turn();
+        match self.live(id) {
+            Some(live) => live.cancel_turn(),
+            None if self.store().replica().is_some() => self.store().signal_cancel(id).await.map_err(|e| e.failure())?,
+            None => {}
         }
         Ok(())
     }
@@ -219,6 +229,7 @@ impl App {
 impl Running<'_> {
     /// Puts the message's files where the agent finds them, and makes the working directory.
     pub(crate) async fn unpack_files(&self, sandbox: &sandbox::Sandbox) -> Result<(), Failure> {
+        self.bring_sources(sandbox).await?;
         let fail = |e: std::io::Error| Failure::new(Code::Internal, format!("the files of the message cannot be read: {e}"));
         let dir = self.app.files_dir(&self.live.id, &self.turn.id);
         let workdir = &self.live.spec.workdir;

@@ -44,6 +44,7 @@ mod memory;
 mod metrics;
 mod mounts;
 mod oidc;
+mod others;
 mod places;
 mod plugins;
 mod process;

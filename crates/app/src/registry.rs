@@ -40,6 +40,7 @@ impl App {
             return Ok(live);
         }
         let row = self.store().session(id).await.map_err(|e| e.failure())?;
+        self.check_here(id).await?;
         self.begin(&row, mounts.unwrap_or_default(), adopted)
     }
 
@@ -106,6 +107,19 @@ impl App {
         if let (Some(watcher), Some(last)) = (self.followed(id), events.last()) {
             watcher.seq.send_if_modified(|seq| std::mem::replace(seq, (*seq).max(last.seq)) < last.seq);
         }
+    }
+
+    /// Lets the followers of a session look at its log again: another daemon wrote to it.
+    pub(crate) fn wake_followers(&self, id: &SessionId) {
+        if let Some(watcher) = self.followed(id) {
+            watcher.seq.send_modify(|_| {});
+        }
+    }
+
+    /// The same of all sessions.
+    pub(crate) fn wake_all_followers(&self) {
+        let all: Vec<_> = lock(&self.registry().followed).values().filter_map(Weak::upgrade).collect();
+        all.iter().for_each(|watcher| watcher.seq.send_modify(|_| {}));
     }
 
     /// Tells followers that the session was deleted.

@@ -120,6 +120,8 @@ codes! {
     Poisoned = "POISONED", 1, false;
     /// The sandbox could not be started, or ended by itself.
     SandboxFailed = "SANDBOX_FAILED", 1, true;
+    /// The machine that had the files went away; nobody else can go on.
+    HostLost = "HOST_LOST", 1, true;
     /// A replayed request differs from the tape.
     ReplayDiffers = "REPLAY_DIFFERS", 1, false;
     /// The tape cannot be read or was cut.

@@ -12,3 +12,5 @@ CREATE TABLE replicas (
 -- The replica whose machine has the session's files; null where there is only one.
 ALTER TABLE sessions ADD COLUMN host TEXT;
 CREATE INDEX sessions_host ON sessions (host) WHERE host IS NOT NULL;
+-- The same of an env.
+ALTER TABLE envs ADD COLUMN host TEXT;

@@ -217,11 +217,17 @@ pub(crate) fn check_env(conn: &Connection, env: Option<&str>) -> Result<(), Stor
 
 /// Checks that a session of a tenant may begin in an env.
 pub(crate) fn join(conn: &Connection, slug: &str, tenant: &str) -> Result<(), StoreError> {
-    let mut statement = conn.prepare_cached("SELECT tenant FROM envs WHERE slug = ?1").doing("look for an env")?;
-    let of: Option<String> = statement.query_row([slug], |r| r.get(0)).optional().doing("look for an env")?;
+    let mut statement = conn.prepare_cached("SELECT tenant, host FROM envs WHERE slug = ?1").doing("look for an env")?;
+    let found = statement.query_row([slug], |r| Ok((r.get(0)?, r.get(1)?))).optional().doing("look for an env")?;
+    let (of, host): (Option<String>, Option<String>) = found.unwrap_or_default();
     // Whether another tenant has an env of this name is not for this one to know.
     if of.as_deref() != Some(tenant) {
         return Err(missing(slug));
+    }
+    if let (Some(host), Some(own)) = (&host, conn.replica())
+        && host != own
+    {
+        return Err(StoreError::Conflict(format!("the files of env `{slug}` are on another machine: ask replica `{host}`")));
     }
     check_env(conn, Some(slug))
 }
@@ -256,9 +262,9 @@ fn check_memory(memory: &str) -> Result<(), StoreError> {
 }
 
 fn insert(conn: &Connection, new: &NewEnv, mounts: &str, tree: &TreeId) -> Result<(), StoreError> {
-    let sql = "INSERT INTO envs (slug, name, tenant, tree, mounts, state, created_ms, updated_ms)
-               VALUES (?1, ?2, ?3, ?4, ?5, 'live', ?6, ?6) ON CONFLICT (slug) DO NOTHING";
-    let with = (&new.slug, &new.name, &new.tenant, tree.as_str(), mounts, int("now", new.now.0)?);
+    let sql = "INSERT INTO envs (slug, name, tenant, tree, mounts, state, created_ms, updated_ms, host)
+               VALUES (?1, ?2, ?3, ?4, ?5, 'live', ?6, ?6, ?7) ON CONFLICT (slug) DO NOTHING";
+    let with = (&new.slug, &new.name, &new.tenant, tree.as_str(), mounts, int("now", new.now.0)?, conn.replica());
     match conn.execute(sql, with).doing("make an env")? {
         0 => Err(StoreError::Conflict(format!("env `{}` exists", new.slug))),
         _ => Ok(()),

@@ -280,7 +280,7 @@ fn accept(conn: &Connection, new: &NewTurn, spec: &str) -> Result<Accepted, Stor
     }
     let mut statement = conn.prepare_cached("INSERT INTO prompts (turn, body) VALUES (?1, CAST(?2 AS BLOB))").doing(doing)?;
     statement.execute((new.id.as_str(), &new.prompt)).doing(doing)?;
-    conn.note_session(&new.session);
+    conn.note_inbox(&new.session);
     Ok(Accepted { turn: new.id.clone(), n, fresh: true })
 }
 

@@ -96,6 +96,18 @@ impl JobDesk {
         }
     }
 
+    /// Another daemon changed jobs: whoever waits for one looks again, and so does who gives them out.
+    pub(crate) fn others_changed(&self) {
+        let all: Vec<_> = lock(&self.watches).values().filter_map(Weak::upgrade).collect();
+        all.iter().for_each(|sender| sender.send_modify(|n| *n += 1));
+        self.wake.notify_one();
+    }
+
+    /// The jobs that are worked on here.
+    pub(crate) fn at_work(&self) -> Vec<String> {
+        lock(&self.at_work).keys().cloned().collect()
+    }
+
     /// Takes note of somebody who works on a job; `None` when somebody does already.
     pub(crate) fn begin(&self, id: &str, parent: &CancellationToken) -> Option<CancellationToken> {
         let mut all = lock(&self.at_work);

@@ -16,14 +16,14 @@ const RENEW: Duration = Duration::from_secs(10);
 pub(super) const POISON_TRIES_MAX: u32 = 5;
 /// How long the dispatcher waits when the store does not answer.
 const TROUBLE: Duration = Duration::from_secs(1);
-/// The name under which this home's daemon works on jobs.
+/// The name under which a daemon that is the only one works on jobs.
 const REPLICA: &str = "local";
 
 impl App {
     /// Takes up the jobs of the daemon before, and gives out further ones until the end.
     pub(crate) async fn open_jobs(&self) -> Result<(), Failure> {
         let (taken, poisoned) =
-            self.store().take_jobs(lease(), POISON_TRIES_MAX, now()).await.map_err(|e| e.failure())?;
+            self.store().take_jobs(lease(self), POISON_TRIES_MAX, now()).await.map_err(|e| e.failure())?;
         model::crash::point("job:taken");
         for job in &poisoned {
             tracing::error!(job = job.id, "a job is given up: the daemon ended over it again and again");
@@ -85,7 +85,7 @@ impl App {
     /// Says that this daemon still works on its jobs, and takes those of daemons that are gone.
     async fn renew_jobs(&self) {
         if self.desk_of_jobs().working() > 0
-            && let Err(error) = self.store().renew_jobs(lease()).await
+            && let Err(error) = self.store().renew_jobs(lease(self)).await
         {
             tracing::warn!(error = model::chain(&error), "jobs cannot be held on to");
         }
@@ -109,7 +109,7 @@ impl App {
             turn: TurnId::from_bits(crate::clock::fresh_bits()),
         });
         let caps = JobCaps { tenant: settings.tenant_running_max as u64, agent_id: settings.agent_running_max as u64 };
-        let claimed = self.store().claim_jobs(lease(), names.collect(), caps, now()).await.map_err(|e| e.failure())?;
+        let claimed = self.store().claim_jobs(lease(self), names.collect(), caps, now()).await.map_err(|e| e.failure())?;
         model::crash::point("job:claimed");
         for job in claimed {
             self.begin_job(job);
@@ -148,7 +148,7 @@ impl App {
     }
 }
 
-fn lease() -> JobLease {
+fn lease(app: &App) -> JobLease {
     let until = now().0 + u64::try_from(LEASE.as_millis()).unwrap_or(u64::MAX);
-    JobLease { replica: REPLICA.to_owned(), until: Timestamp(until) }
+    JobLease { replica: app.store().replica().unwrap_or(REPLICA).to_owned(), until: Timestamp(until) }
 }

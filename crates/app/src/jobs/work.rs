@@ -310,7 +310,7 @@ impl Working<'_> {
 
 /// Whether another try may end better although nothing is changed.
 fn is_nobodys_fault(code: Code) -> bool {
-    matches!(code, Code::SandboxFailed | Code::ProviderDown | Code::ProviderLimited | Code::StreamCut | Code::Busy)
+    matches!(code, Code::SandboxFailed | Code::HostLost | Code::ProviderDown | Code::ProviderLimited | Code::StreamCut | Code::Busy)
 }
 
 /// Milliseconds before the try after this one: doubling, and not the same for everybody.

@@ -65,6 +65,13 @@ impl Connection {
         }
     }
 
+    /// The same of its inbox.
+    pub(crate) fn note_inbox(&self, session: &model::SessionId) {
+        if let Some(server) = self.postgres() {
+            server.note(crate::shared::Change::Inbox(session.clone()).word());
+        }
+    }
+
     /// SQLite itself, where that is what this is.
     #[cfg(test)]
     pub(crate) fn sqlite(&self) -> Option<&rusqlite::Connection> {

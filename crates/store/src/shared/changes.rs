@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use fallible_iterator::FallibleIterator;
-use model::{SessionId, TurnId};
+use model::SessionId;
 use tokio::sync::broadcast;
 
 use crate::Store;
@@ -75,10 +75,12 @@ impl Topic {
 /// Something that another daemon changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// The log or the inbox of a session.
+    /// The log of a session.
     Session(SessionId),
-    /// A turn is to end. Who works on it ends it.
-    Cancel(TurnId),
+    /// The inbox of a session.
+    Inbox(SessionId),
+    /// The turn of a session that runs is to end. Who works on it ends it.
+    Cancel(SessionId),
     /// Something of this kind.
     Topic(Topic),
     /// Anything: the way to the database was lost for a while.
@@ -90,6 +92,7 @@ impl Change {
     pub(crate) fn word(&self) -> String {
         match self {
             Self::Session(id) => format!("s:{id}"),
+            Self::Inbox(id) => format!("i:{id}"),
             Self::Cancel(id) => format!("c:{id}"),
             Self::Topic(topic) => format!("t:{}", topic.as_str()),
             Self::Any => "a:".to_owned(),
@@ -99,7 +102,8 @@ impl Change {
     fn of(word: &str) -> Option<Self> {
         match word.split_at_checked(2)? {
             ("s:", id) => SessionId::try_from(id.to_owned()).ok().map(Self::Session),
-            ("c:", id) => TurnId::try_from(id.to_owned()).ok().map(Self::Cancel),
+            ("i:", id) => SessionId::try_from(id.to_owned()).ok().map(Self::Inbox),
+            ("c:", id) => SessionId::try_from(id.to_owned()).ok().map(Self::Cancel),
             ("t:", name) => Topic::ALL.into_iter().find(|topic| topic.as_str() == name).map(Self::Topic),
             _ => Some(Self::Any),
         }
@@ -223,15 +227,15 @@ impl Store {
         self.shared()?.listener.follow()
     }
 
-    /// Asks whichever daemon works on a turn to end it.
+    /// Asks whichever daemon works on a turn of a session to end it.
     ///
     /// # Errors
     /// What the database said. That nobody works on it is no error.
-    pub async fn signal_cancel(&self, turn: &TurnId) -> Result<(), crate::StoreError> {
-        let turn = turn.clone();
+    pub async fn signal_cancel(&self, session: &SessionId) -> Result<(), crate::StoreError> {
+        let session = session.clone();
         self.write(crate::writer::Kind::Signal, 0, move |conn| {
             if let Some(server) = conn.postgres() {
-                server.note(Change::Cancel(turn).word());
+                server.note(Change::Cancel(session).word());
             }
             Ok(())
         })
@@ -245,9 +249,10 @@ mod tests {
 
     #[test]
     fn changes_survive_the_way() {
-        let (session, turn) = (SessionId::from_bits(7), TurnId::from_bits(8));
+        let session = SessionId::from_bits(7);
+        let sessions = [Change::Session, Change::Inbox, Change::Cancel].map(|change| change(session.clone()));
         let topics = Topic::ALL.map(Change::Topic);
-        for change in [Change::Session(session), Change::Cancel(turn), Change::Any].into_iter().chain(topics) {
+        for change in sessions.into_iter().chain([Change::Any]).chain(topics) {
             let word = change.word();
             assert!(word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b':' || b == b'_'), "{word}");
             assert_eq!(Change::of(&word), Some(change));

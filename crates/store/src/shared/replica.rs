@@ -5,11 +5,11 @@ use std::io::{Read, Write};
 use std::path::Path;
 use std::time::Duration;
 
-use model::{Timestamp, TurnId};
+use model::{SessionId, Timestamp};
 use rustix::fs::{FlockOperation, OFlags};
 use serde::Serialize;
 
-use crate::db::{Connection, Row};
+use crate::db::{Connection, OptionalExtension, Row};
 use crate::error::Doing;
 use crate::row::int;
 use crate::turn::TurnRow;
@@ -141,22 +141,20 @@ impl Store {
         .await
     }
 
-    /// The replica that has the files of a turn's session, where that is another one than this.
+    /// The replica that has the files of a session, where that is another one than this.
     ///
     /// # Errors
-    /// What the database said.
-    pub async fn turn_elsewhere(&self, turn: &TurnId) -> Result<Option<String>, StoreError> {
+    /// [`StoreError::NotFound`].
+    pub async fn session_elsewhere(&self, session: &SessionId) -> Result<Option<String>, StoreError> {
         let Some(shared) = self.shared() else { return Ok(None) };
-        let (turn, own) = (turn.clone(), shared.replica.clone());
-        self.read(move |conn| {
-            use crate::db::OptionalExtension;
-            let sql =
-                "SELECT s.host FROM turns t JOIN sessions s ON s.id = t.session WHERE t.id = ?1 AND s.host IS NOT NULL AND s.host <> ?2";
-            conn.prepare_cached(sql)
-                .and_then(|mut s| s.query_row((turn.as_str(), own), |r| r.get(0)).optional())
-                .doing("look where a turn is")
-        })
-        .await
+        let (session, own) = (session.clone(), shared.replica.clone());
+        let found = self.read(move |conn| {
+            let doing = "look where a session is";
+            let mut statement = conn.prepare_cached("SELECT host FROM sessions WHERE id = ?1").doing(doing)?;
+            let host: Option<Option<String>> = statement.query_row([session.as_str()], |r| r.get(0)).optional().doing(doing)?;
+            host.ok_or_else(|| crate::session::missing(&session))
+        });
+        Ok(found.await?.filter(|host| *host != own))
     }
 }
 

@@ -277,7 +277,7 @@ async fn memories_and_plugins(store: &Store) {
     acknowledge("plugin-put");
     store.remove_plugin("p").await.unwrap();
     acknowledge("plugin-remove");
-    store.signal_cancel(&TurnId::from_bits(9)).await.unwrap();
+    store.signal_cancel(&SessionId::from_bits(9)).await.unwrap();
     acknowledge("signal");
 }
 
