@@ -2,6 +2,7 @@
 
 mod approvals;
 mod auth;
+mod configs;
 mod job;
 mod memory;
 mod plugin;
@@ -13,6 +14,7 @@ mod webhook;
 
 pub(crate) use approvals::{Answer, Approvals, Audit, AuditWhich};
 pub(crate) use auth::Auth;
+pub(crate) use configs::{Import, Profile, Text};
 pub(crate) use job::{Job, JobCreate, JobList};
 pub(crate) use memory::Memory;
 pub(crate) use plugin::Plugin;

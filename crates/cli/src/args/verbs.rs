@@ -31,6 +31,18 @@ pub(crate) enum Verb {
     /// Jobs: one piece of work each, in a queue, with one result.
     #[command(subcommand)]
     Job(super::Job),
+    /// Profiles: what jobs run with.
+    #[command(subcommand)]
+    Profile(super::Profile),
+    /// Templates: what prompts and instructions are rendered from.
+    #[command(subcommand)]
+    Template(super::Text),
+    /// Hooks: scripts that run inside before and after an engine.
+    #[command(subcommand)]
+    Hook(super::Text),
+    /// Take over what another server has in files.
+    #[command(subcommand)]
+    Import(super::Import),
     /// Sessions: list, show, send, undo, fork, compare, take along.
     #[command(subcommand)]
     Session(Session),
@@ -300,7 +312,13 @@ pub(crate) enum Engine {
         /// The engine
         name: String,
     },
-    /// Remove an installed engine.
+    /// Describe an engine that is not built in, or change its description.
+    Add {
+        /// The TOML file; `-` for standard input
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: std::path::PathBuf,
+    },
+    /// Remove an installed engine, or the description of one that is not built in.
     Remove {
         /// The engine
         name: String,

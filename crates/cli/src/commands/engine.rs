@@ -24,6 +24,7 @@ pub(super) async fn run(context: &Context, verb: args::Engine) -> Done {
             let engine: EngineStatus = client.json(Method::POST, &path(&name, "/install"), None).await?;
             print(context, &engine)?;
         }
+        args::Engine::Add { file } => return super::configs::add_engine(context, &file).await,
         args::Engine::Remove { name } => {
             let _: Value = client.json(Method::DELETE, &path(&name, ""), None).await?;
         }

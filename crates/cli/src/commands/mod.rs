@@ -9,6 +9,7 @@ mod auth;
 mod begin;
 mod budget;
 mod chat;
+mod configs;
 pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod doctor;
@@ -24,6 +25,7 @@ mod job_files;
 mod job_form;
 mod job_log;
 pub(crate) mod lifecycle;
+mod import;
 mod lists;
 mod memory;
 mod plugin;
@@ -74,6 +76,10 @@ pub(crate) async fn run(context: Context, verb: Verb) -> Done {
         Verb::Run(flags) => run::run(&context, *flags).await,
         Verb::Chat(flags) => chat::run(&context, *flags).await,
         Verb::Job(verb) => job::run(&context, verb).await,
+        Verb::Profile(verb) => configs::profile(&context, verb).await,
+        Verb::Template(verb) => configs::text(&context, configs::Kind::Template, verb).await,
+        Verb::Hook(verb) => configs::text(&context, configs::Kind::Hook, verb).await,
+        Verb::Import(verb) => import::run(&context, verb).await,
         Verb::Session(verb) => session::run(&context, verb).await,
         Verb::Env(verb) => env::run(&context, verb).await,
         Verb::Agent(verb) => agent::run(&context, verb).await,
