@@ -18,6 +18,7 @@ const PROGRAMS: &[Needed] = &[
     Needed { program: "awk", package: "mawk", what_for: "runs inside the sandbox" },
     Needed { program: "node", package: "nodejs", what_for: "the gemini engine" },
     Needed { program: "npm", package: "npm", what_for: "fetches the packages of the engines" },
+    Needed { program: "chromium", package: "chromium", what_for: "the tests of the page" },
     Needed { program: "mkfs.btrfs", package: "btrfs-progs", what_for: "the disk limit" },
     Needed { program: "psql", package: "postgresql", what_for: "the store on PostgreSQL" },
     Needed { program: "useradd", package: "passwd", what_for: "the user of the rootless tests" },

@@ -2,6 +2,8 @@
 // cookie and no other tab.
 
 const KEY = "lazaret-token";
+// What proves that a login by an issuer was begun in this tab.
+const VERIFIER = "lazaret-verifier";
 // How long a stream that broke waits before it is opened again: the first and the longest wait.
 const AGAIN_MS = [500, 10_000];
 // The longest single event of a stream; more than that is a fault, not an event.
@@ -29,10 +31,36 @@ export const login = {
   },
 };
 
-// Exchanges the one-time code of a link for a token.
+// Exchanges the one-time code of a link for a token. Whoever comes back from an issuer of logins shows that it was this tab
+// that sent them there.
 export async function redeem(code) {
-  const answer = await send("POST", "/v1/login", { body: { code }, isOpen: true });
+  const verifier = sessionStorage.getItem(VERIFIER);
+  sessionStorage.removeItem(VERIFIER);
+  const answer = await send("POST", "/v1/login", { body: verifier ? { code, verifier } : { code }, isOpen: true });
   login.keep((await answer.json()).token);
+}
+
+// Whether people can log in by an issuer.
+export async function hasIssuer() {
+  try {
+    return (await (await send("GET", "/v1/login/oidc", { isOpen: true })).json()).enabled === true;
+  } catch {
+    return false;
+  }
+}
+
+const base64 = (bytes) => btoa(String.fromCharCode(...bytes)).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+
+// Leads to the issuer of logins. The secret stays in this tab; its hash goes along.
+export async function goToIssuer() {
+  if (!crypto.subtle) throw new Problem(0, { code: "USAGE", message: "the browser makes no secrets on a page without TLS", hint: "open the page as localhost or over https" });
+  const verifier = base64(crypto.getRandomValues(new Uint8Array(32)));
+  const hash = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(verifier));
+  const answer = await send("POST", "/v1/login/oidc", { body: { challenge: base64(new Uint8Array(hash)) }, isOpen: true });
+  const { url } = await answer.json();
+  if (!/^https?:/.test(url)) throw new Problem(0, { code: "USAGE", message: "the issuer has no address of the web" });
+  sessionStorage.setItem(VERIFIER, verifier);
+  location.assign(url);
 }
 
 // Ends the login here and on the server.

@@ -1,8 +1,8 @@
 // The page: the way in, the frame around every view, and which view the address names.
 
 import { html, render, useEffect, useErrorBoundary, useRef, useState } from "./dom.js";
-import { login, logout, redeem } from "./api.js";
-import { Trouble, useLoad } from "./parts.js";
+import { goToIssuer, hasIssuer, login, logout, redeem } from "./api.js";
+import { Act, Trouble, useLoad } from "./parts.js";
 import { KEYS, listen } from "./keys.js";
 import { Overview } from "./pages/overview.js";
 import { Jobs } from "./pages/jobs.js";
@@ -88,9 +88,12 @@ function takeCode() {
 }
 
 function Way({ problem }) {
+  const [isOpen, open] = useState(false);
+  useEffect(() => void hasIssuer().then(open), []);
   return html`<main class="way" id="main"><h1>Lazaret</h1>
     <${Trouble} problem=${problem} />
-    <p>To log in, ask for a link on the machine where the daemon runs, and open it here:</p>
+    ${isOpen ? html`<p><${Act} kind="primary" run=${goToIssuer}>Log in with your organisation<//></p>` : null}
+    <p>To log in${isOpen ? " as the owner" : ""}, ask for a link on the machine where the daemon runs, and open it here:</p>
     <pre class="block">lazaret ui</pre>
     <p class="muted">A link works once, within five minutes. The login ends with this tab.</p></main>`;
 }
