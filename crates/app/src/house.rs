@@ -103,6 +103,7 @@ impl App {
             request.mounts.extend(self.open_mounts(&forms)?);
         }
         request.mounts.extend(self.vault()?);
+        request.mounts.extend(self.repo_of_job(&live.spec)?);
         request.tree = Tree::Kept { id: ground.tree.clone() };
         request.extra_ro = self.installs().mounts_of(&live.spec, ENGINES_DIR)?;
         request.extra_ro.extend(self.tools_mounts()?);

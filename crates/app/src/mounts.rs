@@ -168,7 +168,7 @@ fn open(form: &MountForm, roots: &[MountRoot], home: &Path) -> Result<HostMount,
 
 /// Opens a directory that was just found free of links below `root`, and refuses one that is not any more: somebody may
 /// put a link in its place in between.
-fn open_real(real: &Path, root: &Path) -> Result<OwnedFd, String> {
+pub(crate) fn open_real(real: &Path, root: &Path) -> Result<OwnedFd, String> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let changed = || "it changed while it was opened".to_owned();
     let base = rustix::fs::open(root, flags, Mode::empty()).map_err(|e| e.to_string())?;

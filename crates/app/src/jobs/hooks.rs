@@ -21,7 +21,7 @@ const OUTPUT_BYTES_MAX: usize = 8 << 10;
 const KILL: i32 = 9;
 
 /// How a script ended.
-enum Ran {
+pub(super) enum Ran {
     /// With this status, having printed this.
     Exited { status: i32, output: String },
     /// Its time was up.
@@ -82,7 +82,14 @@ impl Running<'_> {
     }
 
     /// Runs a script in the working directory.
-    async fn script(&self, sandbox: &Sandbox, name: &str, script: &str, more: &[(&str, String)], time: Duration) -> Result<Ran, Failure> {
+    pub(super) async fn script(
+        &self,
+        sandbox: &Sandbox,
+        name: &str,
+        script: &str,
+        more: &[(&str, String)],
+        time: Duration,
+    ) -> Result<Ran, Failure> {
         let path = format!("{HOME}/.lazaret/hooks/{name}");
         let file = engines::File { path: path.clone(), bytes: script.as_bytes().to_vec(), mode: 0o700 };
         sandbox.put("/", tar_of(&[file])?.as_slice()).await.map_err(|e| e.failure())?;

@@ -25,7 +25,7 @@ pub use check::{JOB_FILES_BYTES_MAX, JOB_FILES_MAX, check as check_job, check_jo
 pub use follow::JobFollow;
 pub use forms::{Artifact, Hooks, JobFile, JobForm, JobQuery, JobState, JobView, OutputFormat, ResolvedJob};
 pub use of::JobsOf;
-pub use part::JobPart;
+pub use part::{JobPart, JobRepo};
 pub use settings::{JOBS_QUEUED_MAX, JobSettings};
 
 pub(crate) use desk::JobDesk;

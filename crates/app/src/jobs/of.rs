@@ -13,7 +13,7 @@ use store::{JobBlob, JobBody, JobDetail, JobFilter, JobRow, NewJob, Page, StoreE
 use super::desk::unkept;
 use super::settings::{JOBS_QUEUED_MAX, RETRIES_DEFAULT};
 use super::view::brief;
-use super::{JobForm, JobPart, JobQuery, JobView, ResolvedJob, check_job, resolve};
+use super::{JobForm, JobPart, JobQuery, JobRepo, JobView, ResolvedJob, check_job, resolve};
 use crate::files::FileStream;
 use crate::{App, Caller, SessionForm, SessionSpec};
 
@@ -170,6 +170,7 @@ impl JobsOf<'_> {
         if let Some(timeout) = resolved.timeout {
             limits.get_or_insert(settings.limits).time = timeout;
         }
+        let repo = form.repo.clone().map(|from| JobRepo { from, reference: form.reference.clone() });
         let session = SessionForm {
             agent: form.agent.clone(),
             engine: resolved.engine.clone(),
@@ -183,7 +184,7 @@ impl JobsOf<'_> {
             variables: form.variables.clone().into_iter().collect(),
             egress: resolved.egress.clone(),
             budget: resolved.budget,
-            job: Some(JobPart { variables: form.variables.clone(), ..JobPart::of(id, resolved) }),
+            job: Some(JobPart { repo, variables: form.variables.clone(), ..JobPart::of(id, resolved) }),
             ..SessionForm::default()
         };
         let sessions = self.app.sessions_of(&self.caller);

@@ -31,8 +31,20 @@ pub struct JobPart {
     pub hooks: Hooks,
     /// The description of an engine that is not built in, as it was when the job was accepted.
     pub engine_text: Option<String>,
+    /// The repository that its first turn begins with.
+    pub repo: Option<JobRepo>,
     /// Variables that hooks get.
     pub variables: BTreeMap<String, String>,
+}
+
+/// A repository that is cloned into the working directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JobRepo {
+    /// An address, or a path of the host that the configuration lists.
+    pub from: String,
+    /// The branch, tag or commit.
+    pub reference: Option<String>,
 }
 
 impl JobPart {
@@ -49,6 +61,7 @@ impl JobPart {
             mcp_config: job.mcp_config.clone(),
             hooks: job.hooks.clone(),
             engine_text: job.engine_text.clone(),
+            repo: None,
             variables: BTreeMap::new(),
         }
     }

@@ -1,10 +1,41 @@
 //! What jobs work on: files that come with them, and repositories.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use model::{Code, Failure};
+use sandbox::{HostMount, Sandbox};
+use store::{JobBlob, JobBody};
 
-use crate::App;
+use super::desk::unkept;
+use super::hooks::Ran;
+use crate::turn::{HOME, Running};
+use crate::{App, SessionSpec};
+
+/// Where a repository of the host is seen inside, read-only.
+const HOST_REPO: &str = "/home/sandbox/.lazaret-repo";
+/// How long cloning may take; the turn's own limit may end it sooner.
+const CLONE_TIME_MAX: Duration = Duration::from_secs(30 * 60);
+/// Clones beside the working directory and moves what came into it: what is cut short leaves nothing there, and it may
+/// run again.
+const CLONE: &str = "#!/bin/sh
+set -eu
+command -v git >/dev/null || { echo 'there is no git in this image'; exit 1; }
+base=\"$HOME/.lazaret/clone\"
+rm -rf \"$base\"
+mkdir -p \"$base\"
+printf '[safe]\\n\\tdirectory = *\\n' > \"$base/config\"
+export GIT_CONFIG_GLOBAL=\"$base/config\" GIT_CONFIG_NOSYSTEM=1 GIT_TERMINAL_PROMPT=0
+export GIT_ALLOW_PROTOCOL=file:http:https
+git clone --quiet -- \"$JOB_REPO\" \"$base/tree\"
+if [ -n \"$JOB_REF\" ]; then
+    cd \"$base/tree\"
+    git checkout --quiet \"$JOB_REF\" -- 2>/dev/null || { git fetch --quiet origin \"$JOB_REF\" && git checkout --quiet FETCH_HEAD; }
+    cd - >/dev/null
+fi
+cp -a \"$base/tree/.\" .
+rm -rf \"$base\"
+";
 
 /// Whether a repository is named by an address, not by a path of this machine.
 pub(super) fn is_address(repo: &str) -> bool {
@@ -32,4 +63,65 @@ impl App {
         let is_listed = |root: &PathBuf| std::fs::canonicalize(root).is_ok_and(|root| real.starts_with(root));
         if settings.jobs.repos.iter().any(is_listed) { Ok(real) } else { Err(refuse()) }
     }
+
+    /// The repository of the host that a session's job works on, to be seen read-only inside.
+    pub(crate) fn repo_of_job(&self, spec: &SessionSpec) -> Result<Option<HostMount>, Failure> {
+        let Some(repo) = spec.job.as_ref().and_then(|job| job.repo.as_ref()).filter(|repo| !is_address(&repo.from)) else {
+            return Ok(None);
+        };
+        let real = self.open_repo(&repo.from)?;
+        let fail = |why: String| Failure::new(Code::PathUnusable, format!("repo: {} cannot be opened: {why}", repo.from)).field("repo");
+        if let Some(why) = crate::refused_place(&real, self.home()) {
+            return Err(fail(why));
+        }
+        let fd = crate::mounts::open_real(&real, Path::new("/")).map_err(fail)?;
+        Ok(Some(HostMount { fd, target: HOST_REPO.into(), read_only: true }))
+    }
+}
+
+impl Running<'_> {
+    /// Puts what a job works on into the working directory, before its first turn: its repository, then its files.
+    pub(crate) async fn bring_sources(&self, sandbox: &Sandbox) -> Result<(), Failure> {
+        let Some(job) = self.live.spec.job.as_ref().filter(|_| self.turn.n == 1) else { return Ok(()) };
+        if let Some(repo) = &job.repo {
+            let from = if is_address(&repo.from) { repo.from.clone() } else { format!("file://{HOST_REPO}") };
+            let names = [("JOB_REPO", from), ("JOB_REF", repo.reference.clone().unwrap_or_default()), ("HOME", HOME.to_owned())];
+            let left = self.live.spec.limits.time.saturating_sub(self.started.elapsed());
+            let failed = |why: &str| Failure::new(Code::EngineFailed, format!("the repository cannot be cloned: {why}")).field("repo");
+            match self.script(sandbox, "clone", CLONE, &names, CLONE_TIME_MAX.min(left)).await? {
+                Ran::Exited { status: 0, .. } => {}
+                Ran::Exited { output, .. } => return Err(failed(output.lines().last().unwrap_or("git says nothing"))),
+                Ran::Late(_) => return Err(Failure::new(Code::Timeout, "the repository was not cloned in time")),
+                Ran::Cancelled => return Err(Failure::new(Code::Cancelled, "cancelled")),
+            }
+        }
+        let files = self.app.store().job_blobs(&job.id, "file").await.map_err(|e| e.failure())?;
+        if files.is_empty() {
+            return Ok(());
+        }
+        let blobs = self.app.desk_of_jobs().blobs.clone();
+        let tar = tokio::task::spawn_blocking(move || packed(&blobs, files)).await;
+        let tar = tar.map_err(|e| Failure::new(Code::Internal, e.to_string()))??;
+        sandbox.put(&self.live.spec.workdir, tar.as_slice()).await.map(drop).map_err(|e| e.failure())
+    }
+}
+
+/// The files of a job as one archive.
+fn packed(blobs: &store::Blobs, files: Vec<JobBlob>) -> Result<Vec<u8>, Failure> {
+    let broken = |e: std::io::Error| Failure::new(Code::Internal, format!("the files of the job cannot be packed: {e}"));
+    let mut tar = tar::Builder::new(Vec::new());
+    for file in files {
+        let mut header = tar::Header::new_gnu();
+        header.set_mode(0o644);
+        header.set_size(file.bytes);
+        match file.body {
+            JobBody::Inline(bytes) => tar.append_data(&mut header, &file.path, bytes.as_slice()).map_err(broken)?,
+            JobBody::Kept(hash) => {
+                let kept = blobs.open_blob(&hash).map_err(|e| unkept(&e))?;
+                tar.append_data(&mut header, &file.path, kept).map_err(broken)?;
+            }
+            JobBody::Unread => {}
+        }
+    }
+    tar.into_inner().map_err(broken)
 }

@@ -16,6 +16,7 @@ mod crash;
 mod disk;
 mod envs;
 mod import;
+mod jobs;
 mod ledger;
 mod log;
 mod memory;

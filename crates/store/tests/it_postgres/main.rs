@@ -35,6 +35,8 @@ mod disk {
 mod envs;
 #[path = "../it/import.rs"]
 mod import;
+#[path = "../it/jobs.rs"]
+mod jobs;
 #[path = "../it/ledger.rs"]
 mod ledger;
 #[path = "../it/log.rs"]
