@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use app::{App, Opening, RegistryFinder, Settings, ShippedPlugin};
 use model::{Code, Failure};
-use store::{KeySource, Secrets, Store};
+use store::{KeySource, Secrets};
 use zeroize::Zeroizing;
 
 use crate::client::internal;
@@ -16,7 +16,7 @@ use crate::home::Home;
 /// Opens everything that the daemon has. The caller holds the home's lock.
 pub(crate) async fn open(home: &Home, env: &Env) -> Result<App, Failure> {
     let config = Config::load(home.path())?;
-    let store = Store::open(&home.path().join("lazaret.db"), &store::Config::default()).map_err(|e| e.failure())?;
+    let store = config.open_store(home.path())?;
     let source = key_source(env.passphrase_file.as_deref())?;
     let secrets = Secrets::open(&store, home.path(), source).await.map_err(|e| e.failure())?;
     let sandbox = sandbox_config(home, &config)?;

@@ -34,6 +34,7 @@ pub(crate) struct Config {
     pub(crate) webhooks: crate::config_watch::Webhooks,
     pub(crate) tasks: crate::config_watch::Tasks,
     pub(crate) jobs: crate::config_jobs::Jobs,
+    pub(crate) store: crate::config_store::StorePart,
     pub(crate) rate: Rates,
     /// How people log in.
     #[serde(skip_serializing_if = "Option::is_none")]

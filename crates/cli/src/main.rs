@@ -6,6 +6,7 @@ mod commands;
 mod compose;
 mod config;
 mod config_jobs;
+mod config_store;
 mod config_watch;
 mod daemon;
 mod env;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::db::Connection;
+use zeroize::Zeroizing;
 
 use crate::audit_head::AuditHead;
 use crate::journal::Journal;
@@ -81,17 +82,17 @@ impl Store {
         Ok(Self { writer, readers, audit, shared: None })
     }
 
-    /// Opens the PostgreSQL database at `url` for the daemon of `home`, or makes its tables when there are none. Other
+    /// Opens the PostgreSQL database at `url`, which names no password, for the daemon of `home`, or makes its tables when there are none. Other
     /// daemons may have it open too. Blocks, for as long as connecting takes.
     ///
     /// # Errors
     /// [`StoreError::Unsafe`] and [`StoreError::InUse`] for the home, [`StoreError::Invalid`] when the address is none or
     /// leads over a network without protection, [`StoreError::Foreign`], [`StoreError::Newer`], or what the server said.
-    pub fn open_shared(url: &str, home: &Path, config: &Config) -> Result<Self, StoreError> {
+    pub fn open_shared(url: &str, password: Option<Zeroizing<String>>, home: &Path, config: &Config) -> Result<Self, StoreError> {
         check(config)?;
         crate::home::check_home(home)?;
         let audit = Arc::new(AuditHead::open(&home.join("lazaret.db"))?);
-        let Opened { writer, readers, replica, settings } = crate::shared::open(url, home, config.readers)?;
+        let Opened { writer, readers, replica, settings } = crate::shared::open(url, password, home, config.readers)?;
         let started = |e| StoreError::io("start a thread for", home, e);
         let id = replica.id().to_owned();
         let listener = Listener::start(settings, id.clone()).map_err(started)?;

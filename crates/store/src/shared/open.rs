@@ -4,6 +4,7 @@ use std::path::Path;
 use std::str::FromStr;
 
 use postgres::config::{Host, SslMode};
+use zeroize::Zeroizing;
 
 use crate::StoreError;
 use crate::db::{Connection, Postgres, Settings};
@@ -29,8 +30,11 @@ pub(crate) struct Opened {
 }
 
 /// Opens the database at `url` for the daemon of `home`. Blocks; works on any thread.
-pub(crate) fn open(url: &str, home: &Path, readers: usize) -> Result<Opened, StoreError> {
-    let config = checked(url)?;
+pub(crate) fn open(url: &str, password: Option<Zeroizing<String>>, home: &Path, readers: usize) -> Result<Opened, StoreError> {
+    let mut config = checked(url)?;
+    if let Some(password) = password {
+        config.password(password.as_bytes());
+    }
     let replica = Replica::of(home)?;
     // The driver waits for the server by itself, which it cannot do on a thread of an async runtime.
     let opened = std::thread::scope(|scope| scope.spawn(|| connect(config, replica, readers)).join());
@@ -58,6 +62,9 @@ fn checked(url: &str) -> Result<postgres::Config, StoreError> {
         Host::Unix(_) => true,
         Host::Tcp(name) => name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback()),
     };
+    if config.get_password().is_some() {
+        return Err(StoreError::invalid("store.url", "holds a password, which whoever reads the configuration sees: keep it in store.password_file"));
+    }
     if config.get_hosts().is_empty() {
         return Err(StoreError::invalid("store.url", "names no host"));
     }

@@ -5,7 +5,6 @@ use std::time::Duration;
 use http::Method;
 use model::{Code, Failure};
 use serde_json::{Value, json};
-use store::Store;
 
 use super::{Check, Context};
 use crate::client::Client;
@@ -43,12 +42,16 @@ pub(super) async fn checks(context: &Context, home: &Home, config: &Config, live
 /// Opens the store as the daemon would, while there is none.
 async fn database(context: &Context, home: &Home) -> Check {
     let path = home.path().join("lazaret.db");
-    if !path.exists() {
+    let config = match crate::config::Config::load(home.path()) {
+        Ok(config) => config,
+        Err(failure) => return Check::of("store", &failure),
+    };
+    if !path.exists() && config.store.url.is_none() {
         return Check::pass("store", "none yet; it is made with the first start");
     }
     let Ok(Some(_lock)) = home.lock() else { return Check::warn("store", "another process has it open", "run it again in a moment") };
     let opened = async {
-        let store = Store::open(&path, &store::Config::default()).map_err(|e| e.failure())?;
+        let store = config.open_store(home.path())?;
         let source = crate::compose::key_source(context.env.passphrase_file.as_deref())?;
         store::Secrets::open(&store, home.path(), source).await.map_err(|e| e.failure()).map(drop)
     };
