@@ -29,3 +29,4 @@ mod load;
 mod midturn;
 mod points;
 mod steps;
+mod tasks;

@@ -74,6 +74,8 @@ pub struct Settings {
     pub webhooks: crate::WebhookSettings,
     /// How tasks are kept.
     pub tasks: crate::TaskSettings,
+    /// Who is told of traces.
+    pub telemetry: crate::TelemetrySettings,
     /// How many jobs run, and what is kept of them.
     pub jobs: crate::JobSettings,
     /// How often the API may be asked.
@@ -285,6 +287,7 @@ impl App {
         app.keep_tokens_fresh();
         app.forget_old_memories();
         app.send_webhooks();
+        app.send_traces();
         app.keep_time();
         Ok(app)
     }
@@ -413,6 +416,7 @@ impl App {
         self.parts.egress.set_ceiling(&settings.egress_max);
         self.broker().set_rate(settings.calls.usual, settings.calls.groups.clone());
         *self.parts.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
+        self.set_traces();
         let app = self.clone();
         self.spawn(async move {
             app.renew_inspection().await;

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
 use crate::metrics::Registry;
+use crate::telemetry::Traces;
 use crate::{App, now};
 
 /// Entries that wait to be written. Whoever can wait, waits for room; what cannot is counted, and the count is a row.
@@ -47,6 +48,8 @@ pub(crate) struct AuditBook {
     tasks: TaskTracker,
     /// What is counted, besides being kept.
     counts: Registry,
+    /// What is told of it to who watches.
+    traces: Traces,
 }
 
 struct Writer {
@@ -61,7 +64,11 @@ impl AuditBook {
         let (notes, come) = mpsc::channel(WAITING_MAX);
         let (missed, tasks) = (Arc::new(AtomicU64::new(0)), TaskTracker::new());
         tasks.spawn(Writer { store, notes: come, missed: Arc::clone(&missed) }.run());
-        Self { notes, missed, tasks, counts: Registry::default() }
+        Self { notes, missed, tasks, counts: Registry::default(), traces: Traces::default() }
+    }
+
+    pub(crate) fn traces(&self) -> &Traces {
+        &self.traces
     }
 
     /// What was counted.
@@ -72,6 +79,7 @@ impl AuditBook {
     /// Keeps an entry soon, for who cannot wait.
     pub(crate) fn note_soon(&self, entry: AuditEntry) {
         self.counts.decided(&entry);
+        self.traces.decided(&entry);
         if self.notes.try_send(Note::Soon(Box::new(clipped(entry)))).is_err() {
             self.missed.fetch_add(1, Ordering::Relaxed);
         }
@@ -201,6 +209,7 @@ impl Audit for AuditBook {
 
     fn note_now(&self, entry: AuditEntry) -> BoxFuture<'_, Result<(), Failure>> {
         self.counts.decided(&entry);
+        self.traces.decided(&entry);
         async move {
             let gone = || Failure::new(Code::StoreUnusable, "the audit takes no more rows");
             let (tell, told) = oneshot::channel();

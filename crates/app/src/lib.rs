@@ -66,6 +66,7 @@ mod since;
 mod spec;
 mod tasks;
 mod tenants;
+mod telemetry;
 mod tokens;
 mod tools;
 mod trees;
@@ -120,6 +121,7 @@ pub use quotas::{Rate, RateSettings};
 pub use rights::{AREAS, Rights, Scope};
 pub use roles::Role;
 pub use tenants::{MemberForm, MemberView, MembersOf, TenantForm, TenantPatch, TenantView, TenantsOf};
+pub use telemetry::{TelemetrySettings, TraceParent, traced};
 pub use tokens::{Bearer, TokenForm, TokenView, TokensOf};
 pub use tools::{TOOL_FILE_BYTES_MAX, TOOLS_DIR, ToolView, ToolsOf};
 

@@ -61,6 +61,7 @@ fn settings(config: &Config, path: &str) -> Result<Settings, Failure> {
         memory: config.memory_settings().map_err(wrong)?,
         webhooks: config.webhook_settings().map_err(wrong)?,
         tasks: config.task_settings().map_err(wrong)?,
+        telemetry: config.telemetry_settings().map_err(wrong)?,
         jobs: config.job_settings().map_err(wrong)?,
         rates: config.rate_settings().map_err(wrong)?,
         oidc: config.oidc_settings().map_err(wrong)?,

@@ -33,6 +33,7 @@ pub(crate) struct Config {
     pub(crate) memory: Memory,
     pub(crate) webhooks: crate::config_watch::Webhooks,
     pub(crate) tasks: crate::config_watch::Tasks,
+    pub(crate) telemetry: crate::config_watch::Telemetry,
     pub(crate) jobs: crate::config_jobs::Jobs,
     pub(crate) store: crate::config_store::StorePart,
     pub(crate) rate: Rates,
@@ -294,6 +295,7 @@ impl Config {
         config.memory_settings()?;
         config.webhook_settings()?;
         config.task_settings()?;
+        config.telemetry_settings()?;
         config.job_settings()?;
         config.rate_settings()?;
         config.oidc_settings()?;

@@ -25,7 +25,25 @@ pub(crate) struct Tasks {
     pub(crate) keep: Option<String>,
 }
 
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Telemetry {
+    /// Where an OTLP collector takes traces by HTTP, for example http://127.0.0.1:4318; none are made without it.
+    pub(crate) otlp_endpoint: Option<String>,
+}
+
 impl Config {
+    /// Who is told of traces.
+    pub(crate) fn telemetry_settings(&self) -> Result<app::TelemetrySettings, String> {
+        let endpoint = self.telemetry.otlp_endpoint.clone();
+        match endpoint.as_deref() {
+            Some(url) if !url.starts_with("http://") && !url.starts_with("https://") => {
+                Err(format!("telemetry.otlp_endpoint: `{url}` does not begin with http:// or https://"))
+            }
+            _ => Ok(app::TelemetrySettings { endpoint }),
+        }
+    }
+
     /// How tasks are kept.
     pub(crate) fn task_settings(&self) -> Result<app::TaskSettings, String> {
         let usual = app::TaskSettings::default();
@@ -67,6 +85,7 @@ mod tests {
             ("[webhooks]\nprivate_ok = [\"internal\"]", "private_ok"),
             ("[webhooks]\nsecret = \"x\"", "secret"),
             ("[tasks]\nkeep = \"long\"", "tasks.keep"),
+            ("[telemetry]\notlp_endpoint = \"collector:4318\"", "telemetry.otlp_endpoint"),
         ] {
             assert!(Config::parse(text).expect_err(text).contains(named), "{text}");
         }

@@ -26,6 +26,7 @@ CREATE TABLE webhooks (
     due_ms       INTEGER NOT NULL,
     -- Set while a try is under way: its number, which the outcome must name.
     claim        INTEGER NOT NULL,
+    is_trying    INTEGER NOT NULL DEFAULT 0,
     created_ms   INTEGER NOT NULL,
     -- From here the day of tries is counted.
     begun_ms     INTEGER NOT NULL,

@@ -191,6 +191,22 @@ impl Store {
         .await
     }
 
+    /// Lets deliveries be claimed again that an earlier daemon died over. Where several share the database, another one may be trying
+    /// them: then their claims lapse by themselves, and nothing is done here.
+    ///
+    /// # Errors
+    /// What the database said.
+    pub async fn release_webhooks(&self, now: Timestamp) -> Result<usize, StoreError> {
+        if self.shared().is_some() {
+            return Ok(0);
+        }
+        self.write(Kind::WebhookClaim, 0, move |conn| {
+            let sql = "UPDATE webhooks SET is_trying = 0, due_ms = ?1 WHERE state = 'pending' AND is_trying = 1";
+            conn.execute(sql, params![int("now", now.0)?]).doing("release webhooks")
+        })
+        .await
+    }
+
     /// Keeps what is sent, so that every try sends the same.
     ///
     /// # Errors
@@ -221,7 +237,7 @@ impl Store {
             };
             let error = error.map(|text| cut(text, ERROR_BYTES_MAX));
             let settled = settled.map(|t| int("now", t.0)).transpose()?;
-            let sql = "UPDATE webhooks SET state = ?3, due_ms = ?4, settled_ms = ?5, status = ?6, error = ?7
+            let sql = "UPDATE webhooks SET state = ?3, is_trying = 0, due_ms = ?4, settled_ms = ?5, status = ?6, error = ?7
                        WHERE id = ?1 AND state = 'pending' AND (claim = ?2 OR ?3 = 'sent')";
             let with = params![id.as_str(), int("claim", claim)?, state, int("due", due.0)?, settled, status, error];
             Ok(conn.execute(sql, with).doing("keep the outcome of a webhook")? > 0)
@@ -341,7 +357,7 @@ fn claim_sql(busy: &[String]) -> (String, &[String]) {
     let places: Vec<String> = (0..busy.len()).map(|n| format!("?{}", n + 4)).collect();
     let but = if places.is_empty() { String::new() } else { format!("AND host NOT IN ({})", places.join(", ")) };
     let sql = format!(
-        "UPDATE webhooks SET claim = claim + 1, due_ms = ?2, tries = tries + 1, tried_ms = ?1
+        "UPDATE webhooks SET claim = claim + 1, is_trying = 1, due_ms = ?2, tries = tries + 1, tried_ms = ?1
          WHERE id IN (SELECT id FROM webhooks WHERE state = 'pending' AND due_ms <= ?1 {but} ORDER BY due_ms, id LIMIT ?3)
          RETURNING *"
     );

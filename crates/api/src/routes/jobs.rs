@@ -124,7 +124,8 @@ pub(crate) fn is_over(state: JobState) -> bool {
 
 async fn create(State(api): State<Api>, who: Identity, headers: HeaderMap, SentJob(form): SentJob) -> Result<Response, Problem> {
     let key = idempotency_key(&headers)?;
-    accepted(api.app.jobs_of(&who.caller).create(form, key).await?)
+    let parent = headers.get("traceparent").and_then(|value| value.to_str().ok()).and_then(app::TraceParent::parse);
+    accepted(app::traced(parent, api.app.jobs_of(&who.caller).create(form, key)).await?)
 }
 
 fn accepted(job: JobView) -> Result<Response, Problem> {

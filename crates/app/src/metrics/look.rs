@@ -35,6 +35,14 @@ impl App {
         gauge(&mut text, "lazaret_approvals_pending", "Calls that wait for a person, up to 1000.", number(pending.items.len() as u64));
         self.parts_now(&mut text);
         self.store_now(&mut text);
+        let (sent, dropped) = self.traces().counts();
+        for (name, help, n) in [
+            ("lazaret_spans_sent_total", "Spans that the collector took.", sent),
+            ("lazaret_spans_dropped_total", "Spans that were dropped: the collector did not take them, or they were too many.", dropped),
+        ] {
+            head(&mut text, name, help, "counter");
+            line(&mut text, name, &[], number(n));
+        }
         process_now(&mut text);
         Ok(text)
     }

@@ -95,11 +95,13 @@ impl Registry {
 impl App {
     /// A job was accepted.
     pub(crate) fn job_accepted(&self, job: &JobRow) {
+        self.traces().accepted(&job.id);
         self.metrics().add(&JOBS, &[&job.profile], 1.0);
     }
 
     /// A job has changed.
     pub(crate) fn job_seen(&self, job: &JobRow) {
+        self.traces().job_seen(job);
         let Some(finished) = job.finished else { return };
         self.wake_tasks();
         let metrics = self.metrics();
@@ -113,7 +115,9 @@ impl App {
     /// A turn is over, and this is what was logged with its end.
     pub(crate) fn turn_seen(&self, events: &[Event]) {
         self.wake_tasks();
-        let Some(result) = events.iter().find_map(|e| if let EventKind::Result(r) = &e.kind { Some(r) } else { None }) else { return };
+        let ended = events.iter().find_map(|e| if let EventKind::Result(r) = &e.kind { Some((&e.turn, r)) } else { None });
+        let Some((turn, result)) = ended else { return };
+        self.trace_turn(turn);
         self.metrics().add(&TURNS, &[result.status.as_str()], 1.0);
         self.metrics().observe(&TURN_SECONDS, &[], number(result.duration_ms) / 1000.0);
     }

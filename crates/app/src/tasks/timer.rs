@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use model::{TaskRunId, Timestamp};
-use store::{RUNS_AT_ONCE, StoreError, TASKS_AT_ONCE, TaskPlan, TaskRow, TaskRunStart};
+use store::{RUNS_AT_ONCE, StoreError, TaskPlan, TaskRow, TaskRunStart};
 
 use super::forms::Misfire;
 use super::schedule::{Come, Schedule};
@@ -14,6 +14,8 @@ use crate::{App, now};
 const LATE_MS: u64 = 60_000;
 /// Missed times that are done where all of them are.
 const CATCH_UP_MAX: usize = 100;
+/// How long is waited when what is due may not begin for another reason, in milliseconds.
+const NOTHING_MS: u64 = 1000;
 /// How long is waited when the database does not answer.
 const RETRY: Duration = Duration::from_secs(5);
 /// How long nothing is looked for: another daemon of the same database may have made a task, or died over one.
@@ -76,25 +78,27 @@ impl App {
     async fn turn_the_clock(&self) -> Result<Option<Timestamp>, StoreError> {
         loop {
             let at = now();
+            // A look costs nothing; a write costs a flush.
+            let next = self.store().next_task_time().await?;
+            if next.is_none_or(|next| next > at) {
+                return Ok(next);
+            }
             let due = self.store().due_tasks(at).await?;
-            let is_full = due.len() >= TASKS_AT_ONCE;
             if !due.is_empty() {
                 let plans = due.iter().map(|task| plan(task, at)).collect();
                 self.store().plan_tasks(plans, at).await?;
                 model::crash::point("task:planned");
             }
             let begun = self.store().begin_runs(now()).await?;
-            let may_be_more = is_full || begun.len() >= RUNS_AT_ONCE;
+            if due.is_empty() && begun.is_empty() {
+                return Ok(Some(Timestamp(at.0.saturating_add(NOTHING_MS))));
+            }
             if !begun.is_empty() {
                 model::crash::point("task:begun");
             }
-            let is_idle = begun.is_empty();
             for (run, task) in begun {
                 self.metrics().task_began();
                 self.begin_work(run, task);
-            }
-            if is_idle && !may_be_more {
-                return self.store().next_task_time().await;
             }
         }
     }

@@ -67,7 +67,7 @@ impl Default for Desk {
 }
 
 impl Desk {
-    fn courier(&self, extra_roots: Option<PathBuf>) -> Arc<Courier> {
+    pub(crate) fn courier(&self, extra_roots: Option<PathBuf>) -> Arc<Courier> {
         let mut held = lock(&self.courier);
         match &*held {
             Some((roots, courier)) if *roots == extra_roots => Arc::clone(courier),

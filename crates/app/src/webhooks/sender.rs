@@ -53,6 +53,9 @@ impl App {
     }
 
     async fn keep_sending(&self) {
+        if let Err(error) = self.store().release_webhooks(now()).await {
+            tracing::warn!(error = model::chain(&error), "webhooks that an earlier daemon tried wait for their time");
+        }
         loop {
             let woken = self.desk().wake.notified();
             let next = match self.send_due().await {
@@ -87,14 +90,16 @@ impl App {
             }
             let timeout = self.settings().webhooks.timeout;
             let at = now();
-            let until = after(at, timeout + CLAIM_SLACK);
             let busy = self.busy_hosts();
-            let held = !busy.is_empty();
-            let rows = self.store().claim_webhooks(room.min(HOST_MAX), busy, at, until).await?;
+            // What is due now may wait for its host: the end of a delivery wakes this task.
+            let is_held = !busy.is_empty();
+            let next = self.store().next_webhook().await?;
+            if next.is_none_or(|next| next > at) {
+                return Ok(next);
+            }
+            let rows = self.store().claim_webhooks(room.min(HOST_MAX), busy, at, after(at, timeout + CLAIM_SLACK)).await?;
             if rows.is_empty() {
-                let next = self.store().next_webhook().await?;
-                // What is due now waits for its host: the end of a delivery wakes this task.
-                return Ok(next.filter(|next| !held || *next > at));
+                return Ok((!is_held).then(|| after(at, RETRY)));
             }
             for row in rows {
                 let Ok(place) = std::sync::Arc::clone(&self.desk().places).try_acquire_owned() else { break };
@@ -134,6 +139,7 @@ impl App {
 
     async fn try_once(&self, row: WebhookRow) {
         model::crash::point("webhook:claimed");
+        let began = now();
         let sent = self.send(&row).await;
         model::crash::point("webhook:sent");
         let at = now();
@@ -143,6 +149,7 @@ impl App {
             Err(Unsent::Never(why)) => (None, Some(why), WebhookOutcome::Dead),
             Err(Unsent::Now(why)) => (None, Some(why), after_failure(&row, None, at)),
         };
+        self.traces().webhook_tried(&row, began, at, outcome == WebhookOutcome::Sent);
         self.metrics().webhook_tried(match outcome {
             WebhookOutcome::Sent => "sent",
             WebhookOutcome::Again(_) => "again",
@@ -163,7 +170,8 @@ impl App {
         let address = Address::parse(&row.url).map_err(|e| Unsent::Never(e.to_string()))?;
         let body = self.body_of(row).await?;
         let secret = self.signs_with(row).await?;
-        let fields = fields(row, secret.as_ref().map(|secret| signature(secret, now().0 / 1000, &body)));
+        let trace = self.traces().of_webhook(row);
+        let fields = fields(row, trace.map(|trace| trace.to_string()), secret.as_ref().map(|secret| signature(secret, now().0 / 1000, &body)));
         let reach = Reach::Open(settings.webhooks.private_ok.clone());
         let courier = self.desk().courier(settings.egress.extra_roots.clone());
         match courier.post(&address, &reach, fields, body, settings.webhooks.timeout).await {
@@ -254,7 +262,7 @@ fn spread(row: &WebhookRow, seconds: u64) -> u64 {
     seconds * 1000 + mark % (seconds * 100)
 }
 
-fn fields(row: &WebhookRow, signature: Option<String>) -> HeaderMap {
+fn fields(row: &WebhookRow, trace: Option<String>, signature: Option<String>) -> HeaderMap {
     let mut fields = HeaderMap::new();
     let mut put = |name: HeaderName, value: &str| {
         if let Ok(value) = HeaderValue::from_str(value) {
@@ -266,8 +274,8 @@ fn fields(row: &WebhookRow, signature: Option<String>) -> HeaderMap {
     put(HeaderName::from_static("x-lazaret-delivery"), row.id.as_str());
     put(HeaderName::from_static("x-lazaret-event"), &row.event);
     put(HeaderName::from_static("x-lazaret-attempt"), &row.tries.to_string());
-    if let Some(trace) = &row.traceparent {
-        put(HeaderName::from_static("traceparent"), trace);
+    if let Some(trace) = trace {
+        put(HeaderName::from_static("traceparent"), &trace);
     }
     if let Some(signature) = signature {
         put(HeaderName::from_static(SIGNATURE_HEADER), &signature);
@@ -331,9 +339,8 @@ mod tests {
 
     #[test]
     fn no_field_can_be_slipped_in() {
-        let mut hostile = row(1, 0);
-        hostile.traceparent = Some("00-x\r\nx-evil: 1".to_owned());
-        let fields = fields(&hostile, None);
+        let hostile = row(1, 0);
+        let fields = fields(&hostile, Some("00-x\r\nx-evil: 1".to_owned()), None);
         assert!(!fields.contains_key("traceparent") && !fields.contains_key("x-evil") && !fields.contains_key(SIGNATURE_HEADER));
         assert_eq!(fields["x-lazaret-delivery"], hostile.id.as_str());
     }

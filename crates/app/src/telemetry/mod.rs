@@ -1,0 +1,264 @@
+//! Traces: a job is one, from the request over the queue, the sandbox, the engine and each of its calls to the webhook.
+//!
+//! Nothing is carried along to make one: identities of traces and spans follow from those of jobs, turns and deliveries, so a daemon
+//! that takes work over goes on with the same trace. Spans wait in a bounded queue and are dropped, and counted, where it is full:
+//! no work waits for who watches it. Off unless the configuration names a collector.
+
+mod export;
+mod span;
+
+pub use span::TraceParent;
+
+pub(crate) use span::{Span, SpanId};
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use model::{AuditEntry, AuditKind, SessionId};
+use serde_json::json;
+use store::{JobRow, TurnRow, WebhookRow};
+use tokio::sync::mpsc;
+
+use crate::App;
+use crate::live::lock;
+
+/// Spans that wait to be sent.
+const QUEUE_MAX: usize = 4096;
+/// Jobs and sessions whose traces are known; beyond it those of new ones follow from their identities alone.
+const KNOWN_MAX: usize = 10_000;
+
+/// What the configuration says of traces.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TelemetrySettings {
+    /// Where an OTLP collector takes traces by HTTP, without `/v1/traces`; none for no traces.
+    pub endpoint: Option<String>,
+}
+
+tokio::task_local! {
+    /// The trace that the request under way belongs to.
+    static ASKED: Option<TraceParent>;
+}
+
+/// Does `work`, which the request that `parent` names asked for.
+pub async fn traced<T>(parent: Option<TraceParent>, work: impl Future<Output = T>) -> T {
+    ASKED.scope(parent, work).await
+}
+
+/// The trace that the request under way belongs to.
+pub(crate) fn asked() -> Option<TraceParent> {
+    ASKED.try_with(Clone::clone).ok().flatten()
+}
+
+/// What traces are made of.
+pub(crate) struct Traces {
+    is_on: AtomicBool,
+    queue: mpsc::Sender<Span>,
+    come: Mutex<Option<mpsc::Receiver<Span>>>,
+    dropped: AtomicU64,
+    sent: AtomicU64,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    /// What the request of a job belonged to.
+    jobs: HashMap<String, TraceParent>,
+    /// The job of a session at work.
+    sessions: HashMap<SessionId, String>,
+}
+
+impl Default for Traces {
+    fn default() -> Self {
+        let (queue, come) = mpsc::channel(QUEUE_MAX);
+        Self {
+            is_on: AtomicBool::new(false),
+            queue,
+            come: Mutex::new(Some(come)),
+            dropped: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
+            known: Mutex::default(),
+        }
+    }
+}
+
+impl Traces {
+    /// Spans that were sent, and that were dropped.
+    pub(crate) fn counts(&self) -> (u64, u64) {
+        (self.sent.load(Ordering::Relaxed), self.dropped.load(Ordering::Relaxed))
+    }
+
+    fn is_on(&self) -> bool {
+        self.is_on.load(Ordering::Relaxed)
+    }
+
+    fn put(&self, span: Span) {
+        if self.is_on() && self.queue.try_send(span).is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A job was accepted.
+    pub(crate) fn accepted(&self, job: &str) {
+        let Some(parent) = asked() else { return };
+        let mut known = lock(&self.known);
+        if known.jobs.len() < KNOWN_MAX {
+            known.jobs.insert(job.to_owned(), parent);
+        }
+    }
+
+    /// The root span of a job, and what it is part of.
+    fn job(&self, job: &str) -> (TraceParent, Option<SpanId>) {
+        let given = lock(&self.known).jobs.get(job).cloned();
+        let span = SpanId::of(&["job", job]);
+        match given {
+            Some(given) => (TraceParent { span, ..given }, Some(given.span)),
+            None => (TraceParent::of(&["job", job], span), None),
+        }
+    }
+
+    /// A job has changed: while it is worked on, its session's spans are its own; when it is over, it is told.
+    pub(crate) fn job_seen(&self, job: &JobRow) {
+        if !self.is_on() {
+            return;
+        }
+        let Some(finished) = job.finished else {
+            if let Some(session) = &job.session {
+                let mut known = lock(&self.known);
+                if known.sessions.len() < KNOWN_MAX {
+                    known.sessions.insert(session.clone(), job.id.clone());
+                }
+            }
+            return;
+        };
+        let (root, parent) = self.job(&job.id);
+        let mut span = Span::new(&root, parent, "job", job.created, finished);
+        span.is_well = job.state.as_str() == "completed";
+        span.attributes = vec![
+            ("lazaret.job", json!(job.id)),
+            ("lazaret.tenant", json!(job.tenant)),
+            ("lazaret.profile", json!(job.profile)),
+            ("lazaret.engine", json!(job.engine)),
+            ("lazaret.status", json!(job.state.as_str())),
+            ("lazaret.tries", json!(job.tries)),
+            ("lazaret.cost_usd", json!(job.cost.as_usd())),
+        ];
+        self.put(span);
+        let waited = job.started.unwrap_or(finished);
+        let queue = TraceParent { span: SpanId::of(&["queue", &job.id]), ..root.clone() };
+        self.put(Span::new(&queue, Some(root.span), "queue", job.created, waited));
+        let mut known = lock(&self.known);
+        known.jobs.remove(&job.id);
+        if let Some(session) = &job.session {
+            known.sessions.remove(session);
+        }
+    }
+
+    /// The span of a turn, and what it is part of.
+    fn turn(&self, session: &SessionId, turn: &str) -> (TraceParent, Option<SpanId>) {
+        let job = lock(&self.known).sessions.get(session).cloned();
+        let span = SpanId::of(&["turn", turn]);
+        match job {
+            Some(job) => {
+                let (root, _) = self.job(&job);
+                (TraceParent { span, ..root.clone() }, Some(root.span))
+            }
+            None => (TraceParent::of(&["turn", turn], span), None),
+        }
+    }
+
+    /// A turn is over.
+    fn turn_ended(&self, row: &TurnRow) {
+        let Some(ended) = row.ended else { return };
+        let (root, parent) = self.turn(&row.session, row.id.as_str());
+        let part = |name: &str| TraceParent { span: SpanId::of(&[name, row.id.as_str()]), ..root.clone() };
+        let mut span = Span::new(&root, parent, "turn", row.accepted, ended);
+        span.is_well = row.state == model::TurnState::Done;
+        span.attributes = vec![("lazaret.session", json!(row.session)), ("lazaret.turn", json!(row.id)), ("lazaret.n", json!(row.n))];
+        self.put(span);
+        let Some(leased) = row.leased else { return };
+        let started = row.started.unwrap_or(ended);
+        self.put(Span::new(&part("sandbox"), Some(root.span), "sandbox", leased, started));
+        if row.started.is_some() {
+            self.put(Span::new(&part("engine"), Some(root.span), "engine", started, ended));
+        }
+    }
+
+    /// A call of a model or tool is over.
+    pub(crate) fn decided(&self, entry: &AuditEntry) {
+        if !self.is_on() || !matches!(entry.kind, AuditKind::Model | AuditKind::Tool) {
+            return;
+        }
+        let (Some(session), Some(turn)) = (&entry.session, &entry.turn) else { return };
+        let (root, _) = self.turn(session, turn.as_str());
+        let n = self.sent.load(Ordering::Relaxed).wrapping_add(u64::from(rand_bits()));
+        let context = TraceParent { span: SpanId::of(&["call", turn.as_str(), &entry.topic, &n.to_string()]), ..root };
+        let name = if entry.kind == AuditKind::Model { "model call" } else { "tool call" };
+        let engine = SpanId::of(&["engine", turn.as_str()]);
+        let mut span = Span::new(&context, Some(engine), name, entry.time, entry.time);
+        span.is_well = entry.code.is_none();
+        span.attributes = vec![("lazaret.topic", json!(entry.topic)), ("lazaret.outcome", json!(entry.outcome))];
+        for name in ["input_tokens", "output_tokens", "cost_usd"] {
+            if let Some(value) = entry.detail.get(name) {
+                span.attributes.push((name, value.clone()));
+            }
+        }
+        self.put(span);
+    }
+
+    /// What a webhook is part of, for its field `traceparent`: none while there are no traces and its request named none.
+    pub(crate) fn of_webhook(&self, row: &WebhookRow) -> Option<TraceParent> {
+        let span = SpanId::of(&["webhook", row.id.as_str(), &row.tries.to_string()]);
+        match row.traceparent.as_deref().and_then(TraceParent::parse) {
+            Some(given) => Some(TraceParent { span, ..given }),
+            None => self.is_on().then(|| TraceParent::of(&["job", &row.job], span)),
+        }
+    }
+
+    /// A try of a webhook is over.
+    pub(crate) fn webhook_tried(&self, row: &WebhookRow, began: model::Timestamp, ended: model::Timestamp, is_well: bool) {
+        let Some(context) = self.of_webhook(row) else { return };
+        let mut span = Span::new(&context, Some(SpanId::of(&["job", &row.job])), "webhook", began, ended);
+        span.is_well = is_well;
+        span.attributes = vec![("lazaret.webhook", json!(row.id)), ("lazaret.attempt", json!(row.tries)), ("server.address", json!(row.host))];
+        self.put(span);
+    }
+}
+
+/// Tells calls of one moment apart.
+fn rand_bits() -> u32 {
+    u32::try_from(crate::clock::fresh_bits() & u128::from(u32::MAX)).unwrap_or_default()
+}
+
+impl App {
+    /// Sends spans from now on, where the configuration names a collector.
+    pub(crate) fn send_traces(&self) {
+        let Some(come) = lock(&self.traces().come).take() else { return };
+        let app = self.clone();
+        self.set_traces();
+        self.spawn(async move { app.export(come).await });
+    }
+
+    /// Begins or ends to make spans, as the configuration says.
+    pub(crate) fn set_traces(&self) {
+        self.traces().is_on.store(self.settings().telemetry.endpoint.is_some(), Ordering::Relaxed);
+    }
+
+    /// Tells a turn that is over.
+    pub(crate) fn trace_turn(&self, turn: &model::TurnId) {
+        if !self.traces().is_on() {
+            return;
+        }
+        let (app, turn) = (self.clone(), turn.clone());
+        self.spawn(async move {
+            if let Ok(row) = app.store().turn(&turn).await {
+                app.traces().turn_ended(&row);
+            }
+        });
+    }
+
+    pub(crate) fn traces(&self) -> &Traces {
+        self.audit_book().traces()
+    }
+}

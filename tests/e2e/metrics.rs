@@ -1,0 +1,147 @@
+//! What is counted, and whether the daemon is well.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use serde_json::{Value, json};
+
+use crate::support::Lab;
+use crate::webhooks::Mailbox;
+
+/// Asks over TCP.
+fn get(address: &str, path: &str, token: Option<&str>) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).expect("connect");
+    let bearer = token.map_or_else(String::new, |token| format!("authorization: Bearer {token}\r\n"));
+    let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n{bearer}\r\n");
+    stream.write_all(request.as_bytes()).expect("write");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("read");
+    let status = text.split(' ').nth(1).and_then(|s| s.parse().ok()).expect("a status");
+    (status, text.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default())
+}
+
+fn value(text: &str, series: &str) -> f64 {
+    let line = text.lines().find(|line| line.strip_prefix(series).is_some_and(|rest| rest.starts_with(' ')));
+    let line = line.unwrap_or_else(|| panic!("no {series} in\n{text}"));
+    line.rsplit(' ').next().and_then(|n| n.parse().ok()).expect("a number")
+}
+
+#[test]
+fn what_happened_is_counted() {
+    let lab = Lab::new();
+    lab.run(&["start", "--listen", "127.0.0.1:0"]).succeeds();
+    let status = lab.ask("GET", "/v1/status", Value::Null).is(200);
+    let address = status["listen"].as_str().expect("an address").trim_start_matches("http://").to_owned();
+    let token = lab.run(&["token", "add", "watch", "--scope", "read"]).succeeds().out.trim().to_owned();
+    let (status, before) = get(&address, "/metrics", Some(&token));
+    assert_eq!(status, 200);
+    assert_eq!(value(&before, "tower_jobs_active"), 0.0);
+    let form = json!({ "agent_id": "count", "prompt": "hello", "engine": "mini" });
+    let job = lab.ask("POST", "/v1/jobs", form).is(202)["id"].as_str().expect("a job").to_owned();
+    lab.ask("GET", &format!("/v1/jobs/{job}/wait?timeout_s=60"), Value::Null).is(200);
+    let (_, after) = get(&address, "/metrics", Some(&token));
+    for (series, expect) in [
+        ("tower_jobs_total{profile=\"default\"}", 1.0),
+        ("tower_jobs_by_status{status=\"completed\"}", 1.0),
+        ("tower_jobs_by_status{status=\"failed\"}", 0.0),
+        ("lazaret_jobs_ended_total{status=\"completed\",profile=\"default\"}", 1.0),
+        ("tower_job_duration_seconds_count", 1.0),
+        ("tower_job_duration_seconds_bucket{le=\"3600\"}", 1.0),
+        ("lazaret_turns_total{status=\"completed\"}", 1.0),
+        ("lazaret_queue_depth", 0.0),
+        ("lazaret_store_stopped", 0.0),
+    ] {
+        assert!((value(&after, series) - expect).abs() < 0.001, "{series}: {}", value(&after, series));
+    }
+    assert!(value(&after, "lazaret_model_calls_total{provider=\"rehearsal\",outcome=\"routed\"}") >= 1.0);
+    assert!(value(&after, "lazaret_store_commit_seconds_count") > value(&before, "lazaret_store_commit_seconds_count"));
+    assert!(value(&after, "process_resident_memory_bytes") > 1_000_000.0);
+    // Every line is a number of a family that was named before.
+    for line in after.lines().filter(|line| !line.starts_with('#')) {
+        let name = line.split(['{', ' ']).next().expect("a name");
+        let family = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
+        assert!(after.contains(&format!("# TYPE {family} ")) || after.contains(&format!("# TYPE {name} ")), "{line}");
+        assert!(line.rsplit(' ').next().is_some_and(|n| n.parse::<f64>().is_ok()), "{line}");
+    }
+}
+
+#[test]
+fn numbers_are_for_who_may_see_everything() {
+    let lab = Lab::new();
+    lab.run(&["start", "--listen", "127.0.0.1:0"]).succeeds();
+    let status = lab.ask("GET", "/v1/status", Value::Null).is(200);
+    let address = status["listen"].as_str().expect("an address").trim_start_matches("http://").to_owned();
+    assert_eq!(get(&address, "/metrics", None).0, 401);
+    assert_eq!(get(&address, "/metrics", Some("lzt_0000")).0, 401);
+    let (status, body) = get(&address, "/health", None);
+    let body: Value = serde_json::from_str(&body).expect("JSON");
+    assert_eq!((status, &body["status"]), (200, &json!("ok")), "{body}");
+    assert!(body["checks"].as_array().is_some_and(|checks| checks.len() >= 3), "{body}");
+}
+
+/// Every span that a collector was sent.
+fn spans(letter: &crate::webhooks::Letter) -> Vec<Value> {
+    let body = letter.json();
+    assert_eq!(letter.field("content-type"), Some("application/json"));
+    let resource = &body["resourceSpans"][0];
+    assert_eq!(resource["resource"]["attributes"][0]["value"]["stringValue"], "lazaret", "{body}");
+    resource["scopeSpans"][0]["spans"].as_array().expect("spans").clone()
+}
+
+#[test]
+fn a_job_is_one_trace_from_its_request_to_its_webhook() {
+    let lab = Lab::new();
+    let (collector, hook) = (Mailbox::new(&["200 OK"]), Mailbox::new(&["200 OK"]));
+    let base = collector.url.split("/in").next().expect("a base").to_owned();
+    lab.run(&["config", "set", "telemetry.otlp_endpoint", &base]).succeeds();
+    lab.run(&["config", "set", "webhooks.private_ok", "[\"127.0.0.1\"]"]).succeeds();
+    lab.run(&["start", "--listen", "127.0.0.1:0"]).succeeds();
+    let (trace, caller) = ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331");
+    let form = json!({ "agent_id": "trace", "prompt": "hello", "engine": "mini", "webhook_url": hook.url });
+    let fields = [("content-type", "application/json"), ("traceparent", &*format!("00-{trace}-{caller}-01"))];
+    lab.ask_with("POST", "/v1/jobs", &fields, form.to_string().as_bytes()).is(202);
+    let told = hook.next();
+    let given = told.field("traceparent").expect("a trace").to_owned();
+    assert!(given.starts_with(&format!("00-{trace}-")), "{given}");
+    let wanted = ["job", "queue", "turn", "sandbox", "engine", "model call", "webhook"];
+    let mut all: Vec<Value> = Vec::new();
+    while !wanted.iter().all(|name| all.iter().any(|span| span["name"] == **name)) {
+        all.extend(spans(&collector.next()));
+    }
+    let id = |span: &Value| span["spanId"].as_str().expect("an identity").to_owned();
+    let ids: Vec<String> = all.iter().map(id).collect();
+    for span in &all {
+        assert_eq!(span["traceId"], trace, "{span}");
+        let parent = span["parentSpanId"].as_str().expect("a parent");
+        assert!(parent == caller || ids.iter().any(|id| id == parent), "{span}\nin {all:#?}");
+        let nanos = |name: &str| span[name].as_str().and_then(|n| n.parse::<u128>().ok()).expect("a time");
+        assert!(nanos("startTimeUnixNano") <= nanos("endTimeUnixNano"), "{span}");
+    }
+    let root = all.iter().find(|span| span["name"] == "job").expect("a job");
+    assert_eq!((root["parentSpanId"].as_str(), &root["status"]["code"]), (Some(caller), &json!(1)));
+    let hook = all.iter().find(|span| span["name"] == "webhook").map(id).expect("a webhook");
+    assert_eq!(given, format!("00-{trace}-{hook}-01"));
+}
+
+#[test]
+fn a_collector_that_is_gone_holds_up_nothing() {
+    let lab = Lab::new();
+    // Nobody listens there any more.
+    let gone = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("an address");
+    lab.run(&["config", "set", "telemetry.otlp_endpoint", &format!("http://{gone}")]).succeeds();
+    lab.run(&["start", "--listen", "127.0.0.1:0"]).succeeds();
+    let form = json!({ "agent_id": "trace", "prompt": "hello", "engine": "mini" });
+    let job = lab.ask("POST", "/v1/jobs", form).is(202)["id"].as_str().expect("a job").to_owned();
+    let over = lab.ask("GET", &format!("/v1/jobs/{job}/wait?timeout_s=60"), Value::Null).is(200);
+    assert_eq!(over["status"], "completed", "{over}");
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    loop {
+        let answer = lab.ask("GET", "/metrics", Value::Null);
+        let text = String::from_utf8(answer.body).expect("text");
+        if value(&text, "lazaret_spans_dropped_total") >= 4.0 {
+            return;
+        }
+        assert!(std::time::Instant::now() < end, "{text}");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+}
