@@ -121,7 +121,8 @@ async fn wait(client: &Client, id: &str, deadline: Option<Instant>) -> Result<Jo
     loop {
         let left = deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(Instant::now()));
         let step = left.as_millis().div_ceil(1000).min(u128::from(WAIT_STEP_S));
-        let answer = again(|| client.json::<JobView>(Method::GET, &format!("{at}/wait?timeout_s={step}"), None)).await;
+        let asked = format!("{at}/wait?timeout_s={step}");
+        let answer = again(|| client.json::<JobView>(Method::GET, &asked, None)).await;
         match answer {
             Err(failure) if failure.code == Code::Timeout && deadline.is_none_or(|deadline| Instant::now() < deadline) => {}
             Err(failure) if failure.code == Code::Timeout => {
