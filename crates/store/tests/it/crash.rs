@@ -277,6 +277,7 @@ async fn memories_and_plugins(store: &Store) {
     acknowledge("plugin-put");
     store.remove_plugin("p").await.unwrap();
     acknowledge("plugin-remove");
+    crate::crash_work::steps(store).await;
     store.signal_cancel(&SessionId::from_bits(9)).await.unwrap();
     acknowledge("signal");
 }
@@ -368,6 +369,7 @@ async fn check(home: &Path, said: &[String], point: &str) {
     check_doors(&store, &did, point).await;
     check_agents_and_tokens(&store, &did, point).await;
     check_memories_and_plugins(&store, &did, point).await;
+    crate::crash_work::check(&store, &did, point).await;
     let secrets = Secrets::open(&store, home, KeySource::File).await.unwrap();
     assert!(secrets.get("a", "").await.is_ok() || !did("secret") || point.starts_with("store.secret"), "{point}");
     accept(&store, &session(&store).await).await;

@@ -22,6 +22,8 @@ mod checkpoints;
 mod common;
 #[path = "../it/crash.rs"]
 mod crash;
+#[path = "../it/crash_work.rs"]
+mod crash_work;
 /// The disk is the server's.
 mod disk {
     use std::path::Path;
@@ -53,6 +55,8 @@ mod secrets;
 mod sessions;
 #[path = "../it/speed.rs"]
 mod speed;
+#[path = "../it/tasks.rs"]
+mod tasks;
 #[path = "../it/turns.rs"]
 mod turns;
 
