@@ -75,7 +75,11 @@ pub(crate) async fn finish(request: Request, next: Next) -> Response {
     let manner = Manner::of(request.uri().path());
     let mut response = next.run(request).await;
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+        let said = std::mem::take(response.headers_mut());
         response = write(&problem, response.status(), &id, manner);
+        // When to come again was said before; what kind of body it had was not this one's.
+        let stays = |name: &HeaderName| ![header::CONTENT_TYPE, header::CONTENT_LENGTH].contains(name);
+        response.headers_mut().extend(said.into_iter().filter(|(name, _)| name.as_ref().is_some_and(stays)));
     } else if response.status().is_client_error() || response.status().is_server_error() {
         // A layer below said no in words of its own.
         let status = response.status();
