@@ -7,6 +7,7 @@
 mod bench;
 mod check;
 mod config;
+mod dist;
 mod docs;
 mod engines;
 mod metadata;
@@ -26,6 +27,7 @@ tasks:
   test [unit|fuzz|e2e|escape|crash ...]
                             installs what the tests need and runs every stage, or those named
   bench [NAME ...]          measures beside the peers and rewrites the tables of docs/performance.md
+  dist                      builds the release: archives, checksums and the list of components, in target/dist
   docs [--check]            rewrites docs/reference, or fails when it is out of date
 ";
 
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
         ["tidy"] => tidy::run(),
         ["test", stages @ ..] => test::run(stages),
         ["bench", names @ ..] => bench::run(names),
+        ["dist"] => dist::run(),
         ["docs"] => docs::run(false),
         ["docs", "--check"] => docs::run(true),
         [] | ["help" | "--help" | "-h"] => {
