@@ -5,7 +5,7 @@ use testkit::model_server::{ModelServer, Rule, Say, Script};
 
 use crate::http::PATIENCE;
 use crate::support::{KEY, Lab};
-use crate::web::begun;
+use crate::web::Web;
 
 /// What a model was asked: the system prompt, all texts, and the names of the tools.
 struct Asked {
@@ -183,12 +183,18 @@ fn every_shipped_profile_works() {
     lab.run(&["config", "set", "jobs.repos", &format!("[\"{}\"]", lab.path("repos").display())]).succeeds();
     lab.run(&["start", "--listen", "127.0.0.1:0"]).succeeds();
 
+    // Without its tools a researcher would make things up: it does not begin.
+    let question = json!({ "agent_id": "t", "profile": "researcher", "prompt_vars": { "query": "When are the tides?" } });
+    lab.ask("POST", "/v1/jobs", question.clone()).refused(409, "CONFLICT");
+    lab.run(&["config", "set", "plugins.web.hosts", "[\"127.0.0.1:9\"]"]).succeeds();
+    lab.run(&["plugin", "reload", "web"]).succeeds();
+
     let done = lab.job_ends(json!({ "agent_id": "t", "prompt": "say hello" }));
     assert_eq!((&done["status"], &done["result"]), (&json!("completed"), &json!("hello")), "{done}");
     let first = asked(&server).pop().expect("a request");
     assert!(first.system.contains("# This job") && !first.tools.iter().any(|t| t.starts_with("web_")), "{}: {:?}", first.system, first.tools);
 
-    let done = lab.job_ends(json!({ "agent_id": "t", "profile": "researcher", "prompt_vars": { "query": "When are the tides?" } }));
+    let done = lab.job_ends(question);
     assert_eq!((&done["status"], &done["result"]), (&json!("completed"), &json!({ "summary": "high" })), "{done}");
     let last = asked(&server).pop().expect("a request");
     assert!(last.tools.iter().any(|t| t == "web_search") && last.tools.iter().any(|t| t == "web_fetch"), "{:?}", last.tools);
@@ -234,9 +240,10 @@ fn texts_have_versions() {
 /// The other server's clients find its paths and forms, with a token; another tenant's texts are not there.
 #[test]
 fn the_forms_of_the_server_of_jobs_answer_who_has_a_token() {
-    let web = begun();
-    let (one, _) = web.token("admin", Some("red"));
-    let (other, _) = web.token("admin", Some("blue"));
+    let lab = Lab::new();
+    let web = Web::start(&lab);
+    let (one, _) = web.token("manage", Some("red"));
+    let (other, _) = web.token("manage", Some("blue"));
     for path in ["/profiles", "/engines", "/configs", "/configs/profile/default", "/v1/profiles", "/v1/templates", "/v1/hooks"] {
         assert_eq!(web.ask("", "GET", path, Value::Null).status, 401, "{path}");
         assert_eq!(web.ask(&one, "GET", path, Value::Null).status, 200, "{path}");

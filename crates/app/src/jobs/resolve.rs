@@ -7,7 +7,7 @@ use profiles::Profile;
 use serde_json::{Value, json};
 
 use super::{Hooks, JobForm, OutputFormat, ResolvedJob};
-use crate::{App, Caller};
+use crate::{App, Caller, PluginState};
 
 /// The profile of a job that names none.
 const DEFAULT_PROFILE: &str = "default";
@@ -57,7 +57,7 @@ pub(crate) async fn resolve(app: &App, caller: &Caller, form: &JobForm) -> Resul
         instructions: rendered.instructions.trim().to_owned(),
         system_prompt: form.system_prompt.clone().or(profile.system_prompt.clone()),
         allowed_tools: form.allowed_tools.clone().or(profile.allowed_tools.clone()),
-        plugins: plugins(form, &profile),
+        plugins: plugins(app, form, &profile).await?,
         mcp_config: form.mcp_config.clone().filter(|config| !config.is_null()),
         max_turns: form.max_turns.or(profile.max_turns),
         budget: form.max_budget_usd.or(profile.max_budget_usd).and_then(Money::from_usd),
@@ -95,12 +95,27 @@ fn fixed(limits: &Limits, timeout: Option<Duration>) -> serde_json::Map<String, 
     values.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-fn plugins(form: &JobForm, profile: &Profile) -> Vec<String> {
+/// The plugins of the profile and the request. One whose tools are not there stops the job before it begins: its agent would
+/// do without them and say nothing.
+async fn plugins(app: &App, form: &JobForm, profile: &Profile) -> Result<Vec<String>, Failure> {
     let mut plugins = profile.plugins.clone();
     plugins.extend(form.plugins.iter().cloned());
     plugins.sort();
     plugins.dedup();
-    plugins
+    if !plugins.is_empty() {
+        app.plugins_settled(crate::plugins::SETTLE_AGENT).await;
+    }
+    for name in &plugins {
+        let view = app.plugins().show(name).await.map_err(|failure| failure.field("plugins"))?;
+        if view.state == PluginState::Ready {
+            continue;
+        }
+        let why = view.why.as_ref().map(|why| format!(": {}", why.message)).unwrap_or_default();
+        let failure = Failure::new(Code::Conflict, format!("the plugin `{name}` of this job is not ready{why}")).field("plugins");
+        let hint = view.why.and_then(|why| why.hint).unwrap_or_else(|| format!("see: lazaret plugin show {name}"));
+        return Err(failure.hint(hint));
+    }
+    Ok(plugins)
 }
 
 fn format_of(profile: &Profile) -> Option<OutputFormat> {

@@ -13,7 +13,7 @@ pub(crate) enum Profile {
         /// The profile
         name: String,
         /// Of this version
-        #[arg(long, value_name = "N")]
+        #[arg(long = "at", id = "at", value_name = "VERSION")]
         version: Option<u64>,
     },
     /// Make a profile, or give it a new version.
@@ -51,7 +51,7 @@ pub(crate) enum Profile {
         /// The profile
         name: String,
         /// To this version
-        #[arg(long, value_name = "N")]
+        #[arg(long = "at", id = "at", value_name = "VERSION")]
         version: Option<u64>,
     },
     /// Take over profiles, templates, hooks and engines of a directory that has them in folders of these names.
@@ -74,7 +74,7 @@ pub(crate) enum Text {
         /// The name
         name: String,
         /// Of this version
-        #[arg(long, value_name = "N")]
+        #[arg(long = "at", id = "at", value_name = "VERSION")]
         version: Option<u64>,
     },
     /// Make one, or give it a new version.
@@ -103,7 +103,7 @@ pub(crate) enum Text {
         /// The name
         name: String,
         /// To this version
-        #[arg(long, value_name = "N")]
+        #[arg(long = "at", id = "at", value_name = "VERSION")]
         version: Option<u64>,
     },
 }
