@@ -103,12 +103,12 @@ fn of(log: &[Value], status: &str) -> usize {
 }
 
 fn often() -> Value {
-    let job = json!({ "agent_id": "task", "prompt": "hello", "engine": "mini" });
+    let job = json!({ "agent_id": "task", "prompt": "hello" });
     json!({ "name": "often", "cron": "* * * * * *", "overlap": "parallel", "misfire": "all", "action": { "job": job } })
 }
 
 fn yearly() -> Value {
-    let job = json!({ "agent_id": "task", "prompt": "hello", "engine": "mini" });
+    let job = json!({ "agent_id": "task", "prompt": "hello" });
     json!({ "name": "yearly", "cron": "0 0 1 1 *", "action": { "job": job } })
 }
 
@@ -247,7 +247,7 @@ fn hooks(lab: &Lab) {
 }
 
 fn told_job(lab: &Lab, url: &str) -> std::io::Result<Value> {
-    let form = json!({ "agent_id": "hook", "prompt": "hello", "engine": "mini", "webhook_url": url });
+    let form = json!({ "agent_id": "hook", "prompt": "hello", "webhook_url": url });
     ask(lab, "POST", "/v1/jobs", form)?.good()
 }
 

@@ -36,7 +36,7 @@ fn what_happened_is_counted() {
     let (status, before) = get(&address, "/metrics", Some(&token));
     assert_eq!(status, 200);
     assert_eq!(value(&before, "tower_jobs_active"), 0.0);
-    let form = json!({ "agent_id": "count", "prompt": "hello", "engine": "mini" });
+    let form = json!({ "agent_id": "count", "prompt": "hello" });
     let job = lab.ask("POST", "/v1/jobs", form).is(202)["id"].as_str().expect("a job").to_owned();
     lab.ask("GET", &format!("/v1/jobs/{job}/wait?timeout_s=60"), Value::Null).is(200);
     let (_, after) = get(&address, "/metrics", Some(&token));
@@ -97,7 +97,7 @@ fn a_job_is_one_trace_from_its_request_to_its_webhook() {
     lab.run(&["config", "set", "webhooks.private_ok", "[\"127.0.0.1\"]"]).succeeds();
     lab.run(&["start", "--listen", "127.0.0.1:0"]).succeeds();
     let (trace, caller) = ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331");
-    let form = json!({ "agent_id": "trace", "prompt": "hello", "engine": "mini", "webhook_url": hook.url });
+    let form = json!({ "agent_id": "trace", "prompt": "hello", "webhook_url": hook.url });
     let fields = [("content-type", "application/json"), ("traceparent", &*format!("00-{trace}-{caller}-01"))];
     lab.ask_with("POST", "/v1/jobs", &fields, form.to_string().as_bytes()).is(202);
     let told = hook.next();
@@ -130,7 +130,7 @@ fn a_collector_that_is_gone_holds_up_nothing() {
     let gone = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("an address");
     lab.run(&["config", "set", "telemetry.otlp_endpoint", &format!("http://{gone}")]).succeeds();
     lab.run(&["start", "--listen", "127.0.0.1:0"]).succeeds();
-    let form = json!({ "agent_id": "trace", "prompt": "hello", "engine": "mini" });
+    let form = json!({ "agent_id": "trace", "prompt": "hello" });
     let job = lab.ask("POST", "/v1/jobs", form).is(202)["id"].as_str().expect("a job").to_owned();
     let over = lab.ask("GET", &format!("/v1/jobs/{job}/wait?timeout_s=60"), Value::Null).is(200);
     assert_eq!(over["status"], "completed", "{over}");

@@ -30,7 +30,7 @@ fn of(log: &[Value], status: &str) -> usize {
 }
 
 fn add(lab: &Lab, name: &str, cron: &str, more: Value) -> Value {
-    let mut form = json!({ "name": name, "cron": cron, "action": { "job": { "agent_id": "task", "prompt": "hello", "engine": "mini" } } });
+    let mut form = json!({ "name": name, "cron": cron, "action": { "job": { "agent_id": "task", "prompt": "hello" } } });
     for (name, value) in more.as_object().into_iter().flatten() {
         form[name] = value.clone();
     }

@@ -96,7 +96,7 @@ fn lab() -> Lab {
 }
 
 fn job(lab: &Lab, url: &str, more: Value) -> String {
-    let mut form = json!({ "agent_id": "hook", "prompt": "hello", "engine": "mini", "webhook_url": url });
+    let mut form = json!({ "agent_id": "hook", "prompt": "hello", "webhook_url": url });
     for (name, value) in more.as_object().into_iter().flatten() {
         form[name] = value.clone();
     }
