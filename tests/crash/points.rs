@@ -113,6 +113,9 @@ points! {
     store_audit_after: "store.audit.after", Run;
     store_agent_put_before: "store.agent-put.before", AgentPut;
     store_agent_put_after: "store.agent-put.after", AgentPut;
+    config_put: "config:put", ConfigPut;
+    store_config_put_before: "store.config-put.before", ConfigPut;
+    store_config_put_after: "store.config-put.after", ConfigPut;
     store_agent_remove_before: "store.agent-remove.before", AgentRemove;
     store_agent_remove_after: "store.agent-remove.after", AgentRemove;
     store_token_create_before: "store.token-create.before", TokenCreate;
@@ -233,6 +236,7 @@ enum Scene {
     /// What [`approvals`] does.
     Confirm,
     AgentPut,
+    ConfigPut,
     AgentRemove,
     TokenCreate,
     TokenRevoke,
@@ -275,6 +279,7 @@ impl Scene {
             Scene::Retire => steps::RETIRE.dies_at(point),
             Scene::Question => steps::QUESTION.dies_at(point),
             Scene::AgentPut => steps::AGENT_PUT.dies_at(point),
+            Scene::ConfigPut => steps::CONFIG_PUT.dies_at(point),
             Scene::AgentRemove => steps::AGENT_REMOVE.dies_at(point),
             Scene::TokenCreate => steps::TOKEN_CREATE.dies_at(point),
             Scene::TokenRevoke => steps::TOKEN_REVOKE.dies_at(point),

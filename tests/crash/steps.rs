@@ -126,6 +126,15 @@ pub(crate) const AGENT_PUT: Step = Step {
     done: &["CONFLICT"],
     after: |stage, about| assert_eq!(stage.get("/v1/agents/anna")["instructions"], "be kind", "{about}"),
 };
+pub(crate) const CONFIG_PUT: Step = Step {
+    before: nothing,
+    ask: |stage| stage.ask("POST", "/v1/profiles", Some(json!({ "name": "mine", "content": "[agent]\nmax_turns = 3\n" }))),
+    done: &["CONFLICT"],
+    after: |stage, about| {
+        let there = stage.get("/v1/profiles/mine");
+        assert_eq!((&there["version"], &there["content"]), (&json!(1), &json!("[agent]\nmax_turns = 3\n")), "{about}");
+    },
+};
 pub(crate) const AGENT_REMOVE: Step = Step {
     before: |stage| drop(stage.good("POST", "/v1/agents", json!({ "name": "anna" }))),
     ask: |stage| stage.ask("DELETE", "/v1/agents/anna", None),

@@ -33,7 +33,7 @@ pub(crate) fn check(name: &str, text: &str) -> Result<(), ProfileError> {
     let mut guard = Guard::default();
     let checked = guard.statement(&parsed);
     let both = || Refusal { line: guard.joins, why: BOTH.to_owned() };
-    checked.and(if guard.joins > 0 && guard.builds { Err(both()) } else { Ok(()) }).map_err(|refusal| ProfileError::Template {
+    checked.and_then(|()| if guard.joins > 0 && guard.builds { Err(both()) } else { Ok(()) }).map_err(|refusal| ProfileError::Template {
         name: name.to_owned(),
         line: refusal.line,
         why: refusal.why,
@@ -52,9 +52,10 @@ pub fn included(text: &str) -> Vec<String> {
 }
 
 fn bring_in(statement: &Stmt<'_>, names: &mut Vec<String>) {
-    let mut add = |expr: &Expr<'_>| match expr {
-        Expr::Const(one) => names.extend(one.value.as_str().map(str::to_owned)),
-        _ => (),
+    let mut add = |expr: &Expr<'_>| {
+        if let Expr::Const(one) = expr {
+            names.extend(one.value.as_str().map(str::to_owned));
+        }
     };
     let bodies: &[&[Stmt<'_>]] = match statement {
         Stmt::Include(one) => return add(&one.name),
@@ -306,7 +307,7 @@ impl<'a> Guard<'a> {
             }
             Expr::Filter(one) => {
                 let args = self.arguments(&one.args, line)?;
-                let input = one.expr.as_ref().map_or(Ok(Size::default()), |expr| self.size(expr))?;
+                let input = one.expr.as_ref().map_or_else(|| Ok(Size::default()), |expr| self.size(expr))?;
                 let all = input.and(args);
                 Size { units: all.units.max(FILTERED_UNITS), ..all }
             }
