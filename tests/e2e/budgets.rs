@@ -1,6 +1,6 @@
 //! Budgets over several runs, and the sums of what was used.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use testkit::model_server::{ModelServer, Script};
 
 use crate::support::{KEY, Lab};
@@ -65,12 +65,98 @@ fn usage_sums_by_everything_it_names() {
         assert_eq!(row.pointer("/usage/input_tokens"), result.pointer("/usage/input_tokens"));
     }
     assert_eq!(rows("model").len(), 2);
-    for by in ["session", "model", "provider", "day"] {
+    for by in ["session", "model", "provider", "day", "tenant", "agent"] {
         let rows = rows(by);
         assert_eq!(sum(&rows, "/calls"), 4, "by {by}: {rows:?}");
         assert_eq!(sum(&rows, "/usage/output_tokens"), 4_000, "by {by}");
         assert_eq!(sum(&rows, "/cost"), sum(&by_session, "/cost"), "by {by}");
     }
+    assert_eq!((&rows("tenant")[0]["key"], &rows("agent")[0]["key"]), (&json!("default"), &json!("default")));
+    assert!(rows("job").is_empty() && rows("profile").is_empty(), "no job made a call");
+    let none = |args: &[&str]| lab.run(&[&["usage", "--json", "--by", "day"], args].concat()).succeeds().events().is_empty();
+    assert!(none(&["--to", "2026-01-01"]) && !none(&["--from", "2026-01-01"]));
+    lab.run(&["usage", "--from", "yesterday"]).ends_with(2);
     assert!(lab.run(&["usage"]).succeeds().out.contains("claude-haiku-4-5"));
     lab.run(&["usage", "--by", "colour"]).ends_with(2);
+}
+
+/// A session whose budget covers no call, asked something; gives it, its turn, and the confirmation that it waits for.
+fn poor(lab: &Lab) -> (String, String, Value) {
+    let session = lab.session(json!({ "engine": "mini", "model": "claude-sonnet-4-5", "budget": 1_000_000 }));
+    let turn = lab.send(&session, "one");
+    lab.state_is(&session, "waiting");
+    let asked = lab.ask("GET", "/v1/approvals?status=pending", Value::Null).is(200);
+    let asked = asked["items"].as_array().expect("items").iter().find(|a| a["session"] == session.as_str()).expect("a question").clone();
+    (session, turn, asked)
+}
+
+#[test]
+fn a_session_waits_for_money_and_goes_on_with_a_yes() {
+    let lab = Lab::new();
+    let server = dear(&lab);
+    lab.run(&["start", "--listen", "127.0.0.1:0"]).succeeds();
+    let (session, turn, asked) = poor(&lab);
+    assert_eq!((&asked["tool"], &asked["arguments"]["budget"]), (&json!("budget.raise"), &json!(format!("session:{session}"))), "{asked}");
+    assert_eq!(server.requests().iter().filter(|r| r.method == "POST").count(), 0, "nothing went out");
+    let yes = json!({ "decision": "approve", "hash": asked["hash"] });
+    lab.ask("POST", &format!("/v1/approvals/{}", asked["id"].as_str().expect("an identity")), yes).is(200);
+    assert_eq!(lab.result_of(&session, &turn)["status"], "completed");
+    let budgets = lab.run(&["budget", "list", "--json"]).succeeds().events();
+    assert_eq!(budgets[0]["name"], format!("session:{session}"));
+    assert!(budgets[0]["spent_usd"].as_f64() <= budgets[0]["limit_usd"].as_f64(), "{budgets:?}");
+    assert!(lab.run(&["audit", "query", "--limit", "500", "--json"]).succeeds().out.contains("budget.raise"));
+}
+
+#[test]
+fn a_no_ends_the_turn_and_a_raise_by_hand_needs_no_answer() {
+    let lab = Lab::new();
+    let _server = dear(&lab);
+    lab.run(&["start", "--listen", "127.0.0.1:0"]).succeeds();
+    let (session, turn, asked) = poor(&lab);
+    let no = json!({ "decision": "deny", "hash": asked["hash"] });
+    lab.ask("POST", &format!("/v1/approvals/{}", asked["id"].as_str().expect("an identity")), no).is(200);
+    let result = lab.result_of(&session, &turn);
+    assert_eq!((&result["status"], &result["code"]), (&json!("failed"), &json!("BUDGET_EXCEEDED")), "{result}");
+    let (session, turn, _) = poor(&lab);
+    lab.run(&["budget", "raise", &format!("session:{session}"), "1"]).succeeds();
+    assert_eq!(lab.result_of(&session, &turn)["status"], "completed");
+    lab.run(&["budget", "raise", "tenant:default", "1"]).fails("NOT_FOUND", 2);
+    lab.run(&["budget", "set", "everything", "1"]).fails("USAGE", 2);
+    lab.run(&["budget", "set", "all", "--", "-1"]).fails("USAGE", 2);
+}
+
+#[test]
+fn a_day_an_agent_and_a_tenant_have_budgets_too() {
+    let lab = Lab::new();
+    let _server = dear(&lab);
+    for name in ["all@day", "agent:default", "tenant:default@day"] {
+        lab.run(&["budget", "set", name, "0.000001"]).succeeds();
+        let result = lab.run(&["run", "--json", "one"]).ends_with(1).result();
+        assert_eq!(result["code"], "BUDGET_EXCEEDED", "{name}: {result}");
+        lab.run(&["budget", "raise", name, "5"]).succeeds();
+        lab.run(&["run", "--json", "one"]).succeeds();
+        lab.run(&["budget", "remove", name]).succeeds();
+    }
+    lab.run(&["tenant", "quota", "default", "--usd-per-day", "0.000001"]).succeeds();
+    let result = lab.run(&["run", "--json", "one"]).ends_with(1).result();
+    assert_eq!(result["code"], "BUDGET_EXCEEDED", "a quota: {result}");
+    lab.run(&["tenant", "quota", "default", "--clear"]).succeeds();
+    lab.run(&["run", "--json", "one"]).succeeds();
+}
+
+#[test]
+fn a_file_of_prices_counts_at_once_and_a_wrong_one_changes_nothing() {
+    let lab = Lab::new();
+    let _server = dear(&lab);
+    let dream = ["run", "--json", "--model", "claude-dream-9", "--budget-usd", "5", "one"];
+    let result = lab.run(&dream).ends_with(3).result();
+    assert_eq!(result["code"], "PRICE_UNKNOWN", "{result}");
+    let file = lab.path("prices.toml");
+    std::fs::write(&file, "[[price]]\nmodel = [\"claude-dream-9\"]\ninput = \"1\"\noutput = \"2\"\n").expect("write");
+    lab.run(&["budget", "prices", file.to_str().expect("utf-8")]).succeeds();
+    // Two calls of 10,000 tokens in and 1,000 out.
+    assert_eq!(lab.run(&dream).succeeds().result()["cost_usd"], 0.024);
+    std::fs::write(&file, "[[price]]\nmodel = [\"claude-dream-9\"]\ninput = \"free\"\noutput = \"2\"\n").expect("write");
+    lab.run(&["budget", "prices", file.to_str().expect("utf-8")]).fails("CONFIG_INVALID", 2);
+    assert_eq!(lab.run(&dream).succeeds().result()["cost_usd"], 0.024);
 }

@@ -48,6 +48,7 @@ impl SessionsOf<'_> {
     pub async fn message(&self, id: &str, form: MessageForm, key: Option<String>) -> Result<TurnId, Failure> {
         check_prompt(&form.text)?;
         let row = self.row(id).await?;
+        self.app.store().check_quota(&row.tenant, store::Claim::Turn, crate::now()).await.map_err(|e| e.failure())?;
         let elsewhere = self.app.store().session_elsewhere(&row.id).await.map_err(|e| e.failure())?;
         if elsewhere.is_some() && !form.files.is_empty() {
             // They would be kept where nobody looks for them.

@@ -119,6 +119,7 @@ impl Store {
             }
             let checkpoint = read(conn, parent, *turn)?.ok_or_else(|| no_checkpoint(parent, *turn))?;
             new.parent = Some(from);
+            crate::quota::hold(conn, &new.tenant, crate::Claim::Session, new.now)?;
             insert_session(conn, &new, &texts)?;
             let mut statement = conn.prepare_cached("UPDATE sessions SET engine_session = ?2 WHERE id = ?1").doing("fork a session")?;
             statement.execute((new.id.as_str(), checkpoint.engine_session)).doing("fork a session").map(drop)

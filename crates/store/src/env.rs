@@ -262,6 +262,7 @@ fn check_memory(memory: &str) -> Result<(), StoreError> {
 }
 
 fn insert(conn: &Connection, new: &NewEnv, mounts: &str, tree: &TreeId) -> Result<(), StoreError> {
+    crate::quota::hold(conn, &new.tenant, crate::Claim::Env, new.now)?;
     let sql = "INSERT INTO envs (slug, name, tenant, tree, mounts, state, created_ms, updated_ms, host)
                VALUES (?1, ?2, ?3, ?4, ?5, 'live', ?6, ?6, ?7) ON CONFLICT (slug) DO NOTHING";
     let with = (&new.slug, &new.name, &new.tenant, tree.as_str(), mounts, int("now", new.now.0)?, conn.replica());

@@ -146,6 +146,8 @@ fn accept(conn: &Connection, new: &NewJob, texts: &Texts) -> Result<AcceptedJob,
         }
     }
     crate::quota::hold(conn, &new.tenant, crate::Claim::Job, new.now)?;
+    let brought = new.blobs.iter().map(|blob| blob.bytes).sum();
+    crate::quota::hold(conn, &new.tenant, crate::Claim::Bytes(brought), new.now)?;
     if queue::counted(conn, &new.tenant, JobState::Queued)? >= new.queued_max {
         return Err(StoreError::Limit { what: "jobs of one tenant that wait", max: new.queued_max });
     }
