@@ -212,6 +212,8 @@ pub struct Status {
     pub sessions: usize,
     /// Whether a model's key is stored.
     pub providers: Vec<String>,
+    /// Secrets that the owner exposed, each to one agent.
+    pub exposed: Vec<crate::ExposedView>,
 }
 
 impl App {
@@ -397,6 +399,7 @@ impl App {
             sandboxes_max: self.sandboxes().sandboxes_max(),
             sessions: self.live_sessions().len(),
             providers: providers.into_iter().filter(|(_, p)| p.is_usable).map(|(name, _)| name).collect(),
+            exposed: self.exposed().list(),
         })
     }
 

@@ -152,14 +152,7 @@ impl BoundOf<'_> {
     /// There is no such secret, its value or name cannot be bound, or hosts cannot be looked into.
     pub async fn bind(&self, form: BindForm) -> Result<BoundView, Failure> {
         let usage = |why: &str, field: &str| Failure::new(Code::Usage, why).field(field);
-        let plain =
-            form.name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') && !form.name.starts_with(|c: char| c.is_ascii_digit());
-        let is_steering =
-            STEERING.contains(&form.name.as_str()) || form.name.starts_with("LD_") || form.name.to_ascii_uppercase().ends_with("_PROXY");
-        if form.name.is_empty() || form.name.len() > NAME_BYTES_MAX || !plain || is_steering {
-            return Err(usage("a bound secret has a name that can be a variable, like GITHUB_TOKEN", "name")
-                .hint("store the value under another name: lazaret secret set NAME -"));
-        }
+        check_variable(&form.name)?;
         let binding = Binding::read(&form)?;
         let value = self.app.secrets().key(&form.name).ok_or_else(|| {
             Failure::new(Code::NotFound, format!("there is no secret {}", form.name))
@@ -214,6 +207,18 @@ impl BoundOf<'_> {
         *book.bindings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(all);
         book.rebind();
     }
+}
+
+/// Refuses a name that can be no variable, or steers programs.
+pub(crate) fn check_variable(name: &str) -> Result<(), Failure> {
+    let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') && !name.starts_with(|c: char| c.is_ascii_digit());
+    let is_steering = STEERING.contains(&name) || name.starts_with("LD_") || name.to_ascii_uppercase().ends_with("_PROXY");
+    if name.is_empty() || name.len() > NAME_BYTES_MAX || !plain || is_steering {
+        return Err(Failure::new(Code::Usage, "what is inside under this name must be one that a variable can have, like GITHUB_TOKEN")
+            .field("name")
+            .hint("store the value under another name: lazaret secret set NAME -"));
+    }
+    Ok(())
 }
 
 /// What is bound, as it is kept. What is not understood is bound to nothing.

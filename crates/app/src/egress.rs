@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 use crate::bound::{Binding, read_bindings};
+use crate::exposed::{Exposed, read_exposed};
 use crate::live::{Live, lock};
 use crate::{App, Settings};
 
@@ -63,7 +64,9 @@ pub(crate) struct EgressBook {
     seats: Mutex<HashMap<SessionId, Seat>>,
     /// Which secrets are bound, and where to.
     pub(crate) bindings: RwLock<Arc<BTreeMap<String, Vec<Binding>>>>,
-    /// Held while bindings change.
+    /// Which secrets agents hold.
+    pub(crate) exposed: RwLock<Arc<Exposed>>,
+    /// Held while bindings or exposures change.
     pub(crate) changing: tokio::sync::Mutex<()>,
 }
 
@@ -82,13 +85,14 @@ impl EgressBook {
     /// # Errors
     /// The secrets cannot be read.
     pub(crate) async fn open(secrets: Arc<Secrets>, settings: &Settings) -> Result<Self, Failure> {
-        let bindings = read_bindings(&secrets).await?;
+        let (bindings, exposed) = (read_bindings(&secrets).await?, read_exposed(&secrets).await?);
         Ok(Self {
             secrets,
             kept: tokio::sync::Mutex::default(),
             ceiling: watch::Sender::new(Arc::new(settings.egress_max.clone())),
             seats: Mutex::default(),
             bindings: RwLock::new(Arc::new(bindings)),
+            exposed: RwLock::new(Arc::new(exposed)),
             changing: tokio::sync::Mutex::default(),
         })
     }

@@ -31,6 +31,7 @@ mod diff;
 mod doors;
 mod egress;
 mod envs;
+mod exposed;
 mod files;
 mod follow;
 mod history;
@@ -83,6 +84,7 @@ pub use asked::{ApprovalQuery, ApprovalSettings, ApprovalView, ApprovalsOf, Deci
 pub use asking::INJECT_CHARS_MAX;
 pub use auth::{LoginFlow, LoginForm, LoginState, LoginStep, LoginTokens, LoginView, LoginsOf, TokenOrder};
 pub use bound::{BindForm, Binding, BoundOf, BoundView};
+pub use exposed::{ExposeForm, ExposedOf, ExposedView, with_holders};
 pub use bridge::{ExecForm, bridge};
 pub use broker::Rate as CallRate;
 pub use budgets::{BudgetForm, BudgetPolicy, BudgetRaise, BudgetView, BudgetsOf};

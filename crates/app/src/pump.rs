@@ -412,7 +412,9 @@ impl Pump<'_> {
     /// Logs what was read, and lets the guest forget it.
     pub(crate) async fn flush(&mut self) -> Result<(), Failure> {
         let running = self.running;
-        let mut record = Record::new(running.turn.id.clone(), running.fence, std::mem::take(&mut self.waiting), now());
+        let mut waiting = std::mem::take(&mut self.waiting);
+        running.app.clean_events(&running.ground.agent.name, &mut waiting);
+        let mut record = Record::new(running.turn.id.clone(), running.fence, waiting, now());
         record.spool = self.spool();
         record.engine_session = self.engine_session.clone();
         let events = running.app.store().record(record).await.map_err(|e| e.failure())?;

@@ -57,7 +57,9 @@ impl Pump<'_> {
             Some(question) => question.id,
             None => {
                 let id = QuestionId::from_bits(crate::clock::fresh_bits());
-                let event = EventKind::Question { id: id.clone(), text: asked.text.clone(), options: asked.options.clone() };
+                let mut event = [EventKind::Question { id: id.clone(), text: asked.text.clone(), options: asked.options.clone() }];
+                app.clean_events(&running.ground.agent.name, &mut event);
+                let [event] = event;
                 let mut record = Record::new(running.turn.id.clone(), running.fence, vec![event], now()).change(TurnEvent::Ask);
                 record.question = Some((id.clone(), asked.text.clone(), asked.options.clone()));
                 let events = app.store().record(record).await.map_err(|e| e.failure())?;

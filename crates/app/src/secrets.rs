@@ -104,7 +104,7 @@ impl SecretBook {
     pub async fn list(&self) -> Result<Vec<SecretEntry>, Failure> {
         let mut all = self.secrets.list().await.map_err(|e| e.failure())?;
         // What the egress proxy keeps beside them is its own affair.
-        let own = [crate::egress::SCOPE, crate::bound::SCOPE, crate::webhooks::SCOPE];
+        let own = [crate::egress::SCOPE, crate::bound::SCOPE, crate::exposed::SCOPE, crate::webhooks::SCOPE];
         all.retain(|entry| !own.contains(&entry.scope.as_str()));
         Ok(all)
     }

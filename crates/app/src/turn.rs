@@ -76,7 +76,10 @@ impl Ready {
     pub(crate) fn of(app: &App, live: &Live, ground: &Ground, prompt: &str) -> Result<Self, Failure> {
         let mut ready = Self::found(app, &live.spec)?;
         let fresh = ready.plan(live, ground, prompt, None)?;
-        ready.kind = Kind::of(&fresh, &live.spec.env, &ground.instructions());
+        // A process that was given what is exposed no longer, or lacks what now is, is of no use.
+        let exposed = app.exposed_env(&ground.agent.name).into_iter().map(|(name, value)| (name, value.to_string()));
+        let env: Vec<(String, String)> = live.spec.env.iter().cloned().chain(exposed).collect();
+        ready.kind = Kind::of(&fresh, &env, &ground.instructions());
         Ok(ready)
     }
 
@@ -232,6 +235,7 @@ impl<'a> Running<'a> {
             sandbox = self.app.sandbox_on(live, &self.ground) => sandbox?,
         };
         self.level = sandbox.level().clone();
+        self.app.tell_exposed(&self.ground.agent.name, &mut self.level);
         let identity = self.identity(sandbox.id()).await?;
         self.recording = match &identity.tape {
             Some(TapeMode::Record(writer)) => Some(Arc::clone(writer)),
@@ -389,6 +393,9 @@ impl<'a> Running<'a> {
         }
         merge(&mut env, spec.env.clone());
         merge(&mut env, self.app.placeholders(self.live).await?);
+        self.app.note_exposed(&self.ground.agent.name, &self.live.id).await?;
+        let exposed = self.app.exposed_env(&self.ground.agent.name);
+        merge(&mut env, exposed.into_iter().map(|(name, value)| (name, value.to_string())).collect());
         Ok(env)
     }
 
@@ -432,7 +439,8 @@ impl<'a> Running<'a> {
                 let file =
                     std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path).map_err(|e| fail(&e))?;
                 let about = crate::replay::about(spec, &self.prompt).map_err(|e| fail(&e))?;
-                let writer = tape::Writer::create(file, &about).map_err(|e| fail(&e))?;
+                let mask = self.app.exposed_mask(&self.ground.agent.name);
+                let writer = tape::Writer::create_masked(file, &about, mask).map_err(|e| fail(&e))?;
                 Ok(Some(TapeMode::Record(Arc::new(writer))))
             }
             Tape::Replay => {
@@ -482,6 +490,7 @@ impl<'a> Running<'a> {
             events.push(EventKind::Error { code, message, retriable: false });
         }
         events.push(EventKind::Result(result));
+        self.app.clean_events(&self.ground.agent.name, &mut events);
         let change = match ending.outcome {
             Outcome::Completed => TurnEvent::Finish,
             Outcome::Cancelled => TurnEvent::Cancel,
@@ -576,6 +585,11 @@ fn merge(env: &mut Vec<(String, String)>, over: Vec<(String, String)>) {
 
 /// The end of a turn that never ran.
 pub(crate) fn ended_unrun(turn: &TurnRow, change: TurnEvent, code: Code, message: &str) -> Record {
+    Record::new(turn.id.clone(), turn.fence, ended_badly(code, message).into(), now()).change(change)
+}
+
+/// The last two events of a turn that never came to an end of its own.
+pub(crate) fn ended_badly(code: Code, message: &str) -> [EventKind; 2] {
     let result = ResultEvent {
         status: Outcome::of_failure(code),
         text: String::new(),
@@ -585,6 +599,5 @@ pub(crate) fn ended_unrun(turn: &TurnRow, change: TurnEvent, code: Code, message
         level: Level::default(),
         code: Some(code),
     };
-    let error = EventKind::Error { code, message: message.to_owned(), retriable: false };
-    Record::new(turn.id.clone(), turn.fence, vec![error, EventKind::Result(result)], now()).change(change)
+    [EventKind::Error { code, message: message.to_owned(), retriable: false }, EventKind::Result(result)]
 }

@@ -29,7 +29,7 @@ pub use egress::{EgressRule, EgressRuleError, WEBSOCKET, canonical_host};
 pub use event::{Event, EventKind, PROMPT_BYTES_MAX, ResultEvent};
 pub use id::{ApprovalId, IdError, MemoryId, QuestionId, SandboxId, SessionId, TaskId, TaskRunId, TokenId, TreeId, TurnId, UserId, WebhookId};
 pub use job::{JobEvent, JobRefused, JobState};
-pub use limits::{Level, LevelLine, Limits, Want, parse_bytes, parse_duration};
+pub use limits::{EXPOSED_LINE, Level, LevelLine, Limits, Want, parse_bytes, parse_duration};
 pub use money::{Money, MoneyError, Usage};
 pub use name::{NAME_CHARS_MAX, is_name, name_of};
 pub use outcome::Outcome;

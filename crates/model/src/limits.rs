@@ -37,6 +37,23 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// The least memory that a sandbox can be given.
+    pub const MEMORY_BYTES_MIN: u64 = 8 << 20;
+    /// The least disk that a sandbox can be given.
+    pub const DISK_BYTES_MIN: u64 = 1 << 20;
+
+    /// Whether a sandbox can be made with these.
+    #[must_use]
+    pub fn is_enough(&self) -> bool {
+        let has_room = self.memory_bytes >= Self::MEMORY_BYTES_MIN && self.disk_bytes >= Self::DISK_BYTES_MIN;
+        has_room && self.cpu_millis > 0 && self.pids > 0
+    }
+}
+
+/// The name of the line that tells which secrets the owner exposed to the agent inside.
+pub const EXPOSED_LINE: &str = "exposed";
+
 /// One layer or limit of a sandbox and whether it holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct LevelLine {
@@ -61,12 +78,17 @@ impl Level {
     /// One line for people: `root: all layers hold`, or what is missing.
     #[must_use]
     pub fn summary(&self) -> String {
-        let missing: Vec<&str> = self.lines.iter().filter(|l| !l.holds).map(|l| l.name.as_str()).collect();
-        if missing.is_empty() {
-            format!("{}: all {} layers hold", self.mode, self.lines.len())
+        let (exposed, layers): (Vec<&LevelLine>, Vec<&LevelLine>) = self.lines.iter().partition(|l| l.name == EXPOSED_LINE);
+        let missing: Vec<&str> = layers.iter().filter(|l| !l.holds).map(|l| l.name.as_str()).collect();
+        let mut summary = if missing.is_empty() {
+            format!("{}: all {} layers hold", self.mode, layers.len())
         } else {
             format!("{}: without {}", self.mode, missing.join(", "))
+        };
+        for line in exposed {
+            summary.push_str(&format!("; EXPOSED to this agent: {}", line.how));
         }
+        summary
     }
 }
 

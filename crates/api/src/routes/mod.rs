@@ -4,6 +4,7 @@ mod agents;
 mod approvals;
 mod audit;
 mod bound;
+mod exposed;
 mod budgets;
 mod daemon;
 mod docs;
@@ -92,6 +93,7 @@ pub(crate) const ALL: &[(&str, &[Operation])] = &[
     ("profiles", profiles::OPERATIONS),
     ("secrets", secrets::OPERATIONS),
     ("bound", bound::OPERATIONS),
+    ("exposed", exposed::OPERATIONS),
     ("budgets", budgets::OPERATIONS),
     ("usage", usage::OPERATIONS),
     ("tasks", tasks::OPERATIONS),
@@ -111,7 +113,7 @@ pub(crate) const ALL: &[(&str, &[Operation])] = &[
 /// Resources whose rights are those of another one.
 const AREAS: &[(&str, &str)] = &[
     ("events", "sessions"), ("history", "sessions"), ("tapes", "sessions"), ("chat", "sessions"), ("files", "envs"), ("containers", "envs"),
-    ("container files", "envs"), ("job events", "jobs"), ("jobs of the seed", "jobs"), ("logins", "plugins"), ("bound", "secrets"), ("configs", "profiles"), ("page", "daemon"), ("login", "daemon"), ("docs", "daemon"),
+    ("container files", "envs"), ("job events", "jobs"), ("jobs of the seed", "jobs"), ("logins", "plugins"), ("bound", "secrets"), ("exposed", "secrets"), ("configs", "profiles"), ("page", "daemon"), ("login", "daemon"), ("docs", "daemon"),
 ];
 
 /// The area that a token's rights to a resource are named by.

@@ -23,7 +23,8 @@ pub(super) const OPERATIONS: &[Operation] = &[
 ];
 
 async fn list(State(api): State<Api>) -> Result<Json<Value>, Problem> {
-    Ok(Json(json!({ "items": api.app.secrets().list().await?, "next": null })))
+    let items = app::with_holders(&api.app.secrets().list().await?, &api.app.exposed().list());
+    Ok(Json(json!({ "items": items, "next": null })))
 }
 
 /// A secret to keep.

@@ -3,10 +3,12 @@
 use std::collections::HashMap;
 use std::io::{Seek, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use model::{Code, Failure, SandboxId, SessionId, TreeId, TurnId};
 use sandbox::{Sandbox, Tree};
+use sanitize::Known;
 use sha2::{Digest, Sha256};
 use store::{EVENTS_PAGE_MAX, IMPORT_EVENTS_MAX, IMPORT_TURNS_MAX, LIST_MAX, SessionRow};
 use tokio::io::{AsyncRead, AsyncReadExt};
@@ -36,7 +38,7 @@ impl SessionsOf<'_> {
         let (turns, places) = self.turn_lines(&row.id).await?;
         let events = self.event_lines(&row.id, &places).await?;
         let tree = self.app.ground(&row.id).await?.tree;
-        let [home, workspace] = self.app.pack_tree(&tree).await?;
+        let [home, workspace] = self.app.pack_tree(&tree, self.app.exposed_mask(&row.agent).as_ref()).await?;
         let parts = [turns, events, home, workspace];
         let named = PARTS.iter().zip(&parts).map(|(name, spooled)| ((*name).to_owned(), spooled.part.clone()));
         let lazaret = env!("CARGO_PKG_VERSION").to_owned();
@@ -121,11 +123,11 @@ fn portable(row: &SessionRow) -> Result<(Portable, LeftOut), Failure> {
 
 impl App {
     /// The two halves of a tree as the guest packs them.
-    async fn pack_tree(&self, tree: &TreeId) -> Result<[Spooled; 2], Failure> {
+    async fn pack_tree(&self, tree: &TreeId, mask: Option<&Arc<Known>>) -> Result<[Spooled; 2], Failure> {
         let still = Still::open(self, tree).await?;
         let packed = async {
-            let home = self.pack(&still.look.sandbox, &format!("{}/home/sandbox", still.at), PART_BYTES_MAX[2]).await?;
-            let workspace = self.pack(&still.look.sandbox, &format!("{}/workspace", still.at), PART_BYTES_MAX[3]).await?;
+            let home = self.pack(&still.look.sandbox, &format!("{}/home/sandbox", still.at), PART_BYTES_MAX[2], mask).await?;
+            let workspace = self.pack(&still.look.sandbox, &format!("{}/workspace", still.at), PART_BYTES_MAX[3], mask).await?;
             Ok([home, workspace])
         }
         .await;
@@ -133,16 +135,23 @@ impl App {
         packed
     }
 
-    async fn pack(&self, sandbox: &Sandbox, path: &str, max: u64) -> Result<Spooled, Failure> {
+    /// One directory as the guest packs it. What is exposed to the agent is masked in it, byte for byte, so that all sizes stay.
+    async fn pack(&self, sandbox: &Sandbox, path: &str, max: u64, mask: Option<&Arc<Known>>) -> Result<Spooled, Failure> {
         let mut spool = Spool::new(self, max)?;
+        let mut stream = mask.map(|known| sanitize::Stream::new(Arc::clone(known)));
         let mut tar = sandbox.get(path).await.map_err(|e| e.failure())?;
         let mut piece = vec![0; 64 << 10];
         loop {
             let n = tar.read(&mut piece).await.map_err(|e| Failure::new(Code::SandboxFailed, format!("the files cannot be read: {e}")))?;
-            if n == 0 {
-                return spool.end();
+            match &mut stream {
+                None if n == 0 => return spool.end(),
+                None => spool.add(&piece[..n])?,
+                Some(stream) if n == 0 => {
+                    spool.add(&stream.finish())?;
+                    return spool.end();
+                }
+                Some(stream) => spool.add(&stream.feed(bytes::Bytes::copy_from_slice(&piece[..n])))?,
             }
-            spool.add(&piece[..n])?;
         }
     }
 }

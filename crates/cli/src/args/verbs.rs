@@ -338,6 +338,9 @@ pub(crate) enum Secret {
         name: String,
         /// `-`
         value: String,
+        /// Let this one agent hold it, in its engine's environment
+        #[arg(long, value_name = "AGENT")]
+        expose: Option<String>,
     },
     /// The names, never the values.
     List,
@@ -364,6 +367,19 @@ pub(crate) enum Secret {
         /// The header that carries it [default: Authorization]
         #[arg(long, value_name = "NAME")]
         header: Option<String>,
+    },
+    /// Let one agent hold a secret itself, in its engine's environment: the one exception to "no agent holds a credential".
+    Expose {
+        /// Its name, and the variable that holds it inside
+        name: String,
+        /// The agent
+        #[arg(long, value_name = "NAME")]
+        agent: String,
+    },
+    /// Let no agent hold a secret any more.
+    Hide {
+        /// Its name
+        name: String,
     },
     /// The secrets that are bound, and where to.
     Bound,

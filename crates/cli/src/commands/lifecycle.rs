@@ -100,6 +100,10 @@ pub(super) async fn status(context: &Context) -> Done {
     let empty = Vec::new();
     let names: Vec<&str> = status["providers"].as_array().unwrap_or(&empty).iter().filter_map(Value::as_str).collect();
     out::line(&if names.is_empty() { "no provider has a key".to_owned() } else { format!("providers with a key: {}", names.join(", ")) });
+    for held in status["exposed"].as_array().unwrap_or(&empty) {
+        let text = |key: &str| crate::exit::clean(held[key].as_str().unwrap_or(""));
+        out::line(&format!("EXPOSED: the agent {} holds the secret {}", text("agent"), text("name")));
+    }
     for alert in status["alerts"].as_array().unwrap_or(&empty).iter().filter_map(Value::as_str) {
         out::line(&format!("ALERT: {}", crate::exit::clean(alert)));
     }

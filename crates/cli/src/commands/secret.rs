@@ -22,7 +22,7 @@ const VALUE_BYTES_MAX: u64 = 64 << 10;
 pub(super) async fn run(context: &Context, verb: args::Secret) -> Done {
     let client = context.client()?;
     match verb {
-        args::Secret::Set { name, value } => {
+        args::Secret::Set { name, value, expose: holder } => {
             if value != "-" {
                 return Err(Failure::new(Code::Usage, "a secret is not taken from the command line, where others can see it")
                     .hint(format!("run: lazaret secret set {name} -   and type or pipe the value")));
@@ -32,6 +32,9 @@ pub(super) async fn run(context: &Context, verb: args::Secret) -> Done {
             if !context.json {
                 out::note(&format!("{name} is stored"));
             }
+            if let Some(agent) = holder {
+                expose(context, &client, name, agent).await?;
+            }
         }
         args::Secret::List => {
             let answer: Value = client.json(Method::GET, "/v1/secrets", None).await?;
@@ -40,7 +43,8 @@ pub(super) async fn run(context: &Context, verb: args::Secret) -> Done {
                 if context.json {
                     out::json(item)?;
                 } else {
-                    out::line(item["name"].as_str().unwrap_or(""));
+                    let holder = item["exposed_to"].as_str().map(|agent| format!("  EXPOSED to the agent {agent}"));
+                    out::line(&format!("{}{}", item["name"].as_str().unwrap_or(""), holder.unwrap_or_default()));
                 }
             }
         }
@@ -52,6 +56,11 @@ pub(super) async fn run(context: &Context, verb: args::Secret) -> Done {
             let body = serde_json::to_value(&form).map_err(|e| crate::client::internal(&e.to_string()))?;
             let made: BoundView = client.json(Method::POST, "/v1/bound", Some(&body)).await?;
             show(context, &made)?;
+        }
+        args::Secret::Expose { name, agent } => expose(context, &client, name, agent).await?,
+        args::Secret::Hide { name } => {
+            let name = path(&name)?.replacen("/v1/secrets/", "/v1/exposed/", 1);
+            let _: Value = client.json(Method::DELETE, &name, None).await?;
         }
         args::Secret::Bound => {
             let answer: Value = client.json(Method::GET, "/v1/bound", None).await?;
@@ -79,6 +88,22 @@ pub(super) async fn run(context: &Context, verb: args::Secret) -> Done {
         }
     }
     Ok(0)
+}
+
+/// Lets one agent hold a secret, and says loudly what that means.
+async fn expose(context: &Context, client: &Client, name: String, agent: String) -> Result<(), Failure> {
+    let form = app::ExposeForm { name, agent };
+    let body = serde_json::to_value(&form).map_err(|e| crate::client::internal(&e.to_string()))?;
+    let made: app::ExposedView = client.json(Method::POST, "/v1/exposed", Some(&body)).await?;
+    if context.json {
+        return out::json(&made);
+    }
+    out::note(&format!(
+        "EXPOSED: the agent {} holds {} from its next turn on, and so does whoever it tells. A secret that is bound to a host \
+         (`lazaret secret bind`) is held by nobody.",
+        made.agent, made.name
+    ));
+    Ok(())
 }
 
 /// One bound secret on a line.

@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use sanitize::Known;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -53,7 +54,15 @@ impl Writer {
     /// # Errors
     /// [`TapeError::Io`] when the first line cannot be written.
     pub fn create(file: File, version: &str) -> Result<Self, TapeError> {
-        let mut lines = Lines { file: BufWriter::new(file), hash: String::new(), bytes: 0 };
+        Self::create_masked(file, version, None)
+    }
+
+    /// The same, with these values masked in all that is recorded: requests, and replies also across their pieces.
+    ///
+    /// # Errors
+    /// As [`Writer::create`].
+    pub fn create_masked(file: File, version: &str, mask: Option<Arc<Known>>) -> Result<Self, TapeError> {
+        let mut lines = Lines { file: BufWriter::new(file), hash: String::new(), bytes: 0, mask };
         lines.put(&json!({"tape": VERSION, "lazaret": version}))?;
         lines.file.flush()?;
         let (queue, jobs) = sync_channel(QUEUE_MAX);
@@ -132,6 +141,8 @@ struct Lines {
     file: BufWriter<File>,
     hash: String,
     bytes: u64,
+    /// What must not stand on the tape.
+    mask: Option<Arc<Known>>,
 }
 
 impl Lines {
@@ -151,7 +162,10 @@ fn write(mut lines: Lines, jobs: &Receiver<Job>, is_broken: &AtomicBool) -> Resu
     let mut count = 0u64;
     loop {
         match jobs.recv() {
-            Ok(Job::Exchange(exchange)) => {
+            Ok(Job::Exchange(mut exchange)) => {
+                if let Some(mask) = &lines.mask {
+                    masked(&mut exchange, mask);
+                }
                 count += 1;
                 lines.put(&entry(count, &exchange))?;
                 lines.file.flush()?;
@@ -165,6 +179,21 @@ fn write(mut lines: Lines, jobs: &Receiver<Job>, is_broken: &AtomicBool) -> Resu
                 lines.file.get_ref().sync_all()?;
                 return Ok(());
             }
+        }
+    }
+}
+
+/// Masks values byte for byte, so that every length stays what it was.
+fn masked(exchange: &mut Exchange, mask: &Known) {
+    let mut body = exchange.request.body.to_vec();
+    if mask.mask(&mut body) > 0 {
+        exchange.request.body = body.into();
+    }
+    let mut whole: Vec<u8> = exchange.pieces.iter().flat_map(|(piece, _)| piece.iter().copied()).collect();
+    if mask.mask(&mut whole) > 0 {
+        let mut whole = Bytes::from(whole);
+        for (piece, _) in &mut exchange.pieces {
+            *piece = whole.split_to(piece.len());
         }
     }
 }
