@@ -45,7 +45,9 @@ fn a_live_look_finds_what_answers_and_what_does_not() {
     let lab = Lab::new();
     let server = lab.model(testkit::model_server::Script { key: Some(KEY.to_owned()), ..Default::default() });
     lab.connect("anthropic", &server);
+    lab.run(&["start", "--listen", "127.0.0.1:0"]).succeeds();
     lab.plugin("there", "tools = \"all\"\n", "def tool_there(a, m): return text('yes')\n");
+    lab.reload_plugins();
     let live = |lab: &Lab| lab.run(&["doctor", "--live", "--json"]);
     let of = |checks: &[Value], label: &str| {
         checks.iter().find(|c| c["label"] == label).cloned().unwrap_or_else(|| panic!("{label}: {checks:#?}"))

@@ -150,6 +150,7 @@ fn places(home: &Path, config: &Config) -> Vec<Check> {
         let detail = format!("the default engine {engine} is not installed");
         checks.push(Check::fail("engine", detail, format!("run: lazaret engine install {engine}")));
     }
+    checks.extend(config.egress.extra_roots.as_deref().map(further_roots));
     for name in ["skills", "plugins"] {
         let path = home.join(name);
         match std::fs::symlink_metadata(&path) {
@@ -162,4 +163,25 @@ fn places(home: &Path, config: &Config) -> Vec<Check> {
         }
     }
     checks
+}
+
+/// The file of further certificate authorities: whoever can write it can stand in for every host.
+fn further_roots(path: &Path) -> Check {
+    let label = "egress roots";
+    let meta = match std::fs::metadata(path) {
+        Ok(meta) => meta,
+        Err(error) => {
+            let fix = "put the file back, or run: lazaret config set egress.extra_roots ...";
+            return Check::fail(label, format!("{}: {error}", path.display()), fix);
+        }
+    };
+    let owner = rustix::process::geteuid().as_raw();
+    if !meta.is_file() || meta.mode() & 0o022 != 0 || (meta.uid() != owner && meta.uid() != 0) {
+        let fix = format!("run: chmod go-w {} as its owner, who must be you or root", path.display());
+        return Check::fail(label, format!("others may write to {}", path.display()), fix);
+    }
+    match std::fs::read_to_string(path) {
+        Ok(text) if text.contains("-----BEGIN CERTIFICATE-----") => Check::pass(label, path.display().to_string()),
+        _ => Check::fail(label, format!("there is no certificate in {}", path.display()), "put certificates in PEM form into it"),
+    }
 }
