@@ -3,6 +3,7 @@
 mod custom;
 mod hostile;
 mod live;
+mod options;
 mod plans;
 mod render;
 mod transcripts;
