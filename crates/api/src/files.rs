@@ -4,6 +4,7 @@ use axum::body::Body;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use futures_util::TryStreamExt;
+use model::{Code, Failure};
 use tokio::io::AsyncRead;
 use tokio_util::io::{ReaderStream, StreamReader};
 
@@ -13,6 +14,16 @@ use tokio_util::io::{ReaderStream, StreamReader};
 pub(crate) struct TreeAt {
     /// Absolute, inside the sandbox.
     pub(crate) path: String,
+}
+
+impl TreeAt {
+    /// Refuses what names no place inside, before an answer has begun.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        if !self.path.is_empty() && !self.path.contains('\0') {
+            return Ok(());
+        }
+        Err(Failure::new(Code::Usage, "a path inside the sandbox is needed").field("path"))
+    }
 }
 
 /// A tar stream as an answer.

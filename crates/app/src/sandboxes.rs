@@ -77,6 +77,7 @@ impl App {
     /// # Errors
     /// What stops its start.
     pub async fn sandbox_create(&self, form: SandboxForm, mounts: Vec<HostMount>) -> Result<Summary, Failure> {
+        crate::sessions::check_limits(&form.limits)?;
         let id = SandboxId::from_bits(crate::clock::fresh_bits());
         let mut request = sandbox::Request::new(id.clone(), LABEL);
         request.files = self.trust_files(&form.image, &form.egress, &[]).await?;

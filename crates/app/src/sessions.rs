@@ -20,6 +20,15 @@ pub struct SessionsOf<'a> {
     pub(crate) caller: Caller,
 }
 
+/// Refuses limits with which no sandbox can be made.
+pub(crate) fn check_limits(limits: &Limits) -> Result<(), Failure> {
+    if limits.is_enough() {
+        return Ok(());
+    }
+    let why = "a limit is too small: memory from 8m, disk from 1m, cpus and pids above 0";
+    Err(Failure::new(Code::Usage, why).field("limits"))
+}
+
 /// Where the work of `run` begins.
 const WORKSPACE: &str = "/workspace";
 /// Entries in a page when nothing else is asked for.
@@ -132,6 +141,7 @@ impl SessionsOf<'_> {
     /// The limits that were asked for. A tenant may ask for less than the configured ones, not for more.
     fn limits(&self, asked: Option<Limits>, configured: &Limits) -> Result<Limits, Failure> {
         let Some(asked) = asked else { return Ok(*configured) };
+        check_limits(&asked)?;
         let over = [
             ("memory", asked.memory_bytes > configured.memory_bytes),
             ("cpus", asked.cpu_millis > configured.cpu_millis),

@@ -85,10 +85,12 @@ async fn remove(State(api): State<Api>, At(id): At<String>) -> Result<Json<Value
 }
 
 async fn download(State(api): State<Api>, At(id): At<String>, Asked(at): Asked<TreeAt>) -> Result<Response, Problem> {
+    at.check()?;
     Ok(files::answer(api.app.sandbox_get(&id, &at.path).await?))
 }
 
 async fn upload(State(api): State<Api>, At(id): At<String>, Asked(at): Asked<TreeAt>, body: Body) -> Result<Json<Value>, Problem> {
+    at.check()?;
     api.app.sandbox_put(&id, &at.path, files::reader(body)).await?;
     Ok(Json(json!({ "path": at.path })))
 }

@@ -214,6 +214,7 @@ async fn release(State(api): State<Api>, who: Identity, At(id): At<String>) -> R
 }
 
 async fn download(State(api): State<Api>, who: Identity, At(id): At<String>, Asked(at): Asked<TreeAt>) -> Result<Response, Problem> {
+    at.check()?;
     Ok(files::answer(api.app.sessions_of(&who.caller).get(&id, &at.path).await?))
 }
 
@@ -224,6 +225,7 @@ async fn upload(
     Asked(at): Asked<TreeAt>,
     body: Body,
 ) -> Result<Json<Value>, Problem> {
+    at.check()?;
     api.app.sessions_of(&who.caller).put(&id, &at.path, files::reader(body)).await?;
     Ok(Json(json!({ "path": at.path })))
 }
