@@ -22,8 +22,24 @@ fn a_job_is_asked_for_watched_and_taken_home() {
     let note = lab.path("note.txt");
     let file = format!("{}:data/note.txt", note.display());
     let id = id_of(lab.run(&[
-        "job", "create", "--agent-id", "me", "--prompt-file", lab.path("prompt.txt").to_str().expect("utf-8"), "--file", &file,
-        "--artifact", "data/*", "--label", "team=red", "--priority", "7", "--retries", "1", "--timeout", "5m",
+        "job",
+        "create",
+        "--agent-id",
+        "me",
+        "--prompt-file",
+        lab.path("prompt.txt").to_str().expect("utf-8"),
+        "--file",
+        &file,
+        "--artifact",
+        "data/*",
+        "--label",
+        "team=red",
+        "--priority",
+        "7",
+        "--retries",
+        "1",
+        "--timeout",
+        "5m",
     ]));
     assert!(id.starts_with("me-"), "{id}");
     let waited = lab.run(&["job", "wait", &id]).succeeds();

@@ -81,7 +81,9 @@ fn a_job_runs_and_leaves_its_result() {
     lab.ask("POST", &format!("{at}/cancel"), Value::Null).refused(409, "CONFLICT");
     let removed = lab.ask("DELETE", &at, Value::Null).is(200);
     assert_eq!(removed, json!({ "id": id, "status": "completed", "removed": true }));
-    for path in [at.clone(), format!("{at}/wait"), format!("{at}/result"), format!("{at}/prompt"), format!("{at}/artifacts"), format!("{at}/log")] {
+    for path in
+        [at.clone(), format!("{at}/wait"), format!("{at}/result"), format!("{at}/prompt"), format!("{at}/artifacts"), format!("{at}/log")]
+    {
         lab.ask("GET", &path, Value::Null).refused(404, "NOT_FOUND");
     }
 }

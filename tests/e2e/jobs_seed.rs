@@ -93,7 +93,8 @@ fn the_shell_examples_run_as_they_stand() {
     std::fs::write(lab.path(".curlrc"), format!("header = \"Authorization: Bearer {}\"\n", web.owner)).expect("write");
     // A machine without jq takes the field out in another way.
     let jq = lab.path("jq");
-    std::fs::write(&jq, "#!/bin/sh\nexec python3 -c 'import json,sys; print(json.load(sys.stdin)[sys.argv[1][1:]])' \"$2\"\n").expect("write");
+    std::fs::write(&jq, "#!/bin/sh\nexec python3 -c 'import json,sys; print(json.load(sys.stdin)[sys.argv[1][1:]])' \"$2\"\n")
+        .expect("write");
     std::fs::set_permissions(&jq, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("chmod");
     let mut command = Command::new("/bin/sh");
     let path = format!("/usr/local/bin:/usr/bin:/bin:{}", lab.path("").display());
@@ -119,8 +120,7 @@ fn answers_have_the_seeds_codes_and_forms() {
     let done = ask("GET", &format!("/jobs/{id}/wait"), Value::Null).is(200);
     let mut fields: Vec<&str> = done.as_object().expect("an object").keys().map(String::as_str).collect();
     fields.sort_unstable();
-    let expected =
-        ["created_at", "engine", "error", "exit_code", "finished_at", "job_id", "profile", "result", "started_at", "status"];
+    let expected = ["created_at", "engine", "error", "exit_code", "finished_at", "job_id", "profile", "result", "started_at", "status"];
     assert_eq!(fields, expected);
     assert_eq!((&done["status"], &done["exit_code"], &done["engine"]), (&json!("completed"), &json!(0), &json!("mini")));
     assert!(done["result"].is_string() && done["finished_at"].as_str().is_some_and(|at| at.ends_with('Z')), "{done}");
@@ -131,10 +131,14 @@ fn answers_have_the_seeds_codes_and_forms() {
     assert!(late["detail"].is_string() && late["status"] == "pending", "{late}");
     assert_eq!(ask("DELETE", &format!("/jobs/{held}"), Value::Null).is(200), json!({ "job_id": held, "status": "cancelled" }));
     assert!(ask("DELETE", &format!("/jobs/{held}"), Value::Null).is(409)["detail"].is_string());
-    for (method, path) in [("GET", "/jobs/none-000000000000"), ("DELETE", "/jobs/none-000000000000"), ("GET", "/jobs/none-000000000000/wait")] {
+    for (method, path) in
+        [("GET", "/jobs/none-000000000000"), ("DELETE", "/jobs/none-000000000000"), ("GET", "/jobs/none-000000000000/wait")]
+    {
         assert!(ask(method, path, Value::Null).is(404)["detail"].is_string(), "{method} {path}");
     }
-    for body in [json!({}), json!({ "agent_id": "a b" }), json!({ "agent_id": "a", "max_turns": 0 }), json!({ "agent_id": "a", "nothing": 1 })] {
+    for body in
+        [json!({}), json!({ "agent_id": "a b" }), json!({ "agent_id": "a", "max_turns": 0 }), json!({ "agent_id": "a", "nothing": 1 })]
+    {
         assert!(ask("POST", "/jobs", body.clone()).is(422)["error"].is_string(), "{body}");
     }
     for query in ["status=done", "limit=0", "limit=201", "offset=-1", "limit=x"] {

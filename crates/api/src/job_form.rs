@@ -41,6 +41,10 @@ impl Long {
     /// Takes a place when the request is long or does not say how long it is.
     fn enter(&self, headers: &HeaderMap) -> Result<Option<OwnedSemaphorePermit>, Failure> {
         let said = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
+        // What says of itself that it is too long is not waited for.
+        if said.is_some_and(|bytes| bytes > JOB_BYTES_MAX as u64) {
+            return Err(too_large("the request is longer than this route takes"));
+        }
         if said.is_some_and(|bytes| bytes < LONG_BYTES) {
             return Ok(None);
         }
@@ -211,8 +215,7 @@ mod tests {
         ]);
         let form = sent(FORM, body).await.expect("a job");
         assert_eq!(form.agent_id, "a");
-        let files: Vec<(&str, Vec<u8>)> =
-            form.files.iter().map(|f| (f.path.as_str(), STANDARD.decode(&f.data).expect("base64"))).collect();
+        let files: Vec<(&str, Vec<u8>)> = form.files.iter().map(|f| (f.path.as_str(), STANDARD.decode(&f.data).expect("base64"))).collect();
         assert_eq!(files, [("src/a.txt", b"hello".to_vec()), ("b.bin", long)]);
     }
 

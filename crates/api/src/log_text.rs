@@ -92,7 +92,8 @@ mod tests {
         let text = |text: &str| event(EventKind::Text { text: text.to_owned() });
         let mut log = LogText::default();
         let call = EventKind::ToolCall { id: "1".to_owned(), name: "bash".to_owned(), input: json!({ "command": "ls" }) };
-        let out = log.write(&[text("Hel"), text("lo"), event(call), text("\u{1b}[2J"), event(EventKind::Notice { text: "done\r".to_owned() })]);
+        let out =
+            log.write(&[text("Hel"), text("lo"), event(call), text("\u{1b}[2J"), event(EventKind::Notice { text: "done\r".to_owned() })]);
         assert_eq!(out, "Hello\n> bash {\"command\":\"ls\"}\n\\u{1b}[2J\ndone\\u{d}\n");
     }
 }

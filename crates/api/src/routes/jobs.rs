@@ -76,9 +76,11 @@ pub(super) const OPERATIONS: &[Operation] = &[
         .asks(of::<Patience>)
         .gives(200, of::<JobView>)
         .fails(&[NO_JOB, (408, "It is not over within the time. The answer has the job in `job`.")]),
-    Operation::new(Get, "/v1/jobs/{id}/result", "The result itself: the final text, the JSON value, or the events as lines.", || get(result))
-        .gives_bytes(200, &["text/plain", "application/json", "application/x-ndjson"])
-        .fails(&[(404, "There is no such job, or it has no result."), NOT_OVER]),
+    Operation::new(Get, "/v1/jobs/{id}/result", "The result itself: the final text, the JSON value, or the events as lines.", || {
+        get(result)
+    })
+    .gives_bytes(200, &["text/plain", "application/json", "application/x-ndjson"])
+    .fails(&[(404, "There is no such job, or it has no result."), NOT_OVER]),
     Operation::new(Get, "/v1/jobs/{id}/prompt", "What was asked, as the engine was told it.", || get(prompt))
         .gives_bytes(200, &["text/plain"])
         .fails(&[NO_JOB]),
@@ -228,7 +230,11 @@ const TEXT: &str = "text/plain; charset=utf-8";
 
 /// Bytes that an agent made: nothing in them is run by a browser.
 fn whole(kind: &'static str, bytes: impl Into<Body>) -> Response {
-    let head = [(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "no-store"), (header::CONTENT_SECURITY_POLICY, "default-src 'none'; sandbox")];
+    let head = [
+        (header::CONTENT_TYPE, kind),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; sandbox"),
+    ];
     (head, bytes.into()).into_response()
 }
 

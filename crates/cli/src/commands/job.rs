@@ -95,7 +95,11 @@ async fn create(context: &Context, client: &Client, flags: args::JobCreate) -> D
 /// Says that a job was accepted, or waits for its end. Whoever interrupts the waiting cancels the job.
 async fn accepted(context: &Context, client: &Client, job: &JobView, may_wait: bool) -> Done {
     if !may_wait {
-        if context.json { out::json(job)? } else { out::line(&job.id) }
+        if context.json {
+            out::json(job)?
+        } else {
+            out::line(&job.id)
+        }
         return Ok(0);
     }
     if !context.json {
@@ -235,13 +239,7 @@ fn show(job: &JobView) {
     }
 }
 
-async fn artifacts(
-    context: &Context,
-    client: &Client,
-    id: &str,
-    one: Option<&str>,
-    into: Option<&std::path::Path>,
-) -> Result<(), Failure> {
+async fn artifacts(context: &Context, client: &Client, id: &str, one: Option<&str>, into: Option<&std::path::Path>) -> Result<(), Failure> {
     let at = path(id)?;
     if let (Some(path), None) = (one, into) {
         return job_files::print(client, &format!("{at}/artifacts/{}", escaped(path))).await;

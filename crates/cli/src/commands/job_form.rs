@@ -74,7 +74,8 @@ pub(super) fn duration(flag: &str, text: &str) -> Result<Duration, Failure> {
 
 fn prompt(flags: &args::JobCreate) -> Result<Option<String>, Failure> {
     if let Some(path) = &flags.prompt_file {
-        let fail = |why: String| Failure::new(Code::PathUnusable, format!("{} cannot be read: {why}", path.display())).field("--prompt-file");
+        let fail =
+            |why: String| Failure::new(Code::PathUnusable, format!("{} cannot be read: {why}", path.display())).field("--prompt-file");
         let bytes = read(path, PROMPT_BYTES_MAX as u64).map_err(fail)?;
         return String::from_utf8(bytes).map(Some).map_err(|_| fail("it is not UTF-8".to_owned()));
     }
