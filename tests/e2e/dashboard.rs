@@ -27,7 +27,8 @@ fn text(text: impl Into<String>) -> Say {
 
 fn rules() -> Vec<Rule> {
     let slowly: String = ["one two three", &" and on".repeat(400), " the end"].concat();
-    let hostile = r#"printf '%s' '<script>alert(2)</script>' > '<img src=x onerror=alert(1)>.txt'; printf '<img src=x onerror=alert(3)>\n'"#;
+    let hostile =
+        r#"printf '%s' '<script>alert(2)</script>' > '<img src=x onerror=alert(1)>.txt'; printf '<img src=x onerror=alert(3)>\n'"#;
     let words: Vec<String> = serde_json::from_str(CORPUS).expect("a list of texts");
     let hostile_text = format!("{}\n{HIDDEN}", words.join("\n"));
     let mark = |word: &str| vec![shell(&marks::command(word)), text("it is over")];

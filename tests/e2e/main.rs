@@ -29,7 +29,6 @@ mod env_verbs;
 mod envs;
 mod envs_attacks;
 mod exports;
-mod exposed;
 mod faults;
 mod first_run;
 mod history;

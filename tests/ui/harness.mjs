@@ -9,7 +9,7 @@ export { assert };
 export const PATIENCE_MS = 90_000;
 
 // Answers that the page asks for on purpose and shows calmly.
-const CALM = /the server responded with a status of (401|404|409|422)/;
+const CALM = /the server responded with a status of (401|403|404|409|422)/;
 
 export class Page {
   constructor(world, context, page) {

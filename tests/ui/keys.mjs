@@ -64,6 +64,18 @@ export const tests = {
     page.check();
   },
 
+  async "what somebody types is not taken away when the view is fresh"(world) {
+    const page = await world.page();
+    await page.view("sessions");
+    const field = page.page.getByLabel("Label");
+    await field.pressSequentially("pier=");
+    // Two rounds of the list go by while the field is written in.
+    for (let n = 0; n < 2; n += 1) await page.page.waitForResponse(/\/v1\/sessions($|\?)/);
+    await field.pressSequentially("7");
+    assert.equal(await field.inputValue(), "pier=7");
+    page.check();
+  },
+
   async "a call is approved without a mouse"(world) {
     const { id } = await world.ask("POST", "/v1/sessions", { engine: "mini" });
     await world.ask("POST", `/v1/sessions/${id}/messages`, { text: "mark by hand" });

@@ -161,7 +161,7 @@ export function Sure({ run, children, ask, kind = "danger" }) {
   };
   return html`<button type="button" class=${kind} onClick=${() => (set(null), box.current.showModal())}>${children}</button>
     <dialog ref=${box} aria-label=${ask}><p>${ask}</p><${Trouble} problem=${problem} />
-      <div class="row end"><button type="button" onClick=${() => box.current.close()} autofocus>Leave it</button>
+      <div class="row end"><button type="button" onClick=${() => box.current.close()}>Leave it</button>
       <button type="button" class=${kind} onClick=${go}>${children}</button></div></dialog>`;
 }
 

@@ -32,9 +32,9 @@ export function Audit() {
       : html`<strong>The chain is whole:</strong> ${count(check.rows)} rows up to ${check.seq}. Head <code class="hash">${check.head}</code>`}</div>`}
     <div class="filters" role="search">
       <${Field} label="Kind"><select data-first value=${filter.kind} onChange=${field("kind")}><option value="">all</option>${KINDS.map((kind) => html`<option>${kind}</option>`)}</select><//>
-      <${Field} label="Topic"><input value=${filter.topic} onChange=${field("topic")} /><//>
-      <${Field} label="Outcome"><input value=${filter.outcome} onChange=${field("outcome")} /><//>
-      <${Field} label="Session"><input value=${filter.session} onChange=${field("session")} /><//></div>
+      <${Field} label="Topic"><input defaultValue=${filter.topic} onChange=${field("topic")} /><//>
+      <${Field} label="Outcome"><input defaultValue=${filter.outcome} onChange=${field("outcome")} /><//>
+      <${Field} label="Session"><input defaultValue=${filter.session} onChange=${field("session")} /><//></div>
     <${Trouble} problem=${state.problem} />
     ${!state.isLoading && !state.problem && !state.rows.length ? html`<${Empty} title="No row.">Decisions about tools, models, hosts, confirmations and settings are written here as they are made.<//>` : null}
     ${state.rows.length ? html`<table class="list" aria-label="Audit"><thead><tr><th class="num">Row</th><th>Time</th><th>Kind</th><th>Topic</th><th>Outcome</th><th>Who</th><th>Session</th></tr></thead>

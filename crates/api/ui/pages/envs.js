@@ -50,7 +50,7 @@ function Menu({ env, reload }) {
   return html`<div class="row small"><${Act} run=${begin} label=${`new session in ${env.slug}`}>New session<//><button aria-label=${`edit ${env.slug}`} onClick=${() => box.current.showModal()}>Edit</button>
     <${Act} run=${async () => (await call("POST", `${path}/clone`, { name: `${env.name} copy` }), reload())}>Clone<//>
     <${Sure} ask=${`Delete the env ${env.slug} with all its files? This cannot be undone.`} run=${remove(Boolean(problem))}>${problem ? "Delete, and end what works in it" : "Delete"}<//></div>
-    <dialog ref=${box} aria-label="Edit the env"><${Form} run=${save} label="Edit the env"><${Field} label="Name"><input name="name" value=${env.name} required maxlength="200" /><//>
+    <dialog ref=${box} aria-label="Edit the env"><${Form} run=${save} label="Edit the env"><${Field} label="Name"><input name="name" defaultValue=${env.name} required maxlength="200" /><//>
       <${Field} label="What every session in it is told" wide><textarea name="memory" rows="8">${env.core_memory}</textarea><//>
       <button type="button" onClick=${() => box.current.close()}>Leave it</button><//></dialog>`;
 }

@@ -15,6 +15,8 @@ export const jobName = (job) => job.id;
 export function Jobs({ query }) {
   const [filter, setFilter] = useState({ ...NONE, ...Object.fromEntries(Object.keys(NONE).filter((key) => query[key]).map((key) => [key, query[key]])) });
   const [since, setSince] = useState("");
+  // Counts how often the filters were cleared, so that the fields begin anew.
+  const [round, setRound] = useState(0);
   const pages = usePages("/v1/jobs", { ...filter, limit: 50 });
   const set = (name) => (event) => setFilter({ ...filter, [name]: event.target.value.trim() });
   const setTime = (event) => {
@@ -23,14 +25,14 @@ export function Jobs({ query }) {
   };
   const isFiltered = Object.values(filter).some((value) => value !== "");
   return html`<${Head} title="Jobs" sub="One prompt, one turn, one result."><a class="button primary" href="#/new">New job</a><//>
-    <div class="filters" role="search">
+    <div class="filters" role="search" key=${round}>
       <${Field} label="State"><select data-first value=${filter.status} onChange=${set("status")}><option value="">all</option>${STATES.map((state) => html`<option>${state}</option>`)}</select><//>
-      <${Field} label="Agent id"><input value=${filter.agent_id} onChange=${set("agent_id")} /><//>
-      <${Field} label="Profile"><input value=${filter.profile} onChange=${set("profile")} /><//>
-      <${Field} label="Engine"><input value=${filter.engine} onChange=${set("engine")} /><//>
-      <${Field} label="Label"><input value=${filter.label} placeholder="KEY=VALUE" onChange=${set("label")} /><//>
+      <${Field} label="Agent id"><input defaultValue=${filter.agent_id} onChange=${set("agent_id")} /><//>
+      <${Field} label="Profile"><input defaultValue=${filter.profile} onChange=${set("profile")} /><//>
+      <${Field} label="Engine"><input defaultValue=${filter.engine} onChange=${set("engine")} /><//>
+      <${Field} label="Label"><input defaultValue=${filter.label} placeholder="KEY=VALUE" onChange=${set("label")} /><//>
       <${Field} label="Made"><select value=${since} onChange=${setTime}>${SPANS.map(([value, word]) => html`<option value=${value}>${word}</option>`)}</select><//>
-      ${isFiltered ? html`<button class="plain" onClick=${() => (setFilter(NONE), setSince(""))}>Clear</button>` : null}</div>
+      ${isFiltered ? html`<button class="plain" onClick=${() => (setFilter(NONE), setSince(""), setRound(round + 1))}>Clear</button>` : null}</div>
     <${List} pages=${pages} what="Jobs" heads=${["Job", "State", "Profile", "Engine", "Labels", "#Took", "#Cost", "Made"]} row=${(job) => ({
       key: job.id,
       cells: [

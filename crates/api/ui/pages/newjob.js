@@ -20,8 +20,10 @@ export function NewJob({ query }) {
     <${Ask} key=${name} name=${name} names=${names} choose=${setName} profile=${items.find((item) => item.name === name)} />`;
 }
 
-// The variables that a profile declares, for its prompt and for its instructions.
+// The variables that a profile declares, for its prompt and for its instructions. The default one has but a place for what
+// is asked, and the prompt is that.
 function declared(profile) {
+  if (profile?.name === "default" && profile.shipped) return { prompt: [], instructions: [] };
   const of = (table) => Object.entries(table ?? {}).map(([name, variable]) => ({ name, ...variable }));
   return { prompt: of(profile?.prompt_vars), instructions: of(profile?.claude_md_vars) };
 }
@@ -49,13 +51,15 @@ function Ask({ name, names, choose, profile }) {
     }
     location.hash = `#/jobs/${piece(made.id)}`;
   };
+  const [hasPrompt, setPrompt] = useState(false);
+  const prompt = html`<${Field} label="Prompt" wide><textarea name="prompt" rows="6" placeholder="What shall be done?" onInput=${(event) => setPrompt(event.target.value.trim() !== "")}></textarea><//>`;
   const hasVars = vars.prompt.length + vars.instructions.length > 0;
   return html`<${Form} run=${run} label="New job" send="Run the job">
     <div class="panel"><div class="fields">
       <${Field} label="Profile" hint=${profile?.description ? html`<${Text} of=${profile.description} max=${200} />` : null}><select data-first value=${name} onChange=${(event) => choose(event.target.value)}>${names.map((n) => html`<option value=${n}>${n}</option>`)}</select><//>
-      <${Field} label="Agent id" hint="who asks; the job’s name begins with it"><input name="agent_id" required pattern="[A-Za-z0-9_\\-]{1,64}" value=${localStorage.getItem(AGENT) ?? "page"} /><//></div>
-      ${hasVars ? html`<div class="fields">${vars.prompt.map((v) => html`<${Variable} of=${v} prefix="var." />`)}${vars.instructions.map((v) => html`<${Variable} of=${v} prefix="ins." />`)}</div>` : null}
-      <${Field} label="Prompt" hint="empty: the profile’s own" wide><textarea name="prompt" rows="6" placeholder="What shall be done?"></textarea><//>
+      <${Field} label="Agent id" hint="who asks; the job’s name begins with it"><input name="agent_id" required pattern="[A-Za-z0-9_\\-]{1,64}" defaultValue=${localStorage.getItem(AGENT) ?? "page"} /><//></div>
+      ${hasVars ? html`<div class="fields">${vars.prompt.map((v) => html`<${Variable} of=${v} prefix="var." isFree=${hasPrompt} />`)}${vars.instructions.map((v) => html`<${Variable} of=${v} prefix="ins." />`)}</div>` : null}
+      ${vars.prompt.length ? html`<details class="about"><summary>Say it in your own words instead</summary>${prompt}</details>` : prompt}
       <${Field} label="Files" hint="they lie in the working directory when it begins" wide><input type="file" multiple ref=${files} onChange=${(event) => setChosen([...event.target.files])} /><//>
       ${chosen.length ? html`<ul class="files">${chosen.map((file) => html`<li><code><${Text} of=${file.name} /></code> <span class="muted">${bytes(file.size)}</span></li>`)}</ul>` : null}
     </div>
@@ -81,17 +85,19 @@ function Ask({ name, names, choose, profile }) {
       <label class="check"><input type="checkbox" name="dry_run" /> only show what would be run</label></div></details><//>`;
 }
 
-function Variable({ of, prefix }) {
+function Variable({ of, prefix, isFree = false }) {
   const id = prefix + of.name;
-  const word = html`<${Text} of=${of.name} />${of.required ? " *" : ""}`;
+  // Whoever writes the prompt needs no words for the profile's.
+  const required = of.required && !isFree;
+  const word = html`<${Text} of=${of.name} />${required ? " *" : ""}`;
   const hint = of.description ? html`<${Text} of=${of.description} max=${300} />` : null;
   const usual = of.default === undefined || of.default === null ? "" : String(of.default);
   const choices = of.enum ?? [];
   let field;
-  if (choices.length) field = html`<select name=${id} required=${of.required}><option value="">${usual ? `usual: ${usual}` : "–"}</option>${choices.map((choice) => html`<option value=${String(choice)}>${String(choice)}</option>`)}</select>`;
-  else if (of.type === "boolean") field = html`<select name=${id} required=${of.required}><option value="">${usual ? `usual: ${usual}` : "–"}</option><option>true</option><option>false</option></select>`;
-  else if (of.type === "integer" || of.type === "float") field = html`<input name=${id} type="number" step=${of.type === "integer" ? "1" : "any"} required=${of.required} placeholder=${usual} />`;
-  else field = html`<input name=${id} required=${of.required} placeholder=${usual} />`;
+  if (choices.length) field = html`<select name=${id} required=${required}><option value="">${usual ? `usual: ${usual}` : "–"}</option>${choices.map((choice) => html`<option value=${String(choice)}>${String(choice)}</option>`)}</select>`;
+  else if (of.type === "boolean") field = html`<select name=${id} required=${required}><option value="">${usual ? `usual: ${usual}` : "–"}</option><option>true</option><option>false</option></select>`;
+  else if (of.type === "integer" || of.type === "float") field = html`<input name=${id} type="number" step=${of.type === "integer" ? "1" : "any"} required=${required} placeholder=${usual} />`;
+  else field = html`<input name=${id} required=${required} placeholder=${usual} />`;
   return html`<${Field} label=${word} hint=${hint}>${field}<//>`;
 }
 

@@ -26,7 +26,7 @@ function One({ of, reload }) {
   const pending = detail?.record?.pending;
   const missing = of.credentials.filter((credential) => credential.required && !credential.set);
   return html`<details class="panel" onToggle=${look}><summary><strong><${Text} of=${of.name} /></strong> <${Badge} of=${of.state} /> <span class="muted"><${Text} of=${of.description} max=${160} /></span></summary>
-    <${Trouble} problem=${of.why} />
+    ${of.why && of.state === "off" ? html`<p class="muted"><${Text} of=${of.why.message} />${of.why.hint ? html`: <${Text} of=${of.why.hint} />` : null}</p>` : html`<${Trouble} problem=${of.why} />`}
     <${Facts} of=${[
       ["Version", html`<${Text} of=${of.version} />`], ["From", of.shipped ? "ships with Lazaret" : html`<${Text} of=${detail?.record?.source ?? "the home"} />`],
       ["Reaches", of.hosts.length ? html`<${Text} of=${of.hosts.join(", ")} />` : "no host"],

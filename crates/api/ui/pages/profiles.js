@@ -91,7 +91,7 @@ function Editor({ kind, name, was, done }) {
     ${name ? null : html`<div class="fields"><${Field} label="Name"><input ref=${called} required maxlength="80" placeholder=${kind === "templates" ? "prompts/NAME.md.j2" : "name"} /><//></div>`}
     <${Field} label=${kind === "profiles" ? "Text, in TOML" : "Text"} wide><textarea ref=${content} class="code" data-first spellcheck="false" rows="18" onInput=${() => checked && setChecked(null)}>${was?.content ?? FIRST[kind]}</textarea><//>
     ${kind === "profiles" ? html`<${Field} label="Values to try its prompt with, as JSON" wide><textarea ref=${values} class="code small" rows="2" spellcheck="false" placeholder='{"subject": "the harbour"}'></textarea><//>`
-      : html`<${Field} label="About" wide><input ref=${about} value=${was?.description ?? ""} maxlength="2000" /><//>`}
+      : html`<${Field} label="About" wide><input ref=${about} defaultValue=${was?.description ?? ""} maxlength="2000" /><//>`}
     <div class="row spaced"><${Act} run=${check}>Check<//><${Act} kind="primary" run=${save}>${name ? "Save as a new version" : "Make"}<//></div>
     ${checked && html`<div class="fine-news" role="status"><strong>It can be kept.</strong>${checked.warnings.length ? html`<ul>${checked.warnings.map((warning) => html`<li><${Text} of=${warning} /></li>`)}</ul>` : null}</div>
       ${checked.prompt ? html`<h3>Prompt</h3><${Block} of=${checked.prompt} label="rendered prompt" />` : null}

@@ -208,6 +208,6 @@ function Menu({ path, session, done }) {
     <button onClick=${() => rename.current.showModal()}>Rename</button>
     <${Act} run=${() => patch({ archived: !isArchived })}>${isArchived ? "Unarchive" : "Archive"}<//>
     <${Sure} ask="Delete this session with its files? This cannot be undone." run=${async () => (await call("DELETE", path), (location.hash = "#/sessions"))}>Delete<//>
-    <dialog ref=${rename} aria-label="Rename"><label class="field"><span>Title</span><input ref=${title} value=${session.title} maxlength="200" /></label>
+    <dialog ref=${rename} aria-label="Rename"><label class="field"><span>Title</span><input ref=${title} defaultValue=${session.title} maxlength="200" /></label>
       <div class="row end"><button type="button" onClick=${() => rename.current.close()}>Leave it</button><${Act} kind="primary" run=${() => patch({ title: title.current.value })}>Rename<//></div></dialog>`;
 }

@@ -11,8 +11,8 @@ export function Sessions({ query }) {
   const set = (name) => (event) => setFilter({ ...filter, [name]: event.target.value });
   return html`<${Head} title="Sessions"><${Begin} /><//>
     <div class="filters" role="search">
-      <${Field} label="Label"><input data-first value=${filter.label} placeholder="KEY=VALUE" onChange=${set("label")} /><//>
-      <${Field} label="Env"><input value=${filter.env} onChange=${set("env")} /><//>
+      <${Field} label="Label"><input data-first defaultValue=${filter.label} placeholder="KEY=VALUE" onChange=${set("label")} /><//>
+      <${Field} label="Env"><input defaultValue=${filter.env} onChange=${set("env")} /><//>
       <${Field} label="Show"><select value=${filter.archived} onChange=${set("archived")}><option value="">in use</option><option value="true">archived</option></select><//>
     </div>
     <${List} pages=${pages} what="Sessions" heads=${["Title", "State", "Agent", "Engine", "Env", "#Turns", "Used"]} row=${(session) => ({

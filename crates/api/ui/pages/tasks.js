@@ -41,9 +41,9 @@ function Make({ done }) {
   return html`<${Form} run=${run} label="Make a schedule" send="Make"><div class="fields">
       <${Field} label="Name"><input name="name" required maxlength="100" /><//>
       <${Field} label="When" hint="minute hour day month weekday"><input name="cron" class="mono" required placeholder="0 9 * * 1-5" /><//>
-      <${Field} label="Zone"><input name="zone" value=${Intl.DateTimeFormat().resolvedOptions().timeZone} placeholder="UTC" /><//>
+      <${Field} label="Zone"><input name="zone" defaultValue=${Intl.DateTimeFormat().resolvedOptions().timeZone} placeholder="UTC" /><//>
       <${Field} label="Does"><select name="kind" value=${kind} onChange=${(event) => setKind(event.target.value)}><option value="job">asks for a job</option><option value="message">says something to an agent</option></select><//>
-      ${kind === "job" ? html`<${Field} label="Agent id"><input name="agent_id" required value="schedule" pattern="[A-Za-z0-9_\\-]{1,64}" /><//>
+      ${kind === "job" ? html`<${Field} label="Agent id"><input name="agent_id" required defaultValue="schedule" pattern="[A-Za-z0-9_\\-]{1,64}" /><//>
         <${Field} label="Profile"><select name="profile"><option value="">default</option>${profiles.filter((p) => p.name !== "default").map((p) => html`<option>${p.name}</option>`)}</select><//>
         <${Field} label="Engine"><select name="engine"><option value="">the profile’s</option>${engines.map((e) => html`<option>${e.name}</option>`)}</select><//>`
       : html`<${Field} label="Session" hint="empty: a new one each time"><input name="session" placeholder="ses_…" /><//>

@@ -26,7 +26,7 @@ export function Tokens() {
       <${Field} label="Scope"><select name="scope">${SCOPES.map(([name, what]) => html`<option value=${name}>${name}: ${what}</option>`)}</select><//>
       <${Field} label="Or narrower" hint="rights with spaces between them"><input name="rights" placeholder="jobs:write sessions:read" /><//>
       <${Field} label="Tenant" hint="empty: everything of this install"><input name="tenant" maxlength="64" /><//>
-      <${Field} label="Days that it is good" hint="empty: until it is revoked"><input name="days" type="number" min="1" max="3650" step="1" value="90" /><//></div><//></details>
+      <${Field} label="Days that it is good" hint="empty: until it is revoked"><input name="days" type="number" min="1" max="3650" step="1" defaultValue="90" /><//></div><//></details>
     <${List} pages=${pages} what="Tokens" heads=${["Name", "Scope", "Tenant", "State", "Made", "Ends", ""]} row=${(token) => ({
       key: token.id,
       cells: [html`<${Text} of=${token.name} />`, html`<code><${Text} of=${[token.scope].flat().join(" ")} /></code>`, html`<${Text} of=${token.tenant ?? "–"} />`, html`<${Badge} of=${stateOf(token)} />`,
