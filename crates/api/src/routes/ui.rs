@@ -161,7 +161,8 @@ mod tests {
         let page = include_str!("../../ui/index.html");
         assert!(!page.contains("style=") && !page.contains("<style") && !page.contains(" on"), "inline");
         for asset in ASSETS.iter().filter(|a| a.kind == SCRIPT && !a.path.starts_with("vendor/") && a.path != "dom.js") {
-            for word in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function", "srcdoc", "window.open"] {
+            for word in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function", "srcdoc", "window.open"]
+            {
                 assert!(!asset.text.contains(word), "{} has {word}", asset.path);
             }
         }
