@@ -29,6 +29,7 @@ mod env_verbs;
 mod envs;
 mod envs_attacks;
 mod exports;
+mod exposed;
 mod faults;
 mod first_run;
 mod history;
