@@ -47,7 +47,8 @@ export function money(usd) {
   if (!Number.isFinite(usd)) return "–";
   if (usd === 0) return "$0";
   const digits = Math.abs(usd) >= 1 ? 2 : Math.abs(usd) >= 0.01 ? 4 : 6;
-  return `$${usd.toFixed(digits)}`;
+  // Cents keep both places; smaller parts need no zeros at their end.
+  return `$${digits === 2 ? usd.toFixed(2) : usd.toFixed(digits).replace(/(\.\d\d\d*?)0+$/, "$1")}`;
 }
 
 // The store counts money in billionths of a dollar.
