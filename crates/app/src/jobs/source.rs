@@ -30,7 +30,10 @@ export GIT_ALLOW_PROTOCOL=file:http:https
 git clone --quiet -- \"$JOB_REPO\" \"$base/tree\"
 if [ -n \"$JOB_REF\" ]; then
     cd \"$base/tree\"
-    git checkout --quiet \"$JOB_REF\" -- 2>/dev/null || { git fetch --quiet origin \"$JOB_REF\" && git checkout --quiet FETCH_HEAD; }
+    if ! git checkout --quiet \"$JOB_REF\" -- 2>/dev/null; then
+        git fetch --quiet origin \"$JOB_REF\"
+        git checkout --quiet FETCH_HEAD
+    fi
     cd - >/dev/null
 fi
 cp -a \"$base/tree/.\" .
