@@ -2,7 +2,8 @@
 //!
 //! The archive is a tar stream of a fixed form: `manifest.json`, then the parts that it names with size and SHA-256, in
 //! this order. The files come as the tar streams that the guest packs, and only a guest ever unpacks them. There is no
-//! secret in it: variables of the session are named and left out, and files never held one.
+//! secret in it: variables of the session are named and left out, and what the owner exposed to its agent is masked in its
+//! files; nothing else was ever there to be written into one.
 
 mod export;
 mod import;
