@@ -307,7 +307,8 @@ impl Store {
     pub async fn resend_webhook(&self, id: &WebhookId, now: Timestamp) -> Result<WebhookRow, StoreError> {
         let id = id.clone();
         self.write(Kind::WebhookResend, 0, move |conn| {
-            let sql = "UPDATE webhooks SET state = 'pending', tries_before = tries, due_ms = ?2, begun_ms = ?2, settled_ms = NULL
+            let sql = "UPDATE webhooks SET state = 'pending', tries_before = tries, due_ms = ?2, begun_ms = ?2, settled_ms = NULL,
+                 status = NULL, error = NULL
                        WHERE id = ?1 AND state <> 'pending' RETURNING *";
             let row = conn.query_row(sql, params![id.as_str(), int("now", now.0)?], from_row).optional().doing("send a webhook again")?;
             if let Some(row) = row {
