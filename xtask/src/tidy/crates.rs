@@ -55,6 +55,7 @@ pub(crate) const MAY_USE: &[(&str, &[&str])] = &[
 /// Outside crates that only one crate of the workspace may ask for.
 const OWNED: &[(&str, &str, &str)] = &[
     ("rusqlite", "lazaret-store", "SQL lives in the store"),
+    ("postgres", "lazaret-store", "SQL lives in the store"),
     ("aes-gcm", "lazaret-store", "secrets at rest live in the store"),
     ("minijinja", "lazaret-profiles", "templates are rendered in profiles"),
     ("axum", "lazaret-api", "HTTP routes live in the api"),
