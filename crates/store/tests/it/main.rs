@@ -12,6 +12,7 @@ mod budget;
 mod chain;
 mod checkpoints;
 mod common;
+mod configs;
 mod crash;
 mod crash_work;
 mod disk;

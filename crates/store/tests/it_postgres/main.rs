@@ -20,6 +20,8 @@ mod chain;
 mod checkpoints;
 #[path = "../it/common.rs"]
 mod common;
+#[path = "../it/configs.rs"]
+mod configs;
 #[path = "../it/crash.rs"]
 mod crash;
 #[path = "../it/crash_work.rs"]
