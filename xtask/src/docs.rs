@@ -4,7 +4,7 @@ use std::{fmt::Write as _, path::Path};
 
 use anyhow::{Context, Result, bail};
 
-use crate::{config, metadata, run};
+use crate::{clients, config, metadata, run};
 
 /// A page and what writes it.
 type Page = (&'static str, fn() -> Result<String>);
@@ -36,7 +36,8 @@ pub(crate) fn run(check: bool) -> Result<()> {
     if !stale.is_empty() {
         bail!("out of date: {}; run `cargo xtask docs`", stale.join(", "));
     }
-    Ok(())
+    // Made from one of these pages.
+    clients::run(check)
 }
 
 fn errors() -> Result<String> {

@@ -6,6 +6,7 @@
 
 mod bench;
 mod check;
+mod clients;
 mod config;
 mod dist;
 mod docs;
@@ -27,6 +28,7 @@ tasks:
   test [unit|fuzz|e2e|escape|crash ...]
                             installs what the tests need and runs every stage, or those named
   bench [NAME ...]          measures beside the peers and rewrites the tables of docs/performance.md
+  clients [--check]         rewrites the forms of clients/, or fails when they are out of date
   dist                      builds the release: archives, checksums and the list of components, in target/dist
   docs [--check]            rewrites docs/reference, or fails when it is out of date
 ";
@@ -39,6 +41,8 @@ fn main() -> ExitCode {
         ["tidy"] => tidy::run(),
         ["test", stages @ ..] => test::run(stages),
         ["bench", names @ ..] => bench::run(names),
+        ["clients"] => clients::run(false),
+        ["clients", "--check"] => clients::run(true),
         ["dist"] => dist::run(),
         ["docs"] => docs::run(false),
         ["docs", "--check"] => docs::run(true),
