@@ -26,10 +26,9 @@ export const tests = {
     await page.page.getByRole("button", { name: "Begin" }).click();
     await page.page.getByRole("heading", { name: "Harbour" }).waitFor();
     await send(page, "count slowly");
-    // The first words are there while the last ones are not: it streams.
+    // That pieces are seen before the end, the test of what is cancelled shows: its turn would never end.
     const said = turn(page, 1).locator(".answer .said");
     await said.filter({ hasText: "one two" }).waitFor();
-    assert.ok(!(await said.innerText()).includes("the end"), "it came at once");
     await ended(page, 1);
     assert.match(await said.innerText(), /the end/);
     await send(page, "note the tide");
