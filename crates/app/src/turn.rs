@@ -310,11 +310,11 @@ impl<'a> Running<'a> {
             return Ok(Some(Begun { command: Command { stdin: None, output, control }, input: Some(input), carried }));
         }
         self.note_input_base(0)?;
-        if self.is_begun() {
-            // A script of an earlier daemon may still run.
-            sandbox.kill_commands().await.map_err(|e| e.failure())?;
-        } else {
+        if !self.is_begun() {
             self.say_start(sandbox).await?;
+        } else if self.live.spec.job.as_ref().is_some_and(|job| job.hooks.pre.is_some()) {
+            // The script of an earlier daemon may still run.
+            sandbox.kill_commands().await.map_err(|e| e.failure())?;
         }
         if !self.before_engine(sandbox).await? {
             return Ok(None);
