@@ -118,7 +118,10 @@ fn no_list_names_what_is_another_tenants() {
         let seen = web.ask(&other, "GET", &path, Value::Null);
         let body = String::from_utf8_lossy(&seen.body).into_owned();
         assert!(seen.status < 500, "{path}: {body}");
-        assert!(!body.contains(canary) && !body.contains(&session) && !body.contains("tenant:crew"), "{path} tells of another tenant: {body}");
+        assert!(
+            !body.contains(canary) && !body.contains(&session) && !body.contains("tenant:crew"),
+            "{path} tells of another tenant: {body}"
+        );
         lists += usize::from(seen.status == 200);
         let theirs = web.ask(&crew, "GET", &path, Value::Null);
         own += usize::from(String::from_utf8_lossy(&theirs.body).contains(canary));
@@ -137,7 +140,10 @@ fn what_is_anothers_is_as_if_it_were_not() {
     let other = web.token("manage", Some("other")).0;
     let session = web.ask(&crew, "POST", "/v1/sessions", json!({})).is(201)["id"].as_str().expect("an identity").to_owned();
     let token = web.token("read", Some("crew")).1;
-    let user = web.ask(&crew, "PUT", "/v1/users", json!({ "email": "a@example.com", "role": "viewer" })).is(200)["id"].as_str().expect("id").to_owned();
+    let user = web.ask(&crew, "PUT", "/v1/users", json!({ "email": "a@example.com", "role": "viewer" })).is(200)["id"]
+        .as_str()
+        .expect("id")
+        .to_owned();
     let nobody = "00000000000000000000000000000000";
     let budget = json!({ "limit_usd": 1.0 });
     let cases = [
@@ -160,7 +166,8 @@ fn what_is_anothers_is_as_if_it_were_not() {
         let (there, not) = (said(&theirs, &name(&theirs)), said(&nothing, &name(&nothing)));
         assert_eq!(there.0, 404, "{verb} {theirs}: {}", there.1);
         let bare = |text: &str| text.replace("session:", "").replace("tenant:", "");
-        let same = |text: &str, path: &str| bare(text).replace(name(path).trim_start_matches("session:").trim_start_matches("tenant:"), "X");
+        let same =
+            |text: &str, path: &str| bare(text).replace(name(path).trim_start_matches("session:").trim_start_matches("tenant:"), "X");
         assert_eq!(same(&there.1, &theirs), same(&not.1, &nothing), "{verb} {theirs}");
     }
     // All this changed nothing.

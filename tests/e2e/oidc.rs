@@ -101,7 +101,8 @@ fn text(value: &Value) -> &str {
     value.as_str().expect("text")
 }
 
-const DOMAIN: &str = "{ domain = \"example.com\", tenant = \"crew\", role = \"member\" }, { group = \"chiefs\", tenant = \"crew\", role = \"owner\" }";
+const DOMAIN: &str =
+    "{ domain = \"example.com\", tenant = \"crew\", role = \"member\" }, { group = \"chiefs\", tenant = \"crew\", role = \"owner\" }";
 
 fn anna() -> Value {
     json!({ "sub": "anna", "email": "anna@example.com", "email_verified": true, "name": "Anna" })
@@ -119,7 +120,10 @@ fn who_a_rule_names_gets_in_and_no_farther() {
     web.ask(&token, "GET", "/v1/users", Value::Null).is(200);
     web.ask(&token, "POST", "/v1/tokens", json!({ "name": "x", "scope": "read" })).refused(403, "FORBIDDEN");
     let own = web.ask(&web.owner, "GET", "/v1/users", Value::Null).is(200);
-    assert_eq!((&own["items"][0]["email"], &own["items"][0]["role"], &own["items"][0]["by_rule"]), (&json!("anna@example.com"), &json!("member"), &json!(true)));
+    assert_eq!(
+        (&own["items"][0]["email"], &own["items"][0]["role"], &own["items"][0]["by_rule"]),
+        (&json!("anna@example.com"), &json!("member"), &json!(true))
+    );
     // They look only from now on, and later are gone: the token follows at once.
     let id = text(&own["items"][0]["id"]).to_owned();
     lab.run(&["user", "add", "anna@example.com", "--role", "viewer", "--tenant", "crew"]).succeeds();

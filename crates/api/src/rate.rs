@@ -91,7 +91,7 @@ impl Rates {
 /// What one peer is: an address, or the network that a subscriber of IPv6 gets.
 fn network(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
-        IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() & !0 << 64).into()),
+        IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() & (u128::MAX << 64)).into()),
         v4 => v4,
     }
 }
@@ -169,8 +169,8 @@ impl Standing {
 impl Refused {
     /// The answer.
     pub(crate) fn answer(self) -> Response {
-        let failure = Failure::new(Code::RateLimited, "too many requests in too short a time")
-            .hint(format!("try again in {} s", self.retry_s));
+        let failure =
+            Failure::new(Code::RateLimited, "too many requests in too short a time").hint(format!("try again in {} s", self.retry_s));
         let mut response = Problem::from(failure).into_response();
         self.standing.write(response.headers_mut());
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(self.retry_s));

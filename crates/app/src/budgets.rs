@@ -329,8 +329,10 @@ impl Asker {
     async fn ask(&self, app: &App, name: &str, most: Money, worst: Money) -> Result<bool, Failure> {
         let by = most.max(worst);
         let arguments = json!({ "budget": name, "limit_usd": most.as_usd(), "raise_by_usd": by.as_usd() });
-        let text = format!("The budget {name} of {most} is spent; the next call may cost up to {worst}.\nRaise it by {by}, to {}?", most.plus(by));
-        let hash = Sha256::digest(format!("budget\0{}\0{arguments}", self.session)).iter().fold(String::new(), |t, b| t + &format!("{b:02x}"));
+        let text =
+            format!("The budget {name} of {most} is spent; the next call may cost up to {worst}.\nRaise it by {by}, to {}?", most.plus(by));
+        let hash =
+            Sha256::digest(format!("budget\0{}\0{arguments}", self.session)).iter().fold(String::new(), |t, b| t + &format!("{b:02x}"));
         let at = now();
         let is_own = matches!(whose(name)?, Whose::Session(_) | Whose::Job(_));
         let new = NewApproval {
@@ -381,10 +383,23 @@ mod tests {
 
     #[test]
     fn a_budget_is_somebodys() {
-        for good in ["all", "all@day", "agent:default", "tenant:a@day", "job:ci-0123456789ab", "session:ses_00000000000000000000000000000001"] {
+        for good in
+            ["all", "all@day", "agent:default", "tenant:a@day", "job:ci-0123456789ab", "session:ses_00000000000000000000000000000001"]
+        {
             assert!(whose(good).is_ok(), "{good}");
         }
-        for bad in ["", "all:x", "tenant:", "tenant:A", "tenant:*", "session:x", "job:a/b", "day", "tenant:a@quota", "session:ses_00000000000000000000000000000001@day"] {
+        for bad in [
+            "",
+            "all:x",
+            "tenant:",
+            "tenant:A",
+            "tenant:*",
+            "session:x",
+            "job:a/b",
+            "day",
+            "tenant:a@quota",
+            "session:ses_00000000000000000000000000000001@day",
+        ] {
             assert!(whose(bad).is_err(), "{bad}");
         }
     }

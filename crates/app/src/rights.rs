@@ -99,9 +99,8 @@ impl Rights {
     /// Whether everything that `other` allows is allowed.
     #[must_use]
     pub fn cover(&self, other: &Rights) -> bool {
-        let covered = |wanted: &Grant| {
-            self.0.iter().any(|own| own.scope >= wanted.scope && (own.area.is_none() || own.area == wanted.area))
-        };
+        let covered =
+            |wanted: &Grant| self.0.iter().any(|own| own.scope >= wanted.scope && (own.area.is_none() || own.area == wanted.area));
         other.0.iter().all(covered)
     }
 
@@ -149,7 +148,10 @@ fn grant(word: &str) -> Option<Grant> {
 fn unknown(word: &str) -> Failure {
     let word: String = word.chars().take(64).collect();
     Failure::new(Code::Usage, format!("`{}` is no right", word.escape_debug()))
-        .hint(format!("a right is read, write, approve, manage or admin, or one of them in an area, like jobs:write; areas: {}", AREAS.join(", ")))
+        .hint(format!(
+            "a right is read, write, approve, manage or admin, or one of them in an area, like jobs:write; areas: {}",
+            AREAS.join(", ")
+        ))
         .field("scope")
 }
 

@@ -250,7 +250,10 @@ impl MembersOf<'_> {
 fn check_quota(quota: &Quota) -> Result<(), Failure> {
     let wrong = |field: &str, why: String| Err(Failure::new(Code::Usage, why).field(field));
     let counts = [
-        ("jobs_queued", quota.jobs_queued), ("running", quota.running), ("sessions", quota.sessions), ("envs", quota.envs),
+        ("jobs_queued", quota.jobs_queued),
+        ("running", quota.running),
+        ("sessions", quota.sessions),
+        ("envs", quota.envs),
         ("tokens", quota.tokens),
     ];
     if let Some((field, _)) = counts.iter().find(|(_, n)| n.is_some_and(|n| n > COUNT_MAX)) {

@@ -106,8 +106,8 @@ pub(crate) fn hold(conn: &Connection, tenant: &str, claim: Claim, now: Timestamp
     if quota == "{}" {
         return Ok(());
     }
-    let quota: Quota = serde_json::from_str(&quota)
-        .map_err(|e| StoreError::Sqlite { action: "read a quota", text: e.to_string(), grave: false })?;
+    let quota: Quota =
+        serde_json::from_str(&quota).map_err(|e| StoreError::Sqlite { action: "read a quota", text: e.to_string(), grave: false })?;
     let over = |what: &'static str, max: String| Err(StoreError::Quota { tenant: tenant.to_owned(), what, max });
     if let (Claim::Job | Claim::Turn, Some(max)) = (claim, quota.per_day())
         && spent(conn, &day_quota_key(tenant, now))? >= max

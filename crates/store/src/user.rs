@@ -77,7 +77,8 @@ impl Store {
     /// # Errors
     /// [`StoreError::Invalid`] for texts out of bounds, [`StoreError::Limit`] at [`USERS_MAX`].
     pub async fn arrive(&self, arrival: Arrival) -> Result<Vec<MemberRow>, StoreError> {
-        for (field, text) in [("issuer", &arrival.issuer), ("subject", &arrival.subject), ("email", &arrival.email), ("name", &arrival.name)]
+        for (field, text) in
+            [("issuer", &arrival.issuer), ("subject", &arrival.subject), ("email", &arrival.email), ("name", &arrival.name)]
         {
             check_text(field, text, TEXT_CHARS_MAX)?;
         }
@@ -100,15 +101,18 @@ impl Store {
         self.write(Kind::TenantChange, 0, move |conn| {
             let user = match find_by_email(conn, &tenant, &email)? {
                 Some(user) => user,
-                None => insert(conn, &UserRow {
-                    id: new,
-                    issuer: String::new(),
-                    subject: String::new(),
-                    email,
-                    name: String::new(),
-                    created: now,
-                    seen: None,
-                })?,
+                None => insert(
+                    conn,
+                    &UserRow {
+                        id: new,
+                        issuer: String::new(),
+                        subject: String::new(),
+                        email,
+                        name: String::new(),
+                        created: now,
+                        seen: None,
+                    },
+                )?,
             };
             join(conn, &tenant, &user.id, &role, false, now)?;
             member(conn, &tenant, &user.id)?.ok_or_else(|| missing(user.id.as_str()))

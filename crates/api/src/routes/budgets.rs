@@ -18,11 +18,16 @@ const MANAGE: Needs = Needs::Scope(Scope::Manage);
 pub(super) const OPERATIONS: &[Operation] = &[
     Operation::new(Get, "/v1/budgets", "Lists the budgets that were set, and what was spent of each.", || get(list))
         .gives(200, page_of::<BudgetView>),
-    Operation::new(Put, "/v1/budgets/{name}", "Sets what may be spent, of `session:ID`, `job:ID`, `agent:NAME`, `tenant:NAME` or `all`, and \
-        with `@day` behind it each day.", || put(set))
-        .needs(MANAGE)
-        .takes(of::<BudgetForm>)
-        .gives(200, of::<BudgetView>),
+    Operation::new(
+        Put,
+        "/v1/budgets/{name}",
+        "Sets what may be spent, of `session:ID`, `job:ID`, `agent:NAME`, `tenant:NAME` or `all`, and \
+        with `@day` behind it each day.",
+        || put(set),
+    )
+    .needs(MANAGE)
+    .takes(of::<BudgetForm>)
+    .gives(200, of::<BudgetView>),
     Operation::new(Post, "/v1/budgets/{name}/raise", "Raises what may be spent; work that waits for it goes on.", || post(raise))
         .needs(MANAGE)
         .takes(of::<BudgetRaise>)
@@ -34,14 +39,24 @@ async fn list(State(api): State<Api>, who: Identity) -> Result<Json<Value>, Prob
     Ok(Json(json!({ "items": api.app.budgets_of(&who.caller).list().await?, "next": null })))
 }
 
-async fn set(State(api): State<Api>, who: Identity, At(name): At<String>, Form(form): Form<BudgetForm>) -> Result<Json<BudgetView>, Problem> {
+async fn set(
+    State(api): State<Api>,
+    who: Identity,
+    At(name): At<String>,
+    Form(form): Form<BudgetForm>,
+) -> Result<Json<BudgetView>, Problem> {
     let set = api.app.budgets_of(&who.caller).set(&name, form).await?;
     let detail = json!({ "name": name, "limit_usd": set.limit_usd, "policy": set.policy });
     api.app.audit_change(&who.actor, "budget.set", detail).await?;
     Ok(Json(set))
 }
 
-async fn raise(State(api): State<Api>, who: Identity, At(name): At<String>, Form(form): Form<BudgetRaise>) -> Result<Json<BudgetView>, Problem> {
+async fn raise(
+    State(api): State<Api>,
+    who: Identity,
+    At(name): At<String>,
+    Form(form): Form<BudgetRaise>,
+) -> Result<Json<BudgetView>, Problem> {
     let set = api.app.budgets_of(&who.caller).raise(&name, form).await?;
     api.app.audit_change(&who.actor, "budget.raise", json!({ "name": name, "limit_usd": set.limit_usd })).await?;
     Ok(Json(set))

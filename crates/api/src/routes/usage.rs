@@ -12,9 +12,10 @@ use crate::operation::Verb::Get;
 use crate::operation::{Operation, of, page_of};
 use crate::request::Asked;
 
-pub(super) const OPERATIONS: &[Operation] = &[Operation::new(Get, "/v1/usage", "Sums tokens and cost; with a tenant's token those of the tenant.", || get(usage))
-    .asks(of::<Ask>)
-    .gives(200, page_of::<Value>)];
+pub(super) const OPERATIONS: &[Operation] =
+    &[Operation::new(Get, "/v1/usage", "Sums tokens and cost; with a tenant's token those of the tenant.", || get(usage))
+        .asks(of::<Ask>)
+        .gives(200, page_of::<Value>)];
 
 /// What to sum.
 #[derive(serde::Deserialize, schemars::JsonSchema)]

@@ -155,7 +155,7 @@ impl OidcOf<'_> {
         let wanted = pending.tenant.as_ref();
         let chosen = match wanted {
             Some(tenant) => member_of.iter().find(|m| m.tenant == *tenant),
-            None => member_of.iter().find(|m| Some(&m.tenant) == first.as_ref()).or(member_of.first()),
+            None => member_of.iter().find(|m| Some(&m.tenant) == first.as_ref()).or_else(|| member_of.first()),
         };
         let Some(MemberRow { tenant, user, role, .. }) = chosen.cloned() else {
             return Err(Failure::new(Code::Forbidden, "you are in no tenant here").hint("ask who runs this daemon to let you in"));
@@ -198,8 +198,7 @@ impl OidcOf<'_> {
         let issuer = self.issuer(settings, &courier);
         let secret = secret.as_ref().map(|s| s.as_str());
         let exchanged = issuer.exchange(&doors, code, &pending.verifier, &pending.redirect, secret).await?;
-        let expect =
-            Expect { issuer: &settings.issuer, client_id: &settings.client_id, nonce: &pending.nonce, now_s: now().0 / 1000 };
+        let expect = Expect { issuer: &settings.issuer, client_id: &settings.client_id, nonce: &pending.nonce, now_s: now().0 / 1000 };
         let believed = match verify(&exchanged.id_token, &keys, &expect) {
             Err(JwtError::UnknownKey | JwtError::Signature) => verify(&exchanged.id_token, &self.known(settings, true).await?.1, &expect),
             other => other,

@@ -181,7 +181,7 @@ fn check_claims(claims: &Claims, expect: &Expect<'_>) -> Result<(), JwtError> {
     }
     #[expect(clippy::cast_precision_loss, reason = "seconds since 1970 are far below 2^53")]
     let (now, slack, age) = (expect.now_s as f64, CLOCK_SLACK_S as f64, AGE_MAX_S as f64);
-    let is_over = !(claims.exp + slack > now);
+    let is_over = claims.exp + slack <= now;
     let is_early = claims.nbf.is_some_and(|from| from > now + slack);
     let is_strange = claims.iat.is_some_and(|at| at > now + slack || at + age < now);
     if is_over || is_early || is_strange {

@@ -137,8 +137,16 @@ mod tests {
         check(domain(), of("a@example.com.evil.org", json!(true)), false);
         check(domain(), of("a@sub.example.com", json!(true)), false);
         check(domain(), json!({ "iss": "i", "sub": "s", "aud": "c", "exp": 1, "email": "a@example.com" }), false);
-        check(rule(None, None, Some("dev"), Role::Member), json!({ "iss": "i", "sub": "s", "aud": "c", "exp": 1, "groups": ["ops", "dev"] }), true);
-        check(rule(None, None, Some("dev"), Role::Member), json!({ "iss": "i", "sub": "s", "aud": "c", "exp": 1, "groups": ["devs"] }), false);
+        check(
+            rule(None, None, Some("dev"), Role::Member),
+            json!({ "iss": "i", "sub": "s", "aud": "c", "exp": 1, "groups": ["ops", "dev"] }),
+            true,
+        );
+        check(
+            rule(None, None, Some("dev"), Role::Member),
+            json!({ "iss": "i", "sub": "s", "aud": "c", "exp": 1, "groups": ["devs"] }),
+            false,
+        );
         check(rule(Some("example.com"), None, Some("dev"), Role::Member), of("a@example.com", json!(true)), false);
     }
 

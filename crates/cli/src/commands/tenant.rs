@@ -73,7 +73,8 @@ fn quota_text(quota: &Quota) -> String {
 }
 
 fn set(mut quota: Quota, asked: &args::Quotas) -> Result<Quota, Failure> {
-    let wrong = |text: &str| Failure::new(Code::Usage, format!("--storage: `{}` is not a size like 10g", text.escape_debug())).field("--storage");
+    let wrong =
+        |text: &str| Failure::new(Code::Usage, format!("--storage: `{}` is not a size like 10g", text.escape_debug())).field("--storage");
     let storage = asked.storage.as_deref().map(|text| model::parse_bytes(text).ok_or_else(|| wrong(text))).transpose()?;
     quota.jobs_queued = asked.jobs.or(quota.jobs_queued);
     quota.running = asked.running.or(quota.running);

@@ -37,7 +37,8 @@ pub(super) async fn run(context: &Context, by: &str, from: Option<&str>, to: Opt
 
 /// When a day begins (UTC), in milliseconds since 1970.
 fn begin_of(day: &str, name: &str) -> Result<u64, Failure> {
-    let wrong = || Failure::new(Code::Usage, format!("--{name}: `{}` is no day like 2026-01-31", day.escape_debug())).field(format!("--{name}"));
+    let wrong =
+        || Failure::new(Code::Usage, format!("--{name}: `{}` is no day like 2026-01-31", day.escape_debug())).field(format!("--{name}"));
     let mut parts = day.split('-').map(|part| part.bytes().all(|b| b.is_ascii_digit()).then(|| part.parse::<u64>().ok()).flatten());
     let (Some(Some(year)), Some(Some(month)), Some(Some(of_month)), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
         return Err(wrong());
@@ -72,7 +73,9 @@ mod tests {
         assert_eq!(begin_of("1970-01-01", "from"), Ok(0));
         assert_eq!(begin_of("2000-02-29", "from"), Ok(951_782_400_000));
         assert_eq!(begin_of("2026-12-30", "to"), Ok(1_798_588_800_000));
-        for bad in ["", "today", "2026-02-29", "2026-13-01", "2026-1", "2026-01-01-01", "+026-01-01", "1969-12-31", "99999999999999999999-01-01"] {
+        for bad in
+            ["", "today", "2026-02-29", "2026-13-01", "2026-1", "2026-01-01-01", "+026-01-01", "1969-12-31", "99999999999999999999-01-01"]
+        {
             assert!(begin_of(bad, "from").is_err(), "{bad}");
         }
     }

@@ -1,9 +1,10 @@
 //! Money.
 
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use futures_util::future::join_all;
-use lazaret_gateway::{Basis, Config, Identity, ProviderConfig, Unpriced};
+use futures_util::future::{BoxFuture, join_all};
+use lazaret_gateway::{Basis, BudgetKey, Config, Identity, Patience, ProviderConfig, Unpriced};
 use model::{Code, Money, Usage};
 use serde_json::json;
 use testkit::model_server::{Fault, Script};
@@ -130,4 +131,32 @@ async fn a_small_budget_lowers_the_output_instead_of_refusing() {
     assert!((5_000..10_000).contains(&sent), "{sent}");
     let thinking = json!({"model": "claude-haiku-4-5", "max_tokens": 64_000, "thinking": {"type": "enabled", "budget_tokens": 30_000}, "messages": []});
     assert_eq!(house.call(with_budget("anthropic", "0.05"), "/v1/messages", &thinking).await.code(), "BUDGET_EXCEEDED");
+}
+
+/// Says yes so often, and counts how often it was asked.
+struct Yes {
+    left: AtomicUsize,
+    asked: AtomicUsize,
+}
+
+impl Patience for Yes {
+    fn exceeded<'a>(&'a self, key: &'a BudgetKey, worst: Money) -> BoxFuture<'a, bool> {
+        assert!(key.0 == "run" && worst > Money::ZERO);
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        let is_yes = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_ok();
+        Box::pin(async move { is_yes })
+    }
+}
+
+#[tokio::test]
+async fn a_call_waits_for_money_as_long_as_somebody_says_so_and_not_for_ever() {
+    let house = House::new().await;
+    for (yes, asked) in [(0, 1), (2, 3), (usize::MAX, 8)] {
+        let patience = Arc::new(Yes { left: AtomicUsize::new(yes), asked: AtomicUsize::new(0) });
+        let id = Identity { patience: Some(patience.clone()), ..with_budget("anthropic", "0.000001") };
+        let answer = house.call(id, "/v1/messages", &prompt("/v1/messages", "x")).await;
+        assert_eq!((answer.status, answer.code().as_str()), (402, "BUDGET_EXCEEDED"));
+        assert_eq!(patience.asked.load(Ordering::SeqCst), asked, "{yes}");
+    }
+    assert!(house.server.requests().is_empty(), "nothing left meanwhile");
 }
