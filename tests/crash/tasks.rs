@@ -163,7 +163,9 @@ fn failed(point: &str) {
     lab.run(&["start", "--listen", "127.0.0.1:0"]).succeeds();
     ask(&lab, "POST", "/v1/envs", json!({ "name": "gone" })).and_then(Reply::good).expect("an env");
     let action = json!({ "message": { "text": "hello", "env": "gone" } });
-    ask(&lab, "POST", "/v1/tasks", json!({ "name": "fails", "cron": "0 0 1 1 *", "action": action })).and_then(Reply::good).expect("a task");
+    ask(&lab, "POST", "/v1/tasks", json!({ "name": "fails", "cron": "0 0 1 1 *", "action": action }))
+        .and_then(Reply::good)
+        .expect("a task");
     ask(&lab, "DELETE", "/v1/envs/gone", Value::Null).and_then(Reply::good).expect("gone");
     lab.run(&["stop", "--grace", "0s"]).succeeds();
     let mut first = daemon(&lab, Some(point));
@@ -185,8 +187,7 @@ fn at_start(point: &str) {
     ask(&lab, "POST", "/v1/tasks", yearly()).and_then(Reply::good).expect("a task");
     lab.run(&["stop", "--grace", "0s"]).succeeds();
     let mut command = lab.command(&["up", "--listen", "127.0.0.1:0"]);
-    let mut first =
-        command.env("LAZARET_CRASH_AT", point).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("up");
+    let mut first = command.env("LAZARET_CRASH_AT", point).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("up");
     dies(&mut first, point);
     lab.run(&["start", "--listen", "127.0.0.1:0"]).succeeds();
     assert_eq!(get(&lab, "/v1/tasks/yearly")["status"], "active", "{point}");

@@ -55,7 +55,8 @@ fn jobs_and_messages_are_done_when_they_are_due() {
     let shown = lab.ask("GET", &format!("/v1/jobs/{job}"), Value::Null).is(200);
     assert_eq!((&shown["status"], &shown["labels"]["task"]), (&json!("completed"), &task["id"]));
     // A message makes a session each time; by hand also while it is paused.
-    let said = lab.run(&["--json", "task", "add", "say", "--cron", "0 0 1 1 *", "--zone", "Europe/Berlin", "--message", "hello"]).succeeds();
+    let said =
+        lab.run(&["--json", "task", "add", "say", "--cron", "0 0 1 1 *", "--zone", "Europe/Berlin", "--message", "hello"]).succeeds();
     assert!(said.out.contains("Europe/Berlin"), "{}", said.out);
     lab.run(&["task", "pause", "say"]).succeeds();
     lab.run(&["task", "run", "say"]).succeeds();
@@ -89,7 +90,8 @@ fn what_is_wrong_is_said_when_it_is_made() {
     refused(json!({ "action": { "job": { "agent_id": "task", "prompt": "x", "webhook_url": "http://127.0.0.1/" } } }), "webhook_url");
     refused(json!({ "action": { "job": { "agent_id": "a b", "prompt": "x" } } }), "agent_id");
     add(&lab, "t", "0 6 * * *", Value::Null);
-    lab.ask("POST", "/v1/tasks", json!({ "name": "t", "cron": "0 6 * * *", "action": { "message": { "text": "x" } } })).refused(409, "CONFLICT");
+    lab.ask("POST", "/v1/tasks", json!({ "name": "t", "cron": "0 6 * * *", "action": { "message": { "text": "x" } } }))
+        .refused(409, "CONFLICT");
 }
 
 #[test]

@@ -75,7 +75,8 @@ fn take(mut stream: TcpStream, answer: &str) -> Option<Letter> {
             let length = head.lines().find_map(|l| l.to_ascii_lowercase().strip_prefix("content-length:")?.trim().parse::<usize>().ok())?;
             if all.len() >= end + 4 + length {
                 let body = all[end + 4..end + 4 + length].to_vec();
-                let answer = format!("HTTP/1.1 {answer}\r\ncontent-length: 0\r\nlocation: http://127.0.0.1:1/\r\nconnection: close\r\n\r\n");
+                let answer =
+                    format!("HTTP/1.1 {answer}\r\ncontent-length: 0\r\nlocation: http://127.0.0.1:1/\r\nconnection: close\r\n\r\n");
                 stream.write_all(answer.as_bytes()).ok()?;
                 return Some(Letter { head, body });
             }
@@ -179,14 +180,16 @@ fn nothing_is_sent_inside() {
     let lab = Lab::new();
     lab.run(&["start", "--listen", "127.0.0.1:0"]).succeeds();
     let mailbox = Mailbox::new(&["200 OK"]);
-    for url in [
-        mailbox.url.as_str(), "http://169.254.169.254/latest/meta-data/", "http://10.0.0.1/", "http://0.0.0.0/", "https://192.168.1.1/x",
-    ] {
+    for url in
+        [mailbox.url.as_str(), "http://169.254.169.254/latest/meta-data/", "http://10.0.0.1/", "http://0.0.0.0/", "https://192.168.1.1/x"]
+    {
         let form = json!({ "agent_id": "hook", "prompt": "hello", "webhook_url": url });
         let refused = lab.ask("POST", "/v1/jobs", form);
         assert_eq!(refused.status, 403, "{url}");
     }
-    for url in ["ftp://example.com/", "http://user:pw@example.com/", "http://2130706433/", "http://[::1]/", "http://exa mple.com/", "example.com"] {
+    for url in
+        ["ftp://example.com/", "http://user:pw@example.com/", "http://2130706433/", "http://[::1]/", "http://exa mple.com/", "example.com"]
+    {
         let form = json!({ "agent_id": "hook", "prompt": "hello", "webhook_url": url });
         let status = lab.ask("POST", "/v1/jobs", form).status;
         assert!(matches!(status, 400 | 422), "{url}: {status}");

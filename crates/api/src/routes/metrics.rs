@@ -20,14 +20,9 @@ pub(super) const OPERATIONS: &[Operation] = &[
         // It tells of everybody's work.
         .needs(Needs::Whole(Scope::Read))
         .gives_bytes(200, &["text/plain"]),
-    Operation::new(
-        Get,
-        "/health",
-        "Whether the daemon is well: 503 when something that it needs is not.",
-        || get(health),
-    )
-    .needs(Needs::Nothing)
-    .gives(200, of::<HealthView>),
+    Operation::new(Get, "/health", "Whether the daemon is well: 503 when something that it needs is not.", || get(health))
+        .needs(Needs::Nothing)
+        .gives(200, of::<HealthView>),
 ];
 
 async fn metrics(State(api): State<Api>) -> Result<Response, Problem> {

@@ -24,17 +24,16 @@ pub(super) const OPERATIONS: &[Operation] = &[
     Operation::new(Delete, "/v1/tasks/{task}", "Forgets a task and its log; what it began goes on.", || delete(remove))
         .gives(200, of::<TaskView>),
     Operation::new(Post, "/v1/tasks/{task}/pause", "Lets a task not be due until it goes on.", || post(pause)).gives(200, of::<TaskView>),
-    Operation::new(
-        Post,
-        "/v1/tasks/{task}/resume",
-        "Lets a task be due again from now on; what came meanwhile is not done.",
-        || post(resume),
-    )
+    Operation::new(Post, "/v1/tasks/{task}/resume", "Lets a task be due again from now on; what came meanwhile is not done.", || {
+        post(resume)
+    })
     .gives(200, of::<TaskView>),
     Operation::new(Post, "/v1/tasks/{task}/run", "Does a task now, beside its schedule.", || post(run)).gives(202, of::<TaskRunView>),
-    Operation::new(Get, "/v1/tasks/{task}/log", "Lists the times that a task was due and what came of them, the youngest first.", || get(log))
-        .asks(of::<TaskQuery>)
-        .gives(200, page_of::<TaskRunView>),
+    Operation::new(Get, "/v1/tasks/{task}/log", "Lists the times that a task was due and what came of them, the youngest first.", || {
+        get(log)
+    })
+    .asks(of::<TaskQuery>)
+    .gives(200, page_of::<TaskRunView>),
 ];
 
 async fn list(State(api): State<Api>, who: Identity, Asked(query): Asked<TaskQuery>) -> Result<Json<Value>, Problem> {
@@ -75,12 +74,7 @@ async fn run(State(api): State<Api>, who: Identity, At(task): At<String>) -> Res
     Ok((StatusCode::ACCEPTED, Json(run)).into_response())
 }
 
-async fn log(
-    State(api): State<Api>,
-    who: Identity,
-    At(task): At<String>,
-    Asked(query): Asked<TaskQuery>,
-) -> Result<Json<Value>, Problem> {
+async fn log(State(api): State<Api>, who: Identity, At(task): At<String>, Asked(query): Asked<TaskQuery>) -> Result<Json<Value>, Problem> {
     let page = api.app.tasks_of(&who.caller).log(&task, query).await?;
     Ok(Json(json!({ "items": page.items, "next": page.next })))
 }

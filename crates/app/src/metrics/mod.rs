@@ -39,10 +39,15 @@ const TURN_SECONDS: Family = Family {
     labels: &[],
     buckets: &[0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0],
 };
-const MODEL_CALLS: Family =
-    Family { name: "lazaret_model_calls_total", help: "Calls of models through the gateway.", labels: &["provider", "outcome"], buckets: &[] };
+const MODEL_CALLS: Family = Family {
+    name: "lazaret_model_calls_total",
+    help: "Calls of models through the gateway.",
+    labels: &["provider", "outcome"],
+    buckets: &[],
+};
 const TOKENS: Family = Family { name: "lazaret_model_tokens_total", help: "Tokens of model calls.", labels: &["direction"], buckets: &[] };
-const COST: Family = Family { name: "lazaret_model_cost_usd_total", help: "What model calls cost, in US dollars.", labels: &[], buckets: &[] };
+const COST: Family =
+    Family { name: "lazaret_model_cost_usd_total", help: "What model calls cost, in US dollars.", labels: &[], buckets: &[] };
 const TOOL_CALLS: Family =
     Family { name: "lazaret_tool_calls_total", help: "Calls of tools through the broker.", labels: &["tool", "outcome"], buckets: &[] };
 const EGRESS: Family =
@@ -51,8 +56,7 @@ const CONFIRMATIONS: Family =
     Family { name: "lazaret_confirmations_total", help: "Confirmations asked for and answered.", labels: &["outcome"], buckets: &[] };
 const WEBHOOK_TRIES: Family =
     Family { name: "lazaret_webhook_tries_total", help: "Tries of webhooks.", labels: &["outcome"], buckets: &[] };
-const TASK_RUNS: Family =
-    Family { name: "lazaret_task_runs_total", help: "Runs of tasks that began.", labels: &[], buckets: &[] };
+const TASK_RUNS: Family = Family { name: "lazaret_task_runs_total", help: "Runs of tasks that began.", labels: &[], buckets: &[] };
 
 /// How the topic of a tool's call begins.
 const TOOL: &str = "tool.invoke.";

@@ -125,8 +125,18 @@ mod tests {
     #[test]
     fn a_skipped_time_is_due_when_it_was_skipped() {
         // Berlin skips 2:00 to 3:00 on 29 March 2026, New York on 8 March; Lord Howe skips half an hour on 4 October.
-        nexts("30 2 * * *", "Europe/Berlin", "2026-03-28T00:00:00Z", &["2026-03-28T01:30:00Z", "2026-03-29T01:00:00Z", "2026-03-30T00:30:00Z"]);
-        nexts("30 2 * * *", "America/New_York", "2026-03-07T00:00:00Z", &["2026-03-07T07:30:00Z", "2026-03-08T07:00:00Z", "2026-03-09T06:30:00Z"]);
+        nexts(
+            "30 2 * * *",
+            "Europe/Berlin",
+            "2026-03-28T00:00:00Z",
+            &["2026-03-28T01:30:00Z", "2026-03-29T01:00:00Z", "2026-03-30T00:30:00Z"],
+        );
+        nexts(
+            "30 2 * * *",
+            "America/New_York",
+            "2026-03-07T00:00:00Z",
+            &["2026-03-07T07:30:00Z", "2026-03-08T07:00:00Z", "2026-03-09T06:30:00Z"],
+        );
         nexts("15 2 * * *", "Australia/Lord_Howe", "2026-10-03T00:00:00Z", &["2026-10-03T15:30:00Z", "2026-10-04T15:15:00Z"]);
     }
 

@@ -36,7 +36,9 @@ impl App {
                 () = cancel.cancelled() => true,
             };
             if is_over {
-                while batch.len() < BATCH_MAX && let Ok(span) = come.try_recv() {
+                while batch.len() < BATCH_MAX
+                    && let Ok(span) = come.try_recv()
+                {
                     batch.push(span);
                 }
                 self.send_spans(&mut batch, 1).await;

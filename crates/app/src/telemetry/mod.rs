@@ -221,7 +221,8 @@ impl Traces {
         let Some(context) = self.of_webhook(row) else { return };
         let mut span = Span::new(&context, Some(SpanId::of(&["job", &row.job])), "webhook", began, ended);
         span.is_well = is_well;
-        span.attributes = vec![("lazaret.webhook", json!(row.id)), ("lazaret.attempt", json!(row.tries)), ("server.address", json!(row.host))];
+        span.attributes =
+            vec![("lazaret.webhook", json!(row.id)), ("lazaret.attempt", json!(row.tries)), ("server.address", json!(row.host))];
         self.put(span);
     }
 }

@@ -35,7 +35,8 @@ impl TraceParent {
         let mut parts = text.split('-');
         let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
         // Later versions may have more parts; ff is none.
-        let is_known = version.len() == 2 && version != "ff" && unhex::<1>(version).is_some() && (version != "00" || parts.next().is_none());
+        let is_known =
+            version.len() == 2 && version != "ff" && unhex::<1>(version).is_some() && (version != "00" || parts.next().is_none());
         let (trace, span, [flags]) = (unhex::<16>(trace)?, unhex::<8>(span)?, unhex::<1>(flags)?);
         (is_known && trace != [0; 16] && span != [0; 8]).then_some(Self { trace, span: SpanId(span), flags })
     }
@@ -132,9 +133,14 @@ mod tests {
         assert_eq!(TraceParent::parse(text).map(|p| p.to_string()).as_deref(), Some(text));
         assert!(TraceParent::parse("01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more").is_some());
         for bad in [
-            "", "00", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more", "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
-            "00-00000000000000000000000000000000-b7ad6b7169203331-01", "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
-            "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b716920333\u{e9}-01",
+            "",
+            "00",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more",
+            "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+            "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
+            "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b716920333\u{e9}-01",
         ] {
             assert_eq!(TraceParent::parse(bad), None, "{bad}");
         }

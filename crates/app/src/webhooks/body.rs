@@ -82,7 +82,8 @@ mod tests {
         };
         let short: Value = serde_json::from_slice(&to_bytes(&row, json!({ "id": "a-1", "result": "x" })).expect("bytes")).expect("JSON");
         assert_eq!(short, json!({ "id": "a-1", "result": "x", "event": "job.completed", "delivery": row.id }));
-        let long = to_bytes(&row, json!({ "id": "a-1", "result": "x".repeat(2 << 20), "text": "y", "status": "completed" })).expect("bytes");
+        let long =
+            to_bytes(&row, json!({ "id": "a-1", "result": "x".repeat(2 << 20), "text": "y", "status": "completed" })).expect("bytes");
         let long: Value = serde_json::from_slice(&long).expect("JSON");
         assert_eq!((&long["left_out"], &long["text"], &long["status"]), (&json!(["result"]), &json!("y"), &json!("completed")));
     }

@@ -195,7 +195,8 @@ pub(super) fn check_secret(secret: &str, field: &str) -> Result<(), Failure> {
     if (least..=most).contains(&secret.len()) && !secret.chars().any(char::is_control) {
         return Ok(());
     }
-    Err(Failure::new(Code::Usage, format!("{field}: what webhooks are signed with has {least} to {most} bytes and no control characters")).field(field))
+    Err(Failure::new(Code::Usage, format!("{field}: what webhooks are signed with has {least} to {most} bytes and no control characters"))
+        .field(field))
 }
 
 fn fresh() -> Result<String, Failure> {

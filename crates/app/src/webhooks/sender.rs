@@ -113,7 +113,8 @@ impl App {
     /// The hosts that have all the deliveries that they may have at once.
     fn busy_hosts(&self) -> Vec<String> {
         let busy = lock(&self.desk().busy);
-        let mut full: Vec<String> = busy.iter().filter(|host| busy.iter().filter(|other| other == host).count() >= HOST_MAX).cloned().collect();
+        let mut full: Vec<String> =
+            busy.iter().filter(|host| busy.iter().filter(|other| other == host).count() >= HOST_MAX).cloned().collect();
         full.sort();
         full.dedup();
         full.truncate(WEBHOOK_HOSTS_MAX);
@@ -171,7 +172,8 @@ impl App {
         let body = self.body_of(row).await?;
         let secret = self.signs_with(row).await?;
         let trace = self.traces().of_webhook(row);
-        let fields = fields(row, trace.map(|trace| trace.to_string()), secret.as_ref().map(|secret| signature(secret, now().0 / 1000, &body)));
+        let fields =
+            fields(row, trace.map(|trace| trace.to_string()), secret.as_ref().map(|secret| signature(secret, now().0 / 1000, &body)));
         let reach = Reach::Open(settings.webhooks.private_ok.clone());
         let courier = self.desk().courier(settings.egress.extra_roots.clone());
         match courier.post(&address, &reach, fields, body, settings.webhooks.timeout).await {

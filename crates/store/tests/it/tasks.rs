@@ -1,7 +1,8 @@
 //! Tasks: each time has one row, and a task's runs overlap as it says.
 
 use lazaret_store::{
-    NewTask, RUNS_BEGUN_MAX, RUNS_WAITING_MAX, Store, StoreError, TaskChange, TaskPlan, TaskRow, TaskRunRow, TaskRunStart, TaskRunState, TaskState,
+    NewTask, RUNS_BEGUN_MAX, RUNS_WAITING_MAX, Store, StoreError, TaskChange, TaskPlan, TaskRow, TaskRunRow, TaskRunStart, TaskRunState,
+    TaskState,
 };
 use model::{TaskId, TaskRunId, Timestamp};
 use serde_json::json;
