@@ -17,6 +17,7 @@ mod auth;
 mod broker;
 mod budgets;
 mod chat;
+mod clients;
 mod clock;
 mod conformance;
 mod daemon;
