@@ -107,7 +107,7 @@ fn take<K: Eq + Hash + Clone>(
     if buckets.len() >= BUCKETS_MAX && !buckets.contains_key(&key) {
         make_room(&mut buckets, rate, now);
     }
-    let bucket = buckets.entry(key).or_insert(Bucket { left: f64::from(rate.burst), at: now });
+    let bucket = buckets.entry(key).or_insert_with(|| Bucket { left: f64::from(rate.burst), at: now });
     bucket.fill(rate, now);
     let is_free = bucket.left >= 1.0;
     if is_free {

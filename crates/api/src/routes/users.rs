@@ -47,7 +47,7 @@ async fn put_member(State(api): State<Api>, who: Identity, Form(form): Form<Memb
 
 async fn remove(State(api): State<Api>, who: Identity, At(id): At<String>, Asked(out): Asked<Out>) -> Result<Json<Value>, Problem> {
     api.app.members_of(&who.caller, who.role).remove(&id, out.tenant.as_deref()).await?;
-    let tenant = out.tenant.as_deref().unwrap_or(who.caller.makes_for());
+    let tenant = out.tenant.as_deref().unwrap_or_else(|| who.caller.makes_for());
     api.app.audit_change(&who.actor, "user.remove", json!({ "id": id, "tenant": tenant })).await?;
     Ok(Json(json!({ "id": id })))
 }
