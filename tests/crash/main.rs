@@ -24,6 +24,7 @@ mod disk;
 mod doors;
 mod guest;
 mod installs;
+mod jobs;
 mod killed;
 mod load;
 mod midturn;

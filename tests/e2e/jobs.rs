@@ -119,7 +119,10 @@ fn a_job_is_stopped_wherever_it_stands() {
 fn a_job_has_its_time() {
     let (lab, _server) = lab(&[("block", shell(FOR_EVER))], &[]);
     let end = over(&lab, &job(&lab, "a", "block", json!({ "timeout_s": 1 })));
-    assert_eq!((&end["status"], &end["code"], &end["exit_code"], &end["tries"]), (&json!("failed"), &json!("TIMEOUT"), &json!(1), &json!(1)));
+    assert_eq!(
+        (&end["status"], &end["code"], &end["exit_code"], &end["tries"]),
+        (&json!("failed"), &json!("TIMEOUT"), &json!(1), &json!(1))
+    );
 }
 
 #[test]

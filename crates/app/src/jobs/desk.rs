@@ -48,13 +48,7 @@ impl JobWatch {
 impl JobDesk {
     pub(crate) fn open(home: &Path) -> Result<Self, Failure> {
         let blobs = Blobs::open(&home.join("blobs")).map_err(|e| unkept(&e))?;
-        Ok(Self {
-            wake: Notify::new(),
-            blobs,
-            is_closed: AtomicBool::new(false),
-            watches: Mutex::default(),
-            at_work: Mutex::default(),
-        })
+        Ok(Self { wake: Notify::new(), blobs, is_closed: AtomicBool::new(false), watches: Mutex::default(), at_work: Mutex::default() })
     }
 
     /// Begins no further job.

@@ -22,8 +22,7 @@ const REPLICA: &str = "local";
 impl App {
     /// Takes up the jobs of the daemon before, and gives out further ones until the end.
     pub(crate) async fn open_jobs(&self) -> Result<(), Failure> {
-        let (taken, poisoned) =
-            self.store().take_jobs(lease(self), POISON_TRIES_MAX, now()).await.map_err(|e| e.failure())?;
+        let (taken, poisoned) = self.store().take_jobs(lease(self), POISON_TRIES_MAX, now()).await.map_err(|e| e.failure())?;
         model::crash::point("job:taken");
         for job in &poisoned {
             tracing::error!(job = job.id, "a job is given up: the daemon ended over it again and again");

@@ -53,6 +53,11 @@ impl App {
     /// Forgets a job that is over, with its sessions.
     pub(super) async fn forget_job(&self, id: &str) -> Result<(), Failure> {
         for session in self.store().job_sessions(id).await.map_err(|e| e.failure())? {
+            // Its files may just have been looked at for artifacts.
+            let tree = self.store().session(&session).await.ok().and_then(|row| row.tree);
+            if let Some(tree) = tree {
+                self.close_look(&tree).await;
+            }
             match self.sessions_of(&Caller::OWNER).remove(session.as_str()).await {
                 Err(failure) if failure.code != Code::NotFound => return Err(failure),
                 _ => {}
@@ -71,14 +76,13 @@ impl App {
         let internal = |e: tokio::task::JoinError| Failure::new(Code::Internal, e.to_string());
         let blobs = self.desk_of_jobs().blobs.clone();
         let look = blobs.clone();
-        let old = tokio::task::spawn_blocking(move || look.old(GRACE, SystemTime::now())).await.map_err(internal)?.map_err(|e| unkept(&e))?;
+        let old =
+            tokio::task::spawn_blocking(move || look.old(GRACE, SystemTime::now())).await.map_err(internal)?.map_err(|e| unkept(&e))?;
         if old.is_empty() {
             return Ok(());
         }
         let unused = self.store().unused_blobs(old).await.map_err(|e| e.failure())?;
-        let removed = tokio::task::spawn_blocking(move || {
-            unused.iter().try_for_each(|hash| blobs.remove(hash, GRACE, SystemTime::now()))
-        });
+        let removed = tokio::task::spawn_blocking(move || unused.iter().try_for_each(|hash| blobs.remove(hash, GRACE, SystemTime::now())));
         removed.await.map_err(internal)?.map_err(|e| unkept(&e))
     }
 }

@@ -160,7 +160,11 @@ impl JobsOf<'_> {
         let Some(url) = &form.webhook_url else { return Ok(None) };
         self.app.check_webhook_url(url)?;
         let secret = form.webhook_secret.as_deref().map(|secret| self.app.seal_webhook_secret(secret)).transpose()?;
-        Ok(Some(Webhook { url: url.clone(), secret: secret.or(sealed), traceparent: crate::telemetry::asked().map(|parent| parent.to_string()) }))
+        Ok(Some(Webhook {
+            url: url.clone(),
+            secret: secret.or(sealed),
+            traceparent: crate::telemetry::asked().map(|parent| parent.to_string()),
+        }))
     }
 
     /// The session that each try makes, and its agent.

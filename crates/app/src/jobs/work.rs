@@ -137,11 +137,8 @@ impl Working<'_> {
 
     /// Asks the session; a turn that was asked before is the same again.
     async fn ask(&self, turn: TurnId, prompt: String, key: &str) -> Result<TurnId, Failure> {
-        let new = NewTurn {
-            key: Some(key.to_owned()),
-            priority: self.job.priority,
-            ..NewTurn::new(turn, self.session.clone(), prompt, now())
-        };
+        let new =
+            NewTurn { key: Some(key.to_owned()), priority: self.job.priority, ..NewTurn::new(turn, self.session.clone(), prompt, now()) };
         let accepted = self.app.store().accept_turn(new).await.map_err(|e| e.failure())?;
         model::crash::point("job:asked");
         self.app.bring(&self.session, None, None).await?.wake.notify_one();
@@ -338,7 +335,6 @@ fn quoted(word: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_./:=,@%+".contains(&b);
     if !word.is_empty() && word.bytes().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
 }
-
 
 #[cfg(test)]
 mod tests {
