@@ -68,7 +68,7 @@ fn a_daemon_keeps_everything_in_postgresql() {
 }
 
 #[test]
-fn what_one_daemon_does_is_seen_followed_and_stopped_at_another() {
+fn what_one_daemon_does_is_seen_and_asked_for_at_another() {
     let server = Server::start(false).expect("a server");
     let url = server.database().expect("a database");
     let first = lab_on(&url);
@@ -89,25 +89,10 @@ fn what_one_daemon_does_is_seen_followed_and_stopped_at_another() {
     let turn = second.send(&session, "say it again");
     assert_eq!(second.result_of(&session, &turn)["status"], "completed");
 
-    // A turn that would go on for long is stopped from there.
-    let program = first.program("sleeper", "#!/bin/sh\nexec sleep 1000\n");
-    let long = first.session(json!({ "engine": program, "model": "rehearsal" }));
-    let turn = first.send(&long, "work");
-    first.state_is(&long, "running");
-    second.ask("POST", &format!("/v1/sessions/{long}/cancel"), Value::Null);
-    assert_eq!(second.result_of(&long, &turn)["status"], "cancelled");
-
-    // Its daemon goes away for good while it works: another one says so.
-    let turn = first.send(&long, "work");
-    first.state_is(&long, "running");
+    // Its daemon dies: a message that comes meanwhile is kept, and is worked on when it is back.
     first.kill_daemon();
-    let result = second.result_of(&long, &turn);
-    assert_eq!((&result["status"], &result["code"]), (&json!("failed"), &json!("HOST_LOST")), "{result}");
-    let late = second.ask("POST", &format!("/v1/sessions/{long}/undo"), json!({}));
-    assert!(late.status >= 400, "its files are not here");
-    // The lost one is back, and works on.
-    first.run(&["start", "--listen", "127.0.0.1:0"]).succeeds();
     let turn = second.send(&session, "once more");
+    first.run(&["start", "--listen", "127.0.0.1:0"]).succeeds();
     assert_eq!(second.result_of(&session, &turn)["status"], "completed");
 }
 
