@@ -229,7 +229,7 @@ fn forgotten(point: &str) {
 fn asked(point: &str) {
     let (lab, server) = scene::lab(&crate::marks::command("one"));
     crate::marks::install(&lab);
-    let form = json!({ "agent_id": "a", "prompt": "mark", "engine": "mini", "model": "claude-sonnet-4-5" });
+    let form = json!({ "agent_id": "a", "prompt": "mark", "engine": "mini", "model": "claude-sonnet-4-5", "plugins": ["marks"] });
     let mut first = daemon(&lab, Some(point));
     let id = create(&lab, &form, point);
     dies(&mut first, point);
