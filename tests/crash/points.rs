@@ -400,7 +400,13 @@ const ELSEWHERE: &[&str] = &["tree:layer.named", "tree:layer.made", "tree:unname
 fn no_point_is_forgotten() {
     let mut there: BTreeSet<String> = store::CRASH_POINTS.iter().map(|&point| point.to_owned()).collect();
     collect(&project("crates"), &mut there);
-    let tried: BTreeSet<String> = TRIED.iter().chain(crate::jobs::TRIED).chain(crate::tasks::TRIED).chain(ELSEWHERE).map(|point| point.split('@').next().unwrap_or(point).to_owned()).collect();
+    let tried: BTreeSet<String> = TRIED
+        .iter()
+        .chain(crate::jobs::TRIED)
+        .chain(crate::tasks::TRIED)
+        .chain(ELSEWHERE)
+        .map(|point| point.split('@').next().unwrap_or(point).to_owned())
+        .collect();
     let forgotten: Vec<_> = there.difference(&tried).collect();
     let gone: Vec<_> = tried.difference(&there).collect();
     assert!(forgotten.is_empty() && gone.is_empty(), "not tried: {forgotten:?}; not in the source: {gone:?}");

@@ -124,6 +124,7 @@ fn jobs_survive_daemons_that_die() {
         assert_eq!(results, 1, "done once");
     }
     assert_eq!(jobs.iter().collect::<HashSet<_>>().len(), JOBS);
-    let counts = server.psql("t1", "SELECT count(*) FROM turns WHERE state IN ('queued', 'leased', 'running', 'waiting')").expect("a count");
+    let counts =
+        server.psql("t1", "SELECT count(*) FROM turns WHERE state IN ('queued', 'leased', 'running', 'waiting')").expect("a count");
     assert_eq!(counts, "0", "nothing is stuck");
 }

@@ -75,7 +75,8 @@ fn asked(server: &ModelServer) -> Vec<Asked> {
 /// A profile gives prompt, instructions, system prompt and tools; the request beats it; its hooks run around the engine.
 #[test]
 fn a_profile_says_what_a_job_runs_with() {
-    let (lab, server) = Lab::with_model(vec![rule("harbour", vec![shell("cat made-before; echo from-the-engine > left"), text("all is well")])]);
+    let (lab, server) =
+        Lab::with_model(vec![rule("harbour", vec![shell("cat made-before; echo from-the-engine > left"), text("all is well")])]);
     lab.keep("template", "prompts/look.md.j2", "Look at the {{ place }}{% if twice %} twice{% endif %}, {{ timeout }} s.");
     lab.keep("template", "claude-md/look.md.j2", "You are {{ role }}.");
     lab.keep("hook", "before.sh", "#!/bin/bash\n[[ -n $BASH_VERSION ]] && echo canary-of-the-hook > made-before && echo ready in $PWD\n");
@@ -108,7 +109,11 @@ exit 3
 "#;
     lab.keep("profile", "look", profile);
     let done = lab.job_ends(json!({ "agent_id": "t", "profile": "look", "prompt_vars": { "place": "harbour", "twice": true } }));
-    assert_eq!((&done["status"], &done["result"], &done["profile"]), (&json!("completed"), &json!("all is well"), &json!("look")), "{done}");
+    assert_eq!(
+        (&done["status"], &done["result"], &done["profile"]),
+        (&json!("completed"), &json!("all is well"), &json!("look")),
+        "{done}"
+    );
     let seen = asked(&server);
     assert!(seen[0].whole.contains("Look at the harbour twice, 77 s."), "{}", seen[0].whole);
     assert!(seen[0].system.contains("Speak like a pilot.") && !seen[0].system.contains("You are mini"), "{}", seen[0].system);
@@ -144,7 +149,11 @@ exit 3
 #[test]
 fn a_hook_that_fails_fails_its_job() {
     let (lab, server) = Lab::with_model(vec![rule("turns", vec![shell("true"); 9])]);
-    lab.keep("profile", "broken", "[hooks]\npre = \"echo it is broken >&2; exit 4\"\npost = \"echo post: $JOB_STATUS $JOB_EXIT_CODE $JOB_ERROR_CODE\"\n");
+    lab.keep(
+        "profile",
+        "broken",
+        "[hooks]\npre = \"echo it is broken >&2; exit 4\"\npost = \"echo post: $JOB_STATUS $JOB_EXIT_CODE $JOB_ERROR_CODE\"\n",
+    );
     let done = lab.job_ends(json!({ "agent_id": "t", "profile": "broken", "prompt": "go", "retries": 0 }));
     assert_eq!((&done["status"], &done["code"]), (&json!("failed"), &json!("HOOK_FAILED")), "{done}");
     assert!(done["error"].as_str().is_some_and(|e| e.contains("status 4") && e.contains("it is broken")), "{done}");
@@ -164,7 +173,10 @@ fn a_hook_that_fails_fails_its_job() {
 fn every_shipped_profile_works() {
     let lab = Lab::new();
     let rules = vec![
-        rule("tides", vec![Say::Tool { name: "web_search".to_owned(), input: json!({ "query": "tides" }) }, text("{\"summary\": \"high\"}")]),
+        rule(
+            "tides",
+            vec![Say::Tool { name: "web_search".to_owned(), input: json!({ "query": "tides" }) }, text("{\"summary\": \"high\"}")],
+        ),
         rule("Review the repository", vec![shell("git log --format=%s; ls"), text("{\"score\": 90}")]),
         rule("say hello", vec![text("hello")]),
     ];
@@ -173,7 +185,11 @@ fn every_shipped_profile_works() {
     let repo = lab.path("repos").join("project");
     std::fs::create_dir_all(&repo).expect("make");
     let git = |args: &[&str]| {
-        let done = std::process::Command::new("git").args(["-c", "user.name=t", "-c", "user.email=t@example.com"]).args(args).current_dir(&repo).output();
+        let done = std::process::Command::new("git")
+            .args(["-c", "user.name=t", "-c", "user.email=t@example.com"])
+            .args(args)
+            .current_dir(&repo)
+            .output();
         assert!(done.expect("git").status.success(), "{args:?}");
     };
     git(&["init", "-q", "-b", "main"]);
@@ -192,7 +208,12 @@ fn every_shipped_profile_works() {
     let done = lab.job_ends(json!({ "agent_id": "t", "prompt": "say hello" }));
     assert_eq!((&done["status"], &done["result"]), (&json!("completed"), &json!("hello")), "{done}");
     let first = asked(&server).pop().expect("a request");
-    assert!(first.system.contains("# This job") && !first.tools.iter().any(|t| t.starts_with("web_")), "{}: {:?}", first.system, first.tools);
+    assert!(
+        first.system.contains("# This job") && !first.tools.iter().any(|t| t.starts_with("web_")),
+        "{}: {:?}",
+        first.system,
+        first.tools
+    );
 
     let done = lab.job_ends(question);
     assert_eq!((&done["status"], &done["result"]), (&json!("completed"), &json!({ "summary": "high" })), "{done}");
@@ -229,9 +250,11 @@ fn texts_have_versions() {
     let back = lab.ask("GET", "/v1/profiles/default", Value::Null).is(200);
     assert_eq!((&back["version"], &back["content"]), (&json!(5), &shipped["content"]));
 
-    let checked = lab.ask("POST", "/v1/profiles/check", json!({ "content": "[prompt]\ntext = \"Hi {{ name }}\"", "prompt_vars": { "name": "you" } }));
+    let checked =
+        lab.ask("POST", "/v1/profiles/check", json!({ "content": "[prompt]\ntext = \"Hi {{ name }}\"", "prompt_vars": { "name": "you" } }));
     assert_eq!(checked.is(200)["prompt"], "Hi you");
-    lab.ask("POST", "/v1/profiles/check", json!({ "content": "[prompt]\ntext = \"Hi {{ name }}\"", "prompt_vars": {} })).refused(422, "USAGE");
+    lab.ask("POST", "/v1/profiles/check", json!({ "content": "[prompt]\ntext = \"Hi {{ name }}\"", "prompt_vars": {} }))
+        .refused(422, "USAGE");
     lab.ask("POST", "/v1/templates", json!({ "name": "bad", "content": "{{ \"x\" * 99999999 }}" })).refused(422, "USAGE");
     lab.ask("POST", "/v1/templates", json!({ "name": "../bad", "content": "x" })).refused(422, "USAGE");
     lab.ask("POST", "/v1/profiles", json!({ "name": "default", "content": "" })).refused(409, "CONFLICT");
@@ -306,7 +329,10 @@ fn a_directory_of_the_other_server_is_taken_over() {
         std::fs::create_dir_all(path.parent().expect("a folder")).expect("make");
         std::fs::write(path, text).expect("write");
     };
-    write("profiles/counter.toml", "[agent]\nid = \"counter\"\nmodel = \"claude-opus-4-6\"\n[prompt]\ntemplate = \"prompts/counter.md.j2\"\n[prompt.variables]\nwhat = \"ships\"\n[hooks]\npre = \"ready.sh\"\n");
+    write(
+        "profiles/counter.toml",
+        "[agent]\nid = \"counter\"\nmodel = \"claude-opus-4-6\"\n[prompt]\ntemplate = \"prompts/counter.md.j2\"\n[prompt.variables]\nwhat = \"ships\"\n[hooks]\npre = \"ready.sh\"\n",
+    );
     write("profiles/wrong.toml", "[agent]\nmax_turns = 0\n");
     write("templates/prompts/counter.md.j2", "Count the {{ what }}{{ not_there }}.");
     write("templates/claude-md/base.md.j2", "{% if role %}{{ role }}{% endif %}");
@@ -324,8 +350,15 @@ fn a_directory_of_the_other_server_is_taken_over() {
         all.filter(|t| t["name"] == name).map(|t| t["outcome"].as_str().unwrap_or_default().to_owned()).collect::<String>()
     };
     for (name, expect) in [
-        ("counter", "new"), ("wrong", "wrong"), ("prompts/counter.md.j2", "new"), ("ready.sh", "new"), ("claude-code", "left out"), ("shout", "new"),
-        ("MAX_CONCURRENT_JOBS", "set"), ("POSTGRES_PASSWORD", "left out"), ("OPENAI_API_KEY", "left out"),
+        ("counter", "new"),
+        ("wrong", "wrong"),
+        ("prompts/counter.md.j2", "new"),
+        ("ready.sh", "new"),
+        ("claude-code", "left out"),
+        ("shout", "new"),
+        ("MAX_CONCURRENT_JOBS", "set"),
+        ("POSTGRES_PASSWORD", "left out"),
+        ("OPENAI_API_KEY", "left out"),
     ] {
         assert_eq!(outcome(&ran.out, name), expect, "{name}: {}", ran.out);
         assert_eq!(outcome(&look.out, name), expect, "{name}: {}", look.out);

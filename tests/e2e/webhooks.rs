@@ -43,7 +43,7 @@ impl Mailbox {
         std::thread::spawn(move || {
             for n in 0.. {
                 let Ok((stream, _)) = listener.accept() else { return };
-                let answer = answers.get(n).or(answers.last()).expect("an answer");
+                let answer = answers.get(n).or_else(|| answers.last()).expect("an answer");
                 let Some(letter) = take(stream, answer) else { continue };
                 if tell.send(letter).is_err() {
                     return;

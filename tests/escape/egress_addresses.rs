@@ -37,7 +37,7 @@ fn no_spelling_of_an_address_passes() {
             ("192.168.7.7", "192.168.7.7"),
             ("[::]", "::1"),
         ] {
-            assert_eq!(internet.from_the_host(address), format!("this is {at}"), "{address}");
+            assert_eq!(internet.at_the_host(address), format!("this is {at}"), "{address}");
         }
     });
 }
@@ -55,9 +55,9 @@ fn a_name_that_leads_inside_is_refused() {
             assert!(status(&answer) == "403" && answer.contains("leads to"), "{request}: {answer}");
         }
         assert!(internet.heard().is_empty(), "{:?}", internet.heard());
-        assert_eq!(internet.from_the_host("alias.test"), "this is 10.9.8.7");
-        assert_eq!(internet.from_the_host("meta.test"), "this is 169.254.169.254");
-        assert_eq!(internet.from_the_host("six.test"), "this is fd00:ec2::254");
+        assert_eq!(internet.at_the_host("alias.test"), "this is 10.9.8.7");
+        assert_eq!(internet.at_the_host("meta.test"), "this is 169.254.169.254");
+        assert_eq!(internet.at_the_host("six.test"), "this is fd00:ec2::254");
     });
 }
 
@@ -87,7 +87,7 @@ fn a_name_that_turns_is_checked_at_each_dial() {
         assert!(refused.iter().all(|answer| status(answer) == "403"), "{answers:?}");
         assert!(internet.heard().iter().all(|line| line["at"] == "45.33.32.10"), "{:?}", internet.heard());
         // The control: a program that asks, checks, and asks again is led inside.
-        let reached = [internet.from_the_host("turn.test"), internet.from_the_host("turn.test")];
+        let reached = [internet.at_the_host("turn.test"), internet.at_the_host("turn.test")];
         assert!(reached.contains(&"this is 127.0.0.1".to_owned()), "{reached:?}");
     });
 }

@@ -30,8 +30,8 @@ fn only_listed_hosts_and_ports_are_reached() {
         let answers = internet.knock(&open, &[connect("evil.test:80"), get("evil.test", "/"), get("ALLOWED.test.", "/")]);
         assert!(answers[..2].iter().all(|answer| answer.contains("this is 45.33.32.11")), "{answers:?}");
         assert!(answers[2].contains("this is 45.33.32.10"), "one name in another spelling: {answers:?}");
-        assert_eq!(internet.from_the_host("evilallowed.test"), "this is 45.33.32.11");
-        assert_eq!(internet.from_the_host("allowed.test:8080"), "this is 45.33.32.10");
+        assert_eq!(internet.at_the_host("evilallowed.test"), "this is 45.33.32.11");
+        assert_eq!(internet.at_the_host("allowed.test:8080"), "this is 45.33.32.10");
     });
 }
 
@@ -53,7 +53,7 @@ fn there_is_no_way_but_the_proxy() {
         let (unreachable, refused) = ("101", "111");
         assert_eq!(said.lines().collect::<Vec<_>>(), [unreachable, refused, unreachable, refused, "no name"], "{ran:?}");
         assert!(internet.heard().is_empty() && internet.asked().is_empty());
-        assert_eq!(internet.from_the_host("allowed.test"), "this is 45.33.32.10");
+        assert_eq!(internet.at_the_host("allowed.test"), "this is 45.33.32.10");
         assert!(internet.knock(&sandbox, &[get("allowed.test", "/")])[0].contains("this is 45.33.32.10"));
     });
 }

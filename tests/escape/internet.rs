@@ -187,7 +187,7 @@ impl<'a> Internet<'a> {
     }
 
     /// What a program of the host reaches without any door: the control of everything that is denied.
-    pub(crate) fn from_the_host(&self, address: &str) -> String {
+    pub(crate) fn at_the_host(&self, address: &str) -> String {
         let program = "import sys, urllib.request as u\n\
                        print(u.build_opener(u.ProxyHandler({})).open('http://%s/' % sys.argv[1], timeout=20).read().decode())";
         let mut command = self.inside.command("/usr/bin/python3");

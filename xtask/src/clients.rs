@@ -97,7 +97,7 @@ impl Tongue {
         } else if let Some(word) = schema["const"].as_str() {
             add(vec![(self.literal)(word)]);
         } else if let Some(words) = schema["enum"].as_array() {
-            add(words.iter().map(|word| word.as_str().map_or(self.null.to_owned(), self.literal)).collect());
+            add(words.iter().map(|word| word.as_str().map_or_else(|| self.null.to_owned(), self.literal)).collect());
         } else if let Some(some) = schema["anyOf"].as_array().or_else(|| schema["oneOf"].as_array()) {
             some.iter().for_each(|one| add(self.alternatives(one)));
         } else {

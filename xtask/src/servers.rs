@@ -9,11 +9,8 @@ use crate::{run, setup};
 /// What is installed from PyPI, with everything that it needs.
 const REQUIREMENTS: &str = "testkit/src/servers/requirements.txt";
 /// What is installed from npm; the last drives the browser that tests the page.
-const NODE: &[&str] = &[
-    "@modelcontextprotocol/server-everything@2026.8.31",
-    "@modelcontextprotocol/server-memory@2026.8.31",
-    "playwright-core@1.65.1",
-];
+const NODE: &[&str] =
+    &["@modelcontextprotocol/server-everything@2026.8.31", "@modelcontextprotocol/server-memory@2026.8.31", "playwright-core@1.65.1"];
 /// What is installed from PyPI as it would be for sandboxes, for the interpreter that they see.
 const FOR_SANDBOXES: &str = "mcp-server-time==2026.10.19";
 

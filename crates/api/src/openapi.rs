@@ -246,7 +246,10 @@ mod tests {
         let open: Vec<&str> = ALL.iter().flat_map(|(_, o)| o.iter()).filter(|o| o.needs == Needs::Nothing).map(|o| o.path).collect();
         assert_eq!(
             open,
-            ["/health", "/ready", "/", "/ui", "/ui/{file}", "/ui/{folder}/{file}", "/v1/login", "/v1/login/oidc", "/v1/login/oidc", "/v1/login/callback", "/openapi.json", "/docs", "/docs/docs.js"]
+            [
+                "/health", "/ready", "/", "/ui", "/ui/{file}", "/ui/{folder}/{file}", "/v1/login", "/v1/login/oidc", "/v1/login/oidc",
+                "/v1/login/callback", "/openapi.json", "/docs", "/docs/docs.js"
+            ]
         );
     }
 }

@@ -371,7 +371,10 @@ impl App {
             "model" => store::By::Model,
             "provider" => store::By::Provider,
             "day" => store::By::Day,
-            _ => return Err(Failure::new(Code::Usage, "usage is summed by job, agent, profile, model, tenant, session, provider or day").field("by")),
+            _ => {
+                return Err(Failure::new(Code::Usage, "usage is summed by job, agent, profile, model, tenant, session, provider or day")
+                    .field("by"));
+            }
         };
         let (from, to) = (model::Timestamp(from), model::Timestamp(to));
         self.store().usage_of(caller.tenant.clone(), by, from, to).await.map_err(|e| e.failure())

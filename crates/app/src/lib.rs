@@ -51,9 +51,9 @@ mod plugins;
 mod process;
 mod pump;
 mod questions;
+mod quotas;
 mod raw_log;
 mod registry;
-mod quotas;
 mod replay;
 mod rights;
 mod roles;
@@ -66,8 +66,8 @@ mod shown;
 mod since;
 mod spec;
 mod tasks;
-mod tenants;
 mod telemetry;
+mod tenants;
 mod tokens;
 mod tools;
 mod trees;
@@ -84,7 +84,6 @@ pub use asked::{ApprovalQuery, ApprovalSettings, ApprovalView, ApprovalsOf, Deci
 pub use asking::INJECT_CHARS_MAX;
 pub use auth::{LoginFlow, LoginForm, LoginState, LoginStep, LoginTokens, LoginView, LoginsOf, TokenOrder};
 pub use bound::{BindForm, Binding, BoundOf, BoundView};
-pub use exposed::{ExposeForm, ExposedOf, ExposedView, with_holders};
 pub use bridge::{ExecForm, bridge};
 pub use broker::Rate as CallRate;
 pub use budgets::{BudgetForm, BudgetPolicy, BudgetRaise, BudgetView, BudgetsOf};
@@ -95,22 +94,27 @@ pub use configs::{CheckForm, Checked, ConfigForm, ConfigKind, ConfigView, Config
 pub use diagnostics::CallRates;
 pub use egress::EgressSettings;
 pub use envs::{CORE_MEMORY_CHARS_MAX, EnvForm, EnvPatch, EnvView, EnvsOf};
+pub use exposed::{ExposeForm, ExposedOf, ExposedView, with_holders};
 pub use files::{Change, ENTRIES_MAX, FileEntry, FileStream, FilesOf, UPLOAD_BYTES_MAX};
 pub use follow::Follow;
 pub use history::{FORKS_MAX, ForkForm, Parent, TurnView, UndoForm};
 pub use installs::{EngineInstalls, EngineStatus, EnginesOf, FetchFile, FetchOrder, RegistryFinder};
 pub use jobs::{
-    Artifact, Hooks, JOB_FILES_BYTES_MAX, JOB_FILES_MAX, JOBS_QUEUED_MAX, JobFile, JobFollow, JobForm, JobPart, JobQuery,
+    Artifact, Hooks, JOB_FILES_BYTES_MAX, JOB_FILES_MAX, JOBS_QUEUED_MAX, JobFile, JobFollow, JobForm, JobPart, JobQuery, JobRepo,
     JobSettings, JobState, JobView, JobsOf, OutputFormat, ResolvedJob, check_job, check_job_path,
 };
 pub use memory::{MEMORY_BRIEF_CHARS_MAX, MemoriesOf, MemoryForm, MemoryPurge, MemoryQueryForm, MemorySettings, MemoryView};
 pub use metrics::{Check, HealthView};
 pub use mounts::{MOUNTS_MAX, MountForm, MountRoot, refused_place};
+pub use oidc::{OidcArrived, OidcBegin, OidcOf, OidcRule, OidcSettings};
 pub use plugins::{
     Category, CredentialView, Definition, PLUGIN_BYTES_MAX, PLUGIN_FILES_MAX, Pending, PluginChange, PluginChecked, PluginCredential,
     PluginInstalled, PluginInstalls, PluginOrder, PluginRecord, PluginState, PluginToolView, PluginView, PluginsOf, ShippedPlugin,
     check_plugin, check_plugin_name, hash_folder, plugin_name_of,
 };
+pub use quotas::{Rate, RateSettings};
+pub use rights::{AREAS, Rights, Scope};
+pub use roles::Role;
 pub use sandboxes::SandboxForm;
 pub use secrets::SecretBook;
 pub use session_forms::{
@@ -118,12 +122,8 @@ pub use session_forms::{
 };
 pub use sessions::SessionsOf;
 pub use spec::{ImageRef, MountNote, ProgramSource, SessionSpec, Tape};
-pub use oidc::{OidcArrived, OidcBegin, OidcOf, OidcRule, OidcSettings};
-pub use quotas::{Rate, RateSettings};
-pub use rights::{AREAS, Rights, Scope};
-pub use roles::Role;
-pub use tenants::{MemberForm, MemberView, MembersOf, TenantForm, TenantPatch, TenantView, TenantsOf};
 pub use telemetry::{TelemetrySettings, TraceParent, traced};
+pub use tenants::{MemberForm, MemberView, MembersOf, TenantForm, TenantPatch, TenantView, TenantsOf};
 pub use tokens::{Bearer, TokenForm, TokenView, TokensOf};
 pub use tools::{TOOL_FILE_BYTES_MAX, TOOLS_DIR, ToolView, ToolsOf};
 
@@ -135,6 +135,6 @@ pub use webhooks::{
 
 pub use ::sandbox::{HostMount, Summary};
 pub use ::store::JobCounts;
-pub use ::store::{Claim, Quota, TenantState};
 pub use ::store::{AuditCheck, AuditFault, AuditFilter, AuditRow, Page};
+pub use ::store::{Claim, Quota, TenantState};
 pub(crate) use app::WeakApp;

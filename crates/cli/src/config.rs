@@ -512,11 +512,8 @@ impl Config {
             checkpoints_keep: Some(sessions.checkpoints_keep),
         };
         let rates = self.rate_settings().map_err(wrong)?;
-        all.rate = Rates {
-            token: Some(rates.token.per_minute),
-            tenant: Some(rates.tenant.per_minute),
-            unknown: Some(rates.unknown.per_minute),
-        };
+        all.rate =
+            Rates { token: Some(rates.token.per_minute), tenant: Some(rates.tenant.per_minute), unknown: Some(rates.unknown.per_minute) };
         let memory = self.memory_settings().map_err(wrong)?;
         all.memory = Memory { enabled: Some(memory.enabled), brief_chars: Some(memory.brief_chars), keep: Some(seconds(memory.keep)) };
         Ok(all)

@@ -103,7 +103,8 @@ mod tests {
 
     #[test]
     fn what_bears_on_security_is_refused() {
-        for text in ["repos = [\"/\"]", "repos = [\"a\"]", "repos = [\"/a/../b\"]", "ttl = \"soon\"", "result_max = \"much\"", "other = 1"] {
+        for text in ["repos = [\"/\"]", "repos = [\"a\"]", "repos = [\"/a/../b\"]", "ttl = \"soon\"", "result_max = \"much\"", "other = 1"]
+        {
             assert!(Config::parse(&format!("[jobs]\n{text}")).is_err(), "{text}");
         }
     }

@@ -123,7 +123,8 @@ async fn serve(
     let address = listener.as_ref().map(|l| l.local_addr().map(|a| a.to_string()));
     let address = address.transpose().map_err(|e| internal(&e.to_string()))?;
     let tickets = Tickets::default();
-    let api = Api { app: app.clone(), tickets: tickets.clone(), logins: Logins::default(), rates: Rates::default(), listen: address.clone() };
+    let api =
+        Api { app: app.clone(), tickets: tickets.clone(), logins: Logins::default(), rates: Rates::default(), listen: address.clone() };
     if let Some(listener) = listener {
         // Clients over TCP hand no descriptors over: their set of tickets stays empty.
         let router = api::router(Api { tickets: Tickets::default(), ..api.clone() });

@@ -32,14 +32,14 @@ mod tree;
 
 pub use custom::{Custom, CustomError};
 pub use engine::{Engine, File, Launch, PLACEHOLDER_KEY, Plan, ProgramPath, Wire};
-pub use options::Options;
 pub use feed::{Feed, LINE_BYTES_MAX, OUTPUT_BYTES_MAX};
+pub use options::Options;
 pub use parse::{
     Carried, End, Exit, MESSAGE_BYTES_MAX, OPTIONS_MAX, Parsed, Parser, QUESTION_BYTES_MAX, QUESTION_ID_BYTES_MAX, TEXT_BYTES_MAX,
     TOOL_INPUT_BYTES_MAX, TOOL_OUTPUT_BYTES_MAX,
 };
-pub use sections::{described, described_name};
 pub use recipe::{Fetch, Package, Recipe, RecipeError};
+pub use sections::{described, described_name};
 pub use tree::{Entry, EntryKind, TreeHasher};
 
 use model::{Code, Failure};

@@ -72,9 +72,12 @@ impl<'a> Plan<'a> {
             if tools.len() == before && !COMMON.contains(&name.as_str()) {
                 let shown: String = name.escape_debug().take(NAME_BYTES_MAX).collect();
                 let names: Vec<&str> = known.iter().map(|(own, _)| *own).collect();
-                return Err(Failure::new(Code::Usage, format!("the engine {} has no tool `{shown}` that can be allowed alone", engine.name()))
-                    .hint(format!("it has {}", names.join(", ")))
-                    .field("allowed_tools"));
+                return Err(Failure::new(
+                    Code::Usage,
+                    format!("the engine {} has no tool `{shown}` that can be allowed alone", engine.name()),
+                )
+                .hint(format!("it has {}", names.join(", ")))
+                .field("allowed_tools"));
             }
         }
         tools.sort();
@@ -127,6 +130,8 @@ fn server(name: &str, given: &Value) -> Result<Server, String> {
     }
     let empty = Map::new();
     let env = fields.get("env").map_or(Some(&empty), Value::as_object).ok_or_else(|| format!("the env of `{name}` is no map"))?;
-    let env = env.iter().map(|(key, value)| text(value).map(|value| (key.clone(), value)).ok_or_else(|| format!("a variable of `{name}` is no text")));
+    let env = env
+        .iter()
+        .map(|(key, value)| text(value).map(|value| (key.clone(), value)).ok_or_else(|| format!("a variable of `{name}` is no text")));
     Ok(Server { name: name.to_owned(), command, env: env.collect::<Result<_, _>>()?, given: given.clone() })
 }

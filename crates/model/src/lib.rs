@@ -27,7 +27,9 @@ pub use audit::{AuditEntry, AuditKind};
 pub use code::{Code, Failure, chain};
 pub use egress::{EgressRule, EgressRuleError, WEBSOCKET, canonical_host};
 pub use event::{Event, EventKind, PROMPT_BYTES_MAX, ResultEvent};
-pub use id::{ApprovalId, IdError, MemoryId, QuestionId, SandboxId, SessionId, TaskId, TaskRunId, TokenId, TreeId, TurnId, UserId, WebhookId};
+pub use id::{
+    ApprovalId, IdError, MemoryId, QuestionId, SandboxId, SessionId, TaskId, TaskRunId, TokenId, TreeId, TurnId, UserId, WebhookId,
+};
 pub use job::{JobEvent, JobRefused, JobState};
 pub use limits::{EXPOSED_LINE, Level, LevelLine, Limits, Want, parse_bytes, parse_duration};
 pub use money::{Money, MoneyError, Usage};

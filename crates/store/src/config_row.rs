@@ -198,7 +198,16 @@ fn put(conn: &Connection, new: &NewConfig) -> Result<ConfigRow, StoreError> {
     let sql = "INSERT INTO configs (tenant, kind, name, version, content, description, removed, actor, created_ms, updated_ms)
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) RETURNING *";
     let with = (
-        &key.tenant, &key.kind, &key.name, int("version", version + 1)?, &new.content, description, i64::from(new.removed), &new.actor, created, now,
+        &key.tenant,
+        &key.kind,
+        &key.name,
+        int("version", version + 1)?,
+        &new.content,
+        description,
+        i64::from(new.removed),
+        &new.actor,
+        created,
+        now,
     );
     let row = conn.query_row(sql, with, from_row).doing(doing)?;
     let sql = "DELETE FROM configs WHERE tenant = ?1 AND kind = ?2 AND name = ?3 AND version <= ?4";

@@ -203,7 +203,7 @@ impl StoreError {
     }
 
     /// What `error` means when it came up while trying to `action`.
-    pub(crate) fn sqlite(action: &'static str, error: &crate::db::Error) -> Self {
+    pub(crate) fn sqlite(action: &'static str, error: &crate::db::DbError) -> Self {
         match error.trouble() {
             Trouble::Full => Self::DiskFull,
             trouble => Self::Sqlite { action, text: error.to_string(), grave: trouble == Trouble::Damage },

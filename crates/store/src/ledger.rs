@@ -1,7 +1,7 @@
 //! What model calls cost.
 
-use model::{Money, SessionId, Timestamp, TurnId, Usage};
 use crate::db::{Connection, Row};
+use model::{Money, SessionId, Timestamp, TurnId, Usage};
 use serde::Serialize;
 
 use crate::error::Doing;
@@ -126,7 +126,9 @@ impl Store {
     pub async fn turn_usage(&self, session: &SessionId, turn: &TurnId) -> Result<Option<UsageRow>, StoreError> {
         let (session, turn) = (session.clone(), turn.clone());
         let all = (Timestamp(0), Timestamp(u64::MAX));
-        let of = move |conn: &Connection| report(conn, By::Session, Of { session: Some(&session), turn: Some(&turn), tenant: None }, all.0, all.1);
+        let of = move |conn: &Connection| {
+            report(conn, By::Session, Of { session: Some(&session), turn: Some(&turn), tenant: None }, all.0, all.1)
+        };
         self.read(move |conn| Ok(of(conn)?.pop())).await
     }
 }

@@ -34,8 +34,8 @@ where
 }
 
 /// A column whose text does not mean anything.
-pub(crate) fn unreadable(error: Box<dyn std::error::Error + Send + Sync>) -> crate::db::Error {
-    crate::db::Error::FromSqlConversionFailure(0, Type::Text, error)
+pub(crate) fn unreadable(error: Box<dyn std::error::Error + Send + Sync>) -> crate::db::DbError {
+    crate::db::DbError::FromSqlConversionFailure(0, Type::Text, error)
 }
 
 /// The JSON text of a value that is known to have one.

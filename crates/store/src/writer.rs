@@ -6,9 +6,9 @@ use std::time::Instant;
 use crate::db::{Connection, Postgres};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use crate::health::{Health, StoreHealth};
 use crate::StoreError;
 use crate::error::Doing;
+use crate::health::{Health, StoreHealth};
 use crate::journal::Journal;
 use crate::shared::Topic;
 

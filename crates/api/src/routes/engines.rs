@@ -63,7 +63,12 @@ async fn show(
     profiles::show(api, who, ConfigKind::Engine, name, which).await
 }
 
-async fn set(State(api): State<Api>, who: Identity, At(name): At<String>, Form(form): Form<ConfigForm>) -> Result<Json<ConfigView>, Problem> {
+async fn set(
+    State(api): State<Api>,
+    who: Identity,
+    At(name): At<String>,
+    Form(form): Form<ConfigForm>,
+) -> Result<Json<ConfigView>, Problem> {
     profiles::set(api, who, ConfigKind::Engine, name, form).await
 }
 

@@ -4,7 +4,6 @@ mod agents;
 mod approvals;
 mod audit;
 mod bound;
-mod exposed;
 mod budgets;
 mod daemon;
 mod docs;
@@ -12,13 +11,14 @@ mod engines;
 mod env_files;
 mod envs;
 mod events;
+mod exposed;
 mod history;
 mod job_events;
 mod jobs;
 mod logins;
 mod memory;
-mod oidc;
 mod metrics;
+mod oidc;
 mod plugins;
 mod profiles;
 mod sandboxes;
@@ -31,12 +31,12 @@ mod tokens;
 mod tools;
 mod ui;
 mod usage;
-mod webhooks;
 mod users;
+mod webhooks;
 
-pub(crate) use profiles::note as note_config;
 pub(crate) use env_files::{Place, download, upload};
 pub(crate) use jobs::{WAIT_S, WAIT_S_MAX, is_over};
+pub(crate) use profiles::note as note_config;
 pub(crate) use sessions::idempotency_key;
 
 use app::App;
@@ -112,8 +112,22 @@ pub(crate) const ALL: &[(&str, &[Operation])] = &[
 
 /// Resources whose rights are those of another one.
 const AREAS: &[(&str, &str)] = &[
-    ("events", "sessions"), ("history", "sessions"), ("tapes", "sessions"), ("chat", "sessions"), ("files", "envs"), ("containers", "envs"),
-    ("container files", "envs"), ("job events", "jobs"), ("jobs of the seed", "jobs"), ("logins", "plugins"), ("bound", "secrets"), ("exposed", "secrets"), ("configs", "profiles"), ("page", "daemon"), ("login", "daemon"), ("docs", "daemon"),
+    ("events", "sessions"),
+    ("history", "sessions"),
+    ("tapes", "sessions"),
+    ("chat", "sessions"),
+    ("files", "envs"),
+    ("containers", "envs"),
+    ("container files", "envs"),
+    ("job events", "jobs"),
+    ("jobs of the seed", "jobs"),
+    ("logins", "plugins"),
+    ("bound", "secrets"),
+    ("exposed", "secrets"),
+    ("configs", "profiles"),
+    ("page", "daemon"),
+    ("login", "daemon"),
+    ("docs", "daemon"),
 ];
 
 /// The area that a token's rights to a resource are named by.

@@ -31,9 +31,12 @@ macro_rules! routes {
             .takes(of::<ConfigForm>)
             .gives(201, of::<ConfigView>)
             .fails(&[TAKEN, WRONG]),
-            Operation::new(Post, concat!($path, "/check"), concat!("Says whether a text could be kept as ", $one, "; nothing changes."), || {
-                post(|State(api): State<Api>, who: Identity, Form(form): Form<CheckForm>| check(api, who, $kind, form))
-            })
+            Operation::new(
+                Post,
+                concat!($path, "/check"),
+                concat!("Says whether a text could be kept as ", $one, "; nothing changes."),
+                || post(|State(api): State<Api>, who: Identity, Form(form): Form<CheckForm>| check(api, who, $kind, form)),
+            )
             .takes(of::<CheckForm>)
             .gives(200, of::<Checked>)
             .fails(&[WRONG]),
@@ -44,13 +47,17 @@ macro_rules! routes {
             .gives(200, of::<ConfigView>)
             .fails(&[MISSING]),
             Operation::new(Get, concat!($path, "/", $name), concat!("Shows ", $one, ", or one of its versions."), || {
-                get(|State(api): State<Api>, who: Identity, At(name): At<String>, Asked(which): Asked<Which>| show(api, who, $kind, name, which))
+                get(|State(api): State<Api>, who: Identity, At(name): At<String>, Asked(which): Asked<Which>| {
+                    show(api, who, $kind, name, which)
+                })
             })
             .asks(of::<Which>)
             .gives(200, of::<ConfigView>)
             .fails(&[MISSING]),
             Operation::new(Put, concat!($path, "/", $name), concat!("Gives ", $one, " a new version."), || {
-                put(|State(api): State<Api>, who: Identity, At(name): At<String>, Form(form): Form<ConfigForm>| set(api, who, $kind, name, form))
+                put(|State(api): State<Api>, who: Identity, At(name): At<String>, Form(form): Form<ConfigForm>| {
+                    set(api, who, $kind, name, form)
+                })
             })
             .takes(of::<ConfigForm>)
             .gives(200, of::<ConfigView>)
@@ -60,14 +67,25 @@ macro_rules! routes {
 }
 
 const PROFILES: [Operation; 6] = routes!(
-    ConfigKind::Profile, "/v1/profiles", "{name}", "a profile", "Lists profiles by name, with their variables.", profiles, page_of::<ProfileView>
+    ConfigKind::Profile,
+    "/v1/profiles",
+    "{name}",
+    "a profile",
+    "Lists profiles by name, with their variables.",
+    profiles,
+    page_of::<ProfileView>
 );
 const TEMPLATES: [Operation; 6] = routes!(
-    ConfigKind::Template, "/v1/templates", "{*name}", "a template", "Lists templates by name, without their texts.", templates, page_of::<ConfigView>
+    ConfigKind::Template,
+    "/v1/templates",
+    "{*name}",
+    "a template",
+    "Lists templates by name, without their texts.",
+    templates,
+    page_of::<ConfigView>
 );
-const HOOKS: [Operation; 6] = routes!(
-    ConfigKind::Hook, "/v1/hooks", "{name}", "a hook", "Lists hooks by name, without their texts.", hooks, page_of::<ConfigView>
-);
+const HOOKS: [Operation; 6] =
+    routes!(ConfigKind::Hook, "/v1/hooks", "{name}", "a hook", "Lists hooks by name, without their texts.", hooks, page_of::<ConfigView>);
 
 /// Every route of profiles, templates and hooks.
 pub(super) const OPERATIONS: &[Operation] = &[

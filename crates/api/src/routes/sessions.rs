@@ -168,9 +168,7 @@ pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Fai
     match headers.get("idempotency-key").map(|v| v.to_str()) {
         None => Ok(None),
         Some(Ok(key)) if !key.is_empty() && key.len() <= IDEMPOTENCY_KEY_BYTES_MAX => Ok(Some(key.to_owned())),
-        Some(_) => {
-            Err(Failure::new(Code::Usage, "the idempotency key is not 1 to 128 characters of ASCII").field("Idempotency-Key"))
-        }
+        Some(_) => Err(Failure::new(Code::Usage, "the idempotency key is not 1 to 128 characters of ASCII").field("Idempotency-Key")),
     }
 }
 

@@ -104,7 +104,7 @@ fn shown(job: JobView) -> Job {
         started_at: job.started.map(iso),
         finished_at: job.finished.map(iso),
         exit_code: job.exit_code,
-        result: job.result.or(job.output.map(Value::String)).or(job.text.map(Value::String)).unwrap_or(Value::Null),
+        result: job.result.or_else(|| job.output.or(job.text).map(Value::String)).unwrap_or(Value::Null),
         error: job.error,
     }
 }

@@ -11,7 +11,9 @@ pub(super) fn check(kind: ConfigKind, name: &str, content: &str) -> Result<Vec<S
     profiles::check_name(kind, name).map_err(|e| e.failure().field("name"))?;
     let wrong = |why: String| Failure::new(Code::Usage, why).field("content");
     if content.chars().count() > CONTENT_CHARS_MAX {
-        return Err(Failure::new(Code::TooLarge, format!("a {} has at most {CONTENT_CHARS_MAX} characters", kind.as_str())).field("content"));
+        return Err(
+            Failure::new(Code::TooLarge, format!("a {} has at most {CONTENT_CHARS_MAX} characters", kind.as_str())).field("content")
+        );
     }
     if content.contains('\0') {
         return Err(wrong("the text holds a NUL".to_owned()));

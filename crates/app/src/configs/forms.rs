@@ -169,7 +169,13 @@ impl ProfileView {
 impl EngineView {
     pub(super) fn of(id: String, content: &str, installed: Option<bool>) -> Self {
         let (name, description) = about_engine(content);
-        Self { name: if name.is_empty() { id.clone() } else { name }, description, built_in: installed.is_some(), available: installed.unwrap_or(true), id }
+        Self {
+            name: if name.is_empty() { id.clone() } else { name },
+            description,
+            built_in: installed.is_some(),
+            available: installed.unwrap_or(true),
+            id,
+        }
     }
 }
 

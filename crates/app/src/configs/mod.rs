@@ -6,7 +6,7 @@ mod check;
 mod forms;
 mod shipped;
 
-pub use forms::{CheckForm, Checked, ConfigForm, ConfigView, EngineView, ProfileView, ProfileVariable};
+pub use forms::{CheckForm, Checked, ConfigForm, ConfigView, EngineView, ProfileVariable, ProfileView};
 pub use profiles::ConfigKind;
 
 use model::{Code, Failure, Timestamp};
@@ -151,13 +151,21 @@ impl ConfigsOf<'_> {
 
     async fn put(&self, kind: ConfigKind, name: &str, form: ConfigForm, rule: ConfigRule, actor: &str) -> Result<ConfigView, Failure> {
         let warnings = check::check(kind, name, &form.content)?;
-        let new = self.new(kind, name, form.content, form.description, rule, actor);
+        let new = self.draft(kind, name, form.content, form.description, rule, actor);
         let row = self.app.store().put_config(new).await.map_err(|e| e.failure())?;
         model::crash::point("config:put");
         Ok(ConfigView { warnings, ..Found::of(row).view(kind, name, true) })
     }
 
-    fn new(&self, kind: ConfigKind, name: &str, content: String, description: Option<String>, rule: ConfigRule, actor: &str) -> NewConfig {
+    fn draft(
+        &self,
+        kind: ConfigKind,
+        name: &str,
+        content: String,
+        description: Option<String>,
+        rule: ConfigRule,
+        actor: &str,
+    ) -> NewConfig {
         let after = if shipped::text(kind, name).is_some() { shipped::SHIPPED_VERSION } else { 0 };
         NewConfig {
             key: self.key(kind, name),
@@ -177,7 +185,7 @@ impl ConfigsOf<'_> {
     /// There is none of this name.
     pub async fn remove(&self, kind: ConfigKind, name: &str, actor: &str) -> Result<(), Failure> {
         profiles::check_name(kind, name).map_err(|e| e.failure().field("name"))?;
-        let new = NewConfig { removed: true, ..self.new(kind, name, String::new(), None, ConfigRule::There, actor) };
+        let new = NewConfig { removed: true, ..self.draft(kind, name, String::new(), None, ConfigRule::There, actor) };
         self.app.store().put_config(new).await.map(drop).map_err(|e| e.failure())
     }
 
@@ -296,7 +304,13 @@ impl ConfigsOf<'_> {
     }
 
     /// Renders a profile's prompt and instructions. `fixed` is what every template may use.
-    pub(crate) async fn render(&self, profile: &Profile, prompt_vars: &Vars, claude_md_vars: &Vars, fixed: &Vars) -> Result<Rendered, Failure> {
+    pub(crate) async fn render(
+        &self,
+        profile: &Profile,
+        prompt_vars: &Vars,
+        claude_md_vars: &Vars,
+        fixed: &Vars,
+    ) -> Result<Rendered, Failure> {
         let prompt = match &profile.prompt {
             Some(source) => Some(self.text("prompts", source, &profile.prompt_vars, prompt_vars, fixed, profile.undefined).await?),
             None => None,

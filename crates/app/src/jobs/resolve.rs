@@ -41,7 +41,7 @@ pub(crate) async fn resolve(app: &App, caller: &Caller, form: &JobForm) -> Resul
     if prompt.trim().is_empty() {
         return Err(Failure::new(Code::PromptInvalid, "the prompt is empty").field("prompt"));
     }
-    let engine = form.engine.clone().or(profile.engine.clone());
+    let engine = form.engine.clone().or_else(|| profile.engine.clone());
     let engine_text = match &engine {
         Some(engine) => app.described_engine(caller, engine).await?,
         None => None,
@@ -55,13 +55,13 @@ pub(crate) async fn resolve(app: &App, caller: &Caller, form: &JobForm) -> Resul
         engine,
         prompt,
         instructions: rendered.instructions.trim().to_owned(),
-        system_prompt: form.system_prompt.clone().or(profile.system_prompt.clone()),
-        allowed_tools: form.allowed_tools.clone().or(profile.allowed_tools.clone()),
+        system_prompt: form.system_prompt.clone().or_else(|| profile.system_prompt.clone()),
+        allowed_tools: form.allowed_tools.clone().or_else(|| profile.allowed_tools.clone()),
         plugins: plugins(app, form, &profile).await?,
         mcp_config: form.mcp_config.clone().filter(|config| !config.is_null()),
         max_turns: form.max_turns.or(profile.max_turns),
         budget: form.max_budget_usd.or(profile.max_budget_usd).and_then(Money::from_usd),
-        output_format: form.output_format.or(format_of(&profile)).unwrap_or_default(),
+        output_format: form.output_format.or_else(|| format_of(&profile)).unwrap_or_default(),
         timeout,
         limits,
         egress: egress(form, &profile)?,
@@ -129,7 +129,8 @@ fn format_of(profile: &Profile) -> Option<OutputFormat> {
 fn egress(form: &JobForm, profile: &Profile) -> Result<Vec<EgressRule>, Failure> {
     let mut rules = form.egress.clone();
     for rule in &profile.egress {
-        let rule: EgressRule = rule.parse().map_err(|e: model::EgressRuleError| Failure::new(Code::Usage, e.to_string()).field("egress"))?;
+        let rule: EgressRule =
+            rule.parse().map_err(|e: model::EgressRuleError| Failure::new(Code::Usage, e.to_string()).field("egress"))?;
         if !rules.contains(&rule) {
             rules.push(rule);
         }

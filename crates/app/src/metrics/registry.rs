@@ -34,10 +34,13 @@ struct Series {
     sum: f64,
 }
 
+/// The series of a family by the values of their labels.
+type ByLabels = BTreeMap<Vec<String>, Series>;
+
 /// All numbers that are counted in this process.
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
-    families: Mutex<BTreeMap<&'static str, (Family, BTreeMap<Vec<String>, Series>)>>,
+    families: Mutex<BTreeMap<&'static str, (Family, ByLabels)>>,
 }
 
 impl Registry {

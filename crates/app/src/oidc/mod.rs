@@ -12,6 +12,6 @@ mod issuer;
 mod jwt;
 mod rules;
 
-pub use flow::{OidcArrived, OidcBegin, OidcOf};
 pub(crate) use flow::Pendings;
+pub use flow::{OidcArrived, OidcBegin, OidcOf};
 pub use rules::{OidcRule, OidcSettings};

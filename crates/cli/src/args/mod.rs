@@ -7,8 +7,8 @@ mod job;
 mod memory;
 mod plugin;
 mod sessions;
-mod tenants;
 mod task;
+mod tenants;
 mod verbs;
 mod webhook;
 
@@ -19,7 +19,7 @@ pub(crate) use job::{Job, JobCreate, JobList};
 pub(crate) use memory::Memory;
 pub(crate) use plugin::Plugin;
 pub(crate) use sessions::{Agent, AgentFields, Begin, Chat, Env, EnvFiles, Fork, Send, Session, SessionList, Token, Tools};
+pub(crate) use task::{Task, TaskAdd};
 pub(crate) use tenants::{Budget, Quotas, Tenant, User};
 pub(crate) use verbs::{Cli, Config, Doctor, Engine, Limits, Places, Run, Sandbox, SandboxRun, Secret, Shell, Up, Verb};
-pub(crate) use task::{Task, TaskAdd};
 pub(crate) use webhook::Webhook;

@@ -173,7 +173,8 @@ async fn profiles(context: &Context) -> Done {
 async fn check(context: &Context, file: &Path, vars: &[String]) -> Done {
     let mut values = Map::new();
     for var in vars {
-        let (key, value) = var.split_once('=').ok_or_else(|| Failure::new(Code::Usage, "a variable is given as KEY=VALUE").field("--var"))?;
+        let (key, value) =
+            var.split_once('=').ok_or_else(|| Failure::new(Code::Usage, "a variable is given as KEY=VALUE").field("--var"))?;
         values.insert(key.to_owned(), Value::from(value));
     }
     let mut form = json!({ "content": read(file)? });

@@ -158,7 +158,14 @@ enum Meaning {
 }
 
 /// Takes over the variables.
-async fn variables(context: &Context, client: &Client, path: &Path, dry_run: bool, keys: bool, taken: &mut Vec<Taken>) -> Result<(), Failure> {
+async fn variables(
+    context: &Context,
+    client: &Client,
+    path: &Path,
+    dry_run: bool,
+    keys: bool,
+    taken: &mut Vec<Taken>,
+) -> Result<(), Failure> {
     let Ok(meta) = std::fs::symlink_metadata(path) else { return Ok(()) };
     if !meta.is_file() || meta.len() > ENV_BYTES_MAX {
         taken.push(Taken::new("variable", ".env", "left out", "it is no plain file, or too long"));

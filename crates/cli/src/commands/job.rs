@@ -38,7 +38,7 @@ pub(super) async fn run(context: &Context, verb: args::Job) -> Done {
         args::Job::Wait { id, timeout } => {
             let timeout = timeout.as_deref().map(|text| job_form::duration("--timeout", text)).transpose()?;
             let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-            return Ok(finished(context, &wait(&client, &id, deadline).await?)?);
+            return finished(context, &wait(&client, &id, deadline).await?);
         }
         args::Job::Logs { id, follow } => job_log::run(context, &client, &path(&id)?, follow).await?,
         args::Job::Cancel { ids } => {

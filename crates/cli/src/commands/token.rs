@@ -15,7 +15,12 @@ pub(super) async fn run(context: &Context, verb: args::Token) -> Done {
     let client = context.client()?;
     match verb {
         args::Token::Add { name, scope, tenant, expires } => {
-            let form = TokenForm { name, scope: scope.join(" ").parse().map_err(|f: Failure| Failure { field: Some("--scope".to_owned()), ..f })?, tenant, expires_s: expires.as_deref().map(seconds).transpose()? };
+            let form = TokenForm {
+                name,
+                scope: scope.join(" ").parse().map_err(|f: Failure| Failure { field: Some("--scope".to_owned()), ..f })?,
+                tenant,
+                expires_s: expires.as_deref().map(seconds).transpose()?,
+            };
             let made: TokenView = client.json(Method::POST, "/v1/tokens", Some(&json!(form))).await?;
             if context.json {
                 out::json(&made)?;

@@ -29,7 +29,8 @@ fn by_name(name: &str) -> &'static dyn Engine {
 
 /// Whether a text stands in a file or an argument.
 fn holds(launch: &Launch, text: &str) -> bool {
-    launch.argv.iter().any(|word| word.contains(text)) || launch.files.iter().any(|file| String::from_utf8_lossy(&file.bytes).contains(text))
+    launch.argv.iter().any(|word| word.contains(text))
+        || launch.files.iter().any(|file| String::from_utf8_lossy(&file.bytes).contains(text))
 }
 
 #[test]
@@ -65,7 +66,8 @@ fn what_an_engine_can_be_held_to_reaches_it_and_the_rest_is_refused() {
 fn long_texts_are_files_and_no_argument() {
     let long = "x".repeat(500_000);
     for engine in ALL {
-        let launch = plan(*engine, Options { system_prompt: Some(&long), ..Options::default() }).expect(engine.name());
+        let launch = plan(*engine, Options { system_prompt: Some(&long), ..Options::default() })
+            .unwrap_or_else(|e| panic!("{}: {e}", engine.name()));
         assert!(launch.argv.iter().all(|word| word.len() < 100_000), "{}", engine.name());
         assert!(holds(&launch, &long), "{}", engine.name());
     }
@@ -77,7 +79,11 @@ fn names_that_would_do_more_are_refused() {
     for bad in ["Bash(git:*)", "--dangerous", "Teleport", ""] {
         let tools = [bad.to_owned()];
         for engine in ["claude-code", "mini"] {
-            assert_eq!(refused(engine, Options { allowed_tools: Some(&tools), ..Options::default() }).as_deref(), Some("allowed_tools"), "{bad}");
+            assert_eq!(
+                refused(engine, Options { allowed_tools: Some(&tools), ..Options::default() }).as_deref(),
+                Some("allowed_tools"),
+                "{bad}"
+            );
         }
     }
     for bad in [
@@ -133,8 +139,8 @@ auth = ["OPENAI_API_KEY"]
     let launch = plan(&engine, Options { max_turns: Some(5), allowed_tools: Some(&tools), ..Options::default() }).expect("a launch");
     let words: Vec<&str> = launch.argv.iter().map(String::as_str).skip(4).collect();
     let expect = [
-        "/output/result.json", "/usr/bin/env", "helper", "--quiet", "--format", "json", "--model", "a-model", "--max-turns", "5", "--tools", "a;b", "-p",
-        "do it",
+        "/output/result.json", "/usr/bin/env", "helper", "--quiet", "--format", "json", "--model", "a-model", "--max-turns", "5",
+        "--tools", "a;b", "-p", "do it",
     ];
     assert_eq!(words, expect);
     assert!(launch.env.iter().any(|(key, value)| key == "OPENAI_BASE_URL" && value == "http://127.0.0.1:4000/v1"));

@@ -4,7 +4,7 @@ use super::Type;
 
 /// What a database said, or why what it gave cannot be read.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
+pub(crate) enum DbError {
     /// SQLite said it.
     #[error(transparent)]
     Sqlite(rusqlite::Error),
@@ -26,9 +26,9 @@ pub(crate) enum Error {
 }
 
 /// What became of something that was asked of a database.
-pub(crate) type Result<T> = std::result::Result<T, Error>;
+pub(crate) type Result<T> = std::result::Result<T, DbError>;
 
-impl From<rusqlite::Error> for Error {
+impl From<rusqlite::Error> for DbError {
     fn from(error: rusqlite::Error) -> Self {
         match error {
             rusqlite::Error::QueryReturnedNoRows => Self::QueryReturnedNoRows,
@@ -37,7 +37,7 @@ impl From<rusqlite::Error> for Error {
     }
 }
 
-impl From<postgres::Error> for Error {
+impl From<postgres::Error> for DbError {
     fn from(error: postgres::Error) -> Self {
         Self::Postgres(error)
     }
@@ -61,7 +61,7 @@ impl<T> OptionalExtension<T> for Result<T> {
     fn optional(self) -> Result<Option<T>> {
         match self {
             Ok(value) => Ok(Some(value)),
-            Err(Error::QueryReturnedNoRows) => Ok(None),
+            Err(DbError::QueryReturnedNoRows) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -78,7 +78,7 @@ pub(crate) enum Trouble {
     Damage,
 }
 
-impl Error {
+impl DbError {
     /// What it means for what comes after it. A lost connection is no damage: the server keeps what it acknowledged.
     pub(crate) fn trouble(&self) -> Trouble {
         use postgres::error::SqlState as S;

@@ -13,7 +13,7 @@ mod statement;
 mod value;
 
 pub(crate) use dialect::schema;
-pub(crate) use error::{Error, OptionalExtension, Result, Trouble};
+pub(crate) use error::{DbError, OptionalExtension, Result, Trouble};
 pub(crate) use params::{Params, params_from_iter};
 pub(crate) use row::{Row, RowIndex};
 pub(crate) use rusqlite::types::{Type, Value};

@@ -3,7 +3,7 @@
 use rusqlite::types::{FromSql, FromSqlError, Type, ValueRef};
 
 use super::value::Raw;
-use super::{Error, Result};
+use super::{DbError, Result};
 
 /// What a statement gave, for as long as it is looked at.
 #[derive(Clone, Copy)]
@@ -65,11 +65,12 @@ impl<'r> Row<'r> {
 }
 
 fn found<I: RowIndex>(row: &postgres::Row, column: I) -> Result<(usize, ValueRef<'_>)> {
-    let place = column.place(row).ok_or_else(|| Error::Statement("failed to read a column that the statement does not give".to_owned()))?;
+    let place =
+        column.place(row).ok_or_else(|| DbError::Statement("failed to read a column that the statement does not give".to_owned()))?;
     let value: Option<Raw<'_>> = row.try_get(place)?;
     Ok((place, value.map_or(ValueRef::Null, |raw| raw.0)))
 }
 
-fn unreadable(place: usize, kind: Type, error: FromSqlError) -> Error {
-    Error::FromSqlConversionFailure(place, kind, Box::new(error))
+fn unreadable(place: usize, kind: Type, error: FromSqlError) -> DbError {
+    DbError::FromSqlConversionFailure(place, kind, Box::new(error))
 }

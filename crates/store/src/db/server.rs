@@ -8,7 +8,7 @@ use std::time::Duration;
 use postgres::SimpleQueryMessage;
 
 use super::value::Passed;
-use super::{Error, Params, Result, dialect};
+use super::{DbError, Params, Result, dialect};
 use crate::shared::{Change, Topic};
 
 /// Where daemons tell each other what they changed.
@@ -206,7 +206,7 @@ fn collect<P: Params>(prepared: &Prepared, params: P) -> Result<Vec<Passed>> {
     if values.len() == prepared.values {
         return Ok(values);
     }
-    Err(Error::Statement(format!("{} values were given for the {} of a statement", values.len(), prepared.values)))
+    Err(DbError::Statement(format!("{} values were given for the {} of a statement", values.len(), prepared.values)))
 }
 
 fn at_places<'v>(prepared: &Prepared, values: &'v [Passed]) -> Vec<&'v (dyn postgres::types::ToSql + Sync)> {

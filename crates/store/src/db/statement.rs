@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::server::{Postgres, Prepared};
-use super::{Error, Params, Result, Row};
+use super::{DbError, Params, Result, Row};
 
 /// A statement, ready to be run.
 pub(crate) struct Statement<'c> {
@@ -62,7 +62,7 @@ impl<'c> Statement<'c> {
     {
         match self.query(params)?.next()? {
             Some(row) => read(&row),
-            None => Err(Error::QueryReturnedNoRows),
+            None => Err(DbError::QueryReturnedNoRows),
         }
     }
 
@@ -84,7 +84,7 @@ fn bind<P: Params>(statement: &mut rusqlite::Statement<'_>, params: P) -> Result
     })?;
     match statement.parameter_count() {
         expected if expected == count => Ok(()),
-        expected => Err(Error::Statement(format!("{count} values were given for the {expected} of a statement"))),
+        expected => Err(DbError::Statement(format!("{count} values were given for the {expected} of a statement"))),
     }
 }
 

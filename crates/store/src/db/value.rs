@@ -9,7 +9,7 @@ use ::postgres::types::private::BytesMut;
 use ::postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 
-use super::{Error, Result};
+use super::{DbError, Result};
 
 type Refused = Box<dyn StdError + Sync + Send>;
 
@@ -78,14 +78,14 @@ impl Passed {
     /// Takes a value out of what the program has.
     pub(super) fn new(value: &dyn super::ToSql) -> Result<Self> {
         let value = match value.to_sql()? {
-            ToSqlOutput::Borrowed(value) => value.try_into().map_err(|e| Error::ToSqlConversionFailure(Box::new(e)))?,
+            ToSqlOutput::Borrowed(value) => value.try_into().map_err(|e| DbError::ToSqlConversionFailure(Box::new(e)))?,
             ToSqlOutput::Owned(value) => value,
-            _ => return Err(Error::Statement("a value of this kind cannot be passed".to_owned())),
+            _ => return Err(DbError::Statement("a value of this kind cannot be passed".to_owned())),
         };
         if let Value::Text(text) = &value
             && text.contains('\0')
         {
-            return Err(Error::ToSqlConversionFailure("a text holds a NUL, which PostgreSQL does not keep".into()));
+            return Err(DbError::ToSqlConversionFailure("a text holds a NUL, which PostgreSQL does not keep".into()));
         }
         Ok(Self(value))
     }

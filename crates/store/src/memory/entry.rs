@@ -206,7 +206,7 @@ pub(super) const COLUMNS: &str = "m.*, o.tenant AS tenant, o.agent AS agent";
 pub(super) const TABLES: &str = "memories m JOIN memory_owners o ON o.id = m.owner";
 
 pub(super) fn from_row(row: &Row<'_>) -> crate::db::Result<MemoryRow> {
-    let time = |column| Ok::<_, crate::db::Error>(row.get::<_, Option<u64>>(column)?.map(Timestamp));
+    let time = |column| Ok::<_, crate::db::DbError>(row.get::<_, Option<u64>>(column)?.map(Timestamp));
     Ok(MemoryRow {
         id: parsed(row, "id")?,
         tenant: row.get("tenant")?,

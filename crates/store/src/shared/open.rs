@@ -63,7 +63,10 @@ fn checked(url: &str) -> Result<postgres::Config, StoreError> {
         Host::Tcp(name) => name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback()),
     };
     if config.get_password().is_some() {
-        return Err(StoreError::invalid("store.url", "holds a password, which whoever reads the configuration sees: keep it in store.password_file"));
+        return Err(StoreError::invalid(
+            "store.url",
+            "holds a password, which whoever reads the configuration sees: keep it in store.password_file",
+        ));
     }
     if config.get_hosts().is_empty() {
         return Err(StoreError::invalid("store.url", "names no host"));

@@ -28,7 +28,7 @@ mod questions;
 mod secrets;
 mod sessions;
 mod speed;
-mod tenants;
 mod tasks;
+mod tenants;
 mod turns;
 mod upgrade;

@@ -7,7 +7,9 @@ use lazaret_store::{Change, Changes, Config, KeySource, Record, Secrets, Store, 
 use model::{Code, TurnEvent, TurnState};
 use tempfile::TempDir;
 
-use crate::common::{NOW, accept, address, finish, home, meddle, new_env, new_session, new_turn, open, running, session, share, text, tree};
+use crate::common::{
+    NOW, accept, address, finish, home, meddle, new_env, new_session, new_turn, open, running, session, share, text, tree,
+};
 
 /// How long a test waits for what must come. Nothing waits so long unless it fails.
 const WAIT: Duration = Duration::from_secs(60);
@@ -76,7 +78,7 @@ async fn each_takes_up_its_own_turns_and_a_lost_ones_are_known() {
     let other = accept(&b, &yours).await.turn;
     let ids = async |store: &Store| store.unfinished_turns().await.unwrap().into_iter().map(|t| t.id).collect::<Vec<_>>();
     assert_eq!(ids(&a).await, [lease.turn.clone(), waiting.clone()]);
-    assert_eq!(ids(&b).await, [other.clone()]);
+    assert_eq!(ids(&b).await, std::slice::from_ref(&other));
     assert!(b.lost_turns().await.unwrap().is_empty(), "it lives");
 
     let lost = a.replica().unwrap().to_owned();
@@ -223,7 +225,10 @@ async fn what_leads_nowhere_or_over_a_network_is_refused() {
     assert_eq!(nowhere.code(), Code::StoreUnusable, "{nowhere}");
     let foreign = home();
     meddle(foreign.path(), "CREATE TABLE diary (day TEXT)");
-    assert!(matches!(Store::open_shared(&address(foreign.path()), None, foreign.path(), &Config::default()), Err(StoreError::Foreign { .. })));
+    assert!(matches!(
+        Store::open_shared(&address(foreign.path()), None, foreign.path(), &Config::default()),
+        Err(StoreError::Foreign { .. })
+    ));
     let newer = home();
     open(newer.path()).close().await.unwrap();
     meddle(newer.path(), "UPDATE meta SET value = '99' WHERE key = 'schema'");

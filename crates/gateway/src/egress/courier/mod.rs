@@ -231,4 +231,5 @@ async fn beginning(mut body: hyper::body::Incoming, bytes_max: usize) -> Bytes {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests own what they spawn by its handle or by the end of the runtime")]
 mod tests;
