@@ -650,6 +650,22 @@ export interface EventQuery {
   "limit"?: number;
 }
 
+/** A secret to expose. */
+export interface ExposeForm {
+  /** The one agent that gets it. */
+  "agent": string;
+  /** The secret, and the variable that holds its value inside. */
+  "name": string;
+}
+
+/** A secret that one agent holds. */
+export interface ExposedView {
+  /** The agent. */
+  "agent": string;
+  /** The secret. */
+  "name": string;
+}
+
 /** A failure as a user sees it: what is wrong, and what to do. */
 export interface Failure {
   /** The stable code. */
@@ -1759,6 +1775,8 @@ export interface Shutdown {
 
 /** What `status` shows. */
 export interface Status {
+  /** Secrets that the owner exposed, each to one agent. */
+  "exposed": ExposedView[];
   /** The daemon's process. */
   "pid": number;
   /** Whether a model's key is stored. */

@@ -811,6 +811,28 @@ EventQuery = TypedDict(
 )
 # EventQuery: Which events.
 
+ExposeForm = TypedDict(
+    "ExposeForm",
+    {
+        # The one agent that gets it.
+        "agent": "str",
+        # The secret, and the variable that holds its value inside.
+        "name": "str",
+    },
+)
+# ExposeForm: A secret to expose.
+
+ExposedView = TypedDict(
+    "ExposedView",
+    {
+        # The agent.
+        "agent": "str",
+        # The secret.
+        "name": "str",
+    },
+)
+# ExposedView: A secret that one agent holds.
+
 Failure = TypedDict(
     "Failure",
     {
@@ -2161,6 +2183,8 @@ Shutdown = TypedDict(
 Status = TypedDict(
     "Status",
     {
+        # Secrets that the owner exposed, each to one agent.
+        "exposed": "List['ExposedView']",
         # The daemon's process.
         "pid": "int",
         # Whether a model's key is stored.
