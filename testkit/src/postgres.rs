@@ -53,7 +53,7 @@ impl Server {
         }
         let mut server = Self::watch(&programs, user, dir, durable)?;
         let end = Instant::now() + START_WAIT;
-        while server.psql("postgres", "SELECT 1").is_err() {
+        while server.psql("postgres", r"\conninfo").is_err() {
             if Instant::now() > end || server.watcher.try_wait()?.is_some() {
                 let log = std::fs::read(server.dir.join("log")).unwrap_or_default();
                 return Err(failed("start", &log));

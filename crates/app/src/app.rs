@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
@@ -11,9 +10,8 @@ use std::time::{Duration, Instant};
 use broker::Broker;
 use gateway::egress::Egress;
 use gateway::{Gateway, REHEARSAL, WELL_KNOWN};
-use model::{Code, EgressRule, Failure};
+use model::{Code, Failure};
 use sandbox::Sandboxes;
-use serde::{Deserialize, Serialize};
 use store::{Secrets, Store};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -24,95 +22,15 @@ use crate::approvals::Approvals;
 use crate::audit::AuditBook;
 use crate::choose::Provider;
 use crate::doors::DoorKeeper;
-use crate::installs::{EngineInstalls, EnginesOf, RegistryFinder};
+use crate::installs::{EngineInstalls, EnginesOf};
 use crate::ledger::{Callers, StoreLedger};
 use crate::live::lock;
 use crate::places::Places;
 use crate::registry::Registry;
 use crate::secrets::SecretBook;
 use crate::sessions::SessionsOf;
+use crate::settings::Settings;
 use crate::{AgentsOf, Caller, EnvsOf, TokensOf, ToolsOf};
-
-/// What the configuration decides and may change while the daemon runs.
-#[derive(Debug, Clone, Default)]
-pub struct Settings {
-    /// The engine when nothing says which.
-    pub engine: Option<String>,
-    /// The gateway's part.
-    pub gateway: gateway::Config,
-    /// What sandboxes may be allowed at most.
-    pub egress_max: Vec<EgressRule>,
-    /// Private or reserved addresses that names may resolve to all the same.
-    pub private_ok: Vec<IpAddr>,
-    /// What else is said of the egress proxy.
-    pub egress: crate::EgressSettings,
-    /// The package registry that engines come from.
-    pub registry: RegistryFinder,
-    /// The index that Python tools come from, and after it the hosts that files come from besides.
-    pub tools_index: RegistryFinder,
-    /// How long a session's sandbox stays up after a turn.
-    pub sandbox_idle: Duration,
-    /// US dollars that a session may cost when it does not say.
-    pub budget: Option<model::Money>,
-    /// What a session's sandbox may use when neither it nor its agent says.
-    pub limits: model::Limits,
-    /// How many turns run and are kept.
-    pub sessions: SessionSettings,
-    /// How long people are asked.
-    pub approvals: crate::ApprovalSettings,
-    /// How often sessions may call tools.
-    pub calls: crate::CallRates,
-    /// Roots below which host directories may be mounted by name.
-    pub mount_roots: Vec<crate::MountRoot>,
-    /// The directory of the user's notes, read-only in every session.
-    pub vault: Option<PathBuf>,
-    /// What the owner configured for plugins, by their names.
-    pub plugins: BTreeMap<String, serde_json::Map<String, serde_json::Value>>,
-    /// What agents remember.
-    pub memory: crate::MemorySettings,
-    /// How the ends of jobs are told.
-    pub webhooks: crate::WebhookSettings,
-    /// How tasks are kept.
-    pub tasks: crate::TaskSettings,
-    /// Who is told of traces.
-    pub telemetry: crate::TelemetrySettings,
-    /// How many jobs run, and what is kept of them.
-    pub jobs: crate::JobSettings,
-    /// How often the API may be asked.
-    pub rates: crate::RateSettings,
-    /// How people log in, if by an issuer.
-    pub oidc: Option<crate::OidcSettings>,
-}
-
-/// How many turns run at once, and what is kept of them.
-#[derive(Debug, Clone)]
-pub struct SessionSettings {
-    /// Turns that run at once.
-    pub running_max: usize,
-    /// Turns of one agent that run at once.
-    pub agent_running_max: usize,
-    /// Turns of one tenant that run at once.
-    pub tenant_running_max: usize,
-    /// How long an engine's process waits for a further turn.
-    pub engine_idle: Duration,
-    /// Whether every turn is a checkpoint.
-    pub checkpoints: bool,
-    /// Checkpoints that are kept of one session.
-    pub checkpoints_keep: usize,
-}
-
-impl Default for SessionSettings {
-    fn default() -> Self {
-        Self {
-            running_max: 64,
-            agent_running_max: 64,
-            tenant_running_max: 64,
-            engine_idle: Duration::from_secs(60),
-            checkpoints: true,
-            checkpoints_keep: 50,
-        }
-    }
-}
 
 /// Reads the settings again.
 pub type Reload = Box<dyn Fn() -> Result<Settings, Failure> + Send + Sync>;
@@ -193,27 +111,6 @@ pub struct Opening {
     pub reload: Reload,
     /// The plugins that are part of the program.
     pub shipped: Vec<crate::ShippedPlugin>,
-}
-
-/// What `status` shows.
-#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
-pub struct Status {
-    /// The program's version.
-    pub version: String,
-    /// The daemon's process.
-    pub pid: u32,
-    /// Seconds since its start.
-    pub uptime_s: u64,
-    /// Sandboxes that run.
-    pub sandboxes: usize,
-    /// The most that may run.
-    pub sandboxes_max: usize,
-    /// Sessions at work or a moment after it.
-    pub sessions: usize,
-    /// Whether a model's key is stored.
-    pub providers: Vec<String>,
-    /// Secrets that the owner exposed, each to one agent.
-    pub exposed: Vec<crate::ExposedView>,
 }
 
 impl App {
@@ -388,22 +285,9 @@ impl App {
         self.store().list_sessions(&store::SessionFilter::default(), None, 1).await.map(drop).map_err(|e| e.failure())
     }
 
-    /// What the daemon is doing.
-    ///
-    /// # Errors
-    /// None today; the answer may come to read the store.
-    pub async fn status(&self) -> Result<Status, Failure> {
-        let providers = self.providers();
-        Ok(Status {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            pid: std::process::id(),
-            uptime_s: self.parts.started.elapsed().as_secs(),
-            sandboxes: self.sandboxes().list().len(),
-            sandboxes_max: self.sandboxes().sandboxes_max(),
-            sessions: self.live_sessions().len(),
-            providers: providers.into_iter().filter(|(_, p)| p.is_usable).map(|(name, _)| name).collect(),
-            exposed: self.exposed().list(),
-        })
+    /// How long the daemon is there.
+    pub(crate) fn uptime(&self) -> Duration {
+        self.parts.started.elapsed()
     }
 
     /// Says that clients can come from now on: work that waits for one is given up if none does.

@@ -53,6 +53,7 @@ mod pump;
 mod questions;
 mod quotas;
 mod raw_log;
+mod refusals;
 mod registry;
 mod replay;
 mod rights;
@@ -62,9 +63,11 @@ mod sandboxes;
 mod secrets;
 mod session_forms;
 mod sessions;
+mod settings;
 mod shown;
 mod since;
 mod spec;
+mod status;
 mod tasks;
 mod telemetry;
 mod tenants;
@@ -78,7 +81,7 @@ mod waits;
 mod webhooks;
 
 pub use agents::{AgentForm, AgentsOf, DEFAULT_AGENT};
-pub use app::{App, Busy, Opening, Reload, SessionSettings, Settings, Status};
+pub use app::{App, Busy, Opening, Reload};
 pub use approvals::{APPROVAL_TTL_DEFAULT, APPROVAL_TTL_MAX};
 pub use asked::{ApprovalQuery, ApprovalSettings, ApprovalView, ApprovalsOf, Decision, DecisionForm};
 pub use asking::INJECT_CHARS_MAX;
@@ -121,7 +124,9 @@ pub use session_forms::{
     AnswerForm, MessageFile, MessageForm, QuestionView, SessionForm, SessionPatch, SessionQuery, SessionState, SessionView,
 };
 pub use sessions::SessionsOf;
+pub use settings::{SessionSettings, Settings};
 pub use spec::{ImageRef, MountNote, ProgramSource, SessionSpec, Tape};
+pub use status::Status;
 pub use telemetry::{TelemetrySettings, TraceParent, traced};
 pub use tenants::{MemberForm, MemberView, MembersOf, TenantForm, TenantPatch, TenantView, TenantsOf};
 pub use tokens::{Bearer, TokenForm, TokenView, TokensOf};

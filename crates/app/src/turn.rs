@@ -1,7 +1,6 @@
 //! One turn under its lease: from the engine's start to its result.
 
 use std::os::unix::fs::OpenOptionsExt;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,7 +9,6 @@ use gateway::{Identity, REHEARSAL, TapeMode, tape};
 use model::{Code, EventKind, Failure, Level, Outcome, ResultEvent, SandboxId, TurnEvent, TurnState, Usage};
 use sandbox::{Command, Sandbox, Stdio};
 use store::{Fence, Record, TurnRow};
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::EgressAudit;
@@ -20,6 +18,7 @@ use crate::live::{Live, lock};
 use crate::places::Place;
 use crate::process::{Input, Kind, Process};
 use crate::pump::{self, Ending};
+use crate::refusals::Refusals;
 use crate::sandboxes::{EGRESS_PORT, GATEWAY_PORT, proxy_env};
 use crate::trees::Growing;
 use crate::{App, ProgramSource, Tape, now};
@@ -242,11 +241,8 @@ impl<'a> Running<'a> {
             _ => None,
         };
         // Without a rule the door still answers: it says which line would allow a host, and the log hears of it.
-        let refusals = Arc::new(Refusals {
-            log: live.calls.clone(),
-            left: AtomicUsize::new(REFUSALS_MAX),
-            audit: EgressAudit::new(self.app, Some((&live.id, &self.turn.id)), format!("agent:{}", self.ground.agent.name)),
-        });
+        let audit = EgressAudit::new(self.app, Some((&live.id, &self.turn.id)), format!("agent:{}", self.ground.agent.name));
+        let refusals = Arc::new(Refusals::new(live.calls.clone(), audit));
         let egress = Some(self.app.session_policy(live, refusals).await?);
         self.app.doors().admit(
             sandbox.id(),
@@ -544,28 +540,6 @@ impl<'a> Running<'a> {
 /// The command line of the engine of a session for a prompt.
 pub(crate) fn argv_of(app: &App, spec: &crate::SessionSpec, prompt: &str) -> Result<Vec<String>, Failure> {
     Ok(Ready::found(app, spec)?.plan_of(spec, false, prompt, None)?.argv)
-}
-
-/// Refused hosts that one turn's log names; a sandbox can ask as often as it likes.
-const REFUSALS_MAX: usize = 50;
-
-/// Logs which hosts were refused.
-struct Refusals {
-    log: mpsc::Sender<EventKind>,
-    left: AtomicUsize,
-    audit: EgressAudit,
-}
-
-impl gateway::egress::Watch for Refusals {
-    fn seen(&self, report: &gateway::egress::Report) {
-        self.audit.seen(report);
-        let Some(notice) = report.notice() else { return };
-        let counted = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
-        if counted.is_ok() {
-            // A full queue is a log far behind; the refusal itself stands.
-            let _ = self.log.try_send(notice);
-        }
-    }
 }
 
 /// The form in which an engine speaks to a provider.

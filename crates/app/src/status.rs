@@ -1,0 +1,47 @@
+//! What the daemon is doing.
+
+use model::Failure;
+use serde::{Deserialize, Serialize};
+
+use crate::App;
+
+/// What `status` shows.
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Status {
+    /// The program's version.
+    pub version: String,
+    /// The daemon's process.
+    pub pid: u32,
+    /// Seconds since its start.
+    pub uptime_s: u64,
+    /// Sandboxes that run.
+    pub sandboxes: usize,
+    /// The most that may run.
+    pub sandboxes_max: usize,
+    /// Sessions at work or a moment after it.
+    pub sessions: usize,
+    /// Whether a model's key is stored.
+    pub providers: Vec<String>,
+    /// Secrets that the owner exposed, each to one agent.
+    pub exposed: Vec<crate::ExposedView>,
+}
+
+impl App {
+    /// What the daemon is doing.
+    ///
+    /// # Errors
+    /// None today; the answer may come to read the store.
+    pub async fn status(&self) -> Result<Status, Failure> {
+        let providers = self.providers();
+        Ok(Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            uptime_s: self.uptime().as_secs(),
+            sandboxes: self.sandboxes().list().len(),
+            sandboxes_max: self.sandboxes().sandboxes_max(),
+            sessions: self.live_sessions().len(),
+            providers: providers.into_iter().filter(|(_, p)| p.is_usable).map(|(name, _)| name).collect(),
+            exposed: self.exposed().list(),
+        })
+    }
+}
