@@ -78,7 +78,9 @@ fn everything_is_killed_and_gone() {
         }
         group.0.kill_commands().expect("killed");
         let outcome = running.join().expect("ended");
-        assert_eq!(outcome.status, Some(137), "the guest lived on to tell: {outcome:?}");
+        // The killing forbids to fork first, and a shell that is at it ends by itself then.
+        let is_killed = outcome.status == Some(137) || (outcome.status == Some(2) && outcome.err.contains("Cannot fork"));
+        assert!(is_killed, "the guest lived on to tell: {outcome:?}");
     });
     group.0.kill_all().expect("killed");
     group.0.remove().expect("removed");
