@@ -1,7 +1,7 @@
 //! What other daemons changed, as it is told by the database.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, mpsc};
 use std::time::{Duration, Instant};
 
 use fallible_iterator::FallibleIterator;
@@ -14,6 +14,8 @@ use crate::shared::replica::{CLOCK, HEARTBEAT};
 
 /// Changes that a slow reader may be behind; beyond it, it is told that anything may have changed.
 const CHANGES_MAX: usize = 4096;
+/// How long the opening of a store waits until it hears the others. Beyond it, it goes on and is told that anything may have changed.
+const LISTEN_WAIT: Duration = Duration::from_secs(5);
 /// How long a lost connection rests before it is made again.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -132,12 +134,15 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// Begins to listen, on a thread of its own.
+    /// Begins to listen, on a thread of its own. Whatever is written after this returned is heard.
     pub(crate) fn start(settings: Settings, replica: String) -> std::io::Result<Self> {
         let told = Arc::new(RwLock::new(Some(broadcast::channel(CHANGES_MAX).0)));
         let is_over = Arc::new(AtomicBool::new(false));
-        let ear = Ear { settings, replica, told: Arc::clone(&told), is_over: Arc::clone(&is_over) };
+        let (ready, hears) = mpsc::channel();
+        let ear = Ear { settings, replica, told: Arc::clone(&told), is_over: Arc::clone(&is_over), ready };
         std::thread::Builder::new().name("store-listener".into()).spawn(move || ear.run())?;
+        // Without a word in time the thread finds nobody waiting, and says that anything may have changed.
+        let _ = hears.recv_timeout(LISTEN_WAIT);
         Ok(Self { told, is_over })
     }
 
@@ -163,25 +168,25 @@ struct Ear {
     replica: String,
     told: Arc<RwLock<Option<broadcast::Sender<Change>>>>,
     is_over: Arc<AtomicBool>,
+    /// Who opens the store waits at the other end for the first time that this hears.
+    ready: mpsc::Sender<()>,
 }
 
 impl Ear {
     fn run(self) {
-        let mut is_first = true;
         while !self.is_over.load(Ordering::SeqCst) {
-            if let Err(error) = self.listen(is_first) {
+            if let Err(error) = self.listen() {
                 tracing::warn!(error = model::chain(&error), "the other daemons cannot be heard");
                 std::thread::sleep(PAUSE);
             }
-            is_first = false;
         }
     }
 
     /// Listens until the connection is lost or the store is closed.
-    fn listen(&self, is_first: bool) -> Result<(), postgres::Error> {
+    fn listen(&self) -> Result<(), postgres::Error> {
         let mut client = self.settings.client()?;
         client.batch_execute(&format!("LISTEN {CHANNEL}"))?;
-        if !is_first {
+        if self.ready.send(()).is_err() {
             self.tell(Change::Any);
         }
         let beat = format!("UPDATE replicas SET heartbeat_ms = {CLOCK} WHERE id = '{}'", self.replica);
