@@ -57,6 +57,8 @@ fn lab() -> (Lab, Web, ModelServer) {
     let lab = Lab::new();
     let server = lab.model(Script { key: Some(KEY.to_owned()), ..Script::default() });
     lab.connect("anthropic", &server);
+    // A researcher does not begin without its tools, and they want to know where they may go.
+    lab.run(&["config", "set", "plugins.web.hosts", "[\"127.0.0.1:9\"]"]).succeeds();
     let web = Web::start(&lab);
     (lab, web, server)
 }
