@@ -7,6 +7,30 @@ use serde_json::Value;
 use crate::support::Lab;
 
 const VERBS: &[&[&str]] = &[
+    &["job"],
+    &["job", "create"],
+    &["job", "list"],
+    &["job", "wait"],
+    &["job", "logs"],
+    &["job", "cancel"],
+    &["job", "artifacts"],
+    &["job", "retry"],
+    &["profile"],
+    &["profile", "set"],
+    &["template"],
+    &["hook"],
+    &["task"],
+    &["task", "add"],
+    &["task", "log"],
+    &["webhook"],
+    &["webhook", "resend"],
+    &["tenant"],
+    &["user"],
+    &["budget"],
+    &["budget", "set"],
+    &["import"],
+    &["secret", "expose"],
+    &["secret", "hide"],
     &["run"],
     &["shell"],
     &["sandbox"],
@@ -66,7 +90,11 @@ fn json_on_every_verb() {
     let ready = check(&["start", "--listen", "127.0.0.1:0"], 0, 1);
     assert_eq!(ready[0]["ready"], true);
     assert_eq!(check(&["status"], 0, 1)[0]["up"], true);
-    assert_eq!(check(&["engine", "list"], 0, 5).len(), 5);
+    let engines: Vec<Value> = check(&["engine", "list"], 0, 5).iter().map(|engine| engine["name"].clone()).collect();
+    for name in ["mini", "claude-code", "codex", "opencode", "gemini", "aider"] {
+        assert!(engines.contains(&name.into()), "{name} is not among {engines:?}");
+    }
+    assert_eq!(engines.len(), 6);
     check(&["engine", "verify"], 0, 0);
     assert_eq!(lab.run_with(&["--json", "secret", "set", "thing", "-"], b"value").succeeds().err, "");
     assert_eq!(check(&["secret", "list"], 0, 1)[0]["name"], "thing");

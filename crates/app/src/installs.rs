@@ -42,6 +42,9 @@ pub struct EngineStatus {
     pub verified: Option<bool>,
     /// The size of the installation in bytes.
     pub disk_bytes: u64,
+    /// Whether a file describes it: its program is looked for inside when it is asked, and nobody installed or compared it.
+    #[serde(default)]
+    pub described: bool,
 }
 
 /// What the fetcher is told on its standard input.
@@ -170,6 +173,7 @@ impl EngineInstalls {
             installed: recipe.as_ref().is_none_or(|r| self.path_of(r).is_dir()),
             verified: None,
             disk_bytes: recipe.as_ref().map_or(0, |r| r.disk_bytes),
+            described: false,
         }
     }
 }

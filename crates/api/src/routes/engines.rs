@@ -46,7 +46,14 @@ async fn list(State(api): State<Api>, who: Identity) -> Result<Json<Value>, Prob
     let mut items = api.app.engines().list().await?;
     let described = api.app.configs_of(&who.caller).engines().await?;
     let more = described.into_iter().filter(|engine| !engine.built_in);
-    items.extend(more.map(|engine| EngineStatus { name: engine.id, version: None, installed: true, verified: None, disk_bytes: 0 }));
+    items.extend(more.map(|engine| EngineStatus {
+        name: engine.id,
+        version: None,
+        installed: true,
+        verified: None,
+        disk_bytes: 0,
+        described: true,
+    }));
     Ok(Json(json!({ "items": items, "next": null })))
 }
 

@@ -31,7 +31,7 @@ pub(super) async fn run(context: &Context, verb: args::Engine) -> Done {
         args::Engine::Verify { name } => {
             let names = match name {
                 Some(name) => vec![name],
-                None => list(&client).await?.into_iter().filter(|e| e.installed).map(|e| e.name).collect(),
+                None => list(&client).await?.into_iter().filter(|e| e.installed && !e.described).map(|e| e.name).collect(),
             };
             let mut worst = 0;
             for name in names {
@@ -60,6 +60,10 @@ async fn list(client: &crate::client::Client) -> Result<Vec<EngineStatus>, model
 fn print(context: &Context, engine: &EngineStatus) -> Result<(), model::Failure> {
     if context.json {
         return out::json(engine);
+    }
+    if engine.described {
+        out::line(&format!("{:<12} described by a file", engine.name));
+        return Ok(());
     }
     let version = engine.version.as_deref().unwrap_or("built in");
     let state = match (engine.installed, engine.verified) {
