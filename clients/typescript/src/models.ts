@@ -526,6 +526,8 @@ export type EgressRule = string;
 
 /** An engine and its installation. */
 export interface EngineStatus {
+  /** Whether a file describes it: its program is looked for inside when it is asked, and nobody installed or compared it. */
+  "described"?: boolean;
   /** The size of the installation in bytes. */
   "disk_bytes": number;
   /** Whether it can be used. */

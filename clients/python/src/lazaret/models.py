@@ -664,6 +664,8 @@ EgressRule = str
 EngineStatus = TypedDict(
     "EngineStatus",
     {
+        # Whether a file describes it: its program is looked for inside when it is asked, and nobody installed or compared it.
+        "described": "NotRequired[bool]",
         # The size of the installation in bytes.
         "disk_bytes": "int",
         # Whether it can be used.

@@ -34,7 +34,7 @@ pub(crate) enum Job {
         #[arg(long, short)]
         follow: bool,
     },
-    /// Stop jobs.
+    /// Stop jobs, wherever they stand.
     Cancel {
         /// The jobs
         #[arg(value_name = "JOB", required = true)]
