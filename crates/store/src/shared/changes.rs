@@ -138,7 +138,7 @@ impl Listener {
     pub(crate) fn start(settings: Settings, replica: String) -> std::io::Result<Self> {
         let told = Arc::new(RwLock::new(Some(broadcast::channel(CHANGES_MAX).0)));
         let is_over = Arc::new(AtomicBool::new(false));
-        let (ready, hears) = mpsc::channel();
+        let (ready, hears) = mpsc::sync_channel(1);
         let ear = Ear { settings, replica, told: Arc::clone(&told), is_over: Arc::clone(&is_over), ready };
         std::thread::Builder::new().name("store-listener".into()).spawn(move || ear.run())?;
         // Without a word in time the thread finds nobody waiting, and says that anything may have changed.
@@ -169,7 +169,7 @@ struct Ear {
     told: Arc<RwLock<Option<broadcast::Sender<Change>>>>,
     is_over: Arc<AtomicBool>,
     /// Who opens the store waits at the other end for the first time that this hears.
-    ready: mpsc::Sender<()>,
+    ready: mpsc::SyncSender<()>,
 }
 
 impl Ear {
