@@ -11,6 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower::Layer;
 
 use crate::auth::{Access, Door};
 use crate::rate::Peer;
@@ -40,9 +41,10 @@ pub async fn serve_tcp(listener: TcpListener, router: Router, access: Access, ca
         };
         match accepted {
             Ok((stream, peer)) => {
-                let (router, cancel) = (router.clone().layer(Extension(Peer(peer.ip()))), cancel.clone());
+                // Around the router as a whole: a layer of the router would make every route anew for each connection.
+                let (service, cancel) = (Extension(Peer(peer.ip())).layer(router.clone()), cancel.clone());
                 tasks.spawn(async move {
-                    carry(stream, router, cancel).await;
+                    carry(stream, service, cancel).await;
                     drop(place);
                 });
             }
@@ -58,14 +60,14 @@ pub async fn serve_tcp(listener: TcpListener, router: Router, access: Access, ca
 }
 
 /// Serves one connection; after `cancel`, what it asked already.
-async fn carry(stream: TcpStream, router: Router, cancel: CancellationToken) {
+async fn carry(stream: TcpStream, service: <Extension<Peer> as Layer<Router>>::Service, cancel: CancellationToken) {
     // Small events leave at once instead of waiting for more.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection stays slow");
     }
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME);
-    let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)).with_upgrades();
+    let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service)).with_upgrades();
     tokio::pin!(connection);
     let done = tokio::select! {
         done = connection.as_mut() => done,
