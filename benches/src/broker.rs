@@ -112,6 +112,7 @@ impl House {
                 "additionalProperties": false,
             }),
             groups: None,
+            is_owners: false,
             deadline: Duration::from_secs(30),
             handler: Arc::new(Idle),
         };

@@ -21,10 +21,15 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// Starts one whose model is the server at `url`.
     pub(crate) fn start(dir: &Path, url: &str) -> Result<Self> {
+        Self::start_with(dir, &[("providers.anthropic.base_url", url), ("providers.anthropic.keyless", "true")])
+    }
+
+    /// Starts one with these settings.
+    pub(crate) fn start_with(dir: &Path, settings: &[(&str, &str)]) -> Result<Self> {
         let (program, home) = (built("profile", "lazaret")?, dir.join("home"));
-        let set = |key: &str, value: &str| quiet(Command::new(&program).env("LAZARET_HOME", &home).args(["config", "set", key, value]));
-        set("providers.anthropic.base_url", url)?;
-        set("providers.anthropic.keyless", "true")?;
+        for (key, value) in settings {
+            quiet(Command::new(&program).env("LAZARET_HOME", &home).args(["config", "set", key, value]))?;
+        }
         let mut up = Command::new(&program);
         up.env("LAZARET_HOME", &home).args(["up", "--listen", "127.0.0.1:0"]).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = up.spawn().context("failed to start the daemon")?;
@@ -79,6 +84,36 @@ impl Connection {
             bail!("{method} {path}: {status} {}", String::from_utf8_lossy(&body));
         }
         Ok(serde_json::from_slice(&body).unwrap_or(Value::Null))
+    }
+
+    /// Asks, and reads no answer.
+    pub(crate) fn send(&mut self, method: &str, path: &str) -> Result<()> {
+        let head = format!("{method} {path} HTTP/1.1\r\nhost: lazaret\r\n\r\n");
+        Ok(self.stream.write_all(head.as_bytes())?)
+    }
+
+    /// The same with a body.
+    pub(crate) fn send_with(&mut self, method: &str, path: &str, body: &str) -> Result<()> {
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nhost: lazaret\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        Ok(self.stream.write_all(&[head.as_bytes(), body.as_bytes()].concat())?)
+    }
+
+    /// Lets nothing that is read wait from now on.
+    pub(crate) fn look_only(&self) -> Result<()> {
+        Ok(self.stream.set_nonblocking(true)?)
+    }
+
+    /// Whether an answer to what was sent has begun to come, after [`Connection::look_only`].
+    pub(crate) fn has_answer(&self) -> Result<bool> {
+        match (&self.stream).read(&mut [0; 16]) {
+            Ok(0) => bail!("the daemon hung up"),
+            Ok(_) => Ok(true),
+            Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => Ok(false),
+            Err(e) => Err(e.into()),
+        }
     }
 
     /// Follows a session's events; gives the lines of the stream from now on.

@@ -4,10 +4,14 @@
 //! of each contender after the other, so that whatever else the machine does meets all of them alike.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program of the terminal")]
 
+mod branches;
 mod broker;
+mod channels;
 mod daemon;
+mod doors;
 mod egress;
 mod exec;
+mod jobs;
 mod many;
 mod memory;
 mod models;
@@ -36,10 +40,14 @@ const ALL: &[Bench] = &[
     ("gateway", models::run),
     ("egress", egress::run),
     ("broker", broker::run),
+    ("doors", doors::run),
+    ("jobs", jobs::run),
+    ("channels", channels::run),
+    ("branches", branches::run),
 ];
 
 /// Benches that take too long to be run with the others.
-const LONG: &[Bench] = &[("soak", soak::run), ("memory", memory::run)];
+const LONG: &[Bench] = &[("soak", soak::run), ("soak-jobs", jobs::soak::run), ("memory", memory::run)];
 
 fn main() -> ExitCode {
     match run() {
@@ -52,6 +60,11 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<()> {
+    // The bench of channels is its own channel.
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(done) = channels::program::run(&args) {
+        return done;
+    }
     let name = std::env::args().nth(1).context("usage: lazaret-bench [--list | NAME]")?;
     if name == "--list" {
         ALL.iter().for_each(|(name, _)| println!("{name}"));

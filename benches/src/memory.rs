@@ -99,7 +99,7 @@ type Asks = (&'static str, fn(&mut Numbers) -> MemoryQuery);
 const KINDS: [Asks; 6] = [
     ("one word", |n| ask(n.word())),
     ("a question of 8 words", |n| ask(n.text(8))),
-    ("80 words, 32 of which count", |n| ask(n.text(80).chars().take(store::MEMORY_QUERY_CHARS_MAX).collect())),
+    ("80 words, the first 20 of which count", |n| ask(n.text(80).chars().take(store::MEMORY_QUERY_CHARS_MAX).collect())),
     ("only the commonest words", |n| ask((0..4).map(|_| word(1 + n.below(4))).collect::<Vec<_>>().join(" "))),
     ("3 words and a tag", |n| MemoryQuery { tags: vec![format!("project-{}", n.below(50))], ..ask(n.text(3)) }),
     ("nothing, the newest of a kind", |_| MemoryQuery { kind: Some(MemoryKind::Context), ..ask(String::new()) }),

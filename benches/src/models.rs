@@ -122,10 +122,12 @@ impl House {
             provider: "anthropic".to_owned(),
             model: None,
             models: Vec::new(),
+            fallback: Vec::new(),
             budgets: vec![budget],
             tape: None,
             rehearsal: false,
             patience: None,
+            rounds: None,
         };
         let (gateway, cancel) = (self.gateway.clone(), self.cancel.clone());
         self.tasks.spawn(async move { gateway.serve(far, Bytes::new(), Arc::new(identity), cancel).await });

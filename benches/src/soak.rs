@@ -46,7 +46,6 @@ pub(crate) fn run() -> Result<String> {
         looks.push(look);
     }
     let (second, last) = (looks[1], looks[looks.len() - 1]);
-    let grown = |a: u64, b: u64| b > a + a * MAY_GROW_PERCENT / 100 + 16;
     if grown(second.0, last.0) || grown(second.1, last.1) || grown(second.2, last.2) {
         bail!("something grows:\n{text}");
     }
@@ -85,12 +84,18 @@ fn round(asks: &mut Connection, daemon: &Daemon) -> Result<()> {
     asks.ask("DELETE", &format!("/v1/envs/{slug}"), &Value::Null).map(drop)
 }
 
-fn descriptors(pid: u32) -> Result<u64> {
+/// Whether the last part has more than the second may let it have.
+pub(crate) fn grown(second: u64, last: u64) -> bool {
+    last > second + second * MAY_GROW_PERCENT / 100 + 16
+}
+
+/// How many are open.
+pub(crate) fn descriptors(pid: u32) -> Result<u64> {
     Ok(std::fs::read_dir(format!("/proc/{pid}/fd"))?.count() as u64)
 }
 
 /// Bytes that the files of a home really have on the disk.
-fn disk(dir: &Path) -> Result<u64> {
+pub(crate) fn disk(dir: &Path) -> Result<u64> {
     use std::os::unix::fs::MetadataExt;
     let mut total = 0;
     for entry in std::fs::read_dir(dir)?.flatten() {

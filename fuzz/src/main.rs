@@ -74,6 +74,7 @@ fn run() -> Result<bool> {
             });
         }
     });
+    targets::close();
     let failed = failed.lock().map_or(1, |failed| *failed);
     let word = if failed > 0 { "FAILED" } else { "ok" };
     let passed = options.chosen.len() - failed;

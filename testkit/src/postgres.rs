@@ -5,6 +5,7 @@
 //! that ends.
 
 use std::io;
+use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -19,12 +20,26 @@ const NOBODY: u32 = 65_534;
 /// Who everything in it belongs to.
 const OWNER: &str = "lazaret";
 
+/// What names the socket of a server that listens on no port.
+const PORT: u16 = 5432;
+/// How often a free port is looked for.
+const PORTS_TRIED: usize = 5;
+
+/// How a server speaks TLS.
+struct Secure<'a> {
+    chain: &'a str,
+    key: &'a str,
+    port: u16,
+}
+
 /// A server, until it is dropped.
 pub struct Server {
     dir: PathBuf,
     watcher: Child,
     /// Closing it ends the server.
     alive: Option<ChildStdin>,
+    /// Names its socket; it listens there on loopback only when it speaks TLS.
+    port: u16,
     next: AtomicU64,
 }
 
@@ -34,6 +49,27 @@ impl Server {
     /// # Errors
     /// PostgreSQL is not installed, or does not start; its log is in the error.
     pub fn start(durable: bool) -> io::Result<Self> {
+        Self::begin(durable, None)
+    }
+
+    /// Makes a server that speaks TLS on a loopback port, with this chain and key in PEM, and starts it.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_tls(chain: &str, key: &str) -> io::Result<Self> {
+        let mut last = io::Error::other("failed to find a free port");
+        for _ in 0..PORTS_TRIED {
+            // Free when it was looked for; somebody else may have it by the time that the server wants it.
+            let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
+            match Self::begin(false, Some(Secure { chain, key, port })) {
+                Ok(server) => return Ok(server),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    fn begin(durable: bool, secure: Option<Secure<'_>>) -> io::Result<Self> {
         let programs = programs()?;
         // Not below the directory of a test, which only its user can enter; and short, since sockets have short names.
         let dir = tempfile::Builder::new().prefix("lzpg").tempdir()?.keep();
@@ -51,7 +87,17 @@ impl Server {
         if !made.status.success() {
             return Err(failed("make", &made.stderr));
         }
-        let mut server = Self::watch(&programs, user, dir, durable)?;
+        if let Some(secure) = &secure {
+            for (name, pem) in [("server.crt", secure.chain), ("server.key", secure.key)] {
+                let path = dir.join(name);
+                std::fs::write(&path, pem)?;
+                std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600))?;
+                if let Some(user) = user {
+                    chown(&path, Some(user), Some(user))?;
+                }
+            }
+        }
+        let mut server = Self::watch(&programs, user, dir, durable, secure.map(|s| s.port))?;
         let end = Instant::now() + START_WAIT;
         while server.psql("postgres", r"\conninfo").is_err() {
             if Instant::now() > end || server.watcher.try_wait()?.is_some() {
@@ -63,10 +109,15 @@ impl Server {
         Ok(server)
     }
 
-    fn watch(programs: &Path, user: Option<u32>, dir: PathBuf, durable: bool) -> io::Result<Self> {
+    fn watch(programs: &Path, user: Option<u32>, dir: PathBuf, durable: bool, secure: Option<u16>) -> io::Result<Self> {
         // The shell waits for the end of its input, which comes with the end of this process.
         let script = "exec 3<&0; \"$0\" \"$@\" </dev/null 3<&- >>log 2>&1 & pid=$!; read -r _ <&3; kill -QUIT $pid; wait $pid; \
                       cd /; rm -rf \"$LZPG\"";
+        let port = secure.unwrap_or(PORT);
+        let listens = if secure.is_some() { "listen_addresses=127.0.0.1" } else { "listen_addresses=" };
+        let set = |key: &str, path: &str| format!("{key}={}", dir.join(path).display());
+        let encrypts = [set("ssl_cert_file", "server.crt"), set("ssl_key_file", "server.key"), "ssl=on".to_owned()];
+        let encrypts = encrypts.into_iter().filter(|_| secure.is_some()).flat_map(|setting| ["-c".to_owned(), setting]);
         let mut watcher = command(Path::new("/bin/sh"), user)
             .arg("-c")
             .arg(script)
@@ -75,7 +126,9 @@ impl Server {
             .arg(dir.join("data"))
             .arg("-k")
             .arg(&dir)
-            .args(["-c", "listen_addresses=", "-c", "max_connections=200", "-c", "shared_buffers=64MB", "-c", "autovacuum_naptime=10s"])
+            .args(["-p", &port.to_string(), "-c", listens])
+            .args(encrypts)
+            .args(["-c", "max_connections=200", "-c", "shared_buffers=64MB", "-c", "autovacuum_naptime=10s"])
             .args(if durable { ["-c", "fsync=on"] } else { ["-c", "fsync=off"] })
             .env("LZPG", &dir)
             .current_dir(&dir)
@@ -85,7 +138,7 @@ impl Server {
             .process_group(0)
             .spawn()?;
         let alive = watcher.stdin.take();
-        Ok(Self { dir, watcher, alive, next: AtomicU64::new(1) })
+        Ok(Self { dir, watcher, alive, port, next: AtomicU64::new(1) })
     }
 
     /// Makes an empty database. Returns its address.
@@ -105,13 +158,19 @@ impl Server {
         format!("postgresql://{OWNER}@{dir}/{database}")
     }
 
+    /// The loopback port of a server that speaks TLS.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Runs statements in a database. Returns what they gave, a row a line and `|` between columns.
     ///
     /// # Errors
     /// What PostgreSQL said.
     pub fn psql(&self, database: &str, sql: &str) -> io::Result<String> {
         let done = Command::new("psql")
-            .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", OWNER, "-d", database, "-h"])
+            .args(["-p", &self.port.to_string(), "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", OWNER, "-d", database, "-h"])
             .arg(&self.dir)
             .args(["-c", sql])
             .stdin(Stdio::null())

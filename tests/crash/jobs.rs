@@ -1,5 +1,7 @@
 //! A daemon that dies over jobs: each accepted job ends once, whatever it died over, and its tool has run once for that end.
 
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
@@ -21,16 +23,24 @@ macro_rules! points {
 points! {
     job_accepted: "job:accepted", done;
     job_claimed: "job:claimed@2", done;
-    job_session_made: "job:session-made", done;
     job_asked: "job:asked", done;
     blob_written: "blob:written", done;
     blob_kept: "blob:kept", done;
+    job_file_coming: "job:file-coming", brought;
+    hook_begun: "hook:begun", hooked;
+    hook_ended: "hook:ended", hooked;
+    hook_begun_after_the_engine: "hook:begun@2", hooked;
+    hook_ended_after_the_engine: "hook:ended@2", hooked;
+    job_before_end_with_hooks: "job:before-end", hooked;
     job_before_end: "job:before-end", done;
     job_ended: "job:ended", done;
     store_job_accept_before: "store.job-accept.before", done;
     store_job_accept_after: "store.job-accept.after", done;
     store_job_claim_before: "store.job-claim.before@2", done;
     store_job_claim_after: "store.job-claim.after@2", done;
+    store_session_begin_before: "store.session-begin.before", done;
+    store_session_begin_after: "store.session-begin.after", done;
+    store_session_begin_of_a_pooled_one: "store.session-begin.after", pooled;
     store_job_start_before: "store.job-start.before", done;
     store_job_start_after: "store.job-start.after", done;
     store_job_finish_before: "store.job-finish.before", done;
@@ -53,6 +63,11 @@ points! {
     job_sessions_forgotten: "job:sessions-forgotten", forgotten;
     store_job_delete_before: "store.job-delete.before", forgotten;
     store_job_delete_after: "store.job-delete.after", forgotten;
+    pool_booted: "pool:booted", pooled;
+    pool_booted_again: "pool:booted@2", pooled;
+    sandbox_claimed: "sandbox.claimed", pooled;
+    pool_moved_in: "pool:moved-in", pooled;
+    asked_with_a_pooled_one: "job:asked", pooled;
     store_job_mark_before: "store.job-mark.before", asked;
     store_job_mark_after: "store.job-mark.after", asked;
 }
@@ -131,6 +146,33 @@ fn good(lab: &Lab, id: &str, about: &str) {
 fn done(point: &str) {
     let (lab, _server) = scene::lab(TOOL);
     dies_over(&lab, point, &form());
+}
+
+/// The same with a sandbox that was made ahead. What a killed daemon kept ready goes, and is in nobody's way.
+fn pooled(point: &str) {
+    let (lab, _server) = scene::lab(TOOL);
+    lab.run(&["config", "set", "pool.size", "1"]).succeeds();
+    let mut first = daemon(&lab, Some(point));
+    let ready = Instant::now() + PATIENCE;
+    // It may die before one is ready.
+    while call(&lab, "GET", "/v1/pool", Value::Null).and_then(Reply::good).is_ok_and(|pool| pool["ready"] == 0) {
+        assert!(Instant::now() < ready, "{point}: no sandbox is ready");
+        std::thread::sleep(STEP);
+    }
+    let _ = call(&lab, "POST", "/v1/jobs", form());
+    dies(&mut first, point);
+    up(&lab);
+    let id = create(&lab, &form(), point);
+    good(&lab, &id, point);
+    let session = get(&lab, &format!("/v1/jobs/{id}"))["session"].as_str().expect("a session").to_owned();
+    let end = Instant::now() + PATIENCE;
+    // One is ready, and nothing else is there.
+    while get(&lab, "/v1/sandboxes")["items"].as_array().is_none_or(|all| all.len() != 1 || all[0]["label"] != "pool:default") {
+        assert!(Instant::now() < end, "{point}: {}", get(&lab, "/v1/sandboxes"));
+        std::thread::sleep(STEP);
+    }
+    assert_eq!(get(&lab, &format!("/v1/sessions/{session}"))["state"], "idle", "{point}");
+    lab.run(&["stop", "--grace", "0s"]).succeeds();
 }
 
 /// The same with a tool that takes its time.
@@ -223,6 +265,74 @@ fn forgotten(point: &str) {
     assert!(again.status == 404 || (200..300).contains(&again.status), "{point}: {}", again.json());
     assert_eq!(get(&lab, "/v1/jobs")["items"], json!([]), "{point}");
     assert_eq!(get(&lab, "/v1/sessions")["items"], json!([]), "{point}");
+}
+
+/// The daemon dies over the scripts before and after the engine: one that ended is not run again, and one that was under
+/// way knows that it was begun before.
+fn hooked(point: &str) {
+    let (lab, _server) = scene::lab("echo ran 1 times");
+    let note = |name: &str| format!("echo \"$LAZARET_ATTEMPT $LAZARET_TURN\" >> {name}");
+    let profile = format!("[hooks]\npre = '''\n{}\n'''\npost = '''\n{}\n'''\n", note("before"), note("after"));
+    lab.run_with(&["profile", "set", "hooked", "-"], profile.as_bytes()).succeeds();
+    lab.run(&["stop", "--grace", "0s"]).succeeds();
+    let mut form = form();
+    form["profile"] = json!("hooked");
+    form["artifacts"] = json!(["before", "after"]);
+    let mut first = daemon(&lab, Some(point));
+    let _ = call(&lab, "POST", "/v1/jobs", form.clone());
+    dies(&mut first, point);
+    up(&lab);
+    let id = create(&lab, &form, point);
+    let end = over(&lab, &id, point);
+    assert_eq!(end["status"], "completed", "{point}: {end}");
+    for (name, dies_at) in [("before", "hook:begun"), ("after", "hook:begun@2")] {
+        let path = format!("/v1/jobs/{id}/artifacts/{name}");
+        let text = call(&lab, "GET", &path, Value::Null).expect("an answer").body;
+        // It died between the note and the script: that is begun once more, and only then.
+        let attempt = if point == dies_at { 2 } else { 1 };
+        let turn = end["turn"].as_str().expect("a turn");
+        assert_eq!(String::from_utf8_lossy(&text), format!("{attempt} {turn}\n"), "{point}: {name}");
+    }
+}
+
+/// The daemon dies over a file that comes with a job: nothing stays of it, and the same request is a new one.
+fn brought(point: &str) {
+    let (lab, _server) = scene::lab("wc -c < note; echo ran 1 times");
+    let mut form = form();
+    form["artifacts"] = json!(["note"]);
+    let mut body = format!("--X\r\ncontent-disposition: form-data; name=\"job\"\r\n\r\n{form}\r\n").into_bytes();
+    body.extend_from_slice(b"--X\r\ncontent-disposition: form-data; name=\"file\"; filename=\"note\"\r\n\r\n");
+    body.extend(std::iter::repeat_n(b'x', 400_000));
+    body.extend_from_slice(b"\r\n--X--\r\n");
+    let send = || {
+        let mut stream = UnixStream::connect(lab.home().join("run").join(api::OWNER_SOCKET)).expect("a daemon");
+        stream.set_read_timeout(Some(PATIENCE)).expect("set");
+        let head = format!(
+            "POST /v1/jobs HTTP/1.1\r\nhost: lazaret\r\nconnection: close\r\nidempotency-key: one\r\ncontent-length: {}\r\n\
+             content-type: multipart/form-data; boundary=X\r\n\r\n",
+            body.len()
+        );
+        let mut answer = String::new();
+        // It may die over it.
+        let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body)).and_then(|()| stream.read_to_string(&mut answer));
+        answer
+    };
+    let blobs = lab.home().join("blobs");
+    let unfinished = || std::fs::read_dir(&blobs).expect("a directory").flatten().filter(|e| e.file_name().len() != 2).count();
+    let mut first = daemon(&lab, Some(point));
+    send();
+    dies(&mut first, point);
+    assert_eq!(unfinished(), 1, "{point}");
+    up(&lab);
+    assert_eq!((unfinished(), get(&lab, "/v1/jobs")["items"].clone()), (0, json!([])), "{point}");
+    let answer = send();
+    let made: Value = serde_json::from_str(answer.split("\r\n\r\n").nth(1).unwrap_or_default()).unwrap_or_else(|e| panic!("{e}: {answer}"));
+    let end = over(&lab, made["id"].as_str().expect("an identity"), point);
+    assert_eq!(
+        (&end["status"], &end["artifacts"]),
+        (&json!("completed"), &json!([{ "path": "note", "bytes": 400_000 }])),
+        "{point}: {end}"
+    );
 }
 
 /// The daemon dies over a job that waits for a person.

@@ -81,6 +81,26 @@ fn a_disk_that_fills_up_in_a_turn() {
     scene::ends(&mut daemon, "stopped");
 }
 
+/// A disk that stays full: who waits is told within a bounded time, and when there is room again the daemon ends the turn.
+#[test]
+fn whoever_waits_is_told_of_a_disk_that_stays_full() {
+    let mut stage = Stage::new();
+    let mut daemon = scene::daemon(&stage.lab, None);
+    let first = counts(&stage.lab);
+    let run = stage.begin();
+    stage.disk.set(Fault::Full, "home/lazaret.db");
+    stage.go();
+    // It ends while the disk is full.
+    let ran = run.ends("a disk that stays full");
+    assert!(tells(&ran, &["STORE_UNUSABLE"]) && ran.err.contains("full"), "{} {}", ran.out, ran.err);
+    assert_eq!(ran.status, 3, "{} {}", ran.out, ran.err);
+    assert!(stage.disk.clear() > 0, "it was in the way");
+    let second = counts(&stage.lab);
+    assert!(daemon.try_wait().expect("wait").is_none(), "the same daemon goes on");
+    nothing_lost(&stage.lab, &[first, second], "a disk that stayed full");
+    scene::ends(&mut daemon, "stopped");
+}
+
 /// After a fault of the store's files this daemon writes nothing more; the next one takes the turn up where it stood, or ends it
 /// with a code.
 fn store_fails(fault: Fault) {

@@ -202,6 +202,66 @@ pub(crate) const PLUGIN_UPDATE: Step = Step {
     done: &[],
     after: |stage, about| has_plugin(stage, "2", about),
 };
+pub(crate) const SKILL_PUT: Step = Step {
+    before: nothing,
+    ask: |stage| put_skill(stage, "one", ""),
+    done: &["CONFLICT"],
+    after: |stage, about| has_skill(stage, "one", 1, about),
+};
+pub(crate) const SKILL_UPDATE: Step = Step {
+    before: |stage| drop(put_skill(stage, "one", "").expect("a reply").good().expect("in force")),
+    ask: |stage| {
+        // Said again after it came through, it is the same version: what is in force is not replaced by itself.
+        if stage.ask("GET", "/v1/skills/demo", None)?.json()["version"] == 2 {
+            return stage.ask("GET", "/v1/skills/demo", None);
+        }
+        put_skill(stage, "two", "&replaces=demo")
+    },
+    done: &[],
+    after: |stage, about| has_skill(stage, "two", 2, about),
+};
+pub(crate) const SKILL_REMOVE: Step = Step {
+    before: |stage| drop(put_skill(stage, "one", "").expect("a reply").good().expect("in force")),
+    ask: |stage| stage.ask("DELETE", "/v1/skills/demo", None),
+    done: &["NOT_FOUND"],
+    after: |stage, about| {
+        assert_eq!(stage.ask("GET", "/v1/skills/demo", None).map(|r| r.status).ok(), Some(404), "{about}");
+        drop(put_skill(stage, "two", "").expect("a reply").good().expect("in force"));
+        has_skill(stage, "two", 1, about);
+    },
+};
+pub(crate) const AGENT_TEMPLATE: Step = Step {
+    before: nothing,
+    ask: |stage| {
+        let order = json!({ "template": "assistant", "variables": { "owner": "Ann" } });
+        let plan = stage.ask("POST", "/v1/agents/anna/plan", Some(order.clone()))?;
+        if plan.status != 200 {
+            return Ok(plan);
+        }
+        let hash = plan.json()["hash"].clone();
+        stage.ask("POST", "/v1/agents/anna/apply", Some(json!({ "order": order, "hash": hash })))
+    },
+    // The task was made, and was not noted yet.
+    done: &["CONFLICT"],
+    after: |stage, about| {
+        assert_eq!(stage.get("/v1/agents/anna")["skills"], json!(["daily-briefing"]), "{about}");
+        let tasks = stage.get("/v1/tasks")["items"].as_array().map_or(0, Vec::len);
+        assert_eq!(tasks, 1, "{about}");
+    },
+};
+pub(crate) const SECRET_USED: Step = Step {
+    before: |stage| drop(stage.good("PUT", "/v1/secrets/MINE", json!({ "value": "a-value-that-is-kept" }))),
+    // What was used since the last time is kept before it is shown.
+    ask: |stage| {
+        stage.ask("POST", "/v1/bound", Some(json!({ "name": "MINE", "host": "h.example" })))?;
+        stage.ask("GET", "/v1/secrets", None)
+    },
+    done: &[],
+    after: |stage, about| {
+        let all = stage.get("/v1/secrets")["items"].as_array().cloned().unwrap_or_default();
+        assert!(all.iter().any(|secret| secret["name"] == "MINE"), "{about}: {all:?}");
+    },
+};
 pub(crate) const PLUGIN_REMOVE: Step = Step {
     before: |stage| drop(put_plugin(stage, "1", false).expect("a reply").good().expect("installed")),
     ask: |stage| stage.ask("DELETE", "/v1/plugins/demo", None),
@@ -521,6 +581,24 @@ fn put_plugin(stage: &Stage, version: &str, update: bool) -> std::io::Result<Rep
     }
     let path = format!("/v1/plugins/demo?source=test&update={update}");
     stage.open()?.put("PUT", &path, "application/x-tar", &builder.into_inner()?)
+}
+
+fn put_skill(stage: &Stage, text: &str, query: &str) -> std::io::Result<Reply> {
+    let text = format!("---\nname: demo\ndescription: a demonstration\n---\n{text}\n");
+    let mut builder = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_mode(0o644);
+    header.set_size(text.len() as u64);
+    builder.append_data(&mut header, "SKILL.md", text.as_bytes())?;
+    stage.open()?.put("POST", &format!("/v1/skills?source=test{query}"), "application/x-tar", &builder.into_inner()?)
+}
+
+/// The skill is in force whole, in this version, and can be laid out.
+fn has_skill(stage: &Stage, text: &str, version: u64, about: &str) {
+    let skill = stage.get("/v1/skills/demo");
+    assert_eq!((&skill["version"], &skill["state"]), (&json!(version), &json!("ready")), "{about}: {skill}");
+    let bytes = format!("---\nname: demo\ndescription: a demonstration\n---\n{text}\n").len();
+    assert_eq!(skill["files"][0]["bytes"], json!(bytes), "{about}");
 }
 
 /// The plugin is there whole, in this version, and nothing of another one is.

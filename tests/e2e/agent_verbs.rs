@@ -46,7 +46,7 @@ fn the_wrong_word_names_the_right_one() {
     let ran = lab.run(&["agents", "add", "--instructions", "x"]).fails("USAGE", 2);
     assert!(ran.err.contains("lazaret agent add"), "{}", ran.err);
     let ran = lab.run(&["agents"]).fails("USAGE", 2);
-    assert!(ran.err.contains("not part of this version"), "{}", ran.err);
+    assert!(ran.err.contains("Agents on branches"), "{}", ran.err);
 }
 
 #[test]

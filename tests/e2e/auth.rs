@@ -219,3 +219,43 @@ fn a_login_by_browser_proves_who_began_it() {
     let log = std::fs::read_to_string(lab.home().join("logs/daemon.log")).unwrap_or_default();
     assert!(!log.contains("refresh-25") && !log.contains(&"a".repeat(25)));
 }
+
+/// An application of the owner's own at the service: it proves itself with its secret, at the login and whenever the token is renewed, and stays.
+#[test]
+fn an_application_of_the_owners_own_proves_itself_and_stays() {
+    let device =
+        |n: u32| (200, json!({ "device_code": format!("dc-{n}"), "user_code": "WXYZ", "verification_uri": "http://127.0.0.1/enter" }));
+    let (service, port) = Service::start(vec![device(1), tokens(20, 60)]);
+    let lab = lab(port);
+    let secret = "s3cr3t-of-my-own";
+    lab.run(&["auth", "login", "--plugin", "svc", "--device", "--client-secret", "-"]).ends_with(2);
+    lab.run(&["auth", "login", "--plugin", "svc", "--device", "--client-id", "mine", "--client-secret", secret]).fails("USAGE", 2);
+    let login = ["auth", "login", "--plugin", "svc", "--device", "--client-id", "mine", "--client-secret", "-"];
+    let ran = lab.run_with(&login, secret.as_bytes()).succeeds();
+    for at in [0, 1] {
+        let form = service.form(at);
+        assert_eq!((form["client_id"].as_str(), form["client_secret"].as_str()), ("mine", secret), "{at}");
+    }
+    assert_eq!(lab.tool("length", json!({})), Ok(json!("20")));
+    service.say(vec![tokens(30, 60)]);
+    restart(&lab);
+    until("the token is renewed", || lab.tool("length", json!({})) == Ok(json!("30")));
+    let renewed = service.form(2);
+    assert_eq!((renewed["client_id"].as_str(), renewed["client_secret"].as_str()), ("mine", secret));
+    // Revoked; the next login is for the same application, though nobody says so.
+    service.say(vec![(400, json!({ "error": "invalid_grant" }))]);
+    restart(&lab);
+    until("the login has ended", || state(&lab) == "expired");
+    let status = lab.run(&["status"]).succeeds().out;
+    assert!(status.contains("lazaret auth login --plugin svc"), "{status}");
+    let before = service.forms.lock().expect("sound").len();
+    service.say(vec![device(2), tokens(40, 7200)]);
+    let again = lab.run(&["auth", "login", "--plugin", "svc", "--device"]).succeeds();
+    assert_eq!(service.form(before)["client_id"].as_str(), "mine");
+    assert_eq!(service.form(before + 1)["client_secret"].as_str(), secret);
+    let list = lab.run(&["secret", "list"]).succeeds().out;
+    let log = std::fs::read_to_string(lab.home().join("logs/daemon.log")).unwrap_or_default();
+    for text in [&ran.out, &ran.err, &again.out, &status, &list, &log] {
+        assert!(!text.contains(secret), "{text}");
+    }
+}

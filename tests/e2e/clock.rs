@@ -124,3 +124,65 @@ fn ahead_by_hours_while_the_daemon_is_dead() {
 fn back_by_hours_while_the_daemon_is_dead() {
     jumps(-HOURS, true);
 }
+
+/// A question to a person stands as long as it stands: a clock that is set neither answers it nor takes it away.
+fn question_over_a_jump(by: i64) {
+    let lab = Lab::new();
+    crate::marks::install(&lab);
+    let clock = ShiftedClock::build(lab.path("").as_path());
+    let say = |text: &str| Rule {
+        contains: text.to_owned(),
+        say: vec![Say::Shell(crate::marks::command(&text.replace(' ', "-"))), Say::Text("it is over".to_owned())],
+    };
+    let server = lab.model(Script { rules: vec![say("mark it"), say("leave it")], ..Script::default() });
+    lab.run(&["config", "set", "providers.anthropic.base_url", &server.url()]).succeeds();
+    lab.run(&["config", "set", "providers.anthropic.keyless", "true"]).succeeds();
+    let start = || {
+        let mut command = lab.command(&["start", "--listen", "127.0.0.1:0"]);
+        command.envs(clock.env());
+        Ran::of(command, None).succeeds();
+    };
+    start();
+    let begin = |text: &str| {
+        let session = lab.session(json!({ "engine": "mini" }));
+        lab.send(&session, text);
+        session
+    };
+    let session = begin("mark it");
+    let asked = crate::marks::pending(&lab, 1).remove(0);
+    let id = asked["id"].as_str().expect("an identity");
+    clock.shift(by);
+    // The daemon has the other time, and has looked at its questions with it.
+    let after = lab.session(json!({ "engine": "mini" }));
+    assert_eq!(lab.turn(&after, "hello")["status"], "completed");
+    let pending = crate::marks::pending(&lab, 1);
+    assert_eq!((pending.len(), &pending[0]["id"]), (1, &asked["id"]), "it is still asked: {pending:#?}");
+    assert!(crate::marks::made(&lab).is_empty(), "and not answered");
+    lab.run(&["approvals", "approve", id]).succeeds();
+    crate::marks::is_in(&lab, &session, "idle");
+    assert_eq!(crate::marks::made(&lab), ["mark-it"], "the yes counts");
+    // One that nobody answers ends in its time, by whatever clock.
+    lab.run(&["config", "set", "approvals.ttl", "5s"]).succeeds();
+    lab.run(&["stop", "--grace", "0s"]).succeeds();
+    clock.shift(0);
+    start();
+    let session = begin("leave it");
+    crate::marks::pending(&lab, 1);
+    clock.shift(by);
+    crate::marks::is_in(&lab, &session, "idle");
+    let log = lab.log(&session);
+    assert!(json!(log).to_string().contains("CONFIRMATION_TIMEOUT"), "{log:#?}");
+    assert_eq!(crate::marks::made(&lab), ["mark-it"], "silence is a no");
+    clock.shift(0);
+    lab.run(&["stop", "--grace", "0s"]).succeeds();
+}
+
+#[test]
+fn a_question_stands_while_the_clock_goes_ahead() {
+    question_over_a_jump(HOURS);
+}
+
+#[test]
+fn a_question_stands_while_the_clock_goes_back() {
+    question_over_a_jump(-HOURS);
+}

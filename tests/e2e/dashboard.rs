@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 use testkit::model_server::{ModelServer, Rule, Say, Script};
 
 use crate::marks;
+use crate::oidc::{DOMAIN, Issuer, house};
 use crate::support::{KEY, Lab, Ran, project};
 use crate::web::Web;
 
@@ -57,13 +58,19 @@ fn lab() -> (Lab, ModelServer) {
 /// Runs one part of `tests/ui`.
 #[track_caller]
 fn part(name: &str) {
+    let (lab, _server) = lab();
+    let web = Web::start(&lab);
+    play(name, &lab, &web, &[]);
+}
+
+/// Runs one part of `tests/ui` against this daemon.
+#[track_caller]
+fn play(name: &str, lab: &Lab, web: &Web, more: &[(&str, String)]) {
     let modules = project("target/test-servers/node");
     let browser = "/usr/bin/chromium";
     for (path, what) in [(modules.join("node_modules/playwright-core"), "playwright-core"), (browser.into(), "Chromium")] {
         assert!(path.exists(), "{what} is not here: run `cargo xtask test e2e`, which installs it");
     }
-    let (lab, _server) = lab();
-    let web = Web::start(&lab);
     let mut command = Command::new("node");
     command
         .arg(project("tests/ui/run.mjs"))
@@ -72,6 +79,7 @@ fn part(name: &str) {
         .env("LAZARET_UI_TOKEN", &web.owner)
         .env("LAZARET_UI_NODE", &modules)
         .env("LAZARET_UI_CHROMIUM", browser)
+        .envs(more.iter().map(|(key, value)| (*key, value.as_str())))
         .env("HOME", lab.path(""))
         .stdin(Stdio::null());
     let output = command.output().expect("run node");
@@ -83,6 +91,13 @@ fn part(name: &str) {
 #[test]
 fn a_link_lets_in_once_and_logging_out_lets_nobody_in() {
     part("login");
+}
+
+#[test]
+fn people_come_by_their_issuer_as_what_its_rules_say() {
+    let (lab, issuer) = (Lab::new(), Issuer::start());
+    let web = house(&lab, &issuer, DOMAIN);
+    play("issuer", &lab, &web, &[("LAZARET_UI_ISSUER", issuer.url())]);
 }
 
 #[test]
@@ -108,4 +123,9 @@ fn no_text_of_an_agent_becomes_more_than_text() {
 #[test]
 fn the_page_needs_no_mouse() {
     part("keys");
+}
+
+#[test]
+fn people_talk_with_agents_and_look_after_chats_on_the_page() {
+    part("talk");
 }

@@ -140,3 +140,77 @@ fn only_the_owner_here_exposes_and_no_key_of_a_provider() {
     let (output, ..) = shown(&lab, "deployer");
     assert!(output.contains("held: \n"), "{output}");
 }
+
+/// An engine that says what it holds in pieces of a line each, as programs that stream do, and then stays.
+const STUTTER: &str = r#"
+name = "stutter"
+description = "Says a word in pieces"
+command = ["/bin/sh", "-c", """
+cat > /dev/null
+first=$(printf %s "$DEPLOY_TOKEN" | cut -c1-9); rest=$(printf %s "$DEPLOY_TOKEN" | cut -c10-)
+printf '{"text":"held: %s"}\\n{"text":"%s, and that is all of "}\\n' "$first" "$rest"
+printf '{"text":"%s bytes."}\\n' "${#DEPLOY_TOKEN}"
+printf %s "$DEPLOY_TOKEN" >&2
+exec sleep 600
+"""]
+prompt = "stdin"
+output = "json-lines"
+
+[json]
+text = "/text"
+"#;
+
+/// While a turn runs its output is kept for a daemon that comes after a crash; and what streams comes in pieces.
+#[test]
+fn neither_the_output_that_is_kept_nor_pieces_of_it_hold_the_value() {
+    let (lab, _server) = lab();
+    let file = lab.path("stutter.toml");
+    fs::write(&file, STUTTER).expect("write");
+    lab.run(&["engine", "add", file.to_str().expect("a path")]).succeeds();
+    lab.run_with(&["secret", "set", "DEPLOY_TOKEN", "-", "--expose", "deployer"], secret().as_bytes()).succeeds();
+    let session = lab.session(json!({ "agent": "deployer", "engine": "stutter" }));
+    let turn = lab.send(&session, "say it");
+    let said = |log: &[Value]| of_type(log, "text").iter().map(|e| e["text"].as_str().expect("a text")).collect::<String>();
+    let all = format!("{} bytes.", secret().len());
+    lab.event_where(&session, |e| e["type"] == "text" && e["text"].as_str().is_some_and(|text| text.ends_with(&all)));
+    let log = lab.log(&session);
+    assert_eq!(said(&log), format!("held: {}, and that is all of {all}", "*".repeat(secret().len())), "{log:#?}");
+
+    // What the daemon keeps of it right now.
+    let raw = find(&lab.home(), "output.raw").expect("the output is kept");
+    let kept = fs::read(&raw).expect("read");
+    assert!(kept.len() > STUTTER.len() / 4, "something is kept: {}", kept.len());
+    for half in [HALVES.0, HALVES.1, &secret()[..9], &secret()[9..]] {
+        assert!(!kept.windows(half.len()).any(|w| w == half.as_bytes()), "{half}");
+    }
+    lab.ask("POST", &format!("/v1/sessions/{session}/cancel"), json!({}));
+    assert_eq!(lab.result_of(&session, &turn)["status"], "cancelled");
+    assert!(!raw.exists(), "it goes with the turn");
+}
+
+/// The first file of this name below a directory.
+fn find(dir: &std::path::Path, name: &str) -> Option<std::path::PathBuf> {
+    let entries: Vec<_> = fs::read_dir(dir).ok()?.flatten().collect();
+    let here = entries.iter().find(|e| e.file_name() == name).map(fs::DirEntry::path);
+    here.or_else(|| entries.iter().filter(|e| e.file_type().is_ok_and(|t| t.is_dir())).find_map(|e| find(&e.path(), name)))
+}
+
+/// An agent that had a secret may have kept it: what it says is cleaned of it also when another agent has it now.
+#[test]
+fn a_secret_that_moved_on_is_still_taken_out_of_what_its_first_agent_says() {
+    let (lab, _server) = lab();
+    lab.run_with(&["secret", "set", "DEPLOY_TOKEN", "-", "--expose", "deployer"], secret().as_bytes()).succeeds();
+    lab.run(&["secret", "expose", "DEPLOY_TOKEN", "--agent", "other"]).succeeds();
+    // It holds it no longer, and its model says it all the same.
+    let (output, log, _) = shown(&lab, "deployer");
+    assert!(output.contains("held: \n"), "{output}");
+    assert!(!json!(log).to_string().contains(HALVES.1), "{log:#?}");
+    lab.run(&["stop", "--grace", "0s"]).succeeds();
+    lab.run(&["start", "--listen", "127.0.0.1:0"]).succeeds();
+    let (_, log, _) = shown(&lab, "deployer");
+    assert!(!json!(log).to_string().contains(HALVES.1), "after a restart: {log:#?}");
+    // The control: what an agent says that never had it is its own affair.
+    lab.run(&["agent", "add", "third"]).succeeds();
+    let (_, log, _) = shown(&lab, "third");
+    assert!(json!(log).to_string().contains(HALVES.1), "{log:#?}");
+}

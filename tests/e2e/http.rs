@@ -53,11 +53,16 @@ impl Lab {
         for (name, value) in headers {
             head.push_str(&format!("{name}: {value}\r\n"));
         }
-        stream.write_all(format!("{head}\r\n").as_bytes()).expect("write");
-        // A request that is refused early is not read to its end.
-        let _ = stream.write_all(body);
+        let mut request = format!("{head}\r\n").into_bytes();
+        request.extend_from_slice(body);
+        // A request that is refused early is not read to its end: what it left unread resets the connection behind the answer.
+        let _ = stream.write_all(&request);
         let mut all = Vec::new();
-        stream.read_to_end(&mut all).expect("read");
+        match stream.read_to_end(&mut all) {
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset && whole(&all) => {}
+            Err(error) => panic!("read: {error} after {}", String::from_utf8_lossy(&all)),
+        }
         let end = all.windows(4).position(|w| w == b"\r\n\r\n").expect("a head");
         let head = String::from_utf8_lossy(&all[..end]).into_owned();
         let status = head.split(' ').nth(1).and_then(|s| s.parse().ok()).expect("a status");
@@ -144,6 +149,14 @@ impl Lab {
             std::thread::sleep(Duration::from_millis(5));
         }
     }
+}
+
+/// Whether an answer came to its end, by what it says of its length.
+fn whole(answer: &[u8]) -> bool {
+    let Some(end) = answer.windows(4).position(|w| w == b"\r\n\r\n") else { return false };
+    let head = String::from_utf8_lossy(&answer[..end]).to_ascii_lowercase();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length:")).and_then(|n| n.trim().parse().ok());
+    length.map_or_else(|| answer.ends_with(b"0\r\n\r\n"), |length: usize| answer.len() - end - 4 == length)
 }
 
 fn unchunk(mut raw: &[u8]) -> Vec<u8> {

@@ -12,8 +12,12 @@ use crate::web::{Web, begun, routes};
 
 /// Routes that answer without a token: the short list of what tells nothing.
 const OPEN: &[&str] = &[
-    "GET /", "GET /docs", "GET /docs/docs.js", "GET /health", "GET /openapi.json", "GET /ready", "GET /ui", "GET /ui/{file}",
-    "GET /ui/{folder}/{file}", "GET /v1/login/callback", "GET /v1/login/oidc", "POST /v1/login", "POST /v1/login/oidc",
+    // What a hub asks before anybody logged in: who this is, and whether it is there.
+    "GET /.well-known/parachute.json", "GET /api/discovery", "GET /api/health", "GET /", "GET /docs", "GET /docs/docs.js", "GET /health",
+    "GET /openapi.json", "GET /ready", "GET /ui", "GET /ui/{file}", "GET /ui/{folder}/{file}", "GET /v1/login/callback",
+    "GET /v1/login/oidc", "POST /v1/login", "POST /v1/login/oidc",
+    // A platform has no token of ours: its channel checks its signature.
+    "GET /hooks/{channel}", "GET /hooks/{channel}/{path}", "POST /hooks/{channel}", "POST /hooks/{channel}/{path}",
 ];
 
 /// A route with nothing behind its names.

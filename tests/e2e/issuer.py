@@ -104,7 +104,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 return self.answer(400, {"error": "invalid_request"})
             code = f"code-{len(STATE['codes']) + 1}"
             STATE["codes"][code] = asked
-            self.answer(200, {"code": code, "state": asked["state"], "redirect_uri": asked["redirect_uri"]})
+            told = {"code": code, "state": asked["state"], "redirect_uri": asked["redirect_uri"]}
+            if "text/html" not in self.headers.get("accept", ""):
+                return self.answer(200, told)
+            # A browser is sent back, as by an issuer that knows who sits before it.
+            back = urllib.parse.urlencode({"code": code, "state": asked["state"]})
+            self.send_response(302)
+            self.send_header("location", f"{asked['redirect_uri']}?{back}")
+            self.send_header("content-length", "0")
+            self.end_headers()
         else:
             self.answer(404, {})
 

@@ -13,7 +13,7 @@ use crate::support::{Lab, project};
 use crate::web::Web;
 
 /// An issuer on loopback; dropping it ends it.
-struct Issuer {
+pub(crate) struct Issuer {
     process: Child,
     port: u16,
 }
@@ -26,7 +26,7 @@ impl Drop for Issuer {
 }
 
 impl Issuer {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let script = project("tests/e2e/issuer.py");
         let mut process = Command::new("python3").arg("-I").arg(script).stdout(Stdio::piped()).spawn().expect("python");
         let mut line = String::new();
@@ -34,7 +34,7 @@ impl Issuer {
         Self { process, port: line.trim().parse().expect("a port") }
     }
 
-    fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
@@ -43,13 +43,13 @@ impl Issuer {
     }
 
     /// What it says from now on.
-    fn says(&self, told: Value) {
+    pub(crate) fn says(&self, told: Value) {
         assert_eq!(self.web().ask("", "POST", "/test", told).status, 200);
     }
 }
 
 /// A daemon whose people come from this issuer.
-fn house(lab: &Lab, issuer: &Issuer, rules: &str) -> Web {
+pub(crate) fn house(lab: &Lab, issuer: &Issuer, rules: &str) -> Web {
     lab.run_with(&["secret", "set", "sso", "-"], b"the-issuers-secret").succeeds();
     let text = format!(
         "[oidc]\nissuer = \"{}\"\nclient_id = \"lazaret\"\nsecret = \"sso\"\nprivate_ok = [\"127.0.0.1\"]\nrules = [{rules}]\n",
@@ -101,7 +101,7 @@ fn text(value: &Value) -> &str {
     value.as_str().expect("text")
 }
 
-const DOMAIN: &str =
+pub(crate) const DOMAIN: &str =
     "{ domain = \"example.com\", tenant = \"crew\", role = \"member\" }, { group = \"chiefs\", tenant = \"crew\", role = \"owner\" }";
 
 fn anna() -> Value {

@@ -137,7 +137,7 @@ fn a_change_of_a_tool_waits_until_exactly_it_is_approved() {
 #[test]
 fn a_folder_of_the_home_is_the_owners_and_its_tools_are_held_to_their_word() {
     let lab = Lab::new();
-    lab.run(&["start"]).succeeds();
+    lab.run(&["start", "--listen", "127.0.0.1:0"]).succeeds();
     let dir = folder(&lab, "home/plugins/byhand", "say", "one", "");
     lab.run(&["plugin", "reload"]).succeeds();
     assert_eq!(lab.run(&["plugin", "call", "say"]).succeeds().out, "one\n");
@@ -156,7 +156,7 @@ fn a_folder_of_the_home_is_the_owners_and_its_tools_are_held_to_their_word() {
     assert_eq!(state(&lab, "byhand"), "pending", "to load it again is no approval");
     // Nor is a new daemon.
     lab.run(&["stop"]).succeeds();
-    lab.run(&["start"]).succeeds();
+    lab.run(&["start", "--listen", "127.0.0.1:0"]).succeeds();
     assert_eq!(state(&lab, "byhand"), "pending");
     // A second plugin with the name of a tool of the first is refused, and stops no other.
     folder(&lab, "home/plugins/clash-a", "same", "a", "");

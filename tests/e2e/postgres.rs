@@ -4,12 +4,16 @@ use std::collections::HashSet;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
+use testkit::model_server::{Rule, Say, Script};
 use testkit::postgres::Server;
 
 use crate::http::PATIENCE;
-use crate::support::Lab;
+use crate::support::{KEY, Lab};
 
 /// A home whose daemon keeps everything in this database.
 fn lab_on(url: &str) -> Lab {
@@ -128,4 +132,143 @@ fn jobs_survive_daemons_that_die() {
         let state = session["state"].as_str().unwrap_or_default();
         assert!(matches!(state, "idle" | "archived"), "nothing is stuck: {session}");
     }
+}
+
+/// What is too long for a row is a file of one home, and yet every daemon has it: a job's files where it is worked on, and what it
+/// left where it is asked for, also when the daemon that kept it is gone.
+#[test]
+fn what_jobs_bring_and_leave_is_had_at_every_daemon() {
+    let server = Server::start(false).expect("a server");
+    let url = server.database().expect("a database");
+    let first = lab_on(&url);
+    first.run(&["start", "--listen", "127.0.0.1:0"]).succeeds();
+    let second = beside(&first, &url);
+    // More than one piece, and nothing that two pieces have in common.
+    let long: Vec<u8> = (0_u32..700_000).flat_map(u32::to_le_bytes).collect();
+    let form = json!({
+        "agent_id": "carrier", "prompt": "say it", "artifacts": ["*.bin"], "delay_s": 2,
+        "files": [{ "path": "long.bin", "data": STANDARD.encode(&long) }],
+    });
+    let id = first.ask("POST", "/v1/jobs", form).is(202)["id"].as_str().expect("an identity").to_owned();
+    first.kill_daemon();
+    let done = second.ask("GET", &format!("/v1/jobs/{id}/wait?timeout_s={}", PATIENCE.as_secs() - 5), Value::Null).is(200);
+    assert_eq!(done["status"], "completed", "{done}");
+    assert_eq!(done["artifacts"], json!([{ "path": "long.bin", "bytes": long.len() }]));
+    // Only the second worked on it. It goes, and with it every file of its home; the first still has what was left.
+    second.kill_daemon();
+    std::fs::remove_dir_all(second.home().join("blobs")).expect("remove");
+    std::fs::remove_dir_all(first.home().join("blobs")).expect("remove");
+    first.run(&["start", "--listen", "127.0.0.1:0"]).succeeds();
+    let got = first.ask("GET", &format!("/v1/jobs/{id}/artifacts/long.bin"), Value::Null);
+    assert_eq!((got.status, got.body.len()), (200, long.len()));
+    assert!(got.body == long, "the same bytes");
+    assert_eq!(first.ask("GET", &format!("/v1/jobs/{id}"), Value::Null).is(200)["text"], done["text"]);
+    // Whatever the killed one left goes with its next start.
+    second.run(&["start", "--listen", "127.0.0.1:0"]).succeeds();
+}
+
+/// A daemon is killed and nobody on its machine starts it again but its neighbour: the sandbox in which a turn runs is taken up, and
+/// the turn ends as if nothing had been.
+#[test]
+fn a_killed_daemon_is_started_again_by_its_neighbour() {
+    let server = Server::start(false).expect("a server");
+    let url = server.database().expect("a database");
+    let first = lab_on(&url);
+    let replies =
+        vec![Say::Shell("until [ -e /workspace/go ]; do sleep 0.05; done; echo went".to_owned()), Say::Text("over the gap".to_owned())];
+    let model = first.model(Script { key: Some(KEY.to_owned()), replies, ..Script::default() });
+    first.connect("anthropic", &model);
+    first.run(&["start", "--listen", "127.0.0.1:0"]).succeeds();
+    let second = beside(&first, &url);
+    let session = first.session(json!({ "engine": "mini", "model": "claude-sonnet-4-5" }));
+    let turn = first.send(&session, "wait");
+    first.event_where(&session, |e| e["type"] == "tool_call");
+    first.kill_daemon();
+    // The second tells what is in the log; the file can only be put where the sandbox is.
+    assert!(second.log(&session).iter().all(|e| e["type"] != "result"));
+    let began = Instant::now();
+    while UnixStream::connect(first.home().join("run").join(api::OWNER_SOCKET)).is_err() {
+        assert!(began.elapsed() < PATIENCE, "nobody starts it");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_mode(0o644);
+    header.set_size(0);
+    tar.append_data(&mut header, "go", std::io::empty()).expect("a file");
+    let tar = tar.into_inner().expect("an archive");
+    let path = format!("/v1/sessions/{session}/files?path=/workspace");
+    let put = first.ask_with("PUT", &path, &[("content-type", "application/x-tar")], &tar);
+    assert!((200..300).contains(&put.status), "{put:?}");
+    let result = second.result_of(&session, &turn);
+    assert_eq!((&result["status"], &result["text"]), (&"completed".into(), &"over the gap".into()), "{result}");
+    assert_eq!(model.requests().iter().filter(|r| r.target.contains("/messages")).count(), 2, "no call was made twice");
+}
+
+/// A machine goes away with everything on it: what was to be tried again is worked on elsewhere, what was not has failed and says
+/// why. Whoever is asked to stop a job stops it where it runs.
+#[test]
+fn jobs_of_a_machine_that_is_gone_go_elsewhere_or_say_so() {
+    let server = Server::start(false).expect("a server");
+    let url = server.database().expect("a database");
+    let first = lab_on(&url);
+    let rules = vec![Rule { contains: "stay".to_owned(), say: vec![Say::Shell("sleep 100000".to_owned())] }];
+    let model = first.model(Script { key: Some(KEY.to_owned()), rules, ..Script::default() });
+    first.connect("anthropic", &model);
+    first.run(&["start", "--listen", "127.0.0.1:0"]).succeeds();
+    let another = || {
+        let lab = lab_on(&url);
+        std::fs::copy(first.home().join("master.key"), lab.home().join("master.key")).expect("copy");
+        std::fs::set_permissions(lab.home().join("master.key"), PermissionsExt::from_mode(0o600)).expect("chmod");
+        lab.connect("anthropic", &model);
+        lab.run(&["start", "--listen", "127.0.0.1:0"]).succeeds();
+        lab
+    };
+    let show = |lab: &Lab, id: &str| lab.ask("GET", &format!("/v1/jobs/{id}"), Value::Null).is(200);
+    let until = |about: &str, is_so: &dyn Fn() -> bool| {
+        let end = Instant::now() + 2 * PATIENCE;
+        while !is_so() {
+            assert!(Instant::now() < end, "{about}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    let ask = |retries: u32| {
+        let form = json!({ "agent_id": "a", "prompt": "stay", "engine": "mini", "model": "claude-sonnet-4-5", "retries": retries });
+        let id = first.ask("POST", "/v1/jobs", form).is(202)["id"].as_str().expect("an identity").to_owned();
+        until("it does not begin", &|| show(&first, &id)["session"].is_string());
+        let session = show(&first, &id)["session"].as_str().expect("a session").to_owned();
+        first.event_where(&session, |e| e["type"] == "tool_call");
+        (id, session)
+    };
+    let ((once, _), (again, old)) = (ask(0), ask(1));
+    let second = another();
+    // As if it had been on another machine, where nobody can start it again.
+    let name = url.rsplit('/').next().and_then(|name| name.split('?').next()).expect("a name");
+    let home = first.home().display().to_string();
+    let sql = format!("WITH gone AS (UPDATE replicas SET host = 'elsewhere' WHERE home = '{home}' RETURNING 1) SELECT count(*) FROM gone");
+    assert_eq!(server.psql(name, &sql).expect("psql").trim(), "1");
+    first.kill_daemon();
+    until("a lost job does not end", &|| show(&second, &once)["status"] == "failed");
+    let end = show(&second, &once);
+    assert_eq!((&end["code"], &end["tries"]), (&json!("HOST_LOST"), &json!(1)), "{end}");
+    until("a lost job is not tried again", &|| {
+        let job = show(&second, &again);
+        job["tries"] == 2 && job["session"].as_str().is_some_and(|session| session != old)
+    });
+    let session = show(&second, &again)["session"].as_str().expect("a session").to_owned();
+    second.event_where(&session, |e| e["type"] == "tool_call");
+
+    let third = another();
+    let began = Instant::now();
+    let stopped = third.ask("POST", &format!("/v1/jobs/{again}/cancel"), Value::Null).is(200);
+    assert_eq!(stopped["status"], "cancelled", "{stopped}");
+    let sandboxes = |lab: &Lab| lab.ask("GET", "/v1/sandboxes", Value::Null).is(200)["items"].as_array().map_or(0, Vec::len);
+    until("what was stopped elsewhere runs on", &|| sandboxes(&second) == 0);
+    // Two seconds are the promise; a machine under load has more.
+    assert!(began.elapsed() < Duration::from_secs(10), "it took {:?}", began.elapsed());
+
+    // The machine comes back: nothing goes on there, and nothing of what was told changes.
+    first.run(&["start", "--listen", "127.0.0.1:0"]).succeeds();
+    until("the lost machine works on", &|| sandboxes(&first) == 0);
+    assert_eq!((&show(&first, &once)["code"], &show(&first, &again)["status"]), (&json!("HOST_LOST"), &json!("cancelled")));
 }

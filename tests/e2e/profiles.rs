@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use testkit::model_server::{ModelServer, Rule, Say, Script};
+use testkit::servers::{Page, Pages};
 
 use crate::http::PATIENCE;
 use crate::support::{KEY, Lab};
@@ -26,13 +27,13 @@ impl Lab {
 
     /// Keeps a text under a name.
     #[track_caller]
-    fn keep(&self, verb: &str, name: &str, text: &str) {
+    pub(crate) fn keep(&self, verb: &str, name: &str, text: &str) {
         self.run_with(&[verb, "set", name, "-"], text.as_bytes()).succeeds();
     }
 
     /// Runs a job to its end.
     #[track_caller]
-    fn job_ends(&self, form: Value) -> Value {
+    pub(crate) fn job_ends(&self, form: Value) -> Value {
         let id = self.ask("POST", "/v1/jobs", form).is(202)["id"].as_str().expect("an identity").to_owned();
         self.ask("GET", &format!("/v1/jobs/{id}/wait?timeout_s={}", PATIENCE.as_secs() / 2), Value::Null).is(200)
     }
@@ -201,7 +202,11 @@ fn every_shipped_profile_works() {
 
     // Without its tools a researcher would make things up: it does not begin.
     let question = json!({ "agent_id": "t", "profile": "researcher", "prompt_vars": { "query": "When are the tides?" } });
-    lab.ask("POST", "/v1/jobs", question.clone()).refused(409, "CONFLICT");
+    let refused = lab.ask("POST", "/v1/jobs", question.clone()).refused(409, "CONFLICT");
+    let (message, hint) = (refused["error"]["message"].to_string(), refused["error"]["hint"].to_string());
+    assert!(message.contains("`web`") && message.contains("no host is named"), "{refused}");
+    assert!(hint.contains("lazaret config set plugins.web.hosts") && hint.contains("plugins.web.search_url"), "{refused}");
+    assert!(lab.run(&["doctor"]).out.contains("config set plugins.web.hosts"), "the doctor does not tell");
     lab.run(&["config", "set", "plugins.web.hosts", "[\"127.0.0.1:9\"]"]).succeeds();
     lab.run(&["plugin", "reload", "web"]).succeeds();
 
@@ -224,6 +229,50 @@ fn every_shipped_profile_works() {
     let done = lab.job_ends(json!({ "agent_id": "t", "profile": "code-review", "repo": repo }));
     assert_eq!((&done["status"], &done["result"]), (&json!("completed"), &json!({ "score": 90 })), "{done}");
     assert!(asked(&server).pop().expect("a request").whole.contains("the first of the project"), "the repository lies there");
+}
+
+/// The researcher finds, reads and answers, with a search service and pages of its own.
+#[test]
+fn a_researcher_searches_and_reads() {
+    let pages = Pages::start(None, |seen| {
+        let host = seen.header("host").unwrap_or_default();
+        match seen.target.as_str() {
+            path if path.starts_with("/search?") => {
+                let found = json!({ "title": "Tide tables", "url": format!("http://{host}/tides"), "content": "when it ebbs" });
+                Page::json(200, &json!({ "results": [found] }))
+            }
+            "/tides" => Page::html("<title>Tides</title><p>It ebbs at eleven.</p>"),
+            _ => Page::html("nothing"),
+        }
+    });
+    let at = format!("127.0.0.1:{}", pages.port);
+    let tool = |name: &str, input: Value| Say::Tool { name: name.to_owned(), input };
+    let rules = vec![rule(
+        "When are the tides",
+        vec![
+            tool("web_search", json!({ "query": "tides of the harbour" })),
+            tool("web_fetch", json!({ "url": format!("http://{at}/tides") })),
+            text("{\"summary\": \"at eleven\"}"),
+        ],
+    )];
+    let lab = Lab::new();
+    let server = lab.model(Script { key: Some(KEY.to_owned()), rules, ..Script::default() });
+    lab.connect("anthropic", &server);
+    for (key, value) in [
+        ("egress.private_ok", "[\"127.0.0.1\"]".to_owned()),
+        ("plugins.web.hosts", format!("[\"{at}\"]")),
+        ("plugins.web.search", "searxng".to_owned()),
+        ("plugins.web.search_url", format!("http://{at}")),
+    ] {
+        lab.run(&["config", "set", key, &value]).succeeds();
+    }
+    lab.run(&["start", "--listen", "127.0.0.1:0"]).succeeds();
+    let done = lab.job_ends(json!({ "agent_id": "t", "profile": "researcher", "prompt_vars": { "query": "When are the tides?" } }));
+    assert_eq!((&done["status"], &done["result"]), (&json!("completed"), &json!({ "summary": "at eleven" })), "{done}");
+    let last = asked(&server).pop().expect("a request").whole;
+    assert!(last.contains("Tide tables") && last.contains("It ebbs at eleven."), "{last}");
+    let targets: Vec<String> = pages.seen().into_iter().map(|seen| seen.target).collect();
+    assert_eq!(targets.len(), 2, "{targets:?}");
 }
 
 /// A change is a new version; what was there before can be seen and come back; who saw another version is told.

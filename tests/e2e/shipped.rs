@@ -150,3 +150,81 @@ fn declared_endpoints_are_tools_of_high_risk() {
     let refused = call(&lab, "http_tide", json!({"place": "x", "host": "evil.test"})).expect_err("no such argument");
     assert!(refused.contains("VALIDATION_FAILED") && pages.seen().len() == 1, "{refused}");
 }
+
+/// An MCP server that says by which token it is called, and lets nobody in without one.
+fn who_calls(seen: &testkit::servers::Seen) -> Page {
+    let asked = seen.json();
+    let Some(token) = seen.header("authorization").and_then(|value| value.strip_prefix("Bearer ")) else {
+        return Page::json(401, &json!({ "error": "no token" }));
+    };
+    let result = match asked["method"].as_str() {
+        Some("initialize") => {
+            json!({ "protocolVersion": "2025-06-18", "capabilities": { "tools": {} }, "serverInfo": { "name": "who", "version": "1" } })
+        }
+        Some("tools/list") => {
+            json!({ "tools": [{ "name": "who_am_i", "description": "Says who calls.", "inputSchema": { "type": "object", "properties": {} } }] })
+        }
+        // The length: the token itself would be taken out of the answer.
+        Some("tools/call") => json!({ "content": [{ "type": "text", "text": format!("a caller of {} letters", token.len()) }] }),
+        _ => return Page::new(202, "text/plain", ""),
+    };
+    Page::json(200, &json!({ "jsonrpc": "2.0", "id": asked["id"], "result": result }))
+}
+
+/// Each agent is to a remote server who it is: with a token of its own, which can be taken back alone.
+#[test]
+fn each_agent_reaches_a_remote_server_with_a_token_of_its_own() {
+    let server = Pages::start(None, who_calls);
+    let lab = lab(&[], &[]);
+    let url = format!("http://127.0.0.1:{}/mcp", server.port);
+    for agent in ["ann", "bob", "carl"] {
+        lab.run(&["agent", "add", agent]).succeeds();
+    }
+    lab.run(&["plugin", "add-remote", "who", &url, "--per-agent", "--low", "who_am_i"]).succeeds();
+    assert_eq!(lab.plugin_view("who")["category"], "AUTH", "nobody has a token yet");
+    for (agent, token) in [("ann", "token-of-ann"), ("bob", "the-token-of-bob")] {
+        lab.run_with(&["auth", "api-key", "--plugin", "who", "--agent", agent, "--key", "-"], token.as_bytes()).succeeds();
+    }
+    lab.run(&["plugin", "reload", "who"]).succeeds();
+    let asks = |agent: &str| {
+        let session = lab.session(json!({ "agent": agent, "engine": "mini", "model": "rehearsal" }));
+        let turn = lab.send(&session, "call who_am_i {}");
+        lab.result_of(&session, &turn);
+        let log = lab.log(&session);
+        log.into_iter().find(|event| event["type"] == "tool_result").map_or_else(String::new, |event| event["output"].to_string())
+    };
+    assert!(asks("ann").contains("a caller of 12 letters"), "{}", asks("ann"));
+    assert!(asks("bob").contains("a caller of 16 letters"), "{}", asks("bob"));
+    let nobody = asks("carl");
+    assert!(!nobody.contains("a caller of"), "an agent without a token reaches nothing: {nobody}");
+    // One is taken back; the other stays.
+    lab.run(&["secret", "remove", "plugin.who.token@ann"]).succeeds();
+    let ann = asks("ann");
+    assert!(!ann.contains("a caller of"), "{ann}");
+    assert!(asks("bob").contains("a caller of 16 letters"));
+}
+
+/// The owner's yes under a key is for one call, however often it is asked for.
+#[test]
+fn a_call_under_a_key_is_made_once() {
+    let lab = Lab::new();
+    crate::marks::install(&lab);
+    lab.run(&["start", "--listen", "127.0.0.1:0"]).succeeds();
+    let call = |key: &str, text: &str| {
+        let body = json!({ "tool": "mark_set", "arguments": { "text": text }, "yes": true }).to_string();
+        let headers = [("content-type", "application/json"), ("idempotency-key", key)];
+        lab.ask_with("POST", "/v1/plugin-calls", &headers, body.as_bytes()).is(200)
+    };
+    let first = call("one", "tide");
+    assert!(first["error"].is_null() && first["result"].to_string().contains("marked 1"), "{first}");
+    assert_eq!(call("one", "tide")["result"], first["result"], "what came of it is said again");
+    let other = call("one", "ebb");
+    assert_eq!(other["error"]["code"], "CONFLICT", "the key stands for another call: {other}");
+    lab.kill_daemon();
+    lab.run(&["start", "--listen", "127.0.0.1:0"]).succeeds();
+    assert_eq!(call("one", "tide")["result"], first["result"], "after a restart as well");
+    assert_eq!(crate::marks::made(&lab), ["tide"]);
+    // The control: another key is another call.
+    call("two", "tide");
+    assert_eq!(crate::marks::made(&lab), ["tide", "tide"]);
+}

@@ -67,6 +67,13 @@ fn jobs_and_messages_are_done_when_they_are_due() {
     assert!(lab.run(&["task", "list"]).succeeds().out.contains("Europe/Berlin"));
     lab.run(&["task", "remove", "say"]).succeeds();
     lab.run(&["task", "show", "say"]).fails("NOT_FOUND", 2);
+    // A gate that says no, and a place that the agent may not send to.
+    let gated = ["task", "add", "gated", "--cron", "0 0 1 1 *", "--message", "hello", "--gate", "echo quiet today; exit 1"];
+    lab.run(&gated).succeeds();
+    lab.run(&["task", "run", "gated"]).succeeds();
+    let runs = self::log(&lab, "gated", |log| of(log, "done") == 1);
+    assert!(runs[0]["note"].as_str().is_some_and(|note| note.contains("quiet today")), "{runs:?}");
+    lab.run(&["task", "add", "afar", "--cron", "0 0 1 1 *", "--message", "hello", "--to", "nowhere"]).fails("FORBIDDEN", 3);
 }
 
 #[test]

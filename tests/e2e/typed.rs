@@ -55,6 +55,32 @@ impl Typed {
         Self { child, keys, screen, seen: 0 }
     }
 
+    /// The binary's own process.
+    #[track_caller]
+    fn process(&self) -> rustix::process::Pid {
+        let children = format!("/proc/{0}/task/{0}/children", self.child.id());
+        let first = std::fs::read_to_string(children).expect("children").split_whitespace().next().and_then(|pid| pid.parse().ok());
+        first.and_then(rustix::process::Pid::from_raw).expect("it runs")
+    }
+
+    /// Makes the terminal another size.
+    #[track_caller]
+    pub(crate) fn resize(&self, rows: u16, cols: u16) {
+        let tty = std::fs::File::options()
+            .read(true)
+            .write(true)
+            .open(format!("/proc/{}/fd/0", self.process().as_raw_nonzero()))
+            .expect("its terminal");
+        let size = rustix::termios::Winsize { ws_row: rows, ws_col: cols, ws_xpixel: 0, ws_ypixel: 0 };
+        rustix::termios::tcsetwinsize(tty, size).expect("set");
+    }
+
+    /// Sends the binary a signal.
+    #[track_caller]
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        rustix::process::kill_process(self.process(), signal).expect("kill");
+    }
+
     /// Presses keys.
     pub(crate) fn keys(&mut self, keys: &str) {
         let pipe = self.keys.as_mut().expect("open");

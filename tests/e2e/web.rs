@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use serde_json::{Value, json};
 
 use crate::http::{Answer, PATIENCE};
-use crate::support::Lab;
+use crate::support::{Lab, Ran};
 
 /// A daemon that listens, and the owner's token.
 pub(crate) struct Web {
@@ -18,7 +18,17 @@ impl Web {
     /// Starts the home's daemon.
     #[track_caller]
     pub(crate) fn start(lab: &Lab) -> Self {
-        let ready = lab.run(&["start", "--listen", "127.0.0.1:0", "--json"]).succeeds().events();
+        Self::of(lab, lab.run(&["start", "--listen", "127.0.0.1:0", "--json"]).succeeds())
+    }
+
+    /// The same where it may not come up yet.
+    pub(crate) fn tried(lab: &Lab) -> Option<Self> {
+        let ran = lab.run(&["start", "--listen", "127.0.0.1:0", "--json"]);
+        (ran.status == 0).then(|| Self::of(lab, ran))
+    }
+
+    fn of(lab: &Lab, started: Ran) -> Self {
+        let ready = started.events();
         let owner = std::fs::read_to_string(lab.home().join("token")).expect("a token").trim().to_owned();
         Self { address: ready[0]["address"].as_str().expect("an address").to_owned(), owner }
     }

@@ -33,6 +33,7 @@ const VERBS: &[&[&str]] = &[
     &["secret", "hide"],
     &["run"],
     &["shell"],
+    &["attach"],
     &["sandbox"],
     &["sandbox", "run"],
     &["sandbox", "create"],
@@ -91,10 +92,10 @@ fn json_on_every_verb() {
     assert_eq!(ready[0]["ready"], true);
     assert_eq!(check(&["status"], 0, 1)[0]["up"], true);
     let engines: Vec<Value> = check(&["engine", "list"], 0, 5).iter().map(|engine| engine["name"].clone()).collect();
-    for name in ["mini", "claude-code", "codex", "opencode", "gemini", "aider"] {
+    for name in ["mini", "claude-code", "codex", "opencode", "gemini", "aider", "gemini-acp", "opencode-acp"] {
         assert!(engines.contains(&name.into()), "{name} is not among {engines:?}");
     }
-    assert_eq!(engines.len(), 6);
+    assert_eq!(engines.len(), 8);
     check(&["engine", "verify"], 0, 0);
     assert_eq!(lab.run_with(&["--json", "secret", "set", "thing", "-"], b"value").succeeds().err, "");
     assert_eq!(check(&["secret", "list"], 0, 1)[0]["name"], "thing");

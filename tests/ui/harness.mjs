@@ -25,7 +25,7 @@ export class Page {
     });
     page.on("request", (request) => {
       const url = new URL(request.url());
-      const isOwn = url.origin === world.base || ["data:", "blob:"].includes(url.protocol);
+      const isOwn = [world.base, world.issuer].includes(url.origin) || ["data:", "blob:"].includes(url.protocol);
       if (!isOwn) this.faults.push(`a request to ${request.url()}`);
       if (/lz[btc]_/.test(url.search + url.pathname)) this.faults.push(`a secret in an address: ${request.url()}`);
     });
@@ -56,6 +56,8 @@ export class World {
     const world = new World();
     world.base = process.env.LAZARET_UI_BASE;
     world.owner = process.env.LAZARET_UI_TOKEN;
+    // The one other place that a page may lead to, where there is one.
+    world.issuer = process.env.LAZARET_UI_ISSUER;
     // Root may not use Chromium's own sandbox; what it loads here is the test's own daemon.
     const args = process.getuid() === 0 ? ["--no-sandbox"] : [];
     world.browser = await chromium.launch({ executablePath: process.env.LAZARET_UI_CHROMIUM ?? "/usr/bin/chromium", args });

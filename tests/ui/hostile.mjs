@@ -4,17 +4,17 @@ import { readFileSync } from "node:fs";
 import { assert } from "./harness.mjs";
 
 // Each would do something if it became more than text. The scripted model says the same.
-const WORDS = JSON.parse(readFileSync(new URL("corpus.json", import.meta.url), "utf8"));
+export const WORDS = JSON.parse(readFileSync(new URL("corpus.json", import.meta.url), "utf8"));
 // A file that ends in `exe` and seems to end in `txt`, colours of a terminal, a bell, a name that a space hides.
 const TURNED = "in\u202etxt.exe";
 const ESCAPES = "\u001b[31mred\u0007 zero\u200bwidth \u2066left\u2069";
 
 // What no text may have made: nodes that the page itself never makes, or makes with other addresses.
-async function isClean(page) {
+export async function isClean(page) {
   const found = await page.page.evaluate(() => {
-    const bad = "img, iframe, object, embed, base, math, svg, style, form[action], link:not([href^='/ui/']), meta[http-equiv], script:not([src^='/ui/'])";
+    const bad = "img, iframe, object, embed, base, math, svg, style, form[action], link:not([href^='ui/']), meta[http-equiv], script:not([src^='ui/'])";
     const nodes = [...document.querySelectorAll(bad)].map((node) => node.outerHTML);
-    const links = [...document.querySelectorAll("a, [href], [src]")].filter((node) => !/^(#\/|\/ui|\/docs)/.test(node.getAttribute("href") ?? node.getAttribute("src") ?? "#/")).map((node) => node.outerHTML);
+    const links = [...document.querySelectorAll("a, [href], [src]")].filter((node) => !/^(#\/|ui\/|\/docs$)/.test(node.getAttribute("href") ?? node.getAttribute("src") ?? "#/")).map((node) => node.outerHTML);
     const handlers = [...document.querySelectorAll("*")].flatMap((node) => [...node.attributes].filter((a) => /^on/i.test(a.name)).map(() => node.outerHTML));
     // eslint-disable-next-line no-control-regex
     const hidden = /[\u0000-\u0008\u000b-\u001f\u202a-\u202e\u2066-\u2069\u200b]/.test(document.body.innerText);
@@ -25,7 +25,7 @@ async function isClean(page) {
 }
 
 // Opens everything that can be opened, so that what is folded away is made too.
-async function unfold(page) {
+export async function unfold(page) {
   await page.page.evaluate(() => document.querySelectorAll("main details").forEach((node) => (node.open = true)));
 }
 

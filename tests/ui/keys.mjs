@@ -10,7 +10,7 @@ const focused = (page) => page.page.evaluate(() => {
 export const tests = {
   async "two keys lead to every view"(world) {
     const page = await world.page();
-    const places = { j: "Jobs", n: "New job", s: "Sessions", a: "Approvals", t: "Schedules", p: "Profiles", e: "Envs", l: "Plugins", u: "Usage", k: "Tokens", d: "Audit", o: "Overview" };
+    const places = { j: "Jobs", n: "New job", s: "Sessions", a: "Approvals", t: "Schedules", p: "Profiles", e: "Envs", l: "Plugins", u: "Usage", k: "Tokens", d: "Audit", c: "Chat", r: "Branch agents", v: "Channels", i: "Wirings", h: "People", y: "Activity", x: "Secrets", f: "First steps", o: "Overview" };
     for (const [key, name] of Object.entries(places)) {
       await page.page.keyboard.press("g");
       await page.page.keyboard.press(key);

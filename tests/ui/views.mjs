@@ -2,8 +2,9 @@
 
 import { mkdirSync } from "node:fs";
 import { assert } from "./harness.mjs";
+import { talked } from "./talk.mjs";
 
-const VIEWS = ["", "jobs", "new", "sessions", "approvals", "tasks", "profiles", "envs", "plugins", "usage", "tokens", "audit"];
+const VIEWS = ["", "jobs", "new", "sessions", "approvals", "tasks", "profiles", "envs", "plugins", "agents", "memory", "secrets", "webhooks", "people", "pool", "usage", "tokens", "audit", "chat", "branches", "channels", "wirings", "activity", "setup"];
 const WIDTHS = { wide: { width: 1280, height: 800 }, phone: { width: 360, height: 740 } };
 
 async function each(world, page, names) {
@@ -41,6 +42,10 @@ export const tests = {
       await world.until("the end of the job", async () => ["completed", "failed"].includes((await world.ask("GET", `/v1/jobs/${job.id}`)).status));
       names.job = `jobs/${job.id}`;
     }
+    await talked(world);
+    names.conversation = "chat/default";
+    names.chat_wiring = `wirings/${(await world.ask("GET", "/v1/chats")).items[0].id}`;
+    names.channel = "channels/web";
     const page = await world.page();
     await each(world, page, names);
   },

@@ -18,6 +18,10 @@ const BESIDE: &[&str] = &["README.md", "CHANGELOG.md", "SECURITY.md", "LICENSE-M
 const PACKAGE: &str = "lazaret-cli";
 /// The program.
 const PROGRAM: &str = "lazaret";
+/// Every program of an archive, with its package.
+const PROGRAMS: &[(&str, &str)] = &[(PACKAGE, PROGRAM), ("lazaret-channels", "lazaret-channels")];
+/// Programs need nothing of the machine that they run on, not even its loader.
+const STATIC: &str = "-C target-feature=+crt-static";
 
 /// Builds everything into `target/dist`.
 pub(crate) fn run() -> Result<()> {
@@ -48,7 +52,11 @@ pub(crate) fn run() -> Result<()> {
 
 /// Builds the program for one platform and packs it. Gives the archive's name.
 fn archive(target: &Path, out: &Path, platform: &str, linker: Option<&str>, version: &str) -> Result<String> {
-    let mut build = run::command("cargo", &["build", "--release", "--locked", "--target", platform, "-p", PACKAGE, "--bin", PROGRAM]);
+    let mut build = run::command("cargo", &["build", "--release", "--locked", "--target", platform]);
+    for (package, program) in PROGRAMS {
+        build.args(["-p", package, "--bin", program]);
+    }
+    build.env("RUSTFLAGS", STATIC);
     if let Some(linker) = linker {
         let name = platform.to_uppercase().replace('-', "_");
         build.env(format!("CARGO_TARGET_{name}_LINKER"), linker).env(format!("CC_{}", platform.replace('-', "_")), linker);
@@ -57,7 +65,13 @@ fn archive(target: &Path, out: &Path, platform: &str, linker: Option<&str>, vers
     let name = format!("{PROGRAM}-{version}-{platform}");
     let dir = out.join(&name);
     std::fs::create_dir(&dir).with_context(|| format!("failed to make {}", dir.display()))?;
-    copy(&target.join(platform).join("release").join(PROGRAM), &dir.join(PROGRAM))?;
+    for (_, program) in PROGRAMS {
+        let built = target.join(platform).join("release").join(program);
+        if !is_static(&built)? {
+            bail!("{} needs a loader: it was not linked statically", built.display());
+        }
+        copy(&built, &dir.join(program))?;
+    }
     for file in BESIDE {
         let from = run::root().join(file);
         if from.exists() {
@@ -72,6 +86,28 @@ fn archive(target: &Path, out: &Path, platform: &str, linker: Option<&str>, vers
     run::run_command(tar)?;
     std::fs::remove_dir_all(&dir).with_context(|| format!("failed to remove {}", dir.display()))?;
     Ok(packed)
+}
+
+/// Whether a program of 64 bits names no loader among its segments.
+fn is_static(program: &Path) -> Result<bool> {
+    /// The type of the segment that names one.
+    const INTERPRETER: u32 = 3;
+    let bytes = std::fs::read(program).with_context(|| format!("failed to read {}", program.display()))?;
+    let part = |at: usize, len: usize| bytes.get(at..at + len).context("the program is no ELF file");
+    let number = |at: usize, len: usize| -> Result<usize> {
+        let little = part(at, len)?.iter().rev().fold(0u64, |all, byte| all << 8 | u64::from(*byte));
+        usize::try_from(little).context("the program is too large")
+    };
+    if part(0, 6)? != b"\x7fELF\x02\x01" {
+        bail!("{} is no ELF file of 64 bits", program.display());
+    }
+    let (table, size, count) = (number(32, 8)?, number(54, 2)?, number(56, 2)?);
+    for n in 0..count {
+        if number(table + n * size, 4)? == INTERPRETER as usize {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Whether the standard library of a platform is there.
@@ -101,7 +137,7 @@ fn checksums(out: &Path, files: &[String]) -> Result<()> {
 fn components(packages: &[metadata::Package], version: &str) -> Value {
     let of = |package: &metadata::Package| {
         let url = format!("pkg:cargo/{}@{}", package.name, package.version);
-        let licenses: Vec<Value> = package.license.iter().map(|text| json!({ "expression": text.replace('/', " OR ") })).collect();
+        let licenses: Vec<Value> = package.license.iter().map(|text| json!({ "expression": expression(text) })).collect();
         json!({ "type": "library", "bom-ref": url, "name": package.name, "version": package.version, "purl": url, "licenses": licenses })
     };
     let mut all: Vec<&metadata::Package> = packages.iter().filter(|p| p.name != PACKAGE).collect();
@@ -118,9 +154,28 @@ fn components(packages: &[metadata::Package], version: &str) -> Value {
     })
 }
 
+/// A licence as SPDX writes it; an older form has slashes for its choices.
+fn expression(text: &str) -> String {
+    text.replace('/', " OR ").split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_choice_of_licences_has_one_form() {
+        for text in ["MIT/Apache-2.0", "MIT / Apache-2.0", "MIT OR Apache-2.0"] {
+            assert_eq!(expression(text), "MIT OR Apache-2.0");
+        }
+    }
+
+    #[test]
+    fn a_program_with_a_loader_is_told_apart() {
+        // What runs this test is linked as every program of the machine is.
+        assert!(!is_static(&std::env::current_exe().expect("a program")).expect("an ELF file"));
+        assert!(is_static(&run::root().join("Cargo.toml")).is_err());
+    }
 
     #[test]
     fn the_list_names_every_crate_once() {

@@ -21,6 +21,8 @@ const PROGRAMS: &[Needed] = &[
     Needed { program: "chromium", package: "chromium", what_for: "the tests of the page" },
     Needed { program: "mkfs.btrfs", package: "btrfs-progs", what_for: "the disk limit" },
     Needed { program: "psql", package: "postgresql", what_for: "the store on PostgreSQL" },
+    Needed { program: "git-lfs", package: "git-lfs", what_for: "the large files of branch agents" },
+    Needed { program: "tmux", package: "tmux", what_for: "the tests of the board" },
     Needed { program: "useradd", package: "passwd", what_for: "the user of the rootless tests" },
 ];
 

@@ -91,6 +91,9 @@ fn choose(names: &[&str]) -> Result<Vec<Stage>> {
     Ok(STAGES.iter().copied().filter(|s| names.contains(&s.name())).collect())
 }
 
+/// The program of chat networks.
+const CHANNELS: &str = "lazaret-channels";
+
 /// Everything but the suites that are stages of their own. Test targets are listed by name, so that a new one is never
 /// left out.
 fn unit() -> Result<Tally> {
@@ -113,6 +116,8 @@ fn suite(name: &str) -> Result<Tally> {
     if !members.iter().flat_map(|p| &p.targets).any(|t| t.is_test && t.name == name) {
         bail!("no crate has a test target `{name}`: the suite in tests/{name} is not built");
     }
+    // Suites run the program of networks that lies beside the daemon's, and no test of this target makes cargo build it.
+    run::run("cargo", &["build", "--workspace", "--locked", "--bin", CHANNELS])?;
     let mut args = vec!["--test", name];
     if name == Stage::Crash.name() {
         // These measure times against a promise (two seconds to clean up): one after the other.

@@ -1,18 +1,61 @@
 // The forms of the API.
 // Made by `cargo xtask clients` from docs/reference/openapi.json. Changes are made there.
 
+/** Yes or no. */
+export interface AdmissionAnswer {
+  /** Whether they are let in. */
+  "allow": boolean;
+}
+
+/** Somebody unknown who asks to be let in. */
+export type AdmissionId = string;
+
+/** Which admissions. */
+export interface AdmissionQuery {
+  /** `pending`, `allowed` or `denied`; all when left out. */
+  "state"?: string | null;
+}
+
+/** Somebody who asks to be let in. */
+export interface AdmissionView {
+  /** The agent that they want to talk to. */
+  "agent": string;
+  /** The account. */
+  "channel": string;
+  /** The chat. */
+  "chat": ChatId;
+  /** When they asked. */
+  "created": Timestamp;
+  /** Their handle. */
+  "handle": string;
+  /** Its identity. */
+  "id": AdmissionId;
+  /** What they call themselves. */
+  "name": string;
+  /** `pending`, `allowed` or `denied`. */
+  "state": string;
+}
+
 /** A configured persona. */
 export interface AgentForm {
   /** Hosts that may be reached, within `egress.max`. */
   "egress"?: EgressRule[];
   /** The engine; the configured one when left out. */
   "engine"?: string | null;
+  /** Who is asked in turn when its provider does not answer, or a budget does not cover the call: `PROVIDER` or `PROVIDER/MODEL`, of the same family of APIs. */
+  "fallback"?: string[];
   /** Which skills and tools it may see. */
   "group"?: string;
+  /** Hosts that may be reached for them, within `egress`; none when left out. No bound secret is ever put in for them. */
+  "guest_egress"?: EgressRule[];
+  /** Those of its tools, of low risk, that it calls for people who are not known, in chats that hear everybody; none when left out. */
+  "guest_tools"?: string[];
   /** Standing instructions, written as the engine's own file. */
   "instructions"?: string;
   /** What its sandboxes may use; the configured limits when left out. */
   "limits"?: Limits | null;
+  /** Those of its tools that it calls for members; all of them when left out. Whoever answers for it can have all of them called. */
+  "member_tools"?: string[] | null;
   /** The model; the engine's choice when left out. */
   "model"?: string | null;
   /** Its name; see `model::is_name`. */
@@ -21,8 +64,12 @@ export interface AgentForm {
   "secrets"?: string[];
   /** Skills that it sees. */
   "skills"?: string[];
+  /** Tenants, besides the owner's, whose sessions have all of it; `*` for every tenant. Sessions of others work with it too, but without what is the owner's: the vault, secrets, and tools that use the owner's accounts. */
+  "tenants"?: string[];
   /** Tools that it may call. */
   "tools"?: string[];
+  /** The word that addresses it in chats; `@Andy` when left out. */
+  "trigger"?: string | null;
 }
 
 /** An answer to a question. */
@@ -96,6 +143,22 @@ export interface Artifact {
   "bytes": number;
   /** Where it was, below the working directory. */
   "path": string;
+}
+
+/** A question about the install. */
+export interface AskForm {
+  /** The model; the configured choice when left out. */
+  "model"?: string | null;
+  /** What somebody wants to know. */
+  "question": string;
+}
+
+/** A session that a question can be asked in. */
+export interface AskView {
+  /** The session. */
+  "session": SessionView;
+  /** What is to be said in it. */
+  "text": string;
 }
 
 /** What a check of the chain found. */
@@ -177,6 +240,16 @@ export interface AuditRow {
   "turn"?: TurnId | null;
 }
 
+/** How long a certificate authority is good. */
+export interface AuthorityView {
+  /** From when on. */
+  "from": Timestamp;
+  /** The daemon's own time. */
+  "now": Timestamp;
+  /** Until when. */
+  "until": Timestamp;
+}
+
 /** A secret to bind. */
 export interface BindForm {
   /** The header; `Authorization` when left out. */
@@ -205,6 +278,213 @@ export interface BoundView {
   "path"?: string | null;
   /** The port. */
   "port": number;
+}
+
+/** Whose name commits carry. */
+export interface BranchAuthor {
+  /** The address. */
+  "email": string;
+  /** The name. */
+  "name": string;
+}
+
+/** What a branch changes. */
+export interface BranchDiff {
+  /** The commit that it is compared with. */
+  "base": string;
+  /** Its commits, the youngest first. */
+  "commits": CommitView[];
+  /** The files. */
+  "files": FileChange[];
+  /** All together. */
+  "size": ChangeSize;
+  /** The commit that is read. */
+  "tip": string;
+  /** Whether there is more than is listed. */
+  "truncated": boolean;
+}
+
+/** How much of the repository's past an agent sees. */
+export type BranchHistory = "all" | "branch";
+
+/** An agent that works on a branch. */
+export type BranchId = string;
+
+/** Which file. */
+export interface BranchPatchQuery {
+  /** As the list of changes names it; all of them when left out. */
+  "path"?: string | null;
+}
+
+/** Which branch agents to list. */
+export interface BranchQuery {
+  /** The cursor of an earlier page. */
+  "after"?: string | null;
+  /** Those that were asked for the same. */
+  "batch"?: string | null;
+  /** The one on this branch. */
+  "branch"?: string | null;
+  /** Entries in a page; 100 when left out. */
+  "limit"?: number | null;
+  /** Those of this repository. */
+  "repo"?: string | null;
+}
+
+/** A conflict to resolve. */
+export interface BranchResolve {
+  /** The target; the branch that the agent's was taken from when left out. */
+  "into"?: string | null;
+}
+
+/** Agents to begin. */
+export interface BranchSpawn {
+  /** Who does it; `default` when left out. */
+  "agent"?: string | null;
+  /** Whose name commits carry. */
+  "author"?: BranchAuthor | null;
+  /** The branch; any name that git takes. */
+  "branch"?: string;
+  /** The most that it may cost. */
+  "budget"?: Money | null;
+  /** Whether uncommitted and untracked files of the repository are carried in. */
+  "carry"?: boolean;
+  /** A command whose success says that the work is good; run in a sandbox without doors. */
+  "check"?: string | null;
+  /** Whether what is left uncommitted after a turn becomes a last commit. */
+  "commit"?: boolean;
+  /** Hosts that may be reached. */
+  "egress"?: EgressRule[];
+  /** The engine. */
+  "engine"?: string | null;
+  /** Ignored files that are carried in all the same, for example `.env`: paths in the repository. */
+  "files"?: string[];
+  /** Where the branch begins: a branch, tag or commit; what is checked out when left out. */
+  "from"?: string | null;
+  /** How much of the past it sees. */
+  "history"?: BranchHistory;
+  /** The user's own words, for finding it again. */
+  "labels"?: { [key: string]: string };
+  /** What its sandbox may use. */
+  "limits"?: Limits | null;
+  /** The model. */
+  "model"?: string | null;
+  /** How many agents do the same, each on a branch `BRANCH-1` and so on; one on `BRANCH` itself when left out. */
+  "n"?: number | null;
+  /** From 0 to 9; a higher one goes first. 5 when left out. */
+  "priority"?: number | null;
+  /** Where a program lies inside that the user brought; for engines by path. */
+  "program"?: string | null;
+  /** The repository: an absolute path. Through the owner's socket its descriptor comes beside the form; else it lies below a directory that the configuration lists. */
+  "repo"?: string;
+  /** Bound secrets that it may use besides its agent's, by name. */
+  "secrets"?: string[];
+  /** Directories that are checked out, with the files beside and above them; all when left out. The agent may add others. */
+  "sparse"?: string[];
+  /** What to do. */
+  "task"?: string;
+  /** Names the descriptor of the repository, handed over beside the owner's socket. */
+  "ticket"?: string | null;
+  /** What kind of task it is; found out from branch and task when left out. */
+  "type"?: string | null;
+  /** Kinds of tasks besides those of the home and those that ship: their texts, by name. */
+  "types"?: { [key: string]: string };
+}
+
+/** Where a branch agent stands. */
+export type BranchState = "starting" | "working" | "waiting" | "done" | "failed" | "stopped";
+
+/** A kind of task. */
+export interface BranchType {
+  /** What it is for. */
+  "description": string;
+  /** Its name. */
+  "name": string;
+}
+
+/** A branch agent as it is shown. */
+export interface BranchView {
+  /** The commit that it began at. */
+  "base": string;
+  /** What several agents share that were asked for the same. */
+  "batch"?: string | null;
+  /** The branch. */
+  "branch": string;
+  /** The last check. */
+  "check"?: CheckView | null;
+  /** Why it failed. */
+  "code"?: Code | null;
+  /** Commits since the base. */
+  "commits": number;
+  /** What its model calls cost so far, in US dollars. */
+  "cost_usd": number;
+  /** When it was made. */
+  "created": Timestamp;
+  /** Changed files that are not committed. */
+  "dirty": number;
+  /** How long its last turn took, or takes, in milliseconds. */
+  "duration_ms": number;
+  /** The engine. */
+  "engine": string;
+  /** Its identity. */
+  "id": BranchId;
+  /** Whether the work of every turn that is over came home. */
+  "is_home": boolean;
+  /** The branch that it was merged into, where the last commit was. */
+  "merged_into"?: string | null;
+  /** The model. */
+  "model": string;
+  /** Why it is elsewhere than it was wanted, or did not come. */
+  "note"?: string | null;
+  /** How that ended. */
+  "outcome"?: Outcome | null;
+  /** The provider. */
+  "provider": string;
+  /** The reference of the repository that has it. */
+  "ref"?: string | null;
+  /** The repository. */
+  "repo": string;
+  /** The session of the agent. */
+  "session": SessionId;
+  /** How much was changed. */
+  "size"?: ChangeSize | null;
+  /** Where it stands. */
+  "state": BranchState;
+  /** The branch that it is merged into unless another is named. */
+  "target"?: string | null;
+  /** The beginning of the first task. */
+  "task": string;
+  /** The commit that came home last. */
+  "tip"?: string | null;
+  /** The turn that counts. */
+  "turn"?: TurnId | null;
+  /** Turns so far. */
+  "turns": number;
+  /** What kind of task it is. */
+  "type": string;
+  /** Files that git does not know. */
+  "untracked": number;
+  /** When something last happened. */
+  "updated": Timestamp;
+  /** What a reader decided. */
+  "verdict"?: VerdictView | null;
+  /** Who or what it waits for. */
+  "waiting_for"?: string | null;
+}
+
+/** Which agents are followed. */
+export interface BranchWatchQuery {
+  /** Those of this repository. */
+  "repo"?: string | null;
+}
+
+/** A working tree to be made. */
+export interface BranchWorktree {
+  /** Check the commit out and not the branch. */
+  "detach"?: boolean;
+  /** Where: an absolute path that is not there yet. */
+  "path": string;
+  /** Names the descriptor of the directory above, handed over beside the owner's socket. */
+  "ticket": string;
 }
 
 /** A budget to set. */
@@ -238,6 +518,30 @@ export interface BudgetView {
   "spent_usd": number;
 }
 
+/** What became, or would become, of one thing. */
+export interface Carried {
+  /** What it is called. */
+  "name": string;
+  /** Why, or what is to be done about it. */
+  "note"?: string;
+  /** `new`, `same`, `there`, `changed`, `left out` or `wrong`. */
+  "outcome": string;
+  /** What kind of thing. */
+  "what": string;
+}
+
+/** What came of taking an install over. */
+export interface CarryReport {
+  /** How many of each kind came to what: `agent new` and so on. */
+  "counts": { [key: string]: number };
+  /** Whether nothing was changed. */
+  "dry_run": boolean;
+  /** Each thing but those that are as they were, the first 2,000. */
+  "items": Carried[];
+  /** Whether there were more. */
+  "more": boolean;
+}
+
 /** What kind of trouble a plugin has. */
 export type Category = "CONFIG" | "AUTH" | "NETWORK" | "INTERNAL" | "PENDING";
 
@@ -251,6 +555,78 @@ export interface Change {
   "size_after"?: number | null;
   /** Bytes before. */
   "size_before"?: number | null;
+}
+
+/** How much a branch changes. */
+export interface ChangeSize {
+  /** Lines that come. */
+  "added": number;
+  /** Files. */
+  "files": number;
+  /** Lines that go. */
+  "removed": number;
+}
+
+/** An account to add. */
+export interface ChannelForm {
+  /** What its program is told. */
+  "config"?: { [key: string]: unknown };
+  /** Its credentials, by their names. They are kept among the secrets. */
+  "credentials"?: { [key: string]: string };
+  /** Its name; see `model::is_name`. */
+  "name"?: string;
+  /** Its network. */
+  "network"?: string;
+  /** The folder below the home's `channels/` that holds somebody else's program; what ships when left out. */
+  "program"?: string | null;
+  /** Whose it is; `default` when left out. */
+  "tenant"?: string | null;
+}
+
+/** What changes of an account. */
+export interface ChannelPatch {
+  /** What its program is told; replaces what it was told before. */
+  "config"?: { [key: string]: unknown } | null;
+  /** Credentials that it gets, by their names. */
+  "credentials"?: { [key: string]: string };
+  /** Switches it on or off. */
+  "on"?: boolean | null;
+  /** Looks at somebody else's program again, and takes it as it is now. */
+  "program"?: string | null;
+}
+
+/** An account. */
+export interface ChannelView {
+  /** What its network can do, once connected. */
+  "abilities"?: unknown;
+  /** What its program is told. */
+  "config": unknown;
+  /** When it was added. */
+  "created": Timestamp;
+  /** Its credentials and whether they are set. */
+  "credentials": { [key: string]: boolean };
+  /** `off`, `starting`, `connecting`, `well`, `credential` or `down`. */
+  "health": string;
+  /** Where its platform sends requests to, when it does. */
+  "hook"?: string | null;
+  /** The hosts that it may reach. */
+  "hosts": string[];
+  /** Who it is on its network, once connected. */
+  "me"?: unknown;
+  /** What it says of that. */
+  "message": string;
+  /** Its name. */
+  "name": string;
+  /** Its network. */
+  "network": string;
+  /** Whether it is switched on. */
+  "on": boolean;
+  /** Somebody else's program. */
+  "program"?: string | null;
+  /** How often its program began again since the daemon's start. */
+  "restarts": number;
+  /** Whose it is. */
+  "tenant": string;
 }
 
 /** An answer to a question. */
@@ -269,8 +645,20 @@ export interface ChatAttachment {
   "name": string;
 }
 
-/** A message to a chat. Each name may also be written in camel case. */
+/** A chat to make known before anything was heard in it. */
 export interface ChatForm {
+  /** The account. */
+  "channel": string;
+  /** The platform's id. */
+  "chat": string;
+  /** Whether others than one person can be in it. */
+  "group"?: boolean;
+  /** What people call it. */
+  "name"?: string;
+}
+
+/** A message to a chat. Each name may also be written in camel case. */
+export interface ChatForm2 {
   /** Not used: agents are chosen by name. */
   "agent_path"?: string | null;
   /** The agent of a new chat, by name. */
@@ -307,6 +695,9 @@ export interface ChatForm {
   "working_directory"?: string | null;
 }
 
+/** A conversation on a chat network. */
+export type ChatId = string;
+
 /** A message for the turn that runs. */
 export interface ChatInject {
   /** At most 32,000 characters. */
@@ -319,8 +710,29 @@ export interface ChatMetadata {
   "title"?: string | null;
 }
 
-/** Which chats. */
+/** What changes of a chat. */
+export interface ChatPatch {
+  /** Whether nothing of it is wanted. */
+  "denied"?: boolean | null;
+  /** What becomes of who is not known. */
+  "policy"?: ChatPolicy | null;
+}
+
+/** What becomes of who is not known in a chat. */
+export type ChatPolicy = "strict" | "request" | "public";
+
+/** Which chats are listed. */
 export interface ChatQuery {
+  /** The cursor of an earlier page. */
+  "after"?: string | null;
+  /** Those of this account. */
+  "channel"?: string | null;
+  /** How many; 50 when left out. */
+  "limit"?: number | null;
+}
+
+/** Which chats. */
+export interface ChatQuery2 {
   /** Archived ones, or the others when left out. */
   "archived"?: boolean;
   /** Those in this container. */
@@ -337,6 +749,28 @@ export interface ChatQuery {
 export interface ChatTranscriptQuery {
   /** Events after this sequence number. */
   "after"?: number;
+}
+
+/** A chat. */
+export interface ChatView {
+  /** The agents that hear it. */
+  "agents": string[];
+  /** The account. */
+  "channel": string;
+  /** The platform's id. */
+  "chat": string;
+  /** Whether nothing of it is wanted. */
+  "denied": boolean;
+  /** Whether others than one person can be in it. */
+  "group": boolean;
+  /** When something was last heard. */
+  "heard": Timestamp;
+  /** Its identity. */
+  "id": ChatId;
+  /** What people call it. */
+  "name": string;
+  /** What becomes of who is not known. */
+  "policy": ChatPolicy;
 }
 
 /** One thing that was looked at. It says no more than whether it is well: anybody may ask. */
@@ -359,6 +793,30 @@ export interface CheckForm {
   "prompt_vars"?: { [key: string]: unknown } | null;
 }
 
+/** A check to run. */
+export interface CheckOrder {
+  /** The command; the one that the agent was spawned with when left out. */
+  "command"?: string | null;
+}
+
+/** What a check said. */
+export interface CheckView {
+  /** When it ended. */
+  "at": Timestamp;
+  /** The command. */
+  "command": string;
+  /** The commit that it was run on. */
+  "commit": string;
+  /** How long it took, in milliseconds. */
+  "duration_ms": number;
+  /** The end of what it printed. */
+  "output": string;
+  /** Whether it ended well. */
+  "passed": boolean;
+  /** Its exit status; `None` when it did not end in time. */
+  "status"?: number | null;
+}
+
 /** What a check found; what is wrong is a failure. */
 export interface Checked {
   /** The instructions, where they were rendered. */
@@ -369,8 +827,71 @@ export interface Checked {
   "warnings": string[];
 }
 
+/** How to forget an agent. */
+export interface CleanForm {
+  /** Remove the branch from the repository too. */
+  "delete_branch"?: boolean;
+  /** Only say what would be done. */
+  "dry_run"?: boolean;
+  /** Also when unmerged, uncommitted or untracked work is lost. */
+  "force"?: boolean;
+}
+
+/** What was forgotten, or would be. */
+export interface CleanView {
+  /** The branch. */
+  "branch": string;
+  /** Bytes that its files take, where that is known. */
+  "bytes"?: number | null;
+  /** Whether it is forgotten now. */
+  "done": boolean;
+  /** What would be lost; empty when all of it is elsewhere. */
+  "loses": string[];
+}
+
+/** The secret of an application. It is never shown, not in a log either. */
+export type ClientSecret = string;
+
 /** A stable, documented error code. The same on the command line, in HTTP answers and in events. */
-export type Code = "USAGE" | "PROMPT_INVALID" | "CONFIG_INVALID" | "TOO_LARGE" | "NOT_FOUND" | "CONFLICT" | "ENV_SHARED" | "CHECKPOINT_MISSING" | "FORBIDDEN" | "ENGINE_MISSING" | "ENGINE_TAMPERED" | "IMAGE_MISSING" | "KEY_MISSING" | "CREDENTIAL_EXPIRED" | "PATH_UNUSABLE" | "LAYER_MISSING" | "HOME_UNSAFE" | "STORE_UNUSABLE" | "DAEMON_MISSING" | "UNAUTHORIZED" | "EGRESS_DENIED" | "BUDGET_EXCEEDED" | "PRICE_UNKNOWN" | "PROVIDER_DOWN" | "PROVIDER_LIMITED" | "PROVIDER_ERROR" | "STREAM_CUT" | "TIMEOUT" | "CANCELLED" | "TURN_LIMIT" | "HOOK_FAILED" | "ENGINE_FAILED" | "OUTPUT_LIMIT" | "MEMORY_LIMIT" | "DISK_LIMIT" | "RESULT_TOO_LARGE" | "OUTPUT_INVALID" | "POISONED" | "SANDBOX_FAILED" | "HOST_LOST" | "REPLAY_DIFFERS" | "TAPE_INVALID" | "UNKNOWN_TOOL" | "VALIDATION_FAILED" | "QUOTA_EXCEEDED" | "RATE_LIMITED" | "CONFIRMATION_TIMEOUT" | "CONFIRMATION_DENIED" | "PLUGIN_TIMEOUT" | "PLUGIN_UNAVAILABLE" | "PLUGIN_ERROR" | "HANDLER_ERROR" | "PLUGIN_INVALID" | "AUDIT_BROKEN" | "BUSY" | "INTERNAL";
+export type Code = "USAGE" | "PROMPT_INVALID" | "CONFIG_INVALID" | "TOO_LARGE" | "NOT_FOUND" | "CONFLICT" | "MERGE_CONFLICT" | "WORK_UNSAVED" | "ENV_SHARED" | "CHECKPOINT_MISSING" | "FORBIDDEN" | "ENGINE_MISSING" | "ENGINE_TAMPERED" | "IMAGE_MISSING" | "KEY_MISSING" | "CREDENTIAL_EXPIRED" | "PATH_UNUSABLE" | "LAYER_MISSING" | "HOME_UNSAFE" | "STORE_UNUSABLE" | "DAEMON_MISSING" | "UNAUTHORIZED" | "EGRESS_DENIED" | "BUDGET_EXCEEDED" | "PRICE_UNKNOWN" | "PROVIDER_DOWN" | "PROVIDER_LIMITED" | "PROVIDER_ERROR" | "STREAM_CUT" | "TIMEOUT" | "CANCELLED" | "TURN_LIMIT" | "HOOK_FAILED" | "ENGINE_FAILED" | "OUTPUT_LIMIT" | "MEMORY_LIMIT" | "DISK_LIMIT" | "RESULT_TOO_LARGE" | "OUTPUT_INVALID" | "POISONED" | "SANDBOX_FAILED" | "HOST_LOST" | "REPLAY_DIFFERS" | "TAPE_INVALID" | "UNKNOWN_TOOL" | "VALIDATION_FAILED" | "QUOTA_EXCEEDED" | "RATE_LIMITED" | "CONFIRMATION_TIMEOUT" | "CONFIRMATION_DENIED" | "PLUGIN_TIMEOUT" | "PLUGIN_UNAVAILABLE" | "PLUGIN_ERROR" | "HANDLER_ERROR" | "PLUGIN_INVALID" | "SKILL_INVALID" | "SKILL_CHANGED" | "AUDIT_BROKEN" | "BUSY" | "INTERNAL";
+
+/** A comment to make. */
+export interface CommentForm {
+  /** The line in it, from 1. */
+  "line"?: number | null;
+  /** The file; the whole when left out. */
+  "path"?: string | null;
+  /** What is said. */
+  "text"?: string;
+}
+
+/** A comment on an agent's work. */
+export interface CommentView {
+  /** When it was made. */
+  "created": Timestamp;
+  /** The line in it. */
+  "line"?: number | null;
+  /** Its number, from 1. */
+  "n": number;
+  /** The file; `None` for the whole. */
+  "path"?: string | null;
+  /** What is said. */
+  "text": string;
+  /** The turn that it was sent with. */
+  "turn"?: TurnId | null;
+}
+
+/** One commit of a branch. */
+export interface CommitView {
+  /** Who wrote it. */
+  "author": string;
+  /** Its name. */
+  "id": string;
+  /** Its first line. */
+  "subject": string;
+  /** When, in milliseconds since 1970. */
+  "time": Timestamp;
+}
 
 /** A text to keep. */
 export interface ConfigForm {
@@ -510,6 +1031,40 @@ export interface DecisionForm {
   "note"?: string | null;
 }
 
+/** Lets an agent send somewhere. */
+export interface DestinationForm {
+  /** The agent. */
+  "agent": string;
+  /** The chat: its identity, or `CHANNEL/ID`. */
+  "chat"?: string | null;
+  /** Its name for it. */
+  "name": string;
+  /** Another agent instead. */
+  "target"?: string | null;
+  /** The platform's id of a thread in it. */
+  "thread"?: string | null;
+}
+
+/** Of which agent. */
+export interface DestinationQuery {
+  /** Its name. */
+  "agent": string;
+}
+
+/** Where an agent may send to. */
+export interface DestinationView {
+  /** The agent. */
+  "agent": string;
+  /** The chat. */
+  "chat"?: ChatId | null;
+  /** Its name for it. */
+  "name": string;
+  /** Another agent. */
+  "target"?: string | null;
+  /** A thread in it. */
+  "thread"?: string | null;
+}
+
 /** Which turn. */
 export interface DiffQuery {
   /** The turn; the one whose end is the present state when left out. */
@@ -523,6 +1078,9 @@ export interface Duration {
 
 /** One allowed target. The host is canonical: lower case, no trailing dot, ASCII (punycode for other scripts). */
 export type EgressRule = string;
+
+/** When a wiring engages. */
+export type Engage = "pattern" | "mention" | "sticky";
 
 /** An engine and its installation. */
 export interface EngineStatus {
@@ -680,6 +1238,22 @@ export interface Failure {
   "message": string;
 }
 
+/** One file that a branch changes. */
+export interface FileChange {
+  /** Lines that come; `None` where there are no lines. */
+  "added"?: number | null;
+  /** `added`, `removed`, `changed`, `moved`, `copied` or `type`. */
+  "change": string;
+  /** What a reader would not see, or should look at twice: `bidi`, `invisible`, `binary`, `generated`, `mode`, `symlink`, `submodule`, `attributes`, `hooks`, `ci`, `long lines`, `whitespace`. */
+  "flags": string[];
+  /** The path before, where it was moved. */
+  "from"?: string | null;
+  /** Its path in the repository; bytes that are no text as `\xNN`. */
+  "path": string;
+  /** Lines that go. */
+  "removed"?: number | null;
+}
+
 /** One entry of a directory. */
 export interface FileEntry {
   /** Permission bits. */
@@ -730,6 +1304,32 @@ export interface ForkForm {
   "text"?: string | null;
 }
 
+/** Links a handle to a person. */
+export interface HandleForm {
+  /** The account that verifies it. */
+  "channel": string;
+  /** The network's id of them. */
+  "handle": string;
+  /** For showing only. */
+  "name"?: string;
+  /** Whose it is. */
+  "user": UserId;
+}
+
+/** A handle. */
+export interface HandleView {
+  /** The account that verifies it. */
+  "channel": string;
+  /** Whether a direct chat with them is known. */
+  "dm": boolean;
+  /** The network's id of them. */
+  "handle": string;
+  /** For showing only. */
+  "name": string;
+  /** Whose it is. */
+  "user": UserId;
+}
+
 /** Whether the daemon is well, as everybody may know it. */
 export interface HealthView {
   /** What was looked at. */
@@ -738,8 +1338,52 @@ export interface HealthView {
   "status": string;
 }
 
+/** Which messages are listed. */
+export interface HeardQuery {
+  /** The cursor of an earlier page. */
+  "after"?: string | null;
+  /** Those of this account. */
+  "channel"?: string | null;
+  /** How many; 50 when left out. */
+  "limit"?: number | null;
+  /** `turn`, `kept`, `held`, `dropped`, `command`, `answer` or `paired`. */
+  "outcome"?: string | null;
+}
+
+/** Something that was heard. */
+export interface HeardView {
+  /** The account. */
+  "channel": string;
+  /** The platform's id of the chat. */
+  "chat": string;
+  /** What would let it through. */
+  "fix"?: string | null;
+  /** The gate that stopped it. */
+  "gate"?: string | null;
+  /** When it was heard. */
+  "heard": Timestamp;
+  /** Its identity. */
+  "id": InboundId;
+  /** What kind of thing happened. */
+  "kind": string;
+  /** What became of it. */
+  "outcome": string;
+  /** Why. */
+  "reason"?: string | null;
+  /** The sender's handle. */
+  "sender": string;
+  /** What they call themselves. */
+  "sender_name": string;
+}
+
+/** What becomes of messages that do not engage. */
+export type Ignored = "drop" | "accumulate";
+
 /** A root file system by name. */
 export type ImageRef = { [key: string]: unknown };
+
+/** Something that was said on a chat network. */
+export type InboundId = string;
 
 /** What to ask at once. */
 export interface InjectForm {
@@ -982,6 +1626,10 @@ export type LoginFlow = "device" | "loopback";
 export interface LoginForm {
   /** The agent that the tokens are for alone; everybody when left out. */
   "agent"?: string | null;
+  /** What the service calls an application of the owner's own, instead of the one in the manifest. It stays with the login. */
+  "client_id"?: string | null;
+  /** The secret of that application, where the service gave one. */
+  "client_secret"?: ClientSecret | null;
   /** How. */
   "flow": LoginFlow;
   /** Where the browser comes back to: a loopback address with a port; for the loopback way. */
@@ -1010,6 +1658,8 @@ export interface LoginStep {
 export interface LoginTokens {
   /** The agent that it is for alone. */
   "agent"?: string | null;
+  /** The owner's own application, where it is not the manifest's. */
+  "client_id"?: string | null;
   /** When the access token ends. */
   "expires": Timestamp;
   /** The credential. */
@@ -1158,6 +1808,41 @@ export interface MemoryView {
   "waiting": boolean;
 }
 
+/** A merge to make. */
+export interface MergeForm {
+  /** The check command of the queue; the one that the agent was spawned with when left out. */
+  "check"?: string | null;
+  /** Only say what would come of it. */
+  "dry_run"?: boolean;
+  /** The commit that was looked at: refused when the branch has come further since. */
+  "expect"?: string | null;
+  /** Into this branch; the one that the agent's was taken from when left out. */
+  "into"?: string | null;
+  /** Put on top of the target as it is now, and merged only when the check passes there. */
+  "queue"?: boolean;
+}
+
+/** Branches that are merged one after the other. */
+export type MergeQueueId = string;
+
+/** What came of a merge, or would. */
+export interface MergeView {
+  /** The branch that was merged. */
+  "branch": string;
+  /** The check of a queue. */
+  "check"?: CheckView | null;
+  /** The commit that the target is at. */
+  "commit"?: string | null;
+  /** Files that conflict. */
+  "conflicts": string[];
+  /** Into which. */
+  "into": string;
+  /** `merged`, `current` when there was nothing to merge, `ready` when only asked, or `conflict`. */
+  "result": string;
+  /** How much comes in. */
+  "size"?: ChangeSize | null;
+}
+
 /** A file that comes with a message: `upload/<name>` of the working directory. */
 export interface MessageFile {
   /** Its bytes, in base64. */
@@ -1204,6 +1889,54 @@ export interface MountNote {
   "target": string;
 }
 
+/** Something that a person gives. */
+export interface NetworkField {
+  /** What the account calls it. */
+  "key": string;
+  /** Whether the account is of no use without it. */
+  "required": boolean;
+  /** Whether it is a credential: asked for without echo, never shown again. */
+  "secret": boolean;
+  /** What it is. */
+  "what": string;
+}
+
+/** A network. */
+export interface NetworkGuide {
+  /** What to give then. */
+  "fields": NetworkField[];
+  /** Where the first message is written. */
+  "hello": string;
+  /** Its name here. */
+  "network": string;
+  /** Whether its platform must reach this machine over HTTPS. */
+  "reached": boolean;
+  /** What to do there, in order. */
+  "steps": string[];
+  /** What people call it. */
+  "title": string;
+}
+
+/** One of several agents that could not begin. */
+export interface NotSpawned {
+  /** Its branch. */
+  "branch": string;
+  /** Why. */
+  "code": Code;
+  /** For people. */
+  "message": string;
+}
+
+/** Something to do. */
+export interface Notice {
+  /** What it is about: `channel`, `outbox`, `dead`, `login`, `task`, `admission` or `approval`. */
+  "about": string;
+  /** What is so. */
+  "detail": string;
+  /** What to do about it. */
+  "fix": string;
+}
+
 /** What an issuer sends back. It may say more than is asked of it. */
 export interface OidcBack {
   /** Stands for who logged in. */
@@ -1222,6 +1955,43 @@ export interface OidcLogin {
   "tenant"?: string | null;
 }
 
+/** Which deliveries are listed. */
+export interface OutQuery {
+  /** The cursor of an earlier page. */
+  "after"?: string | null;
+  /** Those of this account. */
+  "channel"?: string | null;
+  /** How many; 50 when left out. */
+  "limit"?: number | null;
+  /** `waiting`, `sending`, `sent` or `dead`. */
+  "state"?: string | null;
+}
+
+/** A delivery. */
+export interface OutView {
+  /** What is to be done there. */
+  "act": unknown;
+  /** How often it was tried. */
+  "attempts": number;
+  /** The account. */
+  "channel": string;
+  /** The platform's id of the chat. */
+  "chat": string;
+  /** When it became owed. */
+  "created": Timestamp;
+  /** Why the last try failed. */
+  "error"?: string | null;
+  /** Its identity. */
+  "id": OutboxId;
+  /** The platform's ids of what it became. */
+  "messages": string[];
+  /** `waiting`, `sending`, `sent` or `dead`. */
+  "state": string;
+}
+
+/** One effect that a chat network is owed. */
+export type OutboxId = string;
+
 /** How a turn ended. */
 export type Outcome = "completed" | "failed" | "cancelled" | "timeout";
 
@@ -1230,6 +2000,39 @@ export type OutputFormat = "json" | "text" | "stream-json";
 
 /** What is done when a task is due while an earlier run of it is still at work. */
 export type Overlap = "skip" | "queue" | "parallel";
+
+/** Makes a code by which somebody proves that a handle or a chat is theirs. */
+export interface PairForm {
+  /** The agent that hears the chat from then on. */
+  "agent"?: string | null;
+  /** The only account that it can be used with. */
+  "channel"?: string | null;
+  /** What the sender becomes: `member` or `admin` of the agent; without one `admin` of the tenant, or `owner`. */
+  "role"?: string | null;
+  /** How long it can be used; 10 minutes when left out, an hour at most. */
+  "ttl_s"?: number | null;
+  /** The person whom the handle is linked to; a new one when left out. */
+  "user"?: UserId | null;
+}
+
+/** A code by which somebody proves that a handle or a chat is theirs. */
+export type PairingId = string;
+
+/** A code. It is shown once. */
+export interface PairingView {
+  /** The agent that hears the chat. */
+  "agent"?: string | null;
+  /** The code, when it was just made. */
+  "code"?: string | null;
+  /** Until when it can be used. */
+  "expires": Timestamp;
+  /** Its identity. */
+  "id": PairingId;
+  /** What the sender becomes. */
+  "role"?: string | null;
+  /** Who used it: account and handle. */
+  "used_by"?: string | null;
+}
 
 /** Where a fork came from. */
 export interface Parent {
@@ -1244,6 +2047,9 @@ export interface PatchQuery {
   /** As the list of changes names it. */
   "path": string;
 }
+
+/** Where one branch of a merge queue stands. */
+export type PlaceState = "waiting" | "resolving" | "passed" | "merged" | "current" | "conflict" | "refused" | "failed";
 
 /** What is approved. */
 export interface PluginApproval {
@@ -1420,6 +2226,80 @@ export interface PluginView {
   "why"?: Failure | null;
 }
 
+/** A round of the policy, asked for by hand. */
+export interface PolicyForm {
+  /** Only say what would be done. */
+  "dry_run"?: boolean;
+}
+
+/** What is kept for one profile. */
+export interface PoolShelf {
+  /** Those that are being made. */
+  "booting": number;
+  /** The profile. */
+  "profile": string;
+  /** Those that answered and that nobody has claimed. */
+  "ready": number;
+  /** How many this daemon is to keep. */
+  "target": number;
+  /** Whose it is. */
+  "tenant": string;
+  /** Why there are fewer than there should be. */
+  "trouble"?: string | null;
+}
+
+/** Sandboxes that are made ahead. */
+export interface PoolView {
+  /** Those that are being made. */
+  "booting": number;
+  /** Jobs that got one since the daemon's start. */
+  "claimed": number;
+  /** Jobs that had to wait for a new sandbox although some are kept. */
+  "missed": number;
+  /** For which profiles they are kept. */
+  "profiles": PoolShelf[];
+  /** Those that answered and that nobody has claimed. */
+  "ready": number;
+}
+
+/** A server inside that is to be opened. */
+export interface PortForm {
+  /** Let its pages load from other hosts and speak with them. What an agent writes could then carry its files out through the browser. */
+  "outside"?: boolean;
+  /** Where it listens; the only port on which something does when left out. */
+  "port"?: number | null;
+}
+
+/** Branches to look at together. */
+export interface PreviewForm {
+  /** The agents. */
+  "agents"?: BranchId[];
+  /** Into this branch; the one that the first was taken from when left out. */
+  "into"?: string | null;
+}
+
+/** Two branches that conflict with each other. */
+export interface PreviewPair {
+  /** The files. */
+  "files": string[];
+  /** One. */
+  "one": string;
+  /** The other. */
+  "other": string;
+}
+
+/** What would conflict. */
+export interface PreviewView {
+  /** Each alone, in the order that was asked for. */
+  "alone": MergeView[];
+  /** Each after those before it that merge. */
+  "in_order": MergeView[];
+  /** The branch that they would be merged into. */
+  "into": string;
+  /** Pairs that conflict with each other. */
+  "pairs": PreviewPair[];
+}
+
 export interface Problem {
   "error": { [key: string]: unknown };
 }
@@ -1458,6 +2338,45 @@ export interface ProfileView {
   "version": number;
 }
 
+/** Whether a provider has what it needs to be asked. */
+export type ProviderKey = "stored" | "missing" | "not_needed";
+
+/** An agent that asks a provider. */
+export interface ProviderUse {
+  /** The agent. */
+  "agent": string;
+  /** The model that it asks for there; its engine's own choice when left out. */
+  "model"?: string | null;
+  /** 0 is asked first; the others in their order when those before do not answer. */
+  "place": number;
+}
+
+/** A provider. */
+export interface ProviderView {
+  /** Agents that name it, first or as one that stands in. */
+  "agents": ProviderUse[];
+  /** Where it answers. */
+  "base_url": string;
+  /** Whether it is known without any configuration. */
+  "built_in": boolean;
+  /** Whether its models cost nothing, whatever the list of prices says. */
+  "free": boolean;
+  /** Whether it has what it needs. The key itself is never shown. */
+  "key": ProviderKey;
+  /** The API that it speaks: `anthropic`, `openai` or `gemini`. */
+  "kind": string;
+  /** Its name, also that of its key among the secrets. */
+  "name": string;
+  /** Whether it can be asked. */
+  "usable": boolean;
+}
+
+/** How an export is taken over. */
+export interface Query {
+  /** Say what would happen, and change nothing. */
+  "dry_run"?: boolean;
+}
+
 /** Something that a person is asked in a turn. */
 export type QuestionId = string;
 
@@ -1471,6 +2390,83 @@ export interface QuestionView {
   "options": string[];
   /** The question. */
   "text": string;
+}
+
+/** One file on which a branch and what is there do not agree. */
+export interface QueueConflict {
+  /** What git says of it. */
+  "message": string;
+  /** The file. */
+  "path": string;
+}
+
+/** A merge queue to make. */
+export interface QueueForm {
+  /** The agents whose branches are merged, in this order. */
+  "agents"?: BranchId[];
+  /** The command that must succeed on each result; the one that each agent was spawned with when left out. */
+  "check"?: string | null;
+  /** Into this branch; the one that the first was taken from when left out. */
+  "into"?: string | null;
+  /** Whether a conflict is given to its agent, as its next turn, before the queue stops at it. */
+  "resolve"?: boolean;
+}
+
+/** Where one branch of a merge queue stands. */
+export interface QueuePlace {
+  /** The agent. */
+  "agent": BranchId;
+  /** The commit that the target was at. */
+  "before"?: string | null;
+  /** Its branch. */
+  "branch": string;
+  /** The check on the result. */
+  "check"?: CheckView | null;
+  /** The command that must succeed on the result. */
+  "command": string;
+  /** The commit that the target was moved to, or is to be. */
+  "commit"?: string | null;
+  /** Files that conflict. */
+  "conflicts": QueueConflict[];
+  /** What was in the way, and what can be done about it. */
+  "note"?: string | null;
+  /** How often the agent was asked to. */
+  "resolves": number;
+  /** Where it stands. */
+  "state": PlaceState;
+  /** The commit of the branch that was taken. */
+  "tip"?: string | null;
+  /** The turn in which the agent resolves its conflict. */
+  "turn"?: TurnId | null;
+}
+
+/** Which merge queues to list. */
+export interface QueueQuery {
+  /** How many; 100 when left out. */
+  "limit"?: number | null;
+  /** Those of this repository. */
+  "repo"?: string | null;
+}
+
+/** Where a merge queue stands. */
+export type QueueState = "working" | "stopped" | "done";
+
+/** A merge queue. */
+export interface QueueView {
+  /** When it last changed. */
+  "changed": Timestamp;
+  /** When it was made. */
+  "created": Timestamp;
+  /** Its identity. */
+  "id": MergeQueueId;
+  /** The branch that is merged into. */
+  "into": string;
+  /** Its branches, in their order. */
+  "places": QueuePlace[];
+  /** The repository. */
+  "repo": string;
+  /** Where it stands. */
+  "state": QueueState;
 }
 
 /** What a tenant may have at most. What is left out is not limited. */
@@ -1511,6 +2507,12 @@ export interface ResultEvent {
   "usage": Usage;
 }
 
+/** Asks an agent for a further turn. */
+export interface ResumeForm {
+  /** What to do now; it goes on with its task when left out. */
+  "text"?: string | null;
+}
+
 /** What it may do: words with spaces between them. `read`, `write`, `approve`, `manage` and `admin` hold everywhere; `jobs:write` in one area; `jobs:*` is all of it but to configure; `jobs` alone is to look. */
 export type Rights = string;
 
@@ -1519,6 +2521,28 @@ export type Risk = "low" | "high";
 
 /** What a person is in a tenant. Each may what those before it may. */
 export type Role = "viewer" | "member" | "admin" | "owner";
+
+/** Gives somebody a role with an agent. */
+export interface RoleForm {
+  /** The agent. */
+  "agent": string;
+  /** `member` or `admin`. */
+  "role": string;
+  /** Who. */
+  "user": UserId;
+}
+
+/** What somebody is to an agent. */
+export interface RoleView {
+  /** The agent. */
+  "agent": string;
+  /** `member` or `admin`. */
+  "role": string;
+  /** Whose agent. */
+  "tenant": string;
+  /** Who. */
+  "user": UserId;
+}
 
 /** A sandbox to make. */
 export interface SandboxCreate {
@@ -1538,6 +2562,50 @@ export interface SandboxCreate {
 export interface SecretForm {
   /** It goes in and never comes out. */
   "value": string;
+}
+
+/** What came of keeping a secret. */
+export interface SecretKept {
+  /** Its name. */
+  "name": string;
+  /** Whether those turns were ended. */
+  "restarted": boolean;
+  /** Sessions whose turn runs with the value before. Further turns have the new one. */
+  "sessions": SecretSession[];
+}
+
+/** Whose secret it is. */
+export interface SecretScope {
+  /** The agent that has it for itself; the install when left out. */
+  "agent"?: string | null;
+  /** Whether turns that run with the value before are ended. */
+  "restart"?: boolean;
+}
+
+/** A session that has the value before. */
+export interface SecretSession {
+  /** Its agent. */
+  "agent": string;
+  /** The session. */
+  "session": SessionId;
+}
+
+/** A secret, without its value. */
+export interface SecretView {
+  /** When it was first set. */
+  "created": Timestamp;
+  /** The agent whose engines hold it, if one does. */
+  "exposed_to"?: string | null;
+  /** Its name. */
+  "name": string;
+  /** Whose it is: `install`, `agent:NAME`, `plugin:NAME` or `channel:NAME`. */
+  "scope": string;
+  /** When it was last set. */
+  "updated": Timestamp;
+  /** When it was last used, to half a minute; null when it never was. */
+  "used"?: Timestamp | null;
+  /** What uses it: providers, agents, and hosts that it is bound to. */
+  "uses": string[];
 }
 
 /** A configuration with its text. */
@@ -1639,6 +2707,9 @@ export interface SeedProfile {
   "prompt_vars": { [key: string]: ProfileVariable };
 }
 
+/** Whose messages engage a wiring. */
+export type Senders = "all" | "known";
+
 /** A session to make. */
 export interface SessionCreate {
   /** Who it is with; `default` when left out. */
@@ -1653,6 +2724,8 @@ export interface SessionCreate {
   "env"?: string | null;
   /** Whether no other session of the env may work while a turn of this one runs. */
   "exclusive"?: boolean;
+  /** Who is asked in turn when its provider does not answer: `PROVIDER` or `PROVIDER/MODEL`; the agent's when left out. */
+  "fallback"?: string[] | null;
   /** Whether work is cancelled when nobody is attached. */
   "foreground"?: boolean;
   /** The root file system; the machine's own /usr when left out. */
@@ -1689,6 +2762,9 @@ export interface SessionCreate {
 
 /** A conversation with one agent. */
 export type SessionId = string;
+
+/** Which messages belong to one conversation. */
+export type SessionMode = "shared" | "thread" | "agent";
 
 /** What changes in a session. */
 export interface SessionPatch {
@@ -1759,6 +2835,8 @@ export interface SessionView {
   "questions": QuestionView[];
   /** Where it stands. */
   "state": SessionState;
+  /** Its terminal, while one is open. */
+  "terminal"?: TerminalView | null;
   /** For people; may be empty. */
   "title": string;
   /** Turns so far. */
@@ -1769,18 +2847,213 @@ export interface SessionView {
   "workdir": string;
 }
 
+/** What is said of a step. */
+export interface SetupForm {
+  /** What was used for it: a name, never a credential. At most 200 characters. */
+  "note"?: string;
+  /** Pass it over; it is noted as done when left out. */
+  "skip"?: boolean;
+  /** Which. */
+  "step": SetupStep;
+}
+
+/** How a step is. */
+export type SetupState = "todo" | "skipped" | "done";
+
+/** A step, in the order in which they are done. */
+export type SetupStep = "model" | "agent" | "channel" | "pair" | "hello";
+
+/** A step as it is shown. */
+export interface SetupStepView {
+  /** What does it, on the command line; empty for one that is done. */
+  "fix": string;
+  /** How it is. */
+  "state": SetupState;
+  /** Which. */
+  "step": SetupStep;
+  /** What is there. */
+  "what": string;
+}
+
+/** How far the first steps came. */
+export interface SetupView {
+  /** The first that is to be done. */
+  "next"?: SetupStep | null;
+  /** Whether nothing is to be done. */
+  "ready": boolean;
+  /** The steps, in order. */
+  "steps": SetupStepView[];
+}
+
 /** How to end. */
 export interface Shutdown {
   /** How long running work may take to come to its end, in milliseconds. */
   "grace_ms": number;
 }
 
+/** What is approved. */
+export interface SkillApproval {
+  /** The hash over the files that were looked at. */
+  "hash": string;
+}
+
+/** What an archive is. */
+export interface SkillArchive {
+  /** What was shown: `sha256:` and 64 digits. Needed where anything was found that a person should see. */
+  "hash"?: string | null;
+  /** The folder in it that is the skill; where it is the only one, it is found without. */
+  "path"?: string | null;
+  /** The skill that this is a new version of; a new one when missing. */
+  "replaces"?: string | null;
+  /** Where it came from, for people and for a later update. */
+  "source"?: string | null;
+}
+
+/** A skill of a repository. */
+export interface SkillClone {
+  /** What was shown. Without it, it is looked at only, and nothing changes. */
+  "hash"?: string | null;
+  /** The folder in it that is the skill. */
+  "path"?: string | null;
+  /** The skill that this is a new version of; a new one when missing. */
+  "replaces"?: string | null;
+  /** The HTTPS address of a repository, with `#BRANCH` behind it where another than its usual one is meant. */
+  "source": string;
+}
+
+/** A file of a skill. */
+export interface SkillFile {
+  /** How long it is. */
+  "bytes": number;
+  /** Whether it is a program. */
+  "executable": boolean;
+  /** Its path in the skill's folder. */
+  "path": string;
+  /** The hash over it, in hexadecimal. */
+  "sha256": string;
+}
+
+/** Something in a skill that a person should see before they say yes. */
+export interface SkillFinding {
+  /** The file. */
+  "file": string;
+  /** What it is: `bidi`, `invisible`, `control`, `comment`, `long-line`, `command`, `hooks`, `binary`, `downgrade` or `more`. */
+  "kind": string;
+  /** The line, from 1; 0 where it is about the whole file. */
+  "line": number;
+  /** The place, with everything that hides in it spelled out. */
+  "text": string;
+}
+
+/** How a skill is removed. */
+export interface SkillRemoval {
+  /** Also when an agent has it, whose sessions will not begin any more. */
+  "force"?: boolean;
+}
+
+/** What a skill would be, or what a change of one would change. */
+export interface SkillReview {
+  /** Files that are new (`+`), other (`~`) or gone (`-`) against that version. */
+  "changes": string[];
+  /** What it says it is for. */
+  "description": string;
+  /** Its files. */
+  "files": SkillFile[];
+  /** What a person should see before. */
+  "findings": SkillFinding[];
+  /** The hash over its files: what a yes is for. */
+  "hash": string;
+  /** Its name. */
+  "name": string;
+  /** The version that is in force, if there is one. */
+  "replaces"?: number | null;
+  /** Where it comes from. */
+  "source": string;
+}
+
+/** Whether a skill's files can be used. */
+export type SkillState = "ready" | "changed";
+
+/** What was in force at some time. */
+export interface SkillVersionView {
+  /** When. */
+  "approved": Timestamp;
+  /** Who approved it. */
+  "approved_by": string;
+  /** The hash over its files. */
+  "hash": string;
+  /** Where it came from. */
+  "source": string;
+  /** Which one. */
+  "version": number;
+}
+
+/** A skill. */
+export interface SkillView {
+  /** Agents that have it. */
+  "agents": string[];
+  /** When. */
+  "approved"?: Timestamp | null;
+  /** Who approved it; nobody had to where it ships. */
+  "approved_by"?: string | null;
+  /** Files that were changed there. */
+  "changes": string[];
+  /** What it says it is for. */
+  "description": string;
+  /** Its files. */
+  "files": SkillFile[];
+  /** What was shown before the yes. */
+  "findings": SkillFinding[];
+  /** The hash over the files as they are in the home, where they were changed. */
+  "found"?: string | null;
+  /** The hash over the files that are approved. */
+  "hash": string;
+  /** Its name. */
+  "name": string;
+  /** Whether it is part of the program. */
+  "shipped": boolean;
+  /** Where it came from. */
+  "source": string;
+  /** Whether its files can be used, where that was looked at. */
+  "state"?: SkillState | null;
+  /** How often its files changed, from 1. */
+  "version": number;
+}
+
+/** Agents that were begun, or gone on with. */
+export interface Spawned {
+  /** Those of several that could not begin; the others go on. */
+  "failed"?: NotSpawned[];
+  /** Whether the type was found out and not said. */
+  "inferred": boolean;
+  /** Whether the rehearsal answers because there is no key. */
+  "is_fallback": boolean;
+  /** One for each branch. */
+  "items": SpawnedOne[];
+  /** What the user should know. */
+  "notes": string[];
+}
+
+/** One agent that was begun, or gone on with. */
+export interface SpawnedOne {
+  /** The agent. */
+  "agent": BranchView;
+  /** Whether there was none on this branch before. */
+  "is_new": boolean;
+  /** The turn that was asked. */
+  "turn": TurnId;
+}
+
 /** What `status` shows. */
 export interface Status {
+  /** Where hosts are looked into, how long sandboxes take the install's certificate authority for good. */
+  "authority"?: AuthorityView | null;
   /** Secrets that the owner exposed, each to one agent. */
   "exposed": ExposedView[];
   /** The daemon's process. */
   "pid": number;
+  /** Sandboxes that are made ahead. */
+  "pool": PoolView;
   /** Whether a model's key is stored. */
   "providers": string[];
   /** Sandboxes that run. */
@@ -1831,10 +3104,14 @@ export interface TaskMessage {
   "agent"?: string | null;
   /** The env of a new session; a private tree when left out. */
   "env"?: string | null;
+  /** A script that runs in the sandbox before the agent is asked, and may say that it need not be: status 1, or a last line `{"wakeAgent": false}`. */
+  "gate"?: string | null;
   /** The session that it is said in; a new one each time when left out. */
   "session"?: SessionId | null;
   /** What is said. */
   "text"?: string;
+  /** Destinations of the agent that the answer goes to, by name. */
+  "to"?: string[];
 }
 
 /** Which tasks, or which runs of one, to list. */
@@ -1902,10 +3179,90 @@ export interface TaskView {
   "zone": string;
 }
 
+/** The same, to be done. */
+export interface TemplateApply {
+  /** The hash of the plan that was looked at. */
+  "hash": string;
+  /** The template and what it is told. */
+  "order": TemplateOrder;
+}
+
+/** What becomes of a field of an agent. */
+export interface TemplateField {
+  /** The field. */
+  "field": string;
+  /** `set`: the template's word, where nobody changed it; `kept`: the owner changed it, and it stays, though the template has another word. */
+  "how": string;
+  /** What it is now; null for a new agent. */
+  "now": unknown;
+  /** What it will be. */
+  "then": unknown;
+}
+
 /** Which template. */
 export interface TemplateNamed {
   /** Its name. */
   "name": string;
+}
+
+/** A template and what it is told. */
+export interface TemplateOrder {
+  /** The files of a template that does not ship: `agent.toml` and `instructions.md`. */
+  "files"?: { [key: string]: string } | null;
+  /** The template: one that ships, or what `files` are called. For an update, the one that the agent came of when left out. */
+  "template"?: string | null;
+  /** What the template is told; for an update, what is said anew. */
+  "variables"?: { [key: string]: unknown };
+}
+
+/** What a template would make or change. */
+export interface TemplatePlan {
+  /** The agent. */
+  "agent": string;
+  /** The fields that change, and those that the owner's word keeps. */
+  "fields": TemplateField[];
+  /** What a yes is for. */
+  "hash": string;
+  /** What to do next. */
+  "hints": string[];
+  /** What is still missing before it can be made. */
+  "needs": string[];
+  /** Its tasks. */
+  "tasks": TemplateTask[];
+  /** The template. */
+  "template": string;
+  /** Whether the agent is there already. */
+  "updates": boolean;
+}
+
+/** A task of an agent. */
+export interface TemplateTask {
+  /** When it is due. */
+  "cron": string;
+  /** Whether it is made now, and paused; else it was before, and is the owner's. */
+  "makes": boolean;
+  /** Its name: the agent's and its own. */
+  "name": string;
+  /** What is said to the agent. */
+  "text": string;
+  /** The zone that this is read in. */
+  "zone": string;
+}
+
+/** A template that ships. */
+export interface TemplateView {
+  /** What it is for. */
+  "description": string;
+  /** Its name. */
+  "name": string;
+  /** Skills that its agents have. */
+  "skills": string[];
+  /** Its tasks, by name. */
+  "tasks": string[];
+  /** What it wants to be told. */
+  "variables": { [key: string]: Variable };
+  /** Its own version. */
+  "version": string;
 }
 
 /** A tenant to make. */
@@ -1945,6 +3302,30 @@ export interface TenantView {
   "title": string;
   /** When it was last changed. */
   "updated": Timestamp;
+}
+
+/** A terminal to open. */
+export interface TerminalForm {
+  /** Program and arguments; the session's engine, as people use it, when left out. */
+  "argv"?: string[];
+  /** Start the program when somebody has come, or after ten seconds: they see it from its first line, at their size. */
+  "attended"?: boolean;
+  /** What the engine is told first, where it takes that. */
+  "prompt"?: string | null;
+  /** Rows and columns until somebody attaches; 24 and 80 when left out. */
+  "size"?: unknown[];
+}
+
+/** A terminal that is open. */
+export interface TerminalView {
+  /** Who looks at it, whoever types included. */
+  "attached": number;
+  /** Whether somebody can type. */
+  "has_keyboard": boolean;
+  /** What runs. */
+  "program": string;
+  /** Its turn. */
+  "turn": TurnId;
 }
 
 /** Milliseconds since 1970-01-01 UTC, from the host's clock. */
@@ -2111,6 +3492,168 @@ export interface UserOut {
 /** The type of a variable. */
 export type VarType = "string" | "integer" | "float" | "boolean";
 
+/** A declared variable. */
+export interface Variable {
+  /** What it is when a request does not say. */
+  "default"?: unknown;
+  /** For people. */
+  "description"?: string;
+  /** The values that it may have; any of its type when empty. */
+  "enum"?: unknown[];
+  /** Whether a request must say it. A default is then an example only. */
+  "required"?: boolean;
+  /** Its type. */
+  "type"?: VarType;
+}
+
+/** A verdict to give. */
+export interface VerdictForm {
+  /** `approved` or `rejected`. */
+  "verdict": string;
+}
+
+/** What a reader decided. */
+export interface VerdictView {
+  /** When. */
+  "at": Timestamp;
+  /** The commit that was read. */
+  "commit": string;
+  /** `approved` or `rejected`. */
+  "verdict": string;
+}
+
+/** Something that can be pressed. */
+export interface WebButton {
+  /** What it says. */
+  "label": string;
+  /** What is sent when it is pressed. */
+  "value": string;
+}
+
+/** A conversation with an agent. */
+export interface WebChat {
+  /** The agent. */
+  "agent": string;
+  /** The chat, once something was said in it. */
+  "chat"?: ChatId | null;
+  /** When something was last heard in it. */
+  "heard"?: Timestamp | null;
+  /** Whether any agent hears it; somebody who looks after chats may have taken that away. */
+  "is_heard": boolean;
+}
+
+/** Another text for something that was said. */
+export interface WebEditForm {
+  /** The text. */
+  "text": string;
+}
+
+/** A file of a message. */
+export interface WebFile {
+  /** Why the agent did not get it. */
+  "error"?: string | null;
+  /** What it is fetched by; only files that were sent to you can be. */
+  "id"?: string | null;
+  /** What it is called. */
+  "name": string;
+  /** Its bytes, where that is known. */
+  "size"?: number | null;
+}
+
+/** One message. */
+export interface WebMessage {
+  /** The agent that said it. */
+  "agent"?: string | null;
+  /** When. */
+  "at": Timestamp;
+  /** What can be pressed. */
+  "buttons"?: WebButton[];
+  /** `you`, `agent` or `host`. */
+  "by": string;
+  /** Whether it said something else before. */
+  "edited": boolean;
+  /** What came along. */
+  "files"?: WebFile[];
+  /** What would let it through. */
+  "fix"?: string | null;
+  /** The gate that stopped it. */
+  "gate"?: string | null;
+  /** Its identity. */
+  "id": string;
+  /** What became of yours: `turn`, `kept`, `held`, `dropped`, `command`, `answer` or `paired`. */
+  "outcome"?: string | null;
+  /** What it was reacted to with. */
+  "reactions"?: string[];
+  /** Why. */
+  "reason"?: string | null;
+  /** The message that it answers. */
+  "reply_to"?: string | null;
+  /** The session of that turn. */
+  "session"?: SessionId | null;
+  /** Where the turn of yours stands. */
+  "state"?: string | null;
+  /** Markdown. */
+  "text": string;
+  /** The turn that it became or came from. */
+  "turn"?: TurnId | null;
+}
+
+/** Something to say. */
+export interface WebMessageForm {
+  /** Files that go along. */
+  "files"?: MessageFile[];
+  /** The text; a command when it begins with `/`. */
+  "text"?: string;
+}
+
+/** Which messages are read. */
+export interface WebMessageQuery {
+  /** Only what is older: `next` of an earlier page. */
+  "after"?: string | null;
+  /** How many; 100 when left out. */
+  "limit"?: number | null;
+  /** The `version` that is known: with `wait_s`, the answer comes when there is another one. */
+  "seen"?: number | null;
+  /** How long to wait for another version, in seconds: 50 at most. */
+  "wait_s"?: number | null;
+}
+
+/** Messages, the oldest first. */
+export interface WebMessages {
+  /** Later texts of messages of older pages. */
+  "edits": WebMessage[];
+  /** The messages of this page. */
+  "items": WebMessage[];
+  /** What to send as `after` for what is older; null at the beginning. */
+  "next"?: string | null;
+  /** Changes with every change. */
+  "version": number;
+}
+
+/** A button that is pressed. */
+export interface WebPressForm {
+  /** The value of the button. */
+  "value": string;
+}
+
+/** What became of something that was said. */
+export interface WebSaid {
+  /** Whether it was said before: the same key says it once. */
+  "again": boolean;
+  /** What would let it through. */
+  "fix"?: string | null;
+  /** The gate that stopped it. */
+  "gate"?: string | null;
+  /** Its identity. */
+  "id": string;
+  /** What became of it; see the messages. */
+  "outcome"?: string | null;
+  /** Why. */
+  "reason"?: string | null;
+  /** What the host answered, where it did so at once. */
+  "said"?: string | null;
+}
+
 /** One delivery that somebody is owed. */
 export type WebhookId = string;
 
@@ -2168,4 +3711,89 @@ export interface WebhookView {
   "tries": number;
   /** Where it goes. */
   "url": string;
+}
+
+/** One step. */
+export interface WhyStep {
+  /** When. */
+  "at": Timestamp;
+  /** What. */
+  "what": string;
+}
+
+/** What became of something. */
+export interface WhyView {
+  /** What was asked about. */
+  "about": string;
+  /** What would let it through. */
+  "fix"?: string | null;
+  /** The gate that stopped it, if one did. */
+  "gate"?: string | null;
+  /** What happened, step by step. */
+  "path": WhyStep[];
+}
+
+/** Lets an agent hear a chat. */
+export interface WiringForm {
+  /** The agent. */
+  "agent": string;
+  /** Whether what other programs say is heard. */
+  "bots"?: boolean;
+  /** The chat: its identity, or the account and the platform's id as `CHANNEL/ID`. */
+  "chat": string;
+  /** When it engages; in a group `sticky`, in a direct chat every message, when left out. */
+  "engage"?: Engage | null;
+  /** What becomes of the others; `accumulate` in a group, when left out. */
+  "ignored"?: Ignored | null;
+  /** Which messages belong together; `shared` when left out. */
+  "mode"?: SessionMode | null;
+  /** What is looked for, with `pattern`; `.` is every message. */
+  "pattern"?: string | null;
+  /** The higher is asked first. */
+  "priority"?: number;
+  /** Whose messages engage it; `known` when left out. */
+  "senders"?: Senders | null;
+}
+
+/** What makes an agent hear a chat. */
+export type WiringId = string;
+
+/** Of which chat. */
+export interface WiringQuery {
+  /** Its identity, or `CHANNEL/ID`; all when left out. */
+  "chat"?: string | null;
+}
+
+/** A wiring. */
+export interface WiringView {
+  /** The agent. */
+  "agent": string;
+  /** Whether what other programs say is heard. */
+  "bots": boolean;
+  /** The chat. */
+  "chat": ChatId;
+  /** When it engages. */
+  "engage": Engage;
+  /** Its identity. */
+  "id": WiringId;
+  /** What becomes of the others. */
+  "ignored": Ignored;
+  /** Which messages belong together. */
+  "mode": SessionMode;
+  /** What is looked for. */
+  "pattern"?: string | null;
+  /** The higher is asked first. */
+  "priority": number;
+  /** Whose messages engage it. */
+  "senders": Senders;
+}
+
+/** A working tree that was made. */
+export interface WorktreeView {
+  /** The branch, where that is checked out. */
+  "branch"?: string | null;
+  /** The commit. */
+  "commit": string;
+  /** Where. */
+  "path": string;
 }

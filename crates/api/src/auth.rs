@@ -79,6 +79,11 @@ impl Identity {
         self.rights.allow(area, scope)
     }
 
+    /// Whether it is the owner of the home, at the socket or on the page.
+    pub(crate) fn is_owner(&self) -> bool {
+        self.actor == OWNER
+    }
+
     /// The token, as it is counted for rates; `None` for who is not counted.
     pub(crate) fn counted(&self) -> Option<([u8; 32], Option<&str>)> {
         let tenant = self.caller.tenant.as_deref();
@@ -127,6 +132,11 @@ impl Access {
     #[must_use]
     pub fn new(token: &str, logins: Logins) -> Self {
         Self { token: Arc::new(hash(token.as_bytes())), logins }
+    }
+
+    /// Ways of browsers to servers of agents.
+    pub(crate) fn ports(&self) -> &crate::ports::Ports {
+        self.logins.ports()
     }
 
     async fn find(&self, api: &Api, headers: &HeaderMap) -> Result<Option<Identity>, Failure> {
@@ -183,7 +193,10 @@ pub(crate) async fn identify(State(api): State<Api>, mut request: Request, next:
     let identity = match request.extensions().get::<Door>() {
         Some(Door::Owner) => Some(Identity::owner(true)),
         Some(Door::Tcp(access)) => {
-            if let Err(failure) = is_for_us(request.headers(), request.uri()) {
+            // Platforms call under whatever name leads here, and what they may do hangs on a signature alone.
+            let is_hook = request.uri().path().starts_with("/hooks/");
+            if let Err(failure) = is_for_us(request.headers(), request.uri()).or_else(|failure| if is_hook { Ok(()) } else { Err(failure) })
+            {
                 return Problem::from(failure).into_response();
             }
             match access.clone().find(&api, request.headers()).await {
@@ -245,7 +258,8 @@ pub(crate) async fn guard(area: &'static str, needs: Needs, request: Request, ne
     }
 }
 
-fn nobody() -> Failure {
+/// What whoever has no token is told.
+pub(crate) fn nobody() -> Failure {
     Failure::new(Code::Unauthorized, "this needs a token")
         .hint("send `Authorization: Bearer` with a token of `lazaret token add`, or with the content of the file `token` in the home")
 }

@@ -1,20 +1,19 @@
-//! A job as it is sent: JSON, or a form of parts with the job in JSON and its files as they are.
+//! A job as it is sent: JSON, or a form of parts with the job in JSON and its files as they are. The files of a form go to
+//! the home as they come; only the job itself is held in memory.
 
-use std::sync::Arc;
+use std::time::Duration;
 
-use app::{JOB_FILES_BYTES_MAX, JOB_FILES_MAX, JobFile, JobForm, check_job_path};
+use app::{JOB_FILES_BYTES_MAX, JobFiles, JobForm, JobStaging, Room, Seat};
 use axum::RequestExt as _;
 use axum::extract::multipart::{Field, Multipart, MultipartError};
-use axum::extract::{FromRequest, Request};
+use axum::extract::{FromRef, FromRequest, Request};
 use axum::http::{HeaderMap, StatusCode, header};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use model::{Code, Failure};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::Problem;
+use crate::auth::Identity;
 use crate::request::read;
+use crate::{Api, Problem};
 
 /// The longest request with a job: a prompt in JSON, where most bytes take one and some two, and files in base64.
 pub(crate) const JOB_BYTES_MAX: usize = 2 * model::PROMPT_BYTES_MAX + JOB_FILES_BYTES_MAX / 3 * 4 + (16 << 20);
@@ -24,48 +23,67 @@ const LONG_BYTES: u64 = 8 << 20;
 const LONG_MAX: usize = 4;
 /// The part of a form that holds the job.
 const JOB_PART: &str = "job";
-/// Bytes of a file that are written as base64 in one go: a multiple of three, so that the pieces fit together.
-const PIECE_BYTES: usize = 48 << 10;
+/// How long the next bytes of a form may take.
+const STALL_MAX: Duration = Duration::from_secs(60);
+/// How long a whole form may take.
+const FORM_TIME_MAX: Duration = Duration::from_secs(30 * 60);
 
 /// The places for long requests.
 #[derive(Clone)]
-pub(crate) struct Long(Arc<Semaphore>);
+pub(crate) struct Long(Room);
 
 impl Default for Long {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(LONG_MAX)))
+        Self(Room::new(LONG_MAX, "long requests are being read"))
     }
 }
 
 impl Long {
     /// Takes a place when the request is long or does not say how long it is.
-    fn enter(&self, headers: &HeaderMap) -> Result<Option<OwnedSemaphorePermit>, Failure> {
-        let said = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
-        // What says of itself that it is too long is not waited for.
-        if said.is_some_and(|bytes| bytes > JOB_BYTES_MAX as u64) {
-            return Err(too_large("the request is longer than this route takes"));
-        }
+    fn enter(&self, tenant: &str, said: Option<u64>) -> Result<Option<Seat>, Failure> {
         if said.is_some_and(|bytes| bytes < LONG_BYTES) {
             return Ok(None);
         }
-        let busy = || Failure::new(Code::Busy, format!("{LONG_MAX} long requests are being read")).hint("try again in a moment");
-        Arc::clone(&self.0).try_acquire_owned().map(Some).map_err(|_| busy())
+        self.0.enter(tenant).map(Some)
     }
 }
 
-/// A job that was sent.
-pub(crate) struct SentJob(pub(crate) JobForm);
+/// How long a request says that it is. What says of itself that it is too long is not waited for.
+fn said_bytes(headers: &HeaderMap) -> Result<Option<u64>, Failure> {
+    let said = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
+    if said.is_some_and(|bytes| bytes > JOB_BYTES_MAX as u64) {
+        return Err(too_large("the request is longer than this route takes"));
+    }
+    Ok(said)
+}
 
-impl<S: Send + Sync> FromRequest<S> for SentJob {
+/// A job that was sent, and the files that came beside it.
+pub(crate) struct SentJob(pub(crate) JobForm, pub(crate) JobFiles);
+
+impl FromRef<Api> for JobStaging {
+    fn from_ref(api: &Api) -> Self {
+        api.app.job_staging().clone()
+    }
+}
+
+impl<S: Send + Sync> FromRequest<S> for SentJob
+where
+    JobStaging: FromRef<S>,
+{
     type Rejection = Problem;
 
-    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let staging = JobStaging::from_ref(state);
         let long = request.extensions().get::<Long>().cloned().unwrap_or_default();
-        let _place = long.enter(request.headers())?;
+        let tenant = request.extensions().get::<Identity>().map_or(app::OWN_TENANT, |who| who.caller.makes_for()).to_owned();
+        let said = said_bytes(request.headers())?;
         let kind = request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("").to_ascii_lowercase();
         if kind.starts_with("multipart/form-data") {
-            return Ok(Self(of_parts(request).await?));
+            let mut files = staging.enter(&tenant)?;
+            let form = tokio::time::timeout(FORM_TIME_MAX, of_parts(request, &long, &tenant, &mut files)).await.map_err(|_| late())??;
+            return Ok(Self(form, files));
         }
+        let _place = long.enter(&tenant, said)?;
         let bytes: Bytes = request.extract().await.map_err(|rejection: axum::extract::rejection::BytesRejection| {
             if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
                 too_large("the request is longer than this route takes")
@@ -73,12 +91,16 @@ impl<S: Send + Sync> FromRequest<S> for SentJob {
                 unread(&rejection.body_text())
             }
         })?;
-        Ok(Self(of_json(&bytes)?))
+        Ok(Self(of_json(&bytes)?, staging.files()))
     }
 }
 
 fn too_large(why: &str) -> Failure {
     Failure::new(Code::TooLarge, why)
+}
+
+fn late() -> Failure {
+    Failure::new(Code::Timeout, "the form did not come in time")
 }
 
 fn unread(why: &str) -> Failure {
@@ -131,30 +153,43 @@ fn without_halves(json: &[u8]) -> Option<Vec<u8>> {
     found.then_some(out)
 }
 
-/// Reads a form of parts: the job, then its files.
-async fn of_parts(request: Request) -> Result<JobForm, Failure> {
+/// Reads a form of parts: the job, and its files, which are put down as they come.
+async fn of_parts(request: Request, long: &Long, tenant: &str, files: &mut JobFiles) -> Result<JobForm, Failure> {
     let mut parts = Multipart::from_request(request, &()).await.map_err(|e| unread(&e.body_text()))?;
-    let (mut job, mut files, mut left) = (None, Vec::new(), JOB_FILES_BYTES_MAX);
-    while let Some(part) = parts.next_field().await.map_err(|e| broken(&e))? {
+    let mut job = None;
+    while let Some(mut part) = in_time(parts.next_field()).await? {
         let Some(path) = part.file_name().map(str::to_owned).filter(|_| part.name() != Some(JOB_PART)) else {
             if part.name() != Some(JOB_PART) || job.is_some() {
                 return Err(Failure::new(Code::Usage, "a form has one part `job`, and besides it only files with a file name")
                     .field(part.name().unwrap_or_default().chars().take(64).collect::<String>()));
             }
-            let bytes = part.bytes().await.map_err(|e| broken(&e))?;
-            job = Some(of_json(&bytes)?);
+            job = Some(job_of(part, long, tenant).await?);
             continue;
         };
-        check_job_path(&path)?;
-        if files.len() >= JOB_FILES_MAX {
-            return Err(Failure::new(Code::TooLarge, format!("a job has at most {JOB_FILES_MAX} files")).field("files"));
+        let mut coming = files.begin(&path)?;
+        while let Some(bytes) = in_time(part.chunk()).await? {
+            coming.add(&bytes).await?;
         }
-        let data = file_of(part, &mut left).await?;
-        files.push(JobFile { path, data });
+        coming.end().await?;
     }
-    let mut job = job.ok_or_else(|| Failure::new(Code::Usage, "the form has no part `job` with the job in JSON").field(JOB_PART))?;
-    job.files.extend(files);
-    Ok(job)
+    job.ok_or_else(|| Failure::new(Code::Usage, "the form has no part `job` with the job in JSON").field(JOB_PART))
+}
+
+/// The job of a form. From a length on it is one of the few long ones that are read at once.
+async fn job_of(mut part: Field<'_>, long: &Long, tenant: &str) -> Result<JobForm, Failure> {
+    let (mut held, mut place) = (Vec::new(), None);
+    while let Some(bytes) = in_time(part.chunk()).await? {
+        held.extend_from_slice(&bytes);
+        if place.is_none() && held.len() as u64 >= LONG_BYTES {
+            place = long.enter(tenant, None)?;
+        }
+    }
+    of_json(&held)
+}
+
+/// What comes next of a form, if it comes in time.
+async fn in_time<T>(next: impl Future<Output = Result<T, MultipartError>>) -> Result<T, Failure> {
+    tokio::time::timeout(STALL_MAX, next).await.map_err(|_| late())?.map_err(|e| broken(&e))
 }
 
 fn broken(error: &MultipartError) -> Failure {
@@ -164,21 +199,6 @@ fn broken(error: &MultipartError) -> Failure {
     unread(&error.body_text())
 }
 
-/// The bytes of a file, in base64 as they come.
-async fn file_of(mut part: Field<'_>, left: &mut usize) -> Result<String, Failure> {
-    let (mut data, mut held) = (String::new(), Vec::new());
-    while let Some(bytes) = part.chunk().await.map_err(|e| broken(&e))? {
-        let over = || too_large(&format!("the files of a job have at most {JOB_FILES_BYTES_MAX} bytes together")).field("files");
-        *left = left.checked_sub(bytes.len()).ok_or_else(over)?;
-        held.extend_from_slice(&bytes);
-        let whole = held.len() / PIECE_BYTES * PIECE_BYTES;
-        STANDARD.encode_string(&held[..whole], &mut data);
-        held.drain(..whole);
-    }
-    STANDARD.encode_string(&held, &mut data);
-    Ok(data)
-}
-
 #[cfg(test)]
 mod tests {
     use axum::body::Body;
@@ -186,10 +206,23 @@ mod tests {
 
     use super::*;
 
-    async fn sent(kind: &str, body: impl Into<Body>) -> Result<JobForm, Failure> {
+    fn staging() -> (tempfile::TempDir, JobStaging) {
+        let home = tempfile::tempdir().expect("a directory");
+        let staging = JobStaging::open(home.path()).expect("open");
+        (home, staging)
+    }
+
+    async fn sent_to(staging: &JobStaging, kind: &str, body: impl Into<Body>) -> Result<SentJob, Failure> {
         let mut request = Request::builder().header("content-type", kind).body(body.into()).expect("a request");
         DefaultBodyLimit::max(JOB_BYTES_MAX).apply(&mut request);
-        SentJob::from_request(request, &()).await.map(|sent| sent.0).map_err(|problem| problem.failure)
+        SentJob::from_request(request, staging).await.map_err(|problem| problem.failure)
+    }
+
+    async fn sent(kind: &str, body: impl Into<Body>) -> Result<JobForm, Failure> {
+        let (home, staging) = staging();
+        let sent = sent_to(&staging, kind, body).await.map(|sent| sent.0);
+        assert_eq!(std::fs::read_dir(home.path()).expect("a directory").count(), 0, "something is left of the form");
+        sent
     }
 
     fn parts(parts: &[(&str, &[u8])]) -> Vec<u8> {
@@ -213,10 +246,14 @@ mod tests {
             ("name=\"file\"; filename=\"src/a.txt\"", b"hello"),
             ("name=\"file\"; filename=\"b.bin\"", &long),
         ]);
-        let form = sent(FORM, body).await.expect("a job");
+        let (home, staging) = staging();
+        let SentJob(form, files) = sent_to(&staging, FORM, body).await.expect("a job");
         assert_eq!(form.agent_id, "a");
-        let files: Vec<(&str, Vec<u8>)> = form.files.iter().map(|f| (f.path.as_str(), STANDARD.decode(&f.data).expect("base64"))).collect();
-        assert_eq!(files, [("src/a.txt", b"hello".to_vec()), ("b.bin", long)]);
+        let there: Vec<_> = std::fs::read_dir(home.path()).expect("a directory").flatten().collect();
+        assert_eq!(there.len(), 1, "the long one is in the home, the short one is not");
+        assert_eq!(std::fs::read(there[0].path()).expect("read"), long);
+        drop(files);
+        assert!(!there[0].path().exists(), "nobody kept it");
     }
 
     #[tokio::test]
@@ -246,6 +283,26 @@ mod tests {
         assert!(sent(json, "{\"agent_id\":\"a\",\"prompt\":\"\\").await.is_err());
     }
 
+    /// A form with files needs no place of those for long requests, unless its job itself is long.
+    #[tokio::test]
+    async fn only_a_long_job_of_a_form_takes_a_place() {
+        let (_home, staging) = staging();
+        let long = Long::default();
+        let held: Vec<_> = (0..LONG_MAX).map(|n| long.enter(&n.to_string(), None).expect("a place")).collect();
+        let ask = async |job: &[u8]| {
+            let body = parts(&[("name=\"job\"", job), ("name=\"file\"; filename=\"a\"", &[1; 100_000])]);
+            let mut request = Request::builder().header("content-type", FORM).body(body.into()).expect("a request");
+            DefaultBodyLimit::max(JOB_BYTES_MAX).apply(&mut request);
+            request.extensions_mut().insert(long.clone());
+            SentJob::from_request(request, &staging).await.map_err(|problem| problem.failure)
+        };
+        ask(br#"{"agent_id":"a"}"#).await.expect("short");
+        let prompt = format!(r#"{{"agent_id":"a","prompt":"{}"}}"#, "x".repeat(9 << 20));
+        assert_eq!(ask(prompt.as_bytes()).await.map(drop).expect_err("long").code, Code::Busy);
+        drop(held);
+        ask(prompt.as_bytes()).await.expect("a place is free");
+    }
+
     #[tokio::test]
     async fn an_address_is_no_file() {
         let failure = sent("application/json", r#"{"agent_id":"a","files":[{"path":"x","url":"https://example.com"}]}"#).await;
@@ -256,13 +313,11 @@ mod tests {
     #[tokio::test]
     async fn few_long_requests_are_read_at_once() {
         let long = Long::default();
-        let mut headers = HeaderMap::new();
-        assert!(long.enter(&headers).expect("a place").is_some(), "a length that is not said may be any");
-        headers.insert("content-length", "100000000".parse().expect("a value"));
-        let held: Vec<_> = (0..LONG_MAX).map(|_| long.enter(&headers).expect("a place")).collect();
-        assert_eq!(long.enter(&headers).expect_err("full").code, Code::Busy);
-        headers.insert("content-length", "100".parse().expect("a value"));
-        assert!(long.enter(&headers).expect("short").is_none());
+        assert!(long.enter("red", None).expect("a place").is_some(), "a length that is not said may be any");
+        let held: Vec<_> = (0..LONG_MAX - 1).map(|n| long.enter(&n.to_string(), Some(100_000_000)).expect("a place")).collect();
+        let _last = long.enter("red", None).expect("a place");
+        assert_eq!(long.enter("red", Some(100_000_000)).expect_err("full").code, Code::Busy);
+        assert!(long.enter("red", Some(100)).expect("short").is_none());
         drop(held);
     }
 }

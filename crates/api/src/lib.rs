@@ -11,12 +11,14 @@
 //! It does not know what a sandbox, an engine or a database is. Start at [`router`] and [`serve_owner`].
 
 mod auth;
+mod base;
 mod files;
 mod job_form;
 mod log_text;
 mod logins;
 mod openapi;
 mod operation;
+mod ports;
 mod problem;
 mod rate;
 mod request;
@@ -28,6 +30,7 @@ mod tcp;
 mod tickets;
 
 pub use auth::Access;
+pub use base::{BasePath, under};
 pub use logins::Logins;
 pub use openapi::document;
 pub use problem::{Problem, status_of};

@@ -20,6 +20,8 @@ const LIVE_MAX: usize = 64;
 pub struct Logins {
     /// Held for single map operations.
     live: Arc<Mutex<Live>>,
+    /// Ways of browsers to servers of agents.
+    ports: crate::ports::Ports,
 }
 
 #[derive(Debug, Default)]
@@ -39,6 +41,11 @@ pub(crate) enum Redeemed {
 }
 
 impl Logins {
+    /// Ways of browsers to servers of agents.
+    pub(crate) fn ports(&self) -> &crate::ports::Ports {
+        &self.ports
+    }
+
     /// A new one-time code, for a link that is shown to the owner alone.
     ///
     /// # Errors
@@ -118,7 +125,7 @@ fn hash(secret: &str) -> [u8; 32] {
     Sha256::digest(secret.as_bytes()).into()
 }
 
-fn random(prefix: &str) -> Result<String, Failure> {
+pub(crate) fn random(prefix: &str) -> Result<String, Failure> {
     let mut bytes = [0u8; 32];
     getrandom::fill(&mut bytes).map_err(|e| Failure::new(Code::Internal, e.to_string()))?;
     Ok(prefix.chars().chain(bytes.iter().flat_map(|b| format!("{b:02x}").chars().collect::<Vec<_>>())).collect())

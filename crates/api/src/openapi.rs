@@ -247,8 +247,9 @@ mod tests {
         assert_eq!(
             open,
             [
-                "/health", "/ready", "/", "/ui", "/ui/{file}", "/ui/{folder}/{file}", "/v1/login", "/v1/login/oidc", "/v1/login/oidc",
-                "/v1/login/callback", "/openapi.json", "/docs", "/docs/docs.js"
+                "/hooks/{channel}", "/hooks/{channel}", "/hooks/{channel}/{*path}", "/hooks/{channel}/{*path}", "/health", "/ready",
+                "/.well-known/parachute.json", "/api/health", "/api/discovery", "/", "/ui", "/ui/{file}", "/ui/{folder}/{file}",
+                "/v1/login", "/v1/login/oidc", "/v1/login/oidc", "/v1/login/callback", "/openapi.json", "/docs", "/docs/docs.js"
             ]
         );
     }

@@ -7,6 +7,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use model::{Code, Failure};
 use serde_json::{Value, json};
+use tracing::Instrument as _;
 
 /// A failure on its way out.
 #[derive(Debug, Clone)]
@@ -42,9 +43,11 @@ impl From<Failure> for Problem {
 #[must_use]
 pub fn status_of(code: Code) -> StatusCode {
     match code {
-        Code::Usage | Code::PromptInvalid | Code::ConfigInvalid | Code::TapeInvalid => StatusCode::UNPROCESSABLE_ENTITY,
+        Code::Usage | Code::PromptInvalid | Code::ConfigInvalid | Code::TapeInvalid | Code::SkillInvalid => {
+            StatusCode::UNPROCESSABLE_ENTITY
+        }
         Code::NotFound | Code::EngineMissing | Code::ImageMissing | Code::CheckpointMissing => StatusCode::NOT_FOUND,
-        Code::Conflict | Code::EnvShared => StatusCode::CONFLICT,
+        Code::Conflict | Code::EnvShared | Code::MergeConflict | Code::WorkUnsaved | Code::SkillChanged => StatusCode::CONFLICT,
         Code::Forbidden | Code::EgressDenied | Code::PathUnusable => StatusCode::FORBIDDEN,
         Code::Unauthorized => StatusCode::UNAUTHORIZED,
         Code::Busy | Code::QuotaExceeded | Code::RateLimited => StatusCode::TOO_MANY_REQUESTS,
@@ -73,7 +76,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(crate) async fn finish(request: Request, next: Next) -> Response {
     let id = request_id();
     let manner = Manner::of(request.uri().path());
-    let mut response = next.run(request).await;
+    let mut response = next.run(request).instrument(tracing::info_span!("request", request = %id)).await;
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         let said = std::mem::take(response.headers_mut());
         response = write(&problem, response.status(), &id, manner);

@@ -3,18 +3,17 @@
 //! Nothing is gathered and no timer stands in the way: what the log has is written at once, piece by piece.
 
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::time::Duration;
 
-use app::{Follow, JobFollow};
+use app::{Follow, JobFollow, Room, Seat};
 use axum::body::Body;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::stream;
-use model::{Code, Event, Failure};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use model::{Event, Failure};
+use tokio::sync::watch;
 
 use crate::Api;
 use crate::auth::Identity;
@@ -29,19 +28,18 @@ const STREAMS_MAX: usize = 4096;
 
 /// The places for streams.
 #[derive(Clone)]
-pub(crate) struct Streams(Arc<Semaphore>);
+pub(crate) struct Streams(Room);
 
 impl Default for Streams {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(STREAMS_MAX)))
+        Self(Room::new(STREAMS_MAX, "streams are open"))
     }
 }
 
 impl Streams {
     /// Takes a place until what is returned is dropped.
-    pub(crate) fn enter(&self) -> Result<OwnedSemaphorePermit, Failure> {
-        let place = Arc::clone(&self.0).try_acquire_owned();
-        place.map_err(|_| Failure::new(Code::Busy, format!("{STREAMS_MAX} streams are open")).hint("try again when one has ended"))
+    pub(crate) fn enter(&self, who: &Identity) -> Result<Seat, Failure> {
+        self.0.enter(who.caller.makes_for())
     }
 }
 
@@ -93,11 +91,11 @@ pub(crate) struct Watch {
     changes: watch::Receiver<u64>,
     /// What was read and not yet given out: a caller that stops waiting loses nothing.
     read: Option<Vec<Event>>,
-    _place: OwnedSemaphorePermit,
+    _place: Seat,
 }
 
 impl Watch {
-    pub(crate) fn new(source: impl Into<Source>, api: Api, who: Identity, place: OwnedSemaphorePermit) -> Self {
+    pub(crate) fn new(source: impl Into<Source>, api: Api, who: Identity, place: Seat) -> Self {
         let changes = api.app.rights();
         Self { source: source.into(), api, who, changes, read: None, _place: place }
     }

@@ -28,7 +28,8 @@ const STARVED: Duration = Duration::from_millis(200);
 /// # Errors
 /// None today: a connection that cannot be accepted is no reason to end.
 pub async fn serve_tcp(listener: TcpListener, router: Router, access: Access, cancel: CancellationToken) -> std::io::Result<()> {
-    let router = router.layer(Extension(Door::Tcp(access)));
+    let ports = access.ports().clone();
+    let router = crate::ports::beside(router.layer(Extension(Door::Tcp(access))), &ports);
     let (tasks, places) = (TaskTracker::new(), Arc::new(Semaphore::new(CONNECTIONS_MAX)));
     loop {
         let next = async {

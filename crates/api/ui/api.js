@@ -1,6 +1,8 @@
 // Speaks with this same server, and nobody else. The token lives in this tab's sessionStorage: it is in no address, no
 // cookie and no other tab.
 
+// Where the page is served: everything else of the server stands beside it. Empty unless the server is mounted below a path.
+export const BASE = new URL(import.meta.url).pathname.replace(/\/ui\/[^/]*$/, "");
 const KEY = "lazaret-token";
 // What proves that a login by an issuer was begun in this tab.
 const VERIFIER = "lazaret-verifier";
@@ -87,7 +89,7 @@ async function send(method, path, { body, form, headers = {}, signal, isOpen = f
   }
   let answer;
   try {
-    answer = await fetch(path, { method, headers: head, body: content, signal, credentials: "omit", redirect: "error", cache: "no-store" });
+    answer = await fetch(BASE + path, { method, headers: head, body: content, signal, credentials: "omit", redirect: "error", cache: "no-store" });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Problem(0, { code: "DAEMON_MISSING", message: "the daemon does not answer", hint: "see on its machine: lazaret status" });

@@ -1,7 +1,7 @@
 // The page: the way in, the frame around every view, and which view the address names.
 
 import { html, render, useEffect, useErrorBoundary, useRef, useState } from "./dom.js";
-import { goToIssuer, hasIssuer, login, logout, redeem } from "./api.js";
+import { BASE, Problem, goToIssuer, hasIssuer, login, logout, redeem } from "./api.js";
 import { Act, Trouble, useLoad } from "./parts.js";
 import { KEYS, listen } from "./keys.js";
 import { Overview } from "./pages/overview.js";
@@ -18,33 +18,72 @@ import { Tokens } from "./pages/tokens.js";
 import { Audit } from "./pages/audit.js";
 import { Envs } from "./pages/envs.js";
 import { Plugins } from "./pages/plugins.js";
+import { Agents, Agent } from "./pages/agents.js";
+import { Activity } from "./pages/activity.js";
+import { Branch, Branches } from "./pages/branches.js";
+import { Channel, Channels } from "./pages/channels.js";
+import { Chat } from "./pages/chat.js";
+import { Setup } from "./pages/setup.js";
+import { Wiring, Wirings } from "./pages/wirings.js";
+import { Memory } from "./pages/memory.js";
+import { Secrets } from "./pages/secrets.js";
+import { Webhooks } from "./pages/webhooks.js";
+import { People } from "./pages/people.js";
+import { Pool } from "./pages/pool.js";
 
 // Every view: its address, its word in the frame, its key after `g`, and what shows it. A longer address of one view is
-// written with a colon for what it names.
+// written with a colon for what it names. They stand in groups: one begins with `group`.
 const VIEWS = [
   { path: "", word: "Overview", key: "o", view: Overview },
+  { path: "chat", word: "Chat", key: "c", view: Chat, group: "Work" },
+  { path: "chat/:agent", view: Chat },
+  { path: "sessions", word: "Sessions", key: "s", view: Sessions },
+  { path: "sessions/:id", view: Session },
   { path: "jobs", word: "Jobs", key: "j", view: Jobs },
   { path: "jobs/:id", view: Job },
   { path: "new", word: "New job", key: "n", view: NewJob },
-  { path: "sessions", word: "Sessions", key: "s", view: Sessions },
-  { path: "sessions/:id", view: Session },
+  { path: "branches", word: "Branch agents", key: "r", view: Branches },
+  { path: "branches/:id", view: Branch },
   { path: "approvals", word: "Approvals", key: "a", view: Approvals },
   { path: "approvals/:id", view: Approvals },
   { path: "tasks", word: "Schedules", key: "t", view: Tasks },
   { path: "tasks/:id", view: Task },
+  { path: "agents", word: "Agents", key: "g", view: Agents, group: "Agents" },
+  { path: "agents/:name", view: Agent },
+  { path: "memory", word: "Memory", key: "m", view: Memory },
   { path: "profiles", word: "Profiles", key: "p", view: Profiles },
   { path: "profiles/:kind", view: Profile },
   { path: "profiles/:kind/:name", view: Profile },
   { path: "envs", word: "Envs", key: "e", view: Envs },
   { path: "plugins", word: "Plugins", key: "l", view: Plugins },
-  { path: "usage", word: "Usage", key: "u", view: Usage },
+  { path: "channels", word: "Channels", key: "v", view: Channels, group: "Channels" },
+  { path: "channels/:name", view: Channel },
+  { path: "wirings", word: "Wirings", key: "i", view: Wirings },
+  { path: "wirings/:chat", view: Wiring },
+  { path: "people", word: "People", key: "h", view: People },
+  { path: "activity", word: "Activity", key: "y", view: Activity },
+  { path: "usage", word: "Usage", key: "u", view: Usage, group: "House" },
+  { path: "secrets", word: "Secrets", key: "x", view: Secrets },
   { path: "tokens", word: "Tokens", key: "k", view: Tokens },
+  { path: "webhooks", word: "Webhooks", key: "w", view: Webhooks },
+  { path: "pool", word: "Pool", key: "b", view: Pool },
   { path: "audit", word: "Audit", key: "d", view: Audit },
+  { path: "setup", word: "First steps", key: "f", view: Setup },
 ];
 
 const CODE = /^#lzc_/;
 const THEME = "lazaret-theme";
 const THEMES = ["auto", "light", "dark"];
+
+// The views of the frame: [group, views].
+function groups() {
+  const all = [];
+  for (const view of VIEWS.filter((view) => view.word)) {
+    if (!all.length || view.group) all.push([view.group ?? "", []]);
+    all.at(-1)[1].push(view);
+  }
+  return all;
+}
 
 function decode(part) {
   try {
@@ -87,6 +126,21 @@ function takeCode() {
   return code;
 }
 
+// Why the issuer's way ended here. The address names a code alone, since anybody can make one.
+const REFUSED = /^#refused-([A-Z_]{3,40})$/;
+const WHY = {
+  FORBIDDEN: ["You are in no tenant here.", "Ask who runs this daemon to let you in."],
+  UNAUTHORIZED: ["The login did not come to its end.", "It may have taken too long, or been used already: log in again."],
+};
+
+function takeRefusal() {
+  const found = REFUSED.exec(location.hash);
+  if (!found) return null;
+  history.replaceState(null, "", `${location.pathname}#/`);
+  const [message, hint] = WHY[found[1]] ?? ["The issuer of logins cannot be used now.", "Try again, and tell who runs this daemon if it stays so."];
+  return new Problem(0, { code: found[1], message, hint });
+}
+
 function Way({ problem }) {
   const [isOpen, open] = useState(false);
   useEffect(() => void hasIssuer().then(open), []);
@@ -119,11 +173,11 @@ function Frame({ at, theme, turn }) {
       <button class="menu" aria-expanded=${isOpen} aria-controls="nav" onClick=${() => open(!isOpen)}>Menu${waiting ? html` <span class="count">${waiting}</span>` : null}</button></header>
     <nav id="nav" class=${isOpen ? "open" : ""} aria-label="Pages">
       <a class="brand" href="#/">Lazaret</a>
-      <ul>${VIEWS.filter((view) => view.word).map((view) => html`<li><a href=${`#/${view.path}`} aria-current=${here === view.path ? "page" : undefined}>${view.word}${
-        view.path === "approvals" && waiting ? html` <span class="count" aria-label=${`${waiting} waiting`}>${waiting}</span>` : null}</a></li>`)}</ul>
+      ${groups().map(([group, views]) => html`${group ? html`<h2 id=${`nav-${group}`}>${group}</h2>` : null}<ul aria-labelledby=${group ? `nav-${group}` : undefined}>${views.map((view) => html`<li><a href=${`#/${view.path}`} aria-current=${here === view.path ? "page" : undefined}>${view.word}${
+        view.path === "approvals" && waiting ? html` <span class="count" aria-label=${`${waiting} waiting`}>${waiting}</span>` : null}</a></li>`)}</ul>`)}
       <div class="foot"><button class="plain" onClick=${turn} aria-label=${`theme: ${theme}`}>Theme: ${theme}</button>
         <button class="plain" onClick=${() => document.getElementById("keys").showModal()}>Keys <kbd>?</kbd></button>
-        <a href="/docs">API</a><button class="plain" onClick=${logout}>Log out</button></div>
+        <a href=${`${BASE}/docs`}>API</a><button class="plain" onClick=${logout}>Log out</button></div>
     </nav>
     <main id="main" ref=${main} tabindex="-1">${fault ? html`<h1>This view failed</h1><${Trouble} problem=${fault} />` : html`<${at.view.view} key=${at.view.path + JSON.stringify([at.params, at.query])} ...${at.params} query=${at.query} />`}</main>
     <dialog id="keys" aria-label="Keys"><h2>Keys</h2><dl class="keys">${[...VIEWS.filter((view) => view.key).map((view) => [`g ${view.key}`, view.word]), ...KEYS].map(([key, what]) =>
@@ -137,6 +191,11 @@ function App() {
   const [theme, turn] = useTheme();
   useEffect(() => {
     const enter = async () => {
+      const refusal = takeRefusal();
+      if (refusal) {
+        setWay({ isIn: Boolean(login.token()), isBusy: false, problem: refusal });
+        return;
+      }
       const code = takeCode();
       if (!code) {
         go(find(location.hash));

@@ -57,7 +57,7 @@ function route(path, verb, operation, parent) {
 }
 
 async function show() {
-  const answer = await fetch("/openapi.json");
+  const answer = await fetch(new URL("../openapi.json", import.meta.url));
   const api = await answer.json();
   document.getElementById("about").textContent = `version ${api.info.version}. ${api.info.description}`;
   const main = document.getElementById("routes");

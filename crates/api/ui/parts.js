@@ -1,6 +1,6 @@
 // What the pages are put together from.
 
-import { html, useCallback, useEffect, useRef, useState } from "./dom.js";
+import { createContext, html, useCallback, useContext, useEffect, useRef, useState } from "./dom.js";
 import { Problem, at, get } from "./api.js";
 import { ago, hasHidden, json, pieces, span, time } from "./text.js";
 
@@ -24,10 +24,10 @@ export function Block({ of, label, kind = "" }) {
 }
 
 const TONES = {
-  good: ["completed", "done", "approved", "ready", "ok", "active", "installed", "sent", "delivered", "live", "allowed"],
-  busy: ["running", "leased", "begun"],
-  wait: ["queued", "waiting", "pending", "due", "paused"],
-  bad: ["failed", "denied", "timeout", "expired", "broken", "removed", "refused", "revoked", "error", "dead", "high"],
+  good: ["completed", "done", "approved", "ready", "ok", "active", "installed", "sent", "delivered", "live", "allowed", "well", "merged", "passed", "turn"],
+  busy: ["running", "leased", "begun", "starting", "connecting", "sending"],
+  wait: ["queued", "waiting", "pending", "due", "paused", "credential", "configuration", "held", "stopped"],
+  bad: ["failed", "denied", "timeout", "expired", "broken", "removed", "refused", "revoked", "error", "dead", "high", "down", "dropped", "conflict", "rejected", "bidi", "invisible"],
 };
 
 // A state in one word, with a tone that colour is not alone to carry.
@@ -165,7 +165,10 @@ export function Sure({ run, children, ask, kind = "danger" }) {
       <button type="button" class=${kind} onClick=${go}>${children}</button></div></dialog>`;
 }
 
-// A form that sends something. `run` gets the FormData.
+// What the server said of the form that a field stands in.
+const Wrong = createContext(null);
+
+// A form that sends something. `run` gets the FormData. What is wrong with a field stands beside it.
 export function Form({ run, children, label, send = "Save", kind = "primary" }) {
   const [state, set] = useState({ isBusy: false, problem: null });
   const submit = async (event) => {
@@ -180,12 +183,16 @@ export function Form({ run, children, label, send = "Save", kind = "primary" }) 
       form.elements.namedItem(problem.field)?.focus?.();
     }
   };
-  return html`<form onSubmit=${submit} aria-label=${label}>${children}<${Trouble} problem=${state.problem} />
-    <div class="row"><button class=${kind} disabled=${state.isBusy}>${send}</button></div></form>`;
+  return html`<form onSubmit=${submit} aria-label=${label}><${Wrong.Provider} value=${state.problem}>${children}<//><${Trouble} problem=${state.problem} />
+    <div class="row"><button class=${kind} disabled=${state.isBusy} aria-busy=${state.isBusy}>${send}</button></div></form>`;
 }
 
-export function Field({ label, hint, children, wide = false }) {
-  return html`<label class=${wide ? "field wide" : "field"}><span>${label}</span>${children}${hint && html`<small>${hint}</small>`}</label>`;
+// `name` is how the server calls it where something is wrong with it.
+export function Field({ label, hint, children, name, wide = false }) {
+  const problem = useContext(Wrong);
+  const isWrong = Boolean(name && problem?.field === name);
+  return html`<label class=${`field${wide ? " wide" : ""}${isWrong ? " wrong" : ""}`}><span>${label}</span>${children}${hint && html`<small>${hint}</small>`}${
+    isWrong ? html`<small class="wrong-why" role="alert"><${Text} of=${problem.message} max=${300} /></small>` : null}</label>`;
 }
 
 export function Head({ title, children, sub }) {

@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use model::{Code, Failure, SandboxId, SessionId, TurnEvent};
 use store::StoreError;
 
+use crate::App;
 use crate::live::lock;
-use crate::{App, turn};
 
 /// A command that an earlier daemon started: sandbox, stream, lease.
 pub(crate) type AdoptedCommand = (SandboxId, u32, u64);
@@ -77,7 +77,7 @@ impl App {
     async fn give_up(&self, session: &SessionId) {
         let Ok(open) = self.store().open_turns(session).await else { return };
         for row in open {
-            let record = turn::ended_unrun(&row, TurnEvent::Fail, Code::Internal, "the session cannot be taken up");
+            let record = crate::stops::ended_unrun(&row, TurnEvent::Fail, Code::Internal, "the session cannot be taken up");
             if let Err(error) = self.store().record(record).await {
                 tracing::error!(error = model::chain(&error), "a turn cannot be ended");
             }

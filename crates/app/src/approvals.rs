@@ -12,9 +12,10 @@ use serde_json::{Value, json};
 use store::{ApprovalChange, ApprovalRow, NewApproval, Store, StoreError};
 use tokio::sync::Notify;
 
+use crate::clock::steady;
 use crate::live::{Live, lock};
 use crate::waits::Wanting;
-use crate::{App, WeakApp, now, shown};
+use crate::{App, WeakApp, shown};
 
 /// How long a confirmation stands when the configuration does not say.
 pub const APPROVAL_TTL_DEFAULT: Duration = Duration::from_secs(300);
@@ -62,6 +63,7 @@ impl Approvals {
     /// Tells whoever waits, and the session's followers.
     pub(crate) fn tell(&self, app: &App, change: &ApprovalChange) {
         let row = &change.row;
+        app.show_card(row);
         if let Some(session) = &row.session {
             app.publish(session, &change.events);
             if row.state != ApprovalState::Pending
@@ -82,9 +84,9 @@ impl Approvals {
         all.iter().for_each(|news| news.notify_waiters());
     }
 
-    /// Ends a confirmation whose time is up.
-    pub(crate) async fn expire(&self, app: &App, id: &ApprovalId) -> Result<ApprovalRow, Failure> {
-        let change = self.store.expire_approval(id, now()).await.map_err(|e| e.failure())?;
+    /// Ends a confirmation whose time was up at `at`.
+    pub(crate) async fn expire(&self, app: &App, id: &ApprovalId, at: Timestamp) -> Result<ApprovalRow, Failure> {
+        let change = self.store.expire_approval(id, at).await.map_err(|e| e.failure())?;
         if change.changed {
             self.tell(app, &change);
         }
@@ -93,7 +95,17 @@ impl Approvals {
 
     async fn ask_row(&self, ask: Ask<'_>, waiting: &(dyn Fn(&ApprovalId) + Send + Sync)) -> Result<Answered, Failure> {
         let app = self.app()?;
-        let at = now();
+        if ask.tool.handler.asks() {
+            return app.ask_for_tool(&ask, waiting).await;
+        }
+        let beside = match &ask.caller.session {
+            Some(session) => {
+                let (channel, handle) = ask.caller.asker.as_ref().map_or(("", ""), |asker| (&asker.channel, &asker.handle));
+                self.store.said_beside(session, channel, handle).await.map_err(|e| e.failure())?
+            }
+            None => store::SaidBeside::default(),
+        };
+        let at = steady();
         let new = NewApproval {
             id: ApprovalId::from_bits(crate::clock::fresh_bits()),
             session: ask.caller.session.clone(),
@@ -103,7 +115,7 @@ impl Approvals {
             plugin: ask.tool.plugin.clone(),
             correlation: ask.correlation.to_owned(),
             arguments: ask.arguments.clone(),
-            text: shown::render(&ask),
+            text: shown::render(&ask) + &shown::whom(ask.caller, beside),
             hash: ask.hash.to_owned(),
             risk: ask.tool.risk,
             actor: ask.caller.actor(),
@@ -121,7 +133,7 @@ impl Approvals {
         waiting: &(dyn Fn(&ApprovalId) + Send + Sync),
     ) -> Result<Answered, Failure> {
         let session = new.session.clone();
-        let change = self.store.ask_approval(new).await.map_err(flooded)?;
+        let change = self.store.ask_approval(new).await.map_err(|error| flooded(error, session.is_some()))?;
         if change.changed {
             model::crash::point("approval:asked");
             self.tell(app, &change);
@@ -140,14 +152,17 @@ impl Approvals {
         let news = self.news(id);
         let live = session.and_then(|session| app.live(session));
         let (mut asking, mut wanting, mut is_told) = (None, None, false);
+        // A row of an earlier daemon may have been asked by a clock that was ahead: it stands no longer than any other.
+        let most = after(steady(), app.settings().approvals.ttl);
         loop {
             let told = news.notified();
             tokio::pin!(told);
             told.as_mut().enable();
             let row = self.store.approval(id).await.map_err(|e| e.failure())?;
             let is_open = matches!(row.state, ApprovalState::Pending | ApprovalState::Approved);
-            if is_open && now() >= row.expires {
-                self.expire(app, id).await?;
+            let until_then = row.expires.min(most);
+            if is_open && steady() >= until_then {
+                self.expire(app, id, row.expires.max(steady())).await?;
                 continue;
             }
             match row.state {
@@ -170,7 +185,7 @@ impl Approvals {
                     tokio::select! {
                         () = goes(live) => {}
                         () = told => {}
-                        () = until(row.expires) => {}
+                        () = until(until_then) => {}
                         () = app.cancel().cancelled() => return ended(session).await,
                     }
                     continue;
@@ -183,7 +198,7 @@ impl Approvals {
             }
             tokio::select! {
                 () = told => {}
-                () = until(row.expires), if is_open => {}
+                () = until(until_then), if is_open => {}
                 () = app.cancel().cancelled() => return ended(session).await,
             }
         }
@@ -192,7 +207,7 @@ impl Approvals {
     pub(crate) async fn begin_row(&self, grant: &Grant) -> Result<(), Failure> {
         // Before it is durable: whoever asks in between must wait for the outcome, not be told that there is none.
         lock(&self.made).insert(grant.id.clone(), None);
-        let begun = self.store.begin_approval(&grant.id, &grant.hash, now()).await;
+        let begun = self.store.begin_approval(&grant.id, &grant.hash, steady()).await;
         let row = match begun {
             Ok(row) => row,
             Err(error) => {
@@ -216,7 +231,7 @@ impl Approvals {
             Ok(value) => json!({ "ok": value }),
             Err(failure) => json!({ "error": { "code": failure.code, "message": failure.message, "retriable": failure.retriable } }),
         };
-        let finished = self.store.finish_approval(&grant.id, &kept, now()).await;
+        let finished = self.store.finish_approval(&grant.id, &kept, steady()).await;
         model::crash::point("approval:finished");
         lock(&self.made).remove(&grant.id);
         if let Some(news) = lock(&self.waiting).get(&grant.id).and_then(Weak::upgrade) {
@@ -227,7 +242,7 @@ impl Approvals {
 }
 
 /// Waits until the session's turn goes on.
-async fn goes(live: &Live) {
+pub(crate) async fn goes(live: &Live) {
     loop {
         let changed = live.waits.changed();
         tokio::pin!(changed);
@@ -240,16 +255,16 @@ async fn goes(live: &Live) {
 }
 
 /// The daemon ends. A sandbox is told nothing: its call comes again to the next daemon.
-async fn ended(session: Option<&model::SessionId>) -> Result<Answered, Failure> {
+pub(crate) async fn ended(session: Option<&model::SessionId>) -> Result<Answered, Failure> {
     if session.is_some() {
         std::future::pending::<()>().await;
     }
     Err(Failure::new(Code::Cancelled, "the daemon ends"))
 }
 
-/// Waits until a time of the wall clock.
-async fn until(time: Timestamp) {
-    tokio::time::sleep(Duration::from_millis(time.0.saturating_sub(now().0).saturating_add(1))).await;
+/// Waits until a time.
+pub(crate) async fn until(time: Timestamp) {
+    tokio::time::sleep(Duration::from_millis(time.0.saturating_sub(steady().0).saturating_add(1))).await;
 }
 
 pub(crate) fn after(time: Timestamp, by: Duration) -> Timestamp {
@@ -257,10 +272,10 @@ pub(crate) fn after(time: Timestamp, by: Duration) -> Timestamp {
 }
 
 /// Too many confirmations are a matter of the rate.
-fn flooded(error: StoreError) -> Failure {
+fn flooded(error: StoreError, in_session: bool) -> Failure {
     match error {
         StoreError::Limit { .. } => Failure::new(Code::RateLimited, error.to_string()),
-        StoreError::Conflict(_) => Failure::new(Code::ConfirmationTimeout, "nobody is asked: the turn does not run"),
+        StoreError::Conflict(_) if in_session => Failure::new(Code::ConfirmationTimeout, "nobody is asked: the turn does not run"),
         other => other.failure(),
     }
 }

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use store::{ApprovalAnswer, ApprovalFilter, ApprovalRow, Page, StoreError};
 
-use crate::{App, Caller, approvals, now, shown};
+use crate::clock::steady;
+use crate::{App, Caller, approvals, shown};
 
 /// Confirmations in one page when nothing is said.
 const PAGE: usize = 50;
@@ -190,7 +191,7 @@ impl ApprovalsOf<'_> {
     pub async fn show(&self, id: &str) -> Result<ApprovalView, Failure> {
         let row = self.row(id).await?;
         let is_open = matches!(row.state, ApprovalState::Pending | ApprovalState::Approved);
-        let row = if is_open && row.expires <= now() { self.app.approvals().expire(self.app, &row.id).await? } else { row };
+        let row = if is_open && row.expires <= steady() { self.app.approvals().expire(self.app, &row.id, steady()).await? } else { row };
         Ok(row.into())
     }
 
@@ -200,7 +201,7 @@ impl ApprovalsOf<'_> {
     /// There is none, it was answered, it has expired, or the hash is another one.
     pub async fn answer(&self, id: &str, form: DecisionForm, by: &str) -> Result<ApprovalView, Failure> {
         let id = self.row(id).await?.id;
-        let at = now();
+        let at = steady();
         let answer = ApprovalAnswer {
             approve: form.decision == Decision::Approve,
             hash: form.hash,
@@ -220,8 +221,9 @@ impl ApprovalsOf<'_> {
 
     /// Ends what nobody answered in time and nobody waits for any more.
     async fn sweep(&self) -> Result<(), Failure> {
-        for id in self.app.store().overdue_approvals(now()).await.map_err(|e| e.failure())? {
-            self.app.approvals().expire(self.app, &id).await?;
+        let at = steady();
+        for id in self.app.store().overdue_approvals(at).await.map_err(|e| e.failure())? {
+            self.app.approvals().expire(self.app, &id, at).await?;
         }
         Ok(())
     }

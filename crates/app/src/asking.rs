@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use base64::Engine as _;
 use model::{Code, Failure, PROMPT_BYTES_MAX, SessionId, TurnEvent, TurnId};
 use sandbox::HostMount;
-use store::{NewTurn, StoreError};
+use store::{NewTurn, StoreError, TurnAbout};
 
 use crate::follow::Follow;
 use crate::questions::check_answer;
@@ -46,6 +46,17 @@ impl SessionsOf<'_> {
     /// # Errors
     /// The prompt or a file is malformed, there is no such session, it is archived, or its inbox is full.
     pub async fn message(&self, id: &str, form: MessageForm, key: Option<String>) -> Result<TurnId, Failure> {
+        self.message_about(id, form, key, TurnAbout::default()).await
+    }
+
+    /// The same of a turn of which more is known: for whom it acts, where its answer goes.
+    pub(crate) async fn message_about(
+        &self,
+        id: &str,
+        form: MessageForm,
+        key: Option<String>,
+        about: TurnAbout,
+    ) -> Result<TurnId, Failure> {
         check_prompt(&form.text)?;
         let row = self.row(id).await?;
         self.app.store().check_quota(&row.tenant, store::Claim::Turn, crate::now()).await.map_err(|e| e.failure())?;
@@ -67,11 +78,16 @@ impl SessionsOf<'_> {
             priority: form.priority.unwrap_or(row.priority).min(9),
             ..NewTurn::new(turn.clone(), row.id.clone(), text, crate::now())
         };
-        let accepted = self.app.store().accept_turn(new).await;
+        let accepted = if about == TurnAbout::default() {
+            self.app.store().accept_turn(new).await
+        } else {
+            self.app.store().accept_turn_of(new, about).await
+        };
         if !matches!(&accepted, Ok(a) if a.fresh) {
             self.app.forget_files(&row.id, &turn);
         }
         let accepted = accepted.map_err(|e| e.failure())?;
+        self.app.branch_news(&row.id);
         model::crash::point("turn:accepted");
         if let Some(live) = live {
             live.wake.notify_one();
@@ -115,8 +131,11 @@ impl SessionsOf<'_> {
         self.app.store().answer_question(&question.id, form.text, crate::now()).await.map_err(|e| e.failure())?;
         model::crash::point("question:answered");
         if let Some(live) = self.app.live(&row.id) {
+            live.waits.answered(&crate::agent_tools::wait_of(&question.id));
             live.answered.notify_waiters();
         }
+        // What its chat shows of it changes, whichever surface it was answered on.
+        self.app.wake_channels();
         Ok(())
     }
 
@@ -132,13 +151,16 @@ impl SessionsOf<'_> {
     /// The log as it grows. With `attach`, foreground work goes on as long as the answer lives.
     ///
     /// # Errors
-    /// There is none of this identity.
+    /// There is none of this identity, or its turn stands because the store takes nothing.
     pub async fn follow(&self, id: &str, after: u64, attach: bool) -> Result<Follow, Failure> {
         let row = self.row(id).await?;
         let watcher = self.app.watcher(&row.id, row.last_seq);
         let attached = if attach { Some(self.app.bring(&row.id, None, None).await?.attach()) } else { None };
-        let changes = watcher.seq.subscribe();
-        Ok(Follow { store: self.app.store().clone(), session: row.id, after, watcher, changes, _attached: attached })
+        if let Some(failure) = self.app.live(&row.id).and_then(|live| live.stalled()) {
+            return Err(failure);
+        }
+        let (changes, stalled) = (watcher.seq.subscribe(), Some(watcher.stalled.subscribe()));
+        Ok(Follow { store: self.app.store().clone(), session: row.id, after, watcher, changes, stalled, _attached: attached })
     }
 
     /// Cancels what runs and what waits.
@@ -156,7 +178,7 @@ impl App {
     pub(crate) async fn cancel_session(&self, id: &SessionId) -> Result<(), Failure> {
         for turn in self.store().open_turns(id).await.map_err(|e| e.failure())? {
             if turn.state == model::TurnState::Queued {
-                let record = crate::turn::ended_unrun(&turn, TurnEvent::Cancel, Code::Cancelled, "cancelled before it ran");
+                let record = crate::stops::ended_unrun(&turn, TurnEvent::Cancel, Code::Cancelled, "cancelled before it ran");
                 match self.store().record(record).await {
                     Ok(events) => self.publish(id, &events),
                     // It was leased in between, and is cancelled below.
@@ -235,6 +257,16 @@ impl Running<'_> {
         let dir = self.app.files_dir(&self.live.id, &self.turn.id);
         let workdir = &self.live.spec.workdir;
         let has_files = dir.is_dir();
+        let inbox = self.app.inbox_of_turn(&self.turn.id).await;
+        if let Some((dir, place)) = inbox {
+            let tar = tokio::task::spawn_blocking(move || {
+                let mut tar = tar::Builder::new(Vec::new());
+                tar.append_dir_all(place, dir)?;
+                tar.into_inner()
+            });
+            let tar = tar.await.map_err(|e| fail(std::io::Error::other(e)))?.map_err(fail)?;
+            sandbox.put(crate::turn::HOME, tar.as_slice()).await.map_err(|e| e.failure())?;
+        }
         if !has_files && (workdir == crate::turn::HOME || workdir == "/workspace") {
             return Ok(());
         }

@@ -7,6 +7,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use wire::{Decoder, FromGuest, Size, ToGuest};
 
 use crate::App;
+use crate::live::lock;
+use crate::terminals::{PIECE_BYTES, Screen, pause};
 
 /// A command to run in a sandbox that is up.
 #[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
@@ -53,17 +55,26 @@ const READ_BYTES: usize = 64 << 10;
 /// Signals that a client may send: a number of Linux.
 const SIGNALS: std::ops::RangeInclusive<i32> = 1..=64;
 
-/// Carries a command's streams until it ends or the client leaves; a client that leaves ends the command.
-pub async fn bridge(command: Command, stream: impl AsyncRead + AsyncWrite + Send) {
+/// Answers to questions of a program that wait to be read by it; for which there is no room, they are dropped.
+const ANSWERS_MAX: usize = 16;
+
+/// Carries a command's streams until it ends or the client leaves; a client that leaves ends the command. What goes to a terminal, of the size
+/// `tty`, is what may reach a person's.
+pub async fn bridge(command: Command, tty: Option<(u16, u16)>, stream: impl AsyncRead + AsyncWrite + Send) {
     let Command { stdin, mut output, control } = command;
     let (mut read, mut write) = tokio::io::split(stream);
+    let screen = tty.map(|(rows, cols)| std::sync::Mutex::new(Screen::new(rows, cols)));
+    let (asked, mut answers) = tokio::sync::mpsc::channel::<Vec<u8>>(ANSWERS_MAX);
     let out = async {
         let mut bytes = Vec::new();
         loop {
             let (message, number) = match output.next().await {
                 Ok(Some(piece)) => {
                     let message = match piece.piece {
-                        Piece::Stdout(b) => FromGuest::Stdout(b.into()),
+                        Piece::Stdout(b) => FromGuest::Stdout(match &screen {
+                            Some(screen) => drawn(screen, &b, &asked).await,
+                            None => b.into(),
+                        }),
                         Piece::Stderr(b) => FromGuest::Stderr(b.into()),
                         Piece::Exited(exit) => FromGuest::Exited(exit),
                     };
@@ -89,7 +100,18 @@ pub async fn bridge(command: Command, stream: impl AsyncRead + AsyncWrite + Send
         let mut decoder = Decoder::default();
         let mut buffer = vec![0; READ_BYTES];
         loop {
-            let Ok(n @ 1..) = read.read(&mut buffer).await else { return };
+            let n = tokio::select! {
+                read = read.read(&mut buffer) => read.unwrap_or(0),
+                Some(answer) = answers.recv() => {
+                    if let Some(pipe) = &mut stdin {
+                        let _ = pipe.write(&answer).await;
+                    }
+                    continue;
+                }
+            };
+            if n == 0 {
+                return;
+            }
             decoder.push(&buffer[..n]);
             while let Ok(Some(frame)) = decoder.next_frame() {
                 match ToGuest::read(&frame) {
@@ -101,7 +123,12 @@ pub async fn bridge(command: Command, stream: impl AsyncRead + AsyncWrite + Send
                         }
                     }
                     Ok(ToGuest::StdinEnd) => drop(stdin.take()),
-                    Ok(ToGuest::Resize(size)) => control.resize(size),
+                    Ok(ToGuest::Resize(size)) => {
+                        if let Some(screen) = &screen {
+                            lock(screen).resize(size.rows, size.cols);
+                        }
+                        control.resize(size);
+                    }
                     Ok(ToGuest::Signal(signal)) if SIGNALS.contains(&signal) => control.signal(signal),
                     _ => return,
                 }
@@ -116,6 +143,21 @@ pub async fn bridge(command: Command, stream: impl AsyncRead + AsyncWrite + Send
         control.signal(KILL);
     }
     let _ = write.shutdown().await;
+}
+
+/// What a person's terminal is shown of output. What it asks of the terminal is answered here.
+async fn drawn(screen: &std::sync::Mutex<Screen>, bytes: &[u8], asked: &tokio::sync::mpsc::Sender<Vec<u8>>) -> Vec<u8> {
+    let mut show = Vec::new();
+    for piece in bytes.chunks(PIECE_BYTES) {
+        let began = std::time::Instant::now();
+        let taken = lock(screen).take(piece);
+        show.extend(taken.show);
+        if !taken.answer.is_empty() {
+            let _ = asked.try_send(taken.answer);
+        }
+        pause(began.elapsed()).await;
+    }
+    show
 }
 
 /// SIGKILL.

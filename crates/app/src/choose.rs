@@ -30,6 +30,8 @@ pub struct Chosen {
     pub is_fallback: bool,
 }
 
+/// The longest name of a model, in bytes.
+const MODEL_BYTES_MAX: usize = 128;
 /// The engine when nothing says which.
 const ENGINE_DEFAULT: &str = "mini";
 
@@ -92,6 +94,53 @@ pub(crate) fn choose_for(
         return Ok(chosen(REHEARSAL, first, true));
     }
     Err(no_key(kinds.first().copied().map_or("anthropic", well_known)))
+}
+
+/// Refuses what cannot be asked when a provider does not answer.
+pub(crate) fn check_fallback(texts: &[String], providers: &BTreeMap<String, Provider>) -> Result<(), Failure> {
+    let wrong = |why: String| Err(Failure::new(Code::Usage, why).field("fallback"));
+    // Beside the first one.
+    let most = gateway::FALLBACK_TARGETS_MAX - 1;
+    if texts.len() > most {
+        return wrong(format!("at most {most} providers can be asked after the first"));
+    }
+    for text in texts {
+        let (provider, model) = text.split_once('/').map_or((text.as_str(), None), |(provider, model)| (provider, Some(model)));
+        let shown: String = text.escape_debug().take(80).collect();
+        if !providers.contains_key(provider) {
+            return Err(Failure::new(Code::Usage, format!("`{shown}` names no provider"))
+                .hint("it is PROVIDER or PROVIDER/MODEL; `lazaret config show` names those that there are, under providers")
+                .field("fallback"));
+        }
+        // In one family the model stands in the path.
+        let is_plain = |model: &str| {
+            let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-_./:@".contains(&b);
+            let in_path = providers[provider].kind != Kind::Gemini || !model.contains(['/', ':', '@']);
+            !model.is_empty() && model.len() <= MODEL_BYTES_MAX && model.bytes().all(allowed) && !model.starts_with('.') && in_path
+        };
+        if !model.is_none_or(is_plain) {
+            return wrong(format!("`{shown}` does not name a model"));
+        }
+    }
+    Ok(())
+}
+
+/// Who is asked in turn when the chosen provider does not answer. All of them speak its API.
+pub(crate) fn fallback_for(texts: &[String], chosen: &Chosen, providers: &BTreeMap<String, Provider>) -> Result<Vec<String>, Failure> {
+    if chosen.provider == REHEARSAL {
+        return Ok(Vec::new());
+    }
+    check_fallback(texts, providers)?;
+    let kind = kind_of(chosen.wire);
+    for text in texts {
+        let provider = text.split('/').next().unwrap_or(text);
+        if providers[provider].kind != kind {
+            let why =
+                format!("{provider} speaks another API than {}, so the engine {} cannot be answered by it", chosen.provider, chosen.engine);
+            return Err(Failure::new(Code::Usage, why).hint("name providers of one family, or another engine").field("fallback"));
+        }
+    }
+    Ok(texts.to_vec())
 }
 
 /// `PROVIDER/MODEL`, `rehearsal`, or a model alone.
@@ -167,6 +216,26 @@ mod tests {
             .into_iter()
             .map(|(name, kind)| (name.to_owned(), Provider { kind, is_usable: usable.contains(&name) }))
             .collect()
+    }
+
+    #[test]
+    fn only_providers_of_one_family_stand_in() {
+        let all = providers(&["anthropic", "openai", "local"]);
+        let chosen = choose(None, Some("openai/gpt-5"), None, &all).expect("chosen");
+        let texts = |texts: &[&str]| texts.iter().map(|t| (*t).to_owned()).collect::<Vec<_>>();
+        let stand = |names: &[&str]| fallback_for(&texts(names), &chosen, &all).map_err(|f| f.message);
+        assert_eq!(
+            stand(&["local/llama3.2:3b", "openai/gpt-5-mini", "local"]),
+            Ok(texts(&["local/llama3.2:3b", "openai/gpt-5-mini", "local"]))
+        );
+        assert!(stand(&["anthropic/claude-x"]).expect_err("another family").contains("another API"));
+        for bad in ["", "/x", "nobody/x", "local/", "local/a b", "local/a\"b", "rehearsal", "local/../x"] {
+            assert!(stand(&[bad]).is_err(), "{bad}");
+        }
+        assert!(check_fallback(&texts(&["gemini/a/b"]), &all).is_err(), "its model stands in the path");
+        assert!(stand(&["local"; 8]).is_err(), "too many");
+        let rehearsal = choose(None, Some("rehearsal"), None, &all).expect("chosen");
+        assert_eq!(fallback_for(&texts(&["local"]), &rehearsal, &all), Ok(Vec::new()));
     }
 
     #[test]

@@ -9,6 +9,15 @@ pub fn now() -> Timestamp {
     Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
+/// Now, by a clock that nobody sets while this daemon lives: the host's at the daemon's first look, and from there on as much
+/// as time went by. For deadlines that are kept, and that neither come early nor late when the host's clock is set.
+#[must_use]
+pub(crate) fn steady() -> Timestamp {
+    static BEGAN: std::sync::OnceLock<(tokio::time::Instant, Timestamp)> = std::sync::OnceLock::new();
+    let (began, at) = BEGAN.get_or_init(|| (tokio::time::Instant::now(), now()));
+    Timestamp(at.0.saturating_add(u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)))
+}
+
 /// 128 bits that sort by time: the material of identities.
 pub(crate) fn fresh_bits() -> u128 {
     uuid::Uuid::now_v7().as_u128()

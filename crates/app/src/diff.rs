@@ -65,7 +65,8 @@ impl SessionsOf<'_> {
 
     /// The checkpoints around a turn.
     async fn both(&self, id: &str, turn: u64) -> Result<(TreeId, TreeId), Failure> {
-        let (store, id) = (self.app.store(), self.row(id).await?.id);
+        let (store, session) = (self.app.store(), self.row(id).await?);
+        let id = session.id.clone();
         let Some(at) = turn.checked_sub(1) else {
             return Err(Failure::new(Code::Usage, "turns are counted from 1").field("turn"));
         };
@@ -75,6 +76,7 @@ impl SessionsOf<'_> {
         if !row.state.is_final() {
             return Err(Failure::new(Code::Conflict, "the turn is not over").field("turn"));
         }
+        self.app.keep_left(&session).await?;
         let tree = async |n: u64| match store.checkpoint(&id, n).await {
             Err(store::StoreError::NotFound { .. }) => {
                 Err(Failure::new(Code::CheckpointMissing, format!("no checkpoint of turn {n} is kept"))

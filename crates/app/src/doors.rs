@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use broker::Broker;
 use bytes::Bytes;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use gateway::egress::{Egress, Policy};
 use gateway::{Gateway, Identity};
 use model::SandboxId;
@@ -26,7 +28,7 @@ pub(crate) struct Occupant {
     /// For the gateway; without one no model answers.
     pub(crate) identity: Option<Arc<Identity>>,
     /// For the broker; without one no tool is called.
-    pub(crate) tools: Option<Arc<broker::Caller>>,
+    pub(crate) tools: Option<Arc<dyn broker::Who>>,
     /// For the egress proxy; without one no host is reached.
     pub(crate) egress: Option<Arc<Policy>>,
     /// Ends every connection.
@@ -40,9 +42,30 @@ struct Present {
     models: CancellationToken,
 }
 
+/// Who is behind each sandbox's doors. Held for single map operations.
+type Occupants = Arc<Mutex<HashMap<SandboxId, Present>>>;
+
+/// Whoever is behind a sandbox's doors at the moment of a call: a connection outlives the turn in which it was made, and what it asks for
+/// is done for whoever asked the turn that runs then.
+struct Behind {
+    occupants: Occupants,
+    sandbox: SandboxId,
+}
+
+impl broker::Who for Behind {
+    fn who(&self) -> BoxFuture<'_, Option<Arc<broker::Caller>>> {
+        let present = lock(&self.occupants).get(&self.sandbox).and_then(|present| present.occupant.tools.clone());
+        async move { present?.who().await }.boxed()
+    }
+
+    fn line(&self) -> String {
+        self.sandbox.to_string()
+    }
+}
+
 /// Takes every connection from a sandbox and hands it to the door that it names.
 pub(crate) struct DoorKeeper {
-    occupants: Mutex<HashMap<SandboxId, Present>>,
+    occupants: Occupants,
     gateway: RwLock<Gateway>,
     broker: Broker,
     egress: Egress,
@@ -53,7 +76,7 @@ pub(crate) struct DoorKeeper {
 
 impl DoorKeeper {
     pub(crate) fn new(gateway: Gateway, broker: Broker, egress: Egress, tasks: TaskTracker) -> Self {
-        Self { occupants: Mutex::default(), gateway: RwLock::new(gateway), broker, egress, tools: watch::Sender::new(false), tasks }
+        Self { occupants: Occupants::default(), gateway: RwLock::new(gateway), broker, egress, tools: watch::Sender::new(false), tasks }
     }
 
     /// From now on connections go to this gateway; those that are open stay with theirs. Gives back the one before.
@@ -110,7 +133,8 @@ impl Doors for DoorKeeper {
                     drop(hold);
                 });
             }
-            (Door::Broker, _, Some(caller), _) => {
+            (Door::Broker, _, Some(_), _) => {
+                let who = Arc::new(Behind { occupants: Arc::clone(&self.occupants), sandbox: sandbox.clone() });
                 let (broker, mut tools) = (self.broker.clone(), self.tools.subscribe());
                 self.tasks.spawn(async move {
                     let ready = async {
@@ -120,7 +144,7 @@ impl Doors for DoorKeeper {
                         () = cancel.cancelled() => return,
                         _ = tokio::time::timeout(TOOLS_WAIT, ready) => {}
                     }
-                    broker.serve(stream, read, caller, cancel).await;
+                    broker.serve(stream, read, who, cancel).await;
                     drop(hold);
                 });
             }

@@ -2,10 +2,10 @@
 //! used of its budget.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use gateway::egress::{Bound, BoundSecrets, Budget, Inspection, Policy, StoredAuthority, Watch, placeholder};
+use gateway::egress::{Bound, BoundSecrets, Budget, Inspection, Policy, StoredAuthority, Used, Watch, placeholder};
 use model::{Code, EgressRule, Failure, SessionId};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -41,7 +41,9 @@ impl Default for EgressSettings {
 pub(crate) const SCOPE: &str = "egress";
 /// The name of the authority there.
 const AUTHORITY: &str = "authority";
-/// Sessions whose use is kept; beyond it those without an open door begin anew.
+/// What a session has moved, in its directory.
+const USED: &str = "egress";
+/// Sessions whose use is at hand; beyond it those without an open door go on from what is kept.
 const SEATS_MAX: usize = 100_000;
 
 /// The authority and what placeholders are made with, as they are kept.
@@ -164,6 +166,27 @@ impl EgressBook {
     }
 }
 
+/// What a session has moved before, as it was kept; `None` when it cannot be told.
+fn read_used(note: &Path) -> Option<Used> {
+    let text = match std::fs::read_to_string(note) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Some(Used::default()),
+        read => read.ok()?,
+    };
+    let (bytes, requests) = text.trim().split_once(' ')?;
+    Some(Used { bytes: bytes.parse().ok()?, requests: requests.parse().ok()? })
+}
+
+/// Keeps it for the next daemon. A session that is gone has no place for it, and needs none.
+fn keep_used(note: &Path, used: Used) {
+    let fresh = note.with_extension("new");
+    let written = std::fs::write(&fresh, format!("{} {}\n", used.bytes, used.requests)).and_then(|()| std::fs::rename(&fresh, note));
+    if let Err(error) = written
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        tracing::error!(note = %note.display(), %error, "what a session has moved is not kept over a restart");
+    }
+}
+
 /// The placeholder of one secret in one session: the same after a restart, and of no use to anybody else.
 fn token(tail: &str, session: &SessionId, name: &str) -> String {
     let parts = [tail, session.as_str(), name];
@@ -229,15 +252,25 @@ impl App {
         }
     }
 
-    /// What a session's sandbox may reach, with its budget and its bound secrets.
-    pub(crate) async fn session_policy(&self, live: &Live, watch: Arc<dyn Watch>) -> Result<Arc<Policy>, Failure> {
+    /// What a session's sandbox may reach, with its budget and its bound secrets. For a guest it is what stands in `guest`, and no secret is
+    /// put in.
+    pub(crate) async fn session_policy(
+        &self,
+        live: &Live,
+        guest: Option<Vec<EgressRule>>,
+        watch: Arc<dyn Watch>,
+    ) -> Result<Arc<Policy>, Failure> {
         let spec = &live.spec;
-        let mut policy = self.policy_of(spec.egress.clone(), false, Some(watch));
+        let is_guest = guest.is_some();
+        let mut policy = self.policy_of(guest.unwrap_or_else(|| spec.egress.clone()), false, Some(watch));
         if self.must_inspect(&spec.egress, &spec.secrets) {
             self.inspection().await?;
         }
         let seat = self.seat(live).await?;
-        (policy.secrets, policy.budget) = (seat.secrets, Some(seat.budget));
+        policy.budget = Some(seat.budget);
+        if !is_guest {
+            policy.secrets = seat.secrets;
+        }
         Ok(Arc::new(policy))
     }
 
@@ -252,11 +285,19 @@ impl App {
         let secrets = if names.is_empty() {
             BoundSecrets::default()
         } else {
-            let keys = Arc::new(self.secrets().clone());
+            let agent = self.store().session(&live.id).await.map_err(|e| e.failure())?.agent;
+            let keys = Arc::new(self.secrets().of_agent(&agent));
             BoundSecrets::new(bound, keys).map_err(|e| Failure::new(Code::Internal, model::chain(&e)))?
         };
         let EgressSettings { bytes_max, requests_max, .. } = self.settings().egress;
-        let seat = Seat { budget: Arc::new(Budget::new(bytes_max, requests_max)), secrets, names, tail };
+        let note = self.session_dir(&live.id).join(USED);
+        let used = read_used(&note).unwrap_or_else(|| {
+            tracing::error!(session = %live.id, "what it has moved cannot be read: it moves nothing more");
+            Used { bytes: u64::MAX, requests: u64::MAX }
+        });
+        let keep = move |used| keep_used(&note, used);
+        let budget = Budget::kept(bytes_max, requests_max, used, Box::new(keep));
+        let seat = Seat { budget: Arc::new(budget), secrets, names, tail };
         let mut seats = lock(&book.seats);
         if seats.len() >= SEATS_MAX {
             seats.retain(|_, seat| Arc::strong_count(&seat.budget) > 1);

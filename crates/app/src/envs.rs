@@ -96,6 +96,7 @@ impl EnvsOf<'_> {
                 .hint("clone the env instead")
                 .field("session_id"));
         }
+        self.app.keep_left(&row).await?;
         if let Some(tree) = &row.tree {
             // Before its first turn it may have no files yet.
             let disk = self.app.settings().limits.disk_bytes;

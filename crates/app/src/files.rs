@@ -89,14 +89,7 @@ impl FilesOf<'_> {
     /// There is no such file, it is a link or a device, or a link stands in the path.
     pub async fn read(&self, path: &str) -> Result<(u64, FileStream), Failure> {
         let path = relative(path)?;
-        let inside = self.inside().await?;
-        let about = inside.run(&["stat", &path], ANSWER_BYTES_MAX).await?;
-        let about: FileEntry = lines(&about)?.pop().ok_or_else(|| strange("it says nothing of the file"))?;
-        if about.kind != "file" {
-            return Err(Failure::new(Code::Usage, format!("this is a {}, not a file", word_of(&about.kind))).field("path"));
-        }
-        let stream = inside.stream(&["read", &path], Some(about.size)).await?;
-        Ok((about.size, stream))
+        read_in(self.inside().await?, &path).await
     }
 
     /// Writes a file whole or not at all; at most [`UPLOAD_BYTES_MAX`].
@@ -137,6 +130,20 @@ impl FilesOf<'_> {
         tracing::trace!(env = self.slug, "files are looked at");
         Ok(Inside { look: self.app.look(&self.tree).await?, root: ROOT.to_owned() })
     }
+}
+
+/// The bytes of a regular file below the root of `inside`, with its size. The path is one that [`relative`] gave.
+///
+/// # Errors
+/// There is no such file, it is a link or a device, or a link stands in the path.
+pub(crate) async fn read_in(inside: Inside, path: &str) -> Result<(u64, FileStream), Failure> {
+    let about = inside.run(&["stat", path], ANSWER_BYTES_MAX).await?;
+    let about: FileEntry = lines(&about)?.pop().ok_or_else(|| strange("it says nothing of the file"))?;
+    if about.kind != "file" {
+        return Err(Failure::new(Code::Usage, format!("this is a {}, not a file", word_of(&about.kind))).field("path"));
+    }
+    let stream = inside.stream(&["read", path], Some(about.size)).await?;
+    Ok((about.size, stream))
 }
 
 /// The directory that paths are relative to.

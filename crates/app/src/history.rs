@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::house::Ground;
 use crate::sessions::SessionsOf;
 use crate::trees::Growing;
+use crate::turn::Running;
 use crate::{App, MessageForm, SessionView};
 
 /// A turn as it is shown.
@@ -87,7 +88,8 @@ impl SessionsOf<'_> {
         let row = self.row(id).await?;
         let store = self.app.store();
         let all = store.turns(&row.id, after, limit.clamp(1, store::LIST_MAX)).await.map_err(|e| e.failure())?;
-        let kept: HashSet<u64> = store.checkpoints(&row.id).await.map_err(|e| e.failure())?.into_iter().map(|c| c.turn).collect();
+        let kept: HashSet<u64> =
+            store.checkpoints(&row.id).await.map_err(|e| e.failure())?.into_iter().map(|c| c.turn).chain(row.left).collect();
         let history = self.chain(&row.id, row.head).await?;
         let mut views = Vec::with_capacity(all.len());
         for turn in all {
@@ -158,7 +160,9 @@ impl SessionsOf<'_> {
             Some(to) => to,
             None => self.before(&row).await?,
         };
-        let checkpoint = app.store().checkpoint(&row.id, to).await.map_err(|error| missing(error, to))?;
+        // The present files go: a later undo comes back to them.
+        app.keep_left(&row).await?;
+        let checkpoint = app.checkpoint_of(&row, to).await?;
         let mut others = Vec::new();
         if let Some(env) = ground.as_ref().and_then(|ground| ground.env.as_ref()) {
             let changed = app.store().env_changed_since(&env.slug, &row.id, to).await.map_err(|e| e.failure())?;
@@ -219,8 +223,8 @@ impl SessionsOf<'_> {
         let row = self.row(id).await?;
         let app = self.app;
         let at = form.at.unwrap_or(row.head);
-        let checkpoint = app.store().checkpoint(&row.id, at).await.map_err(|error| missing(error, at))?;
-        let mut spec = crate::sessions::read_spec(&row)?;
+        let checkpoint = app.checkpoint_of(&row, at).await?;
+        let mut spec = app.whole(&row.id, crate::sessions::read_spec(&row)?)?;
         // Descriptors of the owner's directories are not handed on.
         if !spec.mounts.is_empty() {
             return Err(Failure::new(Code::Conflict, "a session with host directories of its owner cannot be forked")
@@ -241,9 +245,8 @@ impl SessionsOf<'_> {
                 title: row.title.clone(),
                 labels: row.labels.clone(),
                 priority: row.priority,
-                ..crate::sessions::new_row(&fork, &spec)?
+                ..app.row_of(&fork, &spec)?
             };
-            crate::sessions::make_dir(&app.session_dir(&fork))?;
             if let Err(error) = app.store().fork_session(new, (row.id.clone(), at)).await {
                 app.drop_trees(vec![tree]);
                 return Err(error.failure());
@@ -287,6 +290,24 @@ impl App {
         Ok(growing)
     }
 
+    /// The checkpoint after a turn; one that was put off is taken now.
+    pub(crate) async fn checkpoint_of(&self, row: &store::SessionRow, turn: u64) -> Result<store::CheckpointRow, Failure> {
+        if row.left == Some(turn) {
+            self.keep_left(row).await?;
+        }
+        self.store().checkpoint(&row.id, turn).await.map_err(|error| missing(error, turn))
+    }
+
+    /// Takes the checkpoint of a session's last turn, if it was put off: whoever is about to work in its tree does this first,
+    /// or the files as the turn left them are lost. It needs no lock: where somebody else was quicker, theirs is the checkpoint.
+    pub(crate) async fn keep_left(&self, row: &store::SessionRow) -> Result<(), Failure> {
+        if row.left.is_none() {
+            return Ok(());
+        }
+        let ground = self.ground(&row.id).await?;
+        self.keep_beginning(&row.id, &ground).await
+    }
+
     /// Keeps what a session has before its first turn, or before the first one here.
     pub(crate) async fn keep_beginning(&self, id: &SessionId, ground: &Ground) -> Result<(), Failure> {
         if !self.settings().sessions.checkpoints {
@@ -298,7 +319,8 @@ impl App {
         let growing = self.grow_tree();
         let first = growing.id().clone();
         // A tree that was never used is kept by its name alone: what is not there is empty.
-        if self.sandboxes().has_tree(&ground.tree).await {
+        let is_fresh = self.pool().has_given(id);
+        if !is_fresh && self.sandboxes().has_tree(&ground.tree).await {
             if !self.sandboxes().live_checkpoints()
                 && let Some(live) = self.live(id)
             {
@@ -309,7 +331,11 @@ impl App {
                 return Ok(());
             }
         }
-        self.store().initial_checkpoint(id, first, crate::now()).await.map(drop).map_err(|e| e.failure())
+        let is_kept = self.store().initial_checkpoint(id, first, crate::now()).await.map_err(|e| e.failure())?;
+        if !is_kept {
+            self.drop_trees(vec![growing.id().clone()]);
+        }
+        Ok(())
     }
 
     /// Gives up checkpoints beyond the number that is kept. Their files count against the limit of the tree that wrote
@@ -340,6 +366,24 @@ impl App {
                 app.drop_tree(&tree).await;
             }
         });
+    }
+}
+
+impl Running<'_> {
+    /// Whether the files stay as the turn leaves them and its checkpoint is put off: the session of a job hardly ever goes on, and
+    /// a snapshot costs more than the rest of the turn's end. Nothing works in the tree any more then.
+    pub(crate) async fn leaves_files(&self) -> bool {
+        let (app, spec) = (self.app, &self.live.spec);
+        let is_own = spec.job.is_some() && spec.branch.is_none() && self.ground.env.is_none();
+        if !is_own || !app.settings().sessions.checkpoints || !app.sandboxes().has_tree(&self.ground.tree).await {
+            return false;
+        }
+        let held = self.live.sandbox.lock().await;
+        match held.as_ref().filter(|housed| housed.sandbox.is_alive()) {
+            // The engine, where it waits for another turn, and what it and the scripts left behind.
+            Some(housed) => housed.sandbox.kill_commands().await.is_ok(),
+            None => true,
+        }
     }
 }
 

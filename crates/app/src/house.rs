@@ -3,8 +3,11 @@
 use model::{Code, Failure, SandboxId, TreeId};
 use sandbox::{HostFile, Sandbox, Tree};
 use store::{EnvRow, SessionRow};
+use zeroize::Zeroizing;
 
+use crate::askers::Share;
 use crate::live::Live;
+use crate::pool::Member;
 use crate::sandboxes::{ORPHAN, relays};
 use crate::turn::{ENGINES_DIR, HOME};
 use crate::{AgentForm, App};
@@ -28,9 +31,28 @@ pub(crate) struct Ground {
     pub(crate) skills: String,
     /// What the job that made it adds.
     pub(crate) job: String,
+    /// How much of the agent its turn has.
+    pub(crate) share: Share,
 }
 
 impl Ground {
+    /// The same for a turn of somebody who has this share of the agent.
+    pub(crate) fn for_share(mut self, share: Share) -> Self {
+        self.share = share;
+        if share == Share::Guest {
+            self.memory.clear();
+        }
+        self
+    }
+
+    /// The secrets that its engine holds.
+    pub(crate) fn exposed(&self, app: &App) -> Vec<(String, Zeroizing<String>)> {
+        // A question about the install is answered without what its agent holds.
+        let is_ask = self.row.spec["ask"] == true;
+        let is_lent = self.agent.is_lent(&self.row.tenant);
+        if self.share == Share::Guest || is_ask || !is_lent { Vec::new() } else { app.exposed_env(&self.agent.name) }
+    }
+
     /// Standing instructions: the agent's, the env's core memory, what the session is told of the agent's memory, and where the
     /// skills are.
     pub(crate) fn instructions(&self) -> String {
@@ -69,7 +91,7 @@ impl App {
         let memory = self.brief_of(&row).await;
         let skills = self.skills_of(&agent).instructions();
         let job = row.spec.pointer("/job/instructions").and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
-        Ok(Ground { row, env, tree, agent, memory, skills, job })
+        Ok(Ground { row, env, tree, agent, memory, skills, job, share: Share::Whole })
     }
 
     /// The session's sandbox, started when there is none, or when it has another tree than the session now.
@@ -79,6 +101,7 @@ impl App {
     }
 
     pub(crate) async fn sandbox_on(&self, live: &Live, ground: &Ground) -> Result<Sandbox, Failure> {
+        self.keep_left(&ground.row).await?;
         let mut held = live.sandbox.lock().await;
         if let Some(housed) = held.as_ref() {
             let same = housed.tree.as_ref().is_none_or(|tree| *tree == ground.tree);
@@ -86,6 +109,12 @@ impl App {
                 return Ok(housed.sandbox.clone());
             }
             self.end(live, held.take()).await;
+        }
+        if let Some(member) = self.pool().take_given(&live.id)
+            && let Some(sandbox) = self.move_in(live, ground, member).await?
+        {
+            *held = Some(Housed { sandbox: sandbox.clone(), tree: Some(ground.tree.clone()) });
+            return Ok(sandbox);
         }
         let id = SandboxId::from_bits(crate::clock::fresh_bits());
         let mut request = sandbox::Request::new(id, live.id.as_str());
@@ -102,10 +131,13 @@ impl App {
                 .map_err(|e| Failure::new(Code::StoreUnusable, format!("the mounts of env {} cannot be read: {e}", env.slug)))?;
             request.mounts.extend(self.open_mounts(&forms)?);
         }
-        request.mounts.extend(self.vault()?);
+        if ground.share != Share::Guest {
+            request.mounts.extend(self.vault_for(&ground.agent, &ground.row.tenant)?);
+        }
         request.mounts.extend(self.repo_of_job(&live.spec)?);
         request.tree = Tree::Kept { id: ground.tree.clone() };
         request.extra_ro = self.installs().mounts_of(&live.spec, ENGINES_DIR)?;
+        request.extra_ro.extend(self.binds_of_branch(&live.spec)?);
         request.extra_ro.extend(self.tools_mounts()?);
         let skills = self.lay_out_skills(&ground.agent, &request.id).await?;
         request.extra_ro.extend(skills.mounts(&live.spec.engine, HOME));
@@ -126,6 +158,35 @@ impl App {
         model::crash::point("turn:sandbox-started");
         *held = Some(Housed { sandbox: sandbox.clone(), tree: Some(ground.tree.clone()) });
         Ok(sandbox)
+    }
+
+    /// Gives a session the sandbox that was claimed for it, when that is what would be made for it now; else it ends and its
+    /// tree stays, as the session's own.
+    async fn move_in(&self, live: &Live, ground: &Ground, member: Member) -> Result<Option<Sandbox>, Failure> {
+        let instructions = ground.instructions();
+        let shape = self.shape(&live.spec, &ground.agent, &ground.row.tenant, !instructions.is_empty()).await?;
+        let is_whole = ground.share != Share::Guest || shape.vault.is_none();
+        let fits = is_whole && *member.tree() == ground.tree && ground.env.is_none() && self.is_plain(&live.spec) && member.fits(&shape);
+        let sandbox = member.sandbox.clone();
+        let moved = async {
+            sandbox.claim(live.id.as_str(), live.spec.limits.time).await?;
+            match &shape.instructions {
+                Some(path) => sandbox.rewrite_file(path, instructions.as_bytes()).await,
+                None => Ok(()),
+            }
+        };
+        let moved = if fits { moved.await.map_err(|e| model::chain(&e)) } else { Err("it is not what would be made now".to_owned()) };
+        if let Err(why) = moved {
+            tracing::debug!(session = %live.id, why, "a sandbox that was made ahead is not used");
+            if let Err(error) = member.sandbox.stop().await {
+                tracing::warn!(session = %live.id, error = model::chain(&error), "a sandbox was not removed whole");
+            }
+            return Ok(None);
+        }
+        live.has_instructions.store(shape.instructions.is_some(), std::sync::atomic::Ordering::SeqCst);
+        live.is_used.store(false, std::sync::atomic::Ordering::SeqCst);
+        model::crash::point("pool:moved-in");
+        Ok(Some(member.sandbox))
     }
 
     fn instructions_path(&self, live: &Live) -> Result<Option<String>, Failure> {

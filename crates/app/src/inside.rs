@@ -246,3 +246,17 @@ pub(crate) fn nameless(app: &App) -> Result<std::fs::File, Failure> {
 fn unspooled(error: &std::io::Error) -> Failure {
     Failure::new(Code::HomeUnsafe, format!("the upload cannot be held in the home: {error}")).hint("free some space in the home")
 }
+
+/// A tar stream of an engine's files, from the root.
+pub(crate) fn tar_of(files: &[engines::File]) -> Result<Vec<u8>, Failure> {
+    let fail = |e: std::io::Error| Failure::new(Code::Internal, format!("the engine's files cannot be packed: {e}"));
+    let mut builder = tar::Builder::new(Vec::new());
+    for file in files {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(file.bytes.len() as u64);
+        header.set_mode(file.mode);
+        header.set_entry_type(tar::EntryType::Regular);
+        builder.append_data(&mut header, file.path.trim_start_matches('/'), file.bytes.as_slice()).map_err(fail)?;
+    }
+    builder.into_inner().map_err(fail)
+}

@@ -142,12 +142,14 @@ impl EngineInstalls {
         if spec.program != ProgramSource::Installed {
             return Ok(Vec::new());
         }
-        let path = self.path_of(&recipe_of(&spec.engine)?.1);
+        let found = spec.found_engine()?;
+        let engine = found.installed();
+        let path = self.path_of(&recipe_of(engine)?.1);
         if !path.is_dir() {
-            return Err(Failure::new(Code::EngineMissing, format!("the engine {} is not installed any more", spec.engine))
-                .hint(format!("run: lazaret engine install {}", spec.engine)));
+            return Err(Failure::new(Code::EngineMissing, format!("the engine {engine} is not installed any more"))
+                .hint(format!("run: lazaret engine install {engine}")));
         }
-        Ok(vec![(path, PathBuf::from(format!("{root}/{}", spec.engine)))])
+        Ok(vec![(path, PathBuf::from(format!("{root}/{engine}")))])
     }
 
     /// Removes trees that a daemon which is gone began to unpack. Called before anything is installed.

@@ -4,14 +4,16 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use futures_util::future::BoxFuture;
-use gateway::{BudgetKey, LedgerError};
-use model::{AuditEntry, AuditKind, EventKind, Money, TurnId};
+use gateway::{BudgetKey, Gateway, LedgerError};
+use model::{AuditEntry, AuditKind, Code, EventKind, Failure, Money, TurnId};
 use serde_json::json;
 use store::{Slab, Store, StoreError};
 use tokio::sync::mpsc;
 
 use crate::audit::AuditBook;
 use crate::live::lock;
+use crate::secrets::SecretBook;
+use crate::settings::Settings;
 
 /// Tells a turn's runner of its model calls.
 pub(crate) struct Callers {
@@ -49,12 +51,26 @@ impl gateway::Observer for Callers {
         let sender = lock(&self.by_turn).get(&call.turn).cloned();
         let Some(sender) = sender else { return };
         let event = match call.code {
+            Some(code) if call.instead.is_some() => EventKind::Notice { text: instead(call, code) },
             None => EventKind::Usage { model: call.model.clone(), usage: call.usage, cost_usd: call.cost.as_usd() },
             Some(code) => EventKind::Error { code, message: call.message.clone(), retriable: code.is_retriable() },
         };
         // A full queue means that the log is far behind; the ledger row is what counts.
         let _ = sender.try_send(event);
     }
+}
+
+/// That another provider is asked.
+fn instead(call: &gateway::Call, code: Code) -> String {
+    let next = call.instead.as_deref().unwrap_or_default();
+    let asked = if call.model.is_empty() { call.provider.clone() } else { format!("{}/{}", call.provider, call.model) };
+    format!("{asked} does not answer ({code}: {}); {next} is asked instead", call.message)
+}
+
+/// Who is asked when another one does not answer, as a session keeps it.
+pub(crate) fn fallback(text: &str) -> gateway::Fallback {
+    let (provider, model) = text.split_once('/').map_or((text, None), |(provider, model)| (provider, Some(model.to_owned())));
+    gateway::Fallback { provider: provider.to_owned(), model }
 }
 
 /// The row of the audit for a model call.
@@ -72,9 +88,11 @@ fn entry(call: &gateway::Call) -> AuditEntry {
         code: call.code,
         detail: json!({
             "status": call.status,
+            "duration_ms": u64::try_from(call.took.as_millis()).unwrap_or(u64::MAX),
             "input_tokens": call.usage.input_tokens,
             "output_tokens": call.usage.output_tokens,
             "cost_usd": call.cost.as_usd(),
+            "instead": call.instead,
         }),
     }
 }
@@ -143,4 +161,16 @@ impl gateway::Ledger for StoreLedger {
         let rows: Vec<store::Call> = calls.iter().map(row).collect();
         Box::pin(async move { self.store.record_calls(rows).await.map_err(|e| LedgerError(Box::new(e))) })
     }
+}
+
+/// Opens the gateway with what the configuration says of providers.
+pub(crate) fn open_gateway(
+    settings: &Settings,
+    secrets: &SecretBook,
+    ledger: &Arc<StoreLedger>,
+    callers: &Arc<Callers>,
+) -> Result<Gateway, Failure> {
+    let (keys, ledger, callers) = (Arc::new(secrets.clone()), Arc::clone(ledger), Arc::clone(callers));
+    Gateway::open(settings.gateway.clone(), keys, ledger, callers)
+        .map_err(|e| Failure::new(Code::ConfigInvalid, model::chain(&e)).hint("check [providers] in the configuration"))
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use model::{EventKind, SessionId};
+use model::{EventKind, Failure, SessionId};
 use sandbox::{HostMount, Sandbox};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
@@ -45,6 +45,8 @@ pub(crate) struct Live {
     pub(crate) wake: Notify,
     /// Ends the turn that runs.
     turn: Mutex<Option<CancellationToken>>,
+    /// Why its turn stands where it stands: the store takes nothing.
+    stalled: Mutex<Option<Failure>>,
     /// Nobody needs the sandbox any more.
     pub(crate) released: Notify,
     attached: AtomicUsize,
@@ -78,6 +80,7 @@ impl Live {
             mounts: Mutex::new(mounts),
             wake: Notify::new(),
             turn: Mutex::new(None),
+            stalled: Mutex::default(),
             released: Notify::new(),
             attached: AtomicUsize::new(0),
             attached_changed: Notify::new(),
@@ -108,6 +111,15 @@ impl Live {
 
     pub(crate) fn end_turn(&self) {
         *lock(&self.turn) = None;
+    }
+
+    /// Why its turn cannot go on, if it cannot.
+    pub(crate) fn stalled(&self) -> Option<Failure> {
+        lock(&self.stalled).clone()
+    }
+
+    pub(crate) fn set_stalled(&self, why: Option<Failure>) {
+        *lock(&self.stalled) = why;
     }
 
     /// Whether a turn runs.

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use sandbox::HostMount;
 use serde::{Deserialize, Serialize};
 
-use crate::App;
+use crate::{AgentForm, App};
 
 /// A host directory that is asked for over the API, seen at `/home/sandbox/<name>`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -119,6 +119,19 @@ impl App {
         };
         VAULT_NAMES.iter().map(|name| mount(name)).collect()
     }
+
+    /// The vault for sessions of a tenant: none where the agent is not lent to it.
+    pub(crate) fn vault_for(&self, agent: &AgentForm, tenant: &str) -> Result<Vec<HostMount>, Failure> {
+        if agent.is_lent(tenant) { self.vault() } else { Ok(Vec::new()) }
+    }
+}
+
+/// Which directory the first of these is: its file system and its number there.
+pub(crate) fn mark_of(mounts: &[HostMount]) -> Result<Option<(u64, u64)>, Failure> {
+    let Some(mount) = mounts.first() else { return Ok(None) };
+    let stat = rustix::fs::fstat(&mount.fd);
+    let stat = stat.map_err(|e| Failure::new(Code::PathUnusable, format!("a directory of the host cannot be looked at: {e}")))?;
+    Ok(Some((stat.st_dev, stat.st_ino)))
 }
 
 /// Opens one directory below one of the roots.

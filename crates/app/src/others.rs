@@ -3,13 +3,17 @@
 //! Files and sandboxes stay on the machine that made them, so each session belongs to one daemon; all of them can be asked
 //! about all of it. Nothing here looks again and again: the database tells.
 
+use std::process::Stdio;
 use std::time::Duration;
 
 use model::{Code, Failure, SessionId, TurnEvent};
 use store::{Change, Changes, StoreError, Topic};
+use tokio::io::{AsyncBufReadExt, BufReader};
 
-use crate::{App, turn};
+use crate::App;
 
+/// How long a neighbour's daemon may take to come up before the next one is looked at.
+const RAISE_WAIT: Duration = Duration::from_secs(30);
 /// How often it is looked for daemons that went away.
 const LOOK: Duration = Duration::from_secs(5);
 
@@ -62,15 +66,21 @@ impl App {
                 self.rights_changed();
                 self.raised().send_modify(|n| *n += 1);
             }
-            // Read anew at each use.
-            Topic::Configs | Topic::Sessions => {}
+            // Read anew at each use; what was made ahead may be of no use any more.
+            Topic::Configs => {
+                if let Err(failure) = self.skills_changed().await {
+                    tracing::warn!(%failure, "it cannot be read which skills are in force");
+                }
+                self.pool().changed();
+            }
+            Topic::Sessions => {}
         }
     }
 
     /// The way to the database was lost for a while.
     async fn look_at_all(&self) {
         self.wake_all_followers();
-        for topic in [Topic::Jobs, Topic::Tasks, Topic::Webhooks, Topic::Approvals, Topic::Questions, Topic::Access] {
+        for topic in [Topic::Jobs, Topic::Tasks, Topic::Webhooks, Topic::Approvals, Topic::Questions, Topic::Access, Topic::Configs] {
             self.heard_of(topic).await;
         }
         match self.store().unfinished_turns().await {
@@ -113,6 +123,7 @@ impl App {
     async fn end_lost(&self) {
         loop {
             tokio::time::sleep(LOOK).await;
+            self.raise_neighbours().await;
             let lost = match self.store().lost_turns().await {
                 Ok(lost) => lost,
                 Err(error) => {
@@ -122,7 +133,7 @@ impl App {
             };
             for row in lost {
                 let why = "the daemon that has this session's files went away";
-                let record = turn::ended_unrun(&row, TurnEvent::Fail, Code::HostLost, why);
+                let record = crate::stops::ended_unrun(&row, TurnEvent::Fail, Code::HostLost, why);
                 match self.store().record(record).await {
                     Ok(events) => {
                         tracing::warn!(turn = %row.id, session = %row.session, "a turn is ended: its daemon went away");
@@ -133,6 +144,46 @@ impl App {
                     Err(error) => tracing::warn!(turn = %row.id, error = model::chain(&error), "a turn cannot be ended"),
                 }
             }
+        }
+    }
+
+    /// Starts the daemons of this machine again that were killed: each takes up the sandboxes that run in its home, and ends when it
+    /// has nothing to do. One whose daemon only was silent finds it up, and leaves.
+    async fn raise_neighbours(&self) {
+        let killed = match self.store().killed_neighbours().await {
+            Ok(killed) => killed,
+            Err(error) => {
+                tracing::warn!(error = model::chain(&error), "it cannot be read which neighbours were killed");
+                return;
+            }
+        };
+        for home in killed {
+            // Not ended with this daemon: it is the other home's.
+            let started = tokio::process::Command::new(self.program())
+                .args(["up", "--on-demand"])
+                .env("LAZARET_HOME", &home)
+                .current_dir("/")
+                .stdin(Stdio::null())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::null())
+                .spawn();
+            let mut child = match started {
+                Ok(child) => child,
+                Err(error) => {
+                    tracing::warn!(home = %home.display(), %error, "the daemon of a neighbour's home cannot be started");
+                    continue;
+                }
+            };
+            tracing::warn!(home = %home.display(), "a neighbour's daemon was killed: another one is started there");
+            let mut said = String::new();
+            if let Some(out) = child.stdout.take() {
+                // One line says that it is up; it says nothing where another one is.
+                let _ = tokio::time::timeout(RAISE_WAIT, BufReader::new(out).read_line(&mut said)).await;
+            }
+            let cancel = self.cancel().clone();
+            self.spawn(async move {
+                cancel.run_until_cancelled(child.wait()).await;
+            });
         }
     }
 

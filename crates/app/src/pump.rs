@@ -7,8 +7,10 @@ use model::{Code, EventKind, Failure, Outcome, SessionId, Usage};
 use sandbox::{Command, CommandControl, CommandOutput, Exit, Piece, Sandbox, SandboxError};
 use store::{Record, Spool};
 
+use crate::exposed::Pieces;
 use crate::process::{Input, Process};
 use crate::raw_log::RawLog;
+use crate::stops::limit_reached;
 use crate::turn::Running;
 use crate::{App, now};
 
@@ -33,6 +35,8 @@ pub(crate) struct Ending {
     pub(crate) events: Vec<EventKind>,
     /// It is no end: the turn waits for a person, and the daemon ends.
     pub(crate) is_left: bool,
+    /// Of a terminal: those before it are told when the end is durable.
+    pub(crate) closing: Option<crate::terminals::Closing>,
 }
 
 /// Frames of a command up to a number.
@@ -57,6 +61,7 @@ impl Ending {
             process: None,
             events: Vec::new(),
             is_left: false,
+            closing: None,
         }
     }
 
@@ -166,8 +171,10 @@ pub(crate) struct Pump<'a> {
     pub(crate) stands_since: Option<tokio::time::Instant>,
     /// From when on it says nothing, if it says nothing more.
     pub(crate) quiet_from: tokio::time::Instant,
-    feed: Feed,
+    pub(crate) feed: Feed,
     raw: RawLog,
+    /// Takes exposed secrets out of texts that come in pieces, where there are any.
+    pieces: Option<Pieces>,
     stderr: Vec<u8>,
     /// Events that are not logged yet, and the frames that they come from.
     waiting: Vec<EventKind>,
@@ -175,9 +182,7 @@ pub(crate) struct Pump<'a> {
     /// What is known of the end so far.
     ending: Ending,
     recorded: u64,
-    read: u64,
-    /// Rounds with the model that this daemon saw.
-    rounds: u32,
+    pub(crate) read: u64,
 }
 
 /// Runs until the turn is over, is cancelled, runs out of time or floods.
@@ -194,7 +199,7 @@ pub(crate) async fn pump(
     if begins {
         let _ = std::fs::remove_file(&path);
     }
-    let (raw, before) = RawLog::open(&path, running.turn.spool).map_err(unkept)?;
+    let (raw, before) = RawLog::open(&path, running.turn.spool, running.app.secrets().vault()).map_err(unkept)?;
     let mut pump = Pump {
         running,
         control,
@@ -205,13 +210,13 @@ pub(crate) async fn pump(
         quiet_from: tokio::time::Instant::now(),
         feed,
         raw,
+        pieces: running.app.exposed_pieces(&running.ground.agent.name),
         stderr: Vec::new(),
         waiting: Vec::new(),
         engine_session: None,
         ending: Ending::cancelled(),
         recorded: running.turn.spool,
         read: running.turn.spool,
-        rounds: 0,
     };
     // What an earlier daemon has read and recorded brings the parser to where it was; its events are logged already.
     for record in &before {
@@ -287,6 +292,9 @@ pub(crate) async fn pump(
         }
     };
     drop(calls);
+    if matches!(stop, Err(Stop::Cancelled)) {
+        pump.interrupt(&mut output).await?;
+    }
     if stop.is_ok()
         && let Some(kept) = pump.go().await?
     {
@@ -295,14 +303,15 @@ pub(crate) async fn pump(
     pump.end(sandbox, stop, output).await
 }
 
-fn unkept(error: std::io::Error) -> Failure {
+pub(crate) fn unkept(error: std::io::Error) -> Failure {
     Failure::new(Code::Internal, format!("the engine's output cannot be kept: {error}"))
 }
 
 /// What an earlier daemon read of the turn so far, as far as it wants bytes on the engine's input.
 pub(crate) fn replayed(running: &Running<'_>) -> Result<Vec<Wants>, Failure> {
-    let (_, before) = RawLog::open(&raw_path(running.app, &running.live.id), running.turn.spool).map_err(unkept)?;
-    let mut feed = Feed::new(running.ready.engine.parser(engines::Carried::default()));
+    let path = raw_path(running.app, &running.live.id);
+    let (_, before) = RawLog::open(&path, running.turn.spool, running.app.secrets().vault()).map_err(unkept)?;
+    let mut feed = Feed::new(running.reader(engines::Carried::default()));
     let mut wants = Vec::new();
     for record in before.iter().filter(|r| !r.is_stderr) {
         wants.extend(feed.push(&record.bytes).into_iter().filter_map(want));
@@ -320,7 +329,7 @@ fn want(parsed: Parsed) -> Option<Wants> {
 
 impl Pump<'_> {
     /// Keeps a piece and reads it. `false` when the log of the turn is full.
-    fn keep(&mut self, number: u64, is_stderr: bool, bytes: &[u8]) -> std::io::Result<bool> {
+    pub(crate) fn keep(&mut self, number: u64, is_stderr: bool, bytes: &[u8]) -> std::io::Result<bool> {
         if !self.raw.append(number, is_stderr, bytes)? {
             return Ok(false);
         }
@@ -345,18 +354,34 @@ impl Pump<'_> {
     fn note(&mut self, parsed: Vec<Parsed>) {
         for one in parsed {
             match one {
-                Parsed::Event(event) => push_joined(&mut self.waiting, event),
+                Parsed::Event(event) => match &mut self.pieces {
+                    Some(pieces) => pieces.take(event).into_iter().for_each(|event| push_joined(&mut self.waiting, event)),
+                    None => push_joined(&mut self.waiting, event),
+                },
                 Parsed::SessionId(id) => self.engine_session = Some(id),
-                other => self.wants.extend(want(other)),
+                other => {
+                    self.let_go();
+                    self.wants.extend(want(other));
+                }
             }
         }
     }
 
-    /// Counts rounds with the model; the most that there may be, when there were more.
-    fn rounds(&mut self, event: &EventKind) -> Option<u32> {
+    /// Logs what was kept back of the engine's texts: nothing more of them comes for now.
+    fn let_go(&mut self) {
+        for event in self.pieces.as_mut().map(Pieces::rest).unwrap_or_default() {
+            match (self.waiting.last_mut(), event) {
+                (Some(EventKind::Text { text }), EventKind::Text { text: more }) => text.push_str(&more),
+                (Some(EventKind::Thinking { text }), EventKind::Thinking { text: more }) => text.push_str(&more),
+                (_, event) => self.waiting.push(event),
+            }
+        }
+    }
+
+    /// The most rounds with the model that there may be, when the gateway refused a further one.
+    fn rounds(&self, event: &EventKind) -> Option<u32> {
         let most = self.running.live.spec.job.as_ref()?.max_turns?;
-        self.rounds += u32::from(matches!(event, EventKind::Usage { .. }));
-        (self.rounds > most).then_some(most)
+        matches!(event, EventKind::Error { code: Code::TurnLimit, .. }).then_some(most)
     }
 
     pub(crate) fn has_news(&self) -> bool {
@@ -449,6 +474,7 @@ impl Pump<'_> {
             Err(_) => feed.finish(engines::Exit { code: None, signal: Some(9) }, &String::from_utf8_lossy(&self.stderr)),
         };
         self.note(parsed);
+        self.let_go();
         let mut process = None;
         let mut last_events = Vec::new();
         match (&stop, self.input.take()) {
@@ -532,21 +558,8 @@ fn ending_of(end: End, session: Option<String>) -> Ending {
         process: None,
         events: Vec::new(),
         is_left: false,
+        closing: None,
     }
-}
-
-/// Whether a limit of the sandbox explains an engine's failure.
-fn limit_reached(sandbox: &Sandbox, limits: &model::Limits, code: Option<Code>) -> Option<(Code, String)> {
-    code?;
-    let stats = sandbox.stats();
-    if stats.oom_kills.is_some_and(|n| n > 0) {
-        return Some((Code::MemoryLimit, format!("the memory limit of {} MiB was reached", limits.memory_bytes >> 20)));
-    }
-    // The last block may not fit any more although some bytes are free.
-    if stats.disk_bytes.is_some_and(|n| n >= limits.disk_bytes - limits.disk_bytes / 64) {
-        return Some((Code::DiskLimit, format!("the disk limit of {} MiB was reached", limits.disk_bytes >> 20)));
-    }
-    None
 }
 
 /// Stands where a parser was taken out.
@@ -574,20 +587,6 @@ impl engines::Parser for Silent {
 
 pub(crate) fn raw_path(app: &App, id: &SessionId) -> PathBuf {
     app.session_dir(id).join("output.raw")
-}
-
-/// A tar stream of an engine's files, from the root.
-pub(crate) fn tar_of(files: &[engines::File]) -> Result<Vec<u8>, Failure> {
-    let fail = |e: std::io::Error| Failure::new(Code::Internal, format!("the engine's files cannot be packed: {e}"));
-    let mut builder = tar::Builder::new(Vec::new());
-    for file in files {
-        let mut header = tar::Header::new_gnu();
-        header.set_size(file.bytes.len() as u64);
-        header.set_mode(file.mode);
-        header.set_entry_type(tar::EntryType::Regular);
-        builder.append_data(&mut header, file.path.trim_start_matches('/'), file.bytes.as_slice()).map_err(fail)?;
-    }
-    builder.into_inner().map_err(fail)
 }
 
 #[cfg(test)]

@@ -60,8 +60,12 @@ impl Pump<'_> {
                 let mut event = [EventKind::Question { id: id.clone(), text: asked.text.clone(), options: asked.options.clone() }];
                 app.clean_events(&running.ground.agent.name, &mut event);
                 let [event] = event;
+                let EventKind::Question { text, options, .. } = &event else {
+                    return Err(Failure::new(Code::Internal, "a question cannot be asked without an exposed secret in it"));
+                };
+                let kept = (id.clone(), text.clone(), options.clone());
                 let mut record = Record::new(running.turn.id.clone(), running.fence, vec![event], now()).change(TurnEvent::Ask);
-                record.question = Some((id.clone(), asked.text.clone(), asked.options.clone()));
+                record.question = Some(kept);
                 let events = app.store().record(record).await.map_err(|e| e.failure())?;
                 model::crash::point("turn:asked");
                 app.publish(&live.id, &events);
@@ -112,6 +116,7 @@ impl Pump<'_> {
         *lock(&running.place) = Some(place);
         let record = Record::new(running.turn.id.clone(), running.fence, Vec::new(), now()).change(TurnEvent::Answer);
         app.store().record(record).await.map_err(|e| e.failure())?;
+        app.branch_news(&live.id);
         live.waits.stand(false);
         self.heard();
         model::crash::point("turn:answered");
@@ -172,6 +177,7 @@ impl Pump<'_> {
         let running = self.running;
         let record = Record::new(running.turn.id.clone(), running.fence, Vec::new(), now()).change(TurnEvent::Ask);
         running.app.store().record(record).await.map_err(|e| e.failure())?;
+        running.app.branch_news(&running.live.id);
         model::crash::point("turn:stands");
         self.stands_since = Some(tokio::time::Instant::now());
         running.live.waits.stand(true);
@@ -183,11 +189,13 @@ impl Pump<'_> {
     pub(crate) async fn stand_again(&mut self) -> Result<bool, Failure> {
         let running = self.running;
         let open = running.app.store().open_approvals(&running.live.id, &running.turn.id).await.map_err(|e| e.failure())?;
-        let pending: Vec<_> = open.into_iter().filter(|row| row.state == model::ApprovalState::Pending && row.expires > now()).collect();
+        let pending = open.into_iter().filter(|row| row.state == model::ApprovalState::Pending && row.expires > now()).map(|row| row.id);
+        let asked = running.app.store().open_tool_questions(&running.turn.id).await.map_err(|e| e.failure())?;
+        let pending: Vec<_> = pending.chain(asked.iter().map(crate::agent_tools::wait_of)).collect();
         if pending.is_empty() {
             return Ok(false);
         }
-        running.live.waits.expect(pending.into_iter().map(|row| row.id));
+        running.live.waits.expect(pending);
         self.stands_since = Some(tokio::time::Instant::now());
         running.live.waits.stand(true);
         Ok(true)

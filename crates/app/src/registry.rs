@@ -46,7 +46,7 @@ impl App {
 
     /// Brings a session into memory and starts its runner, unless another call was quicker.
     pub(crate) fn begin(&self, row: &SessionRow, mounts: Vec<HostMount>, adopted: Option<Sandbox>) -> Result<Arc<Live>, Failure> {
-        let spec = read_spec(row)?;
+        let spec = self.whole(&row.id, read_spec(row)?)?;
         let live = {
             let mut all = lock(&self.registry().live);
             if let Some(live) = all.get(&row.id) {
@@ -93,7 +93,8 @@ impl App {
             return watcher;
         }
         all.retain(|_, watcher| watcher.strong_count() > 0);
-        let watcher = Arc::new(Watcher { seq: watch::Sender::new(last_seq), gone: CancellationToken::new() });
+        let watcher =
+            Arc::new(Watcher { seq: watch::Sender::new(last_seq), gone: CancellationToken::new(), stalled: watch::Sender::new(None) });
         all.insert(id.clone(), Arc::downgrade(&watcher));
         watcher
     }
@@ -104,13 +105,31 @@ impl App {
 
     /// Tells followers of new events.
     pub(crate) fn publish(&self, id: &SessionId, events: &[model::Event]) {
+        self.branch_news(id);
+        // The end of a turn, and a question, may owe a chat something.
+        if events.iter().any(|event| matches!(event.kind, model::EventKind::Result(_) | model::EventKind::Question { .. })) {
+            self.wake_channels();
+        }
         if let (Some(watcher), Some(last)) = (self.followed(id), events.last()) {
             watcher.seq.send_if_modified(|seq| std::mem::replace(seq, (*seq).max(last.seq)) < last.seq);
         }
     }
 
+    /// Tells followers that a session's turn cannot go on, or that it does again.
+    pub(crate) fn tell_stalled(&self, live: &Live, why: Option<&model::Failure>) {
+        live.set_stalled(why.cloned());
+        if let Some(watcher) = self.followed(&live.id) {
+            watcher.stalled.send_if_modified(|now| {
+                let is_other = *now != why.cloned();
+                *now = why.cloned();
+                is_other
+            });
+        }
+    }
+
     /// Lets the followers of a session look at its log again: another daemon wrote to it.
     pub(crate) fn wake_followers(&self, id: &SessionId) {
+        self.branch_news(id);
         if let Some(watcher) = self.followed(id) {
             watcher.seq.send_modify(|_| {});
         }
@@ -118,12 +137,14 @@ impl App {
 
     /// The same of all sessions.
     pub(crate) fn wake_all_followers(&self) {
+        self.branch_news_of_all();
         let all: Vec<_> = lock(&self.registry().followed).values().filter_map(Weak::upgrade).collect();
         all.iter().for_each(|watcher| watcher.seq.send_modify(|_| {}));
     }
 
     /// Tells followers that the session was deleted.
     pub(crate) fn end_followers(&self, id: &SessionId) {
+        self.branch_news(id);
         if let Some(watcher) = self.followed(id) {
             watcher.gone.cancel();
         }

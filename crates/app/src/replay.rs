@@ -36,6 +36,7 @@ fn portable(spec: &SessionSpec) -> SessionSpec {
         secrets: Vec::new(),
         mounts: Vec::new(),
         budget: None,
+        branch: None,
         tape: Tape::Replay,
         foreground: true,
         ..spec.clone()
@@ -50,7 +51,7 @@ impl SessionsOf<'_> {
     pub async fn replay_session(&self, id: &str) -> Result<SessionView, Failure> {
         let row = self.row(id).await?;
         let (store, id) = (self.app.store(), row.id.clone());
-        let spec = portable(&read_spec(&row)?);
+        let spec = portable(&self.app.whole(&id, read_spec(&row)?)?);
         let mut runs = Vec::new();
         for turn in store.turns(&id, 0, store::LIST_MAX).await.map_err(|e| e.failure())? {
             let path = self.app.tape_path(&id, turn.n);
@@ -85,7 +86,7 @@ impl SessionsOf<'_> {
 
     async fn again(&self, spec: SessionSpec, runs: Vec<(std::path::PathBuf, String)>) -> Result<SessionView, Failure> {
         if spec.program == crate::ProgramSource::Installed {
-            self.app.installs().source_of(&spec.engine)?;
+            self.app.installs().source_of(spec.found_engine()?.installed())?;
         }
         let id = self.make(spec, Vec::new()).await?;
         for (n, (path, prompt)) in (1..).zip(runs) {

@@ -45,8 +45,8 @@ impl Scope {
 
 /// The areas that a right may be narrowed to.
 pub const AREAS: &[&str] = &[
-    "agents", "approvals", "audit", "budgets", "chats", "daemon", "engines", "envs", "jobs", "memory", "metrics", "plugins", "profiles",
-    "sandboxes", "secrets", "sessions", "tasks", "tenants", "tokens", "tools", "usage", "users", "webhooks",
+    "agents", "approvals", "audit", "branches", "budgets", "chats", "daemon", "engines", "envs", "jobs", "memory", "metrics", "plugins",
+    "profiles", "sandboxes", "secrets", "sessions", "tasks", "tenants", "tokens", "tools", "usage", "users", "webhooks",
 ];
 
 /// Rights that one token may have.

@@ -7,6 +7,7 @@ use futures_util::FutureExt;
 use model::{Failure, SessionId, TurnEvent, TurnState};
 use sandbox::Piece;
 use store::{EngineBase, Record, TurnRow};
+use tracing::Instrument as _;
 
 use crate::house::Ground;
 use crate::live::Live;
@@ -39,6 +40,7 @@ pub(crate) async fn run_session(app: App, live: Arc<Live>) {
             }
             Err(failure) => {
                 tracing::error!(session = %live.id, %failure, "the inbox cannot be read");
+                app.tell_stalled(&live, Some(&failure));
                 break;
             }
         }
@@ -67,9 +69,15 @@ async fn run_turn(app: &App, live: &Arc<Live>, turn: TurnRow) {
     let done = {
         // Undo, fork and archive wait for it, or are told that work goes on.
         let _gate = live.gate.lock().await;
-        Box::pin(work(app, live, turn.clone(), cancel)).await
+        let span = tracing::info_span!("turn", session = %live.id, turn = %turn.id, job = tracing::field::Empty);
+        if let Some(job) = &live.spec.job {
+            span.record("job", &job.id);
+        }
+        span.in_scope(|| tracing::debug!("a turn is worked on"));
+        Box::pin(work(app, live, turn.clone(), cancel)).instrument(span).await
     };
     live.end_turn();
+    app.tell_stalled(live, done.as_ref().err());
     if let Err(failure) = done {
         tracing::error!(session = %live.id, turn = %turn.id, %failure, "a turn was left where it stood");
         // Without the store nothing can be said; a moment later it may be back.
@@ -116,6 +124,14 @@ async fn work(app: &App, live: &Arc<Live>, turn: TurnRow, cancel: tokio_util::sy
         Err(failure) if failure.code != model::Code::StoreUnusable => return refuse(app, live, &turn, &failure).await,
         Err(failure) => return Err(failure),
     };
+    let asker = app.asker_of_turn(&turn.id, &ground.agent).await?;
+    let share = match crate::askers::admitted(asker.as_ref(), &ground.agent.name) {
+        Ok(share) => share,
+        // What runs already is refused call by call.
+        Err(_) if turn.state != TurnState::Queued => crate::askers::Share::Guest,
+        Err(failure) => return refuse(app, live, &turn, &failure).await,
+    };
+    let ground = ground.for_share(share);
     let place = match turn.state {
         // It waits for a person and takes a place when it goes on.
         TurnState::Waiting => None,
@@ -130,13 +146,18 @@ async fn work(app: &App, live: &Arc<Live>, turn: TurnRow, cancel: tokio_util::sy
     };
     let prompt = store.prompt(&turn.id).await.map_err(|e| e.failure())?;
     let ready = match Ready::of(app, live, &ground, &prompt) {
-        Ok(ready) => ready,
+        // A terminal begins with a process of its own.
+        Ok(mut ready) => {
+            ready.is_live &= crate::terminals::form_of(&turn).is_none();
+            ready
+        }
         Err(failure) => return refuse(app, live, &turn, &failure).await,
     };
     let mut engine_session = ground.row.engine_session.clone();
     let mut process = None;
     if turn.state == TurnState::Queued {
         app.keep_beginning(&live.id, &ground).await?;
+        app.part(live, &turn, &ground.agent, share).await?;
         app.leave_robbed(live).await;
         process = usable(live, &ready, &ground).await;
     }
@@ -156,7 +177,7 @@ async fn work(app: &App, live: &Arc<Live>, turn: TurnRow, cancel: tokio_util::sy
         turn.parent = lease.parent;
         engine_session = lease.engine_session;
     }
-    let start = Start { turn, ground, place, ready, prompt, cancel };
+    let start = Start { turn, ground, asker, place, ready, prompt, cancel };
     // An empty one stands for a conversation that the engine does not know any more.
     let engine_session = engine_session.filter(|id| !id.is_empty());
     Running::new(app, live, start).run(process, engine_session).await
@@ -186,7 +207,7 @@ async fn usable(live: &Live, ready: &Ready, ground: &Ground) -> Option<Process> 
 
 /// Ends a turn that cannot be begun.
 async fn refuse(app: &App, live: &Live, turn: &TurnRow, failure: &Failure) -> Result<(), Failure> {
-    let record = crate::turn::ended_unrun(turn, TurnEvent::Fail, failure.code, &failure.message);
+    let record = crate::stops::ended_unrun(turn, TurnEvent::Fail, failure.code, &failure.message);
     let events = app.store().record(record).await.map_err(|e| e.failure())?;
     app.publish(&live.id, &events);
     Ok(())

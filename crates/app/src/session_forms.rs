@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use model::{EgressRule, Limits, Money, QuestionId, SessionId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::{ImageRef, JobPart, MountForm, MountNote, Parent, Tape};
+use crate::{BranchPart, ImageRef, JobPart, MountForm, MountNote, Parent, Tape};
 
 /// A session to make.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, schemars::JsonSchema)]
@@ -19,6 +19,8 @@ pub struct SessionForm {
     pub program: Option<String>,
     /// The model.
     pub model: Option<String>,
+    /// Who is asked in turn when its provider does not answer: `PROVIDER` or `PROVIDER/MODEL`; the agent's when left out.
+    pub fallback: Option<Vec<String>>,
     /// The env that it works in; a private tree when left out.
     pub env: Option<String>,
     /// A directory of its own below /home/sandbox to work in, made when missing.
@@ -56,6 +58,12 @@ pub struct SessionForm {
     /// What a job asks besides: the host's to say.
     #[serde(skip)]
     pub job: Option<JobPart>,
+    /// The branch that it works on: the host's to say.
+    #[serde(skip)]
+    pub branch: Option<BranchPart>,
+    /// Whether it is there for a question about the install: the host's to say.
+    #[serde(skip)]
+    pub ask: bool,
 }
 
 /// What changes in a session.
@@ -141,6 +149,9 @@ pub struct SessionView {
     pub parent: Option<Parent>,
     /// What a person is asked just now.
     pub questions: Vec<QuestionView>,
+    /// Its terminal, while one is open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub terminal: Option<crate::TerminalView>,
     /// When it was made.
     pub created: Timestamp,
     /// When something last happened in it.
@@ -148,7 +159,7 @@ pub struct SessionView {
 }
 
 /// Something that a person is asked.
-#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct QuestionView {
     /// What an answer must name.
     pub id: QuestionId,

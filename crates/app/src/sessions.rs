@@ -10,8 +10,8 @@ use tokio::io::AsyncRead;
 
 use crate::turn::HOME;
 use crate::{
-    App, Caller, DEFAULT_AGENT, ImageRef, Parent, ProgramSource, QuestionView, SessionForm, SessionPatch, SessionQuery, SessionSpec,
-    SessionState, SessionView, Tape,
+    AgentForm, App, Caller, DEFAULT_AGENT, ImageRef, Parent, ProgramSource, QuestionView, SessionForm, SessionPatch, SessionQuery,
+    SessionSpec, SessionState, SessionView, Tape,
 };
 
 /// The sessions of an [`App`], as one caller sees them.
@@ -53,6 +53,22 @@ impl SessionsOf<'_> {
         Ok((spec, parts.agent))
     }
 
+    /// The session of a branch agent, on a tree that the caller made; nothing is stored yet. Says besides whether the
+    /// rehearsal answers because there is no key.
+    pub(crate) async fn branch_session(&self, form: SessionForm, id: &SessionId, tree: TreeId) -> Result<(NewSession, bool), Failure> {
+        let (spec, parts, is_fallback) = self.spec_of(form).await?;
+        let row = NewSession {
+            agent: parts.agent,
+            tenant: self.caller.makes_for().to_owned(),
+            tree: Some(tree),
+            title: parts.title,
+            labels: parts.labels,
+            priority: parts.priority,
+            ..new_row(id, &spec)?
+        };
+        Ok((row, is_fallback))
+    }
+
     /// What a form means.
     async fn spec_of(&self, form: SessionForm) -> Result<(SessionSpec, Parts, bool), Failure> {
         let settings = self.app.settings();
@@ -66,9 +82,21 @@ impl SessionsOf<'_> {
             None => self.app.described_engine(&self.caller, name).await?,
         };
         let found = crate::spec::found_engine(name, engine_text.as_deref())?;
-        let chosen = crate::choose::choose_for((name, &found), engine, model, &self.app.providers())?;
+        let providers = self.app.providers();
+        let chosen = match crate::choose::choose_for((name, &found), engine, model, &providers) {
+            // Nobody is asked: a tape answers.
+            Err(failure) if failure.code == Code::KeyMissing && form.tape == Tape::Replay => {
+                let all = providers.into_iter().map(|(name, it)| (name, crate::choose::Provider { is_usable: true, ..it })).collect();
+                crate::choose::choose_for((name, &found), engine, model, &all)?
+            }
+            chosen => chosen?,
+        };
+        // Those of the agent stand in for its own engine's provider.
+        let usual = if form.engine.is_none() { agent.fallback.as_slice() } else { &[] };
+        let fallback = crate::choose::fallback_for(form.fallback.as_deref().unwrap_or(usual), &chosen, &self.app.providers())?;
         let program = match (&form.program, &found) {
             (Some(path), _) => ProgramSource::At { path: path.clone() },
+            (None, engines::Found::Custom(custom)) if custom.is_installed() => self.app.installs().source_of(found.installed())?,
             (None, engines::Found::Custom(custom)) if engine_text.is_some() => ProgramSource::At { path: custom.program_path().path },
             (None, _) => self.app.installs().source_of(&chosen.engine)?,
         };
@@ -82,13 +110,18 @@ impl SessionsOf<'_> {
         self.app.open_mounts(&form.mounts)?;
         let mut egress = agent.egress.clone();
         egress.extend(form.egress);
+        if form.ask {
+            // Whatever its agent has: it looks, and reaches nothing.
+            egress.clear();
+        }
         check_egress(&egress, &settings.egress_max)?;
-        let secrets = self.secrets(&agent.secrets, form.secrets)?;
+        let secrets = if form.ask { Vec::new() } else { self.secrets(&agent, form.secrets)? };
         let spec = SessionSpec {
             engine: chosen.engine,
             program,
             model: chosen.model,
             provider: chosen.provider,
+            fallback,
             limits: self.limits(form.limits.or(agent.limits), &settings.limits)?,
             image: form.image.unwrap_or(ImageRef::Host { usr_local: false }),
             env: form.variables,
@@ -102,6 +135,9 @@ impl SessionsOf<'_> {
             named_mounts: form.mounts,
             engine_text,
             job: form.job,
+            branch: form.branch,
+            ask: form.ask,
+            aside: None,
             mounts: form.opened,
         };
         let parts = Parts {
@@ -114,14 +150,15 @@ impl SessionsOf<'_> {
         Ok((spec, parts, chosen.is_fallback))
     }
 
-    /// The bound secrets of the agent and the session. Those of the owner are the owner's to give.
-    fn secrets(&self, agent: &[String], asked: Vec<String>) -> Result<Vec<String>, Failure> {
+    /// The bound secrets of the agent, where it is lent to the tenant, and of the session. Those of the owner are the owner's to give.
+    fn secrets(&self, agent: &AgentForm, asked: Vec<String>) -> Result<Vec<String>, Failure> {
         if !asked.is_empty() && self.caller.tenant.is_some() {
             return Err(Failure::new(Code::Forbidden, "only the owner gives bound secrets to a session")
                 .hint("let the owner give them to the agent")
                 .field("secrets"));
         }
-        let mut names: Vec<String> = agent.iter().cloned().chain(asked).collect();
+        let of_agent: &[String] = if agent.is_lent(self.caller.makes_for()) { &agent.secrets } else { &[] };
+        let mut names: Vec<String> = of_agent.iter().cloned().chain(asked).collect();
         names.sort();
         names.dedup();
         self.app.check_bound(&names)?;
@@ -293,12 +330,11 @@ impl SessionsOf<'_> {
             title: parts.title,
             labels: parts.labels,
             priority: parts.priority,
-            ..new_row(&id, &spec)?
+            ..self.app.row_of(&id, &spec)?
         };
         let dir = self.app.session_dir(&id);
-        make_dir(&dir)?;
         if let Err(error) = self.app.store().create_session(row).await {
-            let _ = std::fs::remove_dir(&dir);
+            let _ = std::fs::remove_dir_all(&dir);
             return Err(error.failure());
         }
         model::crash::point("session:created");
@@ -337,6 +373,7 @@ impl SessionsOf<'_> {
         };
         let question = |q: store::QuestionRow| QuestionView { id: q.id, text: q.text, options: q.options, asked: q.asked };
         Ok(SessionView {
+            terminal: self.app.terminal_view(&row.id),
             id: row.id,
             title: row.title,
             agent: row.agent,

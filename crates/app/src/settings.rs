@@ -54,6 +54,12 @@ pub struct Settings {
     pub telemetry: crate::TelemetrySettings,
     /// How many jobs run, and what is kept of them.
     pub jobs: crate::JobSettings,
+    /// How branch agents commit, and how long they stay.
+    pub branches: crate::BranchSettings,
+    /// How many sandboxes are kept ready for them.
+    pub pool: crate::PoolSettings,
+    /// How chat networks are heard.
+    pub channels: crate::ChannelSettings,
     /// How often the API may be asked.
     pub rates: crate::RateSettings,
     /// How people log in, if by an issuer.

@@ -1,8 +1,9 @@
 //! What a person is shown before a call: all of it, and nothing that could be read as something else.
 
-use broker::Ask;
+use broker::{Ask, Caller, Standing};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+use store::SaidBeside;
 
 /// Bytes of one argument above which it is shown with its length and hash before it.
 const MEASURED_BYTES: usize = 1 << 10;
@@ -25,6 +26,33 @@ pub(crate) fn render(ask: &Ask<'_>) -> String {
         None => line(&mut text, "arguments", ask.arguments),
     }
     text
+}
+
+/// For whom it is asked, and whose words besides theirs the agent has read: what strangers wrote may be why it asks.
+pub(crate) fn whom(caller: &Caller, beside: SaidBeside) -> String {
+    let mut text = String::new();
+    if let Some(asker) = &caller.asker {
+        let (handle, channel) = (plain(&asker.handle), plain(&asker.channel));
+        text.push_str(&format!("for {handle} on {channel}, {} of {}\n", article(asker.standing), plain(&caller.agent)));
+    }
+    let messages = |n: u64| if n == 1 { "1 message".to_owned() } else { format!("{n} messages") };
+    match (beside.others, beside.strangers) {
+        (0, _) => {}
+        (others, 0) => text.push_str(&format!("it has also read {} of others here\n", messages(others))),
+        (others, strangers) => {
+            text.push_str(&format!("it has also read {} of others here, {} of strangers among them\n", messages(others), strangers));
+        }
+    }
+    text
+}
+
+fn article(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Nobody => "nobody",
+        Standing::Guest => "a guest",
+        Standing::Member => "a member",
+        Standing::Admin => "an admin",
+    }
 }
 
 fn line(text: &mut String, name: &str, value: &Value) {
@@ -56,7 +84,7 @@ pub(crate) fn plain(text: &str) -> String {
 }
 
 /// Whether a character is seen where it stands, as what it is.
-fn is_plain(c: char) -> bool {
+pub(crate) fn is_plain(c: char) -> bool {
     match c {
         ' '..='~' => true,
         _ if c.is_control() || c.is_whitespace() => false,
@@ -102,6 +130,7 @@ mod tests {
             risk: model::Risk::High,
             schema: json!({}),
             groups: None,
+            is_owners: false,
             deadline: Duration::from_secs(1),
             handler: Arc::new(Nothing),
         };

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use model::{Code, EgressRule, Failure, Limits, Money};
 use serde::{Deserialize, Serialize};
 
-use crate::{JobPart, MountForm};
+use crate::{BranchPart, JobPart, MountForm};
 
 /// Everything about a session that outlives its sandbox. Kept with the session's row.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -19,6 +19,9 @@ pub struct SessionSpec {
     pub model: Option<String>,
     /// The provider, or `rehearsal`.
     pub provider: String,
+    /// Who is asked in turn when that one does not answer: `PROVIDER` or `PROVIDER/MODEL`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fallback: Vec<String>,
     /// What its sandbox may use; `time` is for each turn.
     pub limits: Limits,
     /// The root file system.
@@ -48,9 +51,18 @@ pub struct SessionSpec {
     /// What a job asks besides, where one made it.
     #[serde(default)]
     pub job: Option<JobPart>,
+    /// The branch that it works on, where it is the session of a branch agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub branch: Option<BranchPart>,
+    /// Whether it is there for a question about the install: it looks, and does nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ask: bool,
     /// The description of an engine that is not built in, as it was when the session was made.
     #[serde(default)]
     pub engine_text: Option<String>,
+    /// The hash of what is too long for the row and lies in the session's directory: `job` and `engine_text` are bare then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) aside: Option<String>,
     /// Host directories, for the next `--resume`; never opened by these names on somebody else's behalf.
     pub mounts: Vec<MountNote>,
 }

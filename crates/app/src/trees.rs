@@ -211,6 +211,8 @@ impl App {
         let there = self.sandboxes().list_trees().await.map_err(|e| e.failure())?;
         let mut growing = lock(&self.trees().growing).clone();
         growing.extend(self.plugin_trees().await?);
+        growing.extend(self.channel_trees().await?);
+        growing.extend(self.base_trees());
         let named = self.store().tree_refs().await.map_err(|e| e.failure())?;
         let is_garbage = |t: &TreeId| !growing.contains(t) && !named.contains(t) && self.sandboxes().tree_users(t).is_empty();
         let garbage: Vec<TreeId> = there.into_iter().filter(is_garbage).collect();

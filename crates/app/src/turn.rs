@@ -11,6 +11,9 @@ use sandbox::{Command, Sandbox, Stdio};
 use store::{Fence, Record, TurnRow};
 use tokio_util::sync::CancellationToken;
 
+use crate::agent_tools::Gated;
+use crate::askers::{Share, guest_rules};
+use crate::asks::wire_of;
 use crate::audit::EgressAudit;
 use crate::doors::Occupant;
 use crate::house::Ground;
@@ -32,6 +35,8 @@ pub(crate) const ENGINES_DIR: &str = "/opt/lazaret/engines";
 pub(crate) struct Start {
     pub(crate) turn: TurnRow,
     pub(crate) ground: Ground,
+    /// Who asked it, where that was somebody on a chat network.
+    pub(crate) asker: Option<broker::Asker>,
     /// The right to run; none while it waits for a person.
     pub(crate) place: Option<Place>,
     pub(crate) ready: Ready,
@@ -57,6 +62,7 @@ pub(crate) struct Running<'a> {
     pub(crate) live: &'a Arc<Live>,
     pub(crate) turn: TurnRow,
     pub(crate) ground: Ground,
+    pub(crate) asker: Option<broker::Asker>,
     pub(crate) ready: Ready,
     pub(crate) fence: Fence,
     pub(crate) started: tokio::time::Instant,
@@ -65,7 +71,11 @@ pub(crate) struct Running<'a> {
     pub(crate) place: Mutex<Option<Place>>,
     pub(crate) level: Level,
     /// What is asked.
-    prompt: String,
+    pub(crate) prompt: String,
+    /// The engine's own name of the session, as it was when the turn began.
+    pub(crate) engine_session: Option<String>,
+    /// What was said in the turns before, for an engine that may have forgotten it.
+    pub(crate) history: String,
     /// The tape that is written.
     recording: Option<Arc<tape::Writer>>,
 }
@@ -76,23 +86,23 @@ impl Ready {
         let mut ready = Self::found(app, &live.spec)?;
         let fresh = ready.plan(live, ground, prompt, None)?;
         // A process that was given what is exposed no longer, or lacks what now is, is of no use.
-        let exposed = app.exposed_env(&ground.agent.name).into_iter().map(|(name, value)| (name, value.to_string()));
+        let exposed = ground.exposed(app).into_iter().map(|(name, value)| (name, value.to_string()));
         let env: Vec<(String, String)> = live.spec.env.iter().cloned().chain(exposed).collect();
         ready.kind = Kind::of(&fresh, &env, &ground.instructions());
         Ok(ready)
     }
 
     /// The engine of a session and how it is reached.
-    fn found(app: &App, spec: &crate::SessionSpec) -> Result<Self, Failure> {
+    pub(crate) fn found(app: &App, spec: &crate::SessionSpec) -> Result<Self, Failure> {
         let engine = spec.found_engine()?;
         let program = match &spec.program {
             ProgramSource::Guest => ProgramPath::native("/opt/lazaret/bin/mini"),
-            ProgramSource::Installed => app.installs().program_of(&spec.engine, ENGINES_DIR)?,
+            ProgramSource::Installed => app.installs().program_of(engine.installed(), ENGINES_DIR)?,
             ProgramSource::At { path } => app.installs().program_at(path),
         };
         let wire = wire_of(&*engine, app, &spec.provider);
         let model = spec.model.clone().or_else(|| engine.default_model(wire).map(str::to_owned));
-        let is_live = engine.live() && !spec.foreground;
+        let is_live = engine.live() && (!spec.foreground || engine.converses());
         Ok(Self { engine, program, wire, model, is_live, kind: Kind::none() })
     }
 
@@ -101,7 +111,12 @@ impl Ready {
     }
 
     fn plan_of(&self, spec: &crate::SessionSpec, has_instructions: bool, prompt: &str, resume: Option<&str>) -> Result<Launch, Failure> {
-        self.engine.plan(&Plan {
+        self.engine.plan(&Plan { has_instructions, ..self.asks(spec, prompt, resume) })
+    }
+
+    /// What the engine is asked.
+    pub(crate) fn asks<'a>(&'a self, spec: &'a crate::SessionSpec, prompt: &'a str, resume: Option<&'a str>) -> Plan<'a> {
+        Plan {
             prompt,
             model: self.model.as_deref(),
             resume,
@@ -112,10 +127,12 @@ impl Ready {
             home: HOME,
             program: &self.program,
             memory_bytes: spec.limits.memory_bytes,
-            has_instructions,
+            has_instructions: false,
             live: self.is_live,
+            turn: 0,
+            history: None,
             options: spec.job.as_ref().map(crate::JobPart::options).unwrap_or_default(),
-        })
+        }
     }
 }
 
@@ -129,7 +146,7 @@ struct Begun {
 
 impl<'a> Running<'a> {
     pub(crate) fn new(app: &'a App, live: &'a Arc<Live>, start: Start) -> Self {
-        let Start { turn, ground, place, ready, prompt, cancel } = start;
+        let Start { turn, ground, asker, place, ready, prompt, cancel } = start;
         let mut elapsed = turn.started.map_or(0, |t| now().0.saturating_sub(t.0));
         if matches!(turn.state, TurnState::Running | TurnState::Waiting) {
             if let Some(since) = crate::since::elapsed(&app.session_dir(&live.id), &turn.id) {
@@ -147,18 +164,25 @@ impl<'a> Running<'a> {
             fence: turn.fence,
             turn,
             ground,
+            asker,
             ready,
             started,
             cancel,
             place: Mutex::new(place),
             level: Level::default(),
             prompt,
+            engine_session: None,
+            history: String::new(),
             recording: None,
         }
     }
 
     /// Brings the turn to its result.
     pub(crate) async fn run(mut self, process: Option<Process>, engine_session: Option<String>) -> Result<(), Failure> {
+        self.engine_session.clone_from(&engine_session);
+        if self.ready.engine.wants_history() && process.is_none() {
+            self.history = crate::told::before(self.app, &self.turn).await?;
+        }
         let mut ending = match self.engine(process, engine_session.as_deref()).await {
             Ok(ending) => ending,
             Err(failure) => Ending::failed(&failure),
@@ -169,38 +193,17 @@ impl<'a> Running<'a> {
             return Ok(());
         }
         self.after_engine(&mut ending).await;
+        self.commit_rest(&mut ending).await;
         self.finish(ending).await
     }
 
-    /// Who asks for tools.
-    fn caller(&self, sandbox: &SandboxId) -> broker::Caller {
-        let agent = &self.ground.agent;
-        broker::Caller {
-            session: Some(self.live.id.clone()),
-            turn: Some(self.turn.id.clone()),
-            sandbox: Some(sandbox.clone()),
-            agent: agent.name.clone(),
-            group: agent.group.clone(),
-            tenant: self.ground.row.tenant.clone(),
-            tools: self.tools(),
-            denied: std::collections::BTreeSet::new(),
-        }
+    /// Why a turn that was begun has nothing to go on with.
+    pub(crate) fn lost(&self, how: &str) -> Failure {
+        // This very daemon gave it up, when it could not keep what the engine said.
+        self.live.stalled().unwrap_or_else(|| Failure::new(Code::SandboxFailed, how).hint("run it again"))
     }
 
-    /// The tools that may be called: the agent's, or all of them. A job of an agent that names none has those of its
-    /// plugins only.
-    fn tools(&self) -> Option<std::collections::BTreeSet<String>> {
-        let agent = &self.ground.agent;
-        if !agent.tools.is_empty() {
-            return Some(agent.tools.iter().cloned().collect());
-        }
-        let job = self.live.spec.job.as_ref()?;
-        let catalogue = self.app.broker().catalogue();
-        let of_job = catalogue.iter().filter(|tool| job.plugins.contains(&tool.plugin));
-        Some(of_job.map(|tool| tool.name.clone()).collect())
-    }
-
-    fn is_begun(&self) -> bool {
+    pub(crate) fn is_begun(&self) -> bool {
         matches!(self.turn.state, TurnState::Running | TurnState::Waiting)
     }
 
@@ -208,7 +211,7 @@ impl<'a> Running<'a> {
     async fn engine(&mut self, process: Option<Process>, engine_session: Option<&str>) -> Result<Ending, Failure> {
         let live = self.live;
         if self.is_begun() && live.sandbox.lock().await.is_none() {
-            return Err(Failure::new(Code::SandboxFailed, "the sandbox was lost together with the daemon").hint("run it again"));
+            return Err(self.lost("the sandbox was lost together with the daemon"));
         }
         if !self.is_begun() {
             if lock(&self.place).is_none() {
@@ -243,21 +246,36 @@ impl<'a> Running<'a> {
         // Without a rule the door still answers: it says which line would allow a host, and the log hears of it.
         let audit = EgressAudit::new(self.app, Some((&live.id, &self.turn.id)), format!("agent:{}", self.ground.agent.name));
         let refusals = Arc::new(Refusals::new(live.calls.clone(), audit));
-        let egress = Some(self.app.session_policy(live, refusals).await?);
+        let guest = (self.ground.share == Share::Guest).then(|| guest_rules(&self.ground.agent, &live.spec.egress));
+        let egress = Some(self.app.session_policy(live, guest, refusals).await?);
         self.app.doors().admit(
             sandbox.id(),
             Occupant {
                 identity: Some(Arc::new(identity)),
-                tools: Some(Arc::new(self.caller(sandbox.id()))),
+                tools: Some(Arc::new(self.caller(sandbox.id(), self.withheld().await?))),
                 egress,
                 cancel: live.cancel.child_token(),
             },
         );
         let listening = self.app.callers().listen(&self.turn.id, live.calls.clone());
         let watching = self.app.watch_collisions(live, &sandbox);
-        let Some(begun) = self.begin(&sandbox, process, engine_session).await? else { return Ok(Ending::cancelled()) };
-        let feed = engines::Feed::new(self.ready.engine.parser(begun.carried));
-        let ending = pump::pump(self, &sandbox, begun.command, begun.input, feed).await;
+        match self.gate(&sandbox).await? {
+            Gated::Open => {}
+            Gated::Cancelled => return Ok(Ending::cancelled()),
+            Gated::Shut => {
+                if !self.is_begun() {
+                    self.say_start(&sandbox).await?;
+                }
+                return Ok(Ending { outcome: Outcome::Completed, code: None, message: None, ..Ending::cancelled() });
+            }
+        }
+        let ending = if let Some(form) = crate::terminals::form_of(&self.turn) {
+            crate::terminals::work(self, &sandbox, &form).await
+        } else {
+            let Some(begun) = self.begin(&sandbox, process, engine_session).await? else { return Ok(Ending::cancelled()) };
+            let feed = engines::Feed::new(self.reader(begun.carried));
+            pump::pump(self, &sandbox, begun.command, begun.input, feed).await
+        };
         drop((listening, watching));
         if !matches!(&ending, Ok(Ending { process: Some(_), .. } | Ending { is_left: true, .. })) {
             // Whatever the engine left running has no turn any more.
@@ -279,8 +297,8 @@ impl<'a> Running<'a> {
             let input = match first {
                 None => None,
                 Some(mut bytes) => {
-                    if self.turn.spool_base > 0 {
-                        bytes = self.ready.engine.input(&self.prompt)?;
+                    if self.is_further() {
+                        bytes = self.ready.engine.further(&self.asks())?;
                     }
                     bytes.extend(self.said_before(&pump::replayed(self)?).await?);
                     let base = self.input_base();
@@ -291,11 +309,11 @@ impl<'a> Running<'a> {
             return Ok(Some(Begun { command, input, carried: engines::Carried::default() }));
         }
         if self.is_begun() && !self.is_unstarted() {
-            return Err(Failure::new(Code::SandboxFailed, "the engine was lost together with the daemon").hint("run it again"));
+            return Err(self.lost("the engine was lost together with the daemon"));
         }
         self.unpack_files(sandbox).await?;
         if let Some(process) = process {
-            let bytes = self.ready.engine.input(&self.prompt)?;
+            let bytes = self.ready.engine.further(&self.asks())?;
             self.note_input_base(process.input.sent())?;
             self.say_start(sandbox).await?;
             if !self.before_engine(sandbox).await? {
@@ -329,19 +347,19 @@ impl<'a> Running<'a> {
     }
 
     /// The engine that an earlier daemon started, if it is there.
-    async fn running_command(&self, sandbox: &Sandbox) -> Result<Option<Command>, Failure> {
+    pub(crate) async fn running_command(&self, sandbox: &Sandbox) -> Result<Option<Command>, Failure> {
         let Some(stream) = self.app.take_adopted(sandbox.id(), self.turn.engine_lease) else { return Ok(None) };
         sandbox.attach(stream, self.turn.engine_lease, self.turn.spool).await.map(Some).map_err(|e| e.failure())
     }
 
     /// Whether the turn was said to run and its engine never started: it was to have a process of its own, of which the
     /// sandbox knows nothing. The guest forgets none whose frames are not recorded, and none are.
-    fn is_unstarted(&self) -> bool {
+    pub(crate) fn is_unstarted(&self) -> bool {
         self.turn.state == TurnState::Running && self.turn.engine_lease == self.fence.0 && self.turn.spool == 0
     }
 
     /// Says that the turn runs.
-    async fn say_start(&mut self, sandbox: &Sandbox) -> Result<(), Failure> {
+    pub(crate) async fn say_start(&mut self, sandbox: &Sandbox) -> Result<(), Failure> {
         let spec = &self.live.spec;
         let model = self.ready.model.clone().unwrap_or_default();
         let mut events =
@@ -367,7 +385,7 @@ impl<'a> Running<'a> {
     async fn start(&self, sandbox: &Sandbox, launch: Launch, has_input: bool) -> Result<Command, Failure> {
         let spec = &self.live.spec;
         if !launch.files.is_empty() {
-            let tar = pump::tar_of(&launch.files)?;
+            let tar = crate::inside::tar_of(&launch.files)?;
             sandbox.put("/", tar.as_slice()).await.map_err(|e| e.failure())?;
         }
         let env = self.surroundings(launch.env).await?;
@@ -389,8 +407,10 @@ impl<'a> Running<'a> {
         }
         merge(&mut env, spec.env.clone());
         merge(&mut env, self.app.placeholders(self.live).await?);
-        self.app.note_exposed(&self.ground.agent.name, &self.live.id).await?;
-        let exposed = self.app.exposed_env(&self.ground.agent.name);
+        let exposed = self.ground.exposed(self.app);
+        if !exposed.is_empty() {
+            self.app.note_exposed(&self.ground.agent.name, &self.live.id).await?;
+        }
         merge(&mut env, exposed.into_iter().map(|(name, value)| (name, value.to_string())).collect());
         Ok(env)
     }
@@ -414,12 +434,14 @@ impl<'a> Running<'a> {
             session: self.live.id.clone(),
             turn: self.turn.id.clone(),
             provider: spec.provider.clone(),
+            fallback: spec.fallback.iter().map(|text| crate::ledger::fallback(text)).collect(),
             model: spec.model.clone(),
             models: Vec::new(),
             budgets,
             tape,
             rehearsal: spec.provider == REHEARSAL,
             patience: Some(patience),
+            rounds: self.rounds()?,
         })
     }
 
@@ -465,7 +487,12 @@ impl<'a> Running<'a> {
             }
         }
         ending.explain();
-        let checkpoint = self.checkpoint(&mut ending, &mut events).await;
+        let is_left = self.leaves_files().await;
+        let checkpoint = if is_left { None } else { self.checkpoint(&mut ending, &mut events).await };
+        if let Some(part) = &self.live.spec.branch {
+            let tree = checkpoint.as_ref().map_or(&self.ground.tree, Growing::id);
+            events.extend(self.app.branch_comes_home(part, &self.live.id, tree, self.turn.n).await);
+        }
         // The ledger also knows the calls that an earlier daemon made for this turn.
         match self.app.store().turn_usage(&self.live.id, &self.turn.id).await {
             Ok(Some(all)) => (usage, cost) = (all.usage, all.cost),
@@ -496,6 +523,7 @@ impl<'a> Running<'a> {
         record.spool = ending.spool;
         record.engine_session = ending.engine_session;
         record.checkpoint = checkpoint.as_ref().map(|growing| growing.id().clone());
+        record.is_left = is_left;
         model::crash::point("turn:before-result");
         let events = self.app.store().record(record).await.map_err(|e| e.failure())?;
         model::crash::point("turn:result");
@@ -505,11 +533,14 @@ impl<'a> Running<'a> {
         }
         let _ = std::fs::remove_file(pump::raw_path(self.app, &self.live.id));
         self.app.publish(&self.live.id, &events);
-        if let Some(process) = ending.process.filter(|_| !self.live.cancel.is_cancelled()) {
+        if let Some(process) = ending.process.filter(|_| !is_left && !self.live.cancel.is_cancelled()) {
             *self.live.process.lock().await = Some(process);
         }
         self.app.forget_files(&self.live.id, &self.turn.id);
-        self.app.retire(&self.live.id, self.turn.n, &self.ground.tree, self.live.spec.limits.disk_bytes).await;
+        self.app.pass_on(&self.turn.id).await;
+        if !is_left {
+            self.app.retire(&self.live.id, self.turn.n, &self.ground.tree, self.live.spec.limits.disk_bytes).await;
+        }
         Ok(())
     }
 
@@ -542,36 +573,10 @@ pub(crate) fn argv_of(app: &App, spec: &crate::SessionSpec, prompt: &str) -> Res
     Ok(Ready::found(app, spec)?.plan_of(spec, false, prompt, None)?.argv)
 }
 
-/// The form in which an engine speaks to a provider.
-fn wire_of(engine: &dyn engines::Engine, app: &App, provider: &str) -> Wire {
-    let first = engine.wires().first().copied().unwrap_or(Wire::Anthropic);
-    let Some(provider) = app.providers().get(provider).copied() else { return first };
-    crate::choose::wire_for(engine, provider.kind).unwrap_or(first)
-}
-
 /// Sets variables over those that are there.
 fn merge(env: &mut Vec<(String, String)>, over: Vec<(String, String)>) {
     for (key, value) in over {
         env.retain(|(k, _)| *k != key);
         env.push((key, value));
     }
-}
-
-/// The end of a turn that never ran.
-pub(crate) fn ended_unrun(turn: &TurnRow, change: TurnEvent, code: Code, message: &str) -> Record {
-    Record::new(turn.id.clone(), turn.fence, ended_badly(code, message).into(), now()).change(change)
-}
-
-/// The last two events of a turn that never came to an end of its own.
-pub(crate) fn ended_badly(code: Code, message: &str) -> [EventKind; 2] {
-    let result = ResultEvent {
-        status: Outcome::of_failure(code),
-        text: String::new(),
-        usage: Usage::default(),
-        cost_usd: 0.0,
-        duration_ms: 0,
-        level: Level::default(),
-        code: Some(code),
-    };
-    [EventKind::Error { code, message: message.to_owned(), retriable: false }, EventKind::Result(result)]
 }

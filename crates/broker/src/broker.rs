@@ -21,7 +21,7 @@ use crate::stages::envelope::Sealed;
 use crate::stages::{authorize, confirm, envelope, payload, route, topic};
 use crate::tool::Entry;
 use crate::trace::Trace;
-use crate::{Audit, CallFailure, Caller, Catalogue, Confirm, Diagnostics, Health, Rate, intrinsic};
+use crate::{Audit, CallFailure, Caller, Catalogue, Confirm, Diagnostics, Health, Rate, Tool, Who, intrinsic};
 
 /// Characters of the reason that an audit row tells.
 const REASON_CHARS_MAX: usize = 300;
@@ -135,12 +135,12 @@ impl Broker {
     /// When the future is dropped, a call that has begun and that a person confirmed is carried to its end all the same; what
     /// waits for a person, or has no effect, ends.
     pub async fn call(&self, caller: &Arc<Caller>, request: &[u8], waiting: &(dyn Fn(&ApprovalId) + Send + Sync)) -> Answer {
-        self.carry(caller, request, waiting, false).await.answer
+        self.carry(caller, None, request, waiting, false).await.answer
     }
 
     /// The same for the owner, who says yes to the call with the request itself. For anybody else it is as [`Broker::call`].
     pub async fn call_consented(&self, caller: &Arc<Caller>, request: &[u8], waiting: &(dyn Fn(&ApprovalId) + Send + Sync)) -> Answer {
-        self.carry(caller, request, waiting, true).await.answer
+        self.carry(caller, None, request, waiting, true).await.answer
     }
 
     /// Waits until calls that have begun have ended, whoever still waits for them, and what came of each is kept.
@@ -158,9 +158,11 @@ impl Broker {
         self.finish_calls().await;
     }
 
+    /// `who` tells after a wait for a person whether the call may still be made.
     pub(crate) async fn carry(
         &self,
         caller: &Arc<Caller>,
+        who: Option<&dyn Who>,
         request: &[u8],
         waiting: &(dyn Fn(&ApprovalId) + Send + Sync),
         is_consented: bool,
@@ -184,6 +186,11 @@ impl Broker {
                 parts.tell(caller, &trace, outcome, None, again, seat).await
             }
             Ok(Passed::Go(call)) => {
+                if let Some(who) = who.filter(|_| call.grant().is_some())
+                    && let Err(refusal) = still(who, caller, &entry.tool).await
+                {
+                    return parts.refuse(caller, &trace, refusal, Some(seat)).await;
+                }
                 let gone = CancellationToken::new();
                 let _guard = gone.clone().drop_guard();
                 let correlation = trace.correlation.clone();
@@ -195,6 +202,14 @@ impl Broker {
                 })
             }
         }
+    }
+}
+
+/// A person took their time over it: whoever asked may have lost the right meanwhile.
+async fn still(who: &dyn Who, caller: &Caller, tool: &Tool) -> Result<(), Refusal> {
+    match who.who().await {
+        Some(now) if now.session == caller.session && now.turn == caller.turn => authorize::check(&now, tool),
+        _ => Err(Refusal::new(authorize::STAGE, Code::Unauthorized, "the turn that asked for this is over")),
     }
 }
 

@@ -1,8 +1,13 @@
 //! Who asks.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use model::{SandboxId, SessionId, TurnId};
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use model::{SandboxId, SessionId, TurnId, UserId};
+
+use crate::Tool;
 
 /// Who asks, as the host knows it from the sandbox whose socket it is. No field of a request changes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +28,98 @@ pub struct Caller {
     pub tools: Option<BTreeSet<String>>,
     /// Scopes that the requesting user lacks take tools away: names of tools that must not be called for this user.
     pub denied: BTreeSet<String>,
+    /// Whether it is trusted with what is the owner's own: tools that use the owner's accounts or vault.
+    pub is_trusted: bool,
+    /// Who asked for the turn, where that was somebody on a chat network: no call does more than they may. `None` where it was whoever
+    /// holds the host's own rights: its owner, a token, a task of theirs.
+    pub asker: Option<Asker>,
+}
+
+/// What somebody is to an agent. Each may what those before it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Standing {
+    /// Nothing, or nothing any more: nothing is done for them.
+    Nobody,
+    /// Somebody unknown in a chat that hears everybody.
+    Guest,
+    /// A member.
+    Member,
+    /// Somebody who answers for the agent.
+    Admin,
+}
+
+impl Standing {
+    /// The printed form.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Standing::Nobody => "nobody",
+            Standing::Guest => "guest",
+            Standing::Member => "member",
+            Standing::Admin => "admin",
+        }
+    }
+}
+
+/// Who asked for a turn, as the host's own record has it, and what that leaves of the agent's tools.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asker {
+    /// The account that verified them.
+    pub channel: String,
+    /// The network's id of them.
+    pub handle: String,
+    /// Who it is, where that is known.
+    pub user: Option<UserId>,
+    /// What they are to the agent at this moment.
+    pub standing: Standing,
+    /// For a guest the tools of low risk that they may have called; for a member those of the agent's, all when `None`.
+    pub tools: Option<BTreeSet<String>>,
+}
+
+impl Asker {
+    /// How the audit names them.
+    #[must_use]
+    pub fn actor(&self) -> String {
+        match &self.user {
+            Some(user) => format!("user:{user}"),
+            None => format!("handle:{}:{}", self.channel, self.handle),
+        }
+    }
+
+    /// Whether a tool may be called for them, of those that the agent may call.
+    #[must_use]
+    pub fn may(&self, tool: &Tool) -> bool {
+        let is_named = |tools: &BTreeSet<String>| tools.contains(&tool.name);
+        match self.standing {
+            Standing::Nobody => false,
+            Standing::Guest if tool.is_intrinsic() => tool.name != DIAGNOSTICS,
+            Standing::Guest => tool.risk == model::Risk::Low && self.tools.as_ref().is_some_and(is_named),
+            Standing::Member => tool.is_intrinsic() || self.tools.as_ref().is_none_or(is_named),
+            Standing::Admin => true,
+        }
+    }
+}
+
+/// The tool that tells of calls that were made for others in the same session.
+const DIAGNOSTICS: &str = "get_diagnostics";
+
+/// Who is behind a connection. It is asked anew for each call: turns come and go while a connection stands, and what people may changes.
+pub trait Who: Send + Sync {
+    /// Who asks at this moment; `None` when nobody is there any more.
+    fn who(&self) -> BoxFuture<'_, Option<Arc<Caller>>>;
+
+    /// What its connections are counted by.
+    fn line(&self) -> String;
+}
+
+impl Who for Caller {
+    fn who(&self) -> BoxFuture<'_, Option<Arc<Caller>>> {
+        std::future::ready(Some(Arc::new(self.clone()))).boxed()
+    }
+
+    fn line(&self) -> String {
+        self.sandbox.as_ref().map_or_else(|| self.key(), ToString::to_string)
+    }
 }
 
 impl Caller {
@@ -38,6 +135,8 @@ impl Caller {
             tenant: "default".to_owned(),
             tools: None,
             denied: BTreeSet::new(),
+            is_trusted: true,
+            asker: None,
         }
     }
 

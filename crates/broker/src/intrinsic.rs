@@ -50,7 +50,7 @@ pub(crate) fn entries(broker: &Weak<Parts>) -> Vec<Arc<Entry>> {
     let made = tools.into_iter().map(|(name, description, schema, which)| {
         let handler = Arc::new(Intrinsic { which, broker: Weak::clone(broker) });
         let (name, description, plugin) = (name.to_owned(), description.to_owned(), String::new());
-        let tool = Tool { name, plugin, description, risk: Risk::Low, schema, groups: None, deadline: DEADLINE, handler };
+        let tool = Tool { name, plugin, description, risk: Risk::Low, schema, groups: None, is_owners: false, deadline: DEADLINE, handler };
         Arc::new(Entry::new(tool).expect("the broker's own tools have closed schemas"))
     });
     made.collect()

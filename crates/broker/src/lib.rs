@@ -26,7 +26,7 @@ mod tool;
 mod trace;
 
 pub use broker::Broker;
-pub use caller::Caller;
+pub use caller::{Asker, Caller, Standing, Who};
 pub use manifest::{Manifest, ManifestError};
 pub use rate::Rate;
 pub use schema::{SchemaError, check_output_schema, check_schema, close_schema, fits_schema};

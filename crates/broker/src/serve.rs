@@ -19,8 +19,8 @@ use crate::broker::{Broker, Carried};
 use crate::rate::Buckets;
 use crate::refusal::Refusal;
 use crate::seats::Seat;
-use crate::stages::{confirm, envelope};
-use crate::{Caller, Rate};
+use crate::stages::{authorize, confirm, envelope};
+use crate::{Rate, Who};
 
 /// Connections of one sandbox at once; more are refused.
 pub const CONNECTIONS_MAX: usize = 32;
@@ -87,7 +87,7 @@ struct Out {
 #[derive(Clone)]
 struct Line {
     broker: Broker,
-    caller: Arc<Caller>,
+    who: Arc<dyn Who>,
     out: mpsc::Sender<Out>,
     cancel: CancellationToken,
 }
@@ -95,21 +95,21 @@ struct Line {
 impl Broker {
     /// Serves a connection from a sandbox until it ends. `read` came already after the door line. Calls run at once.
     ///
-    /// When the connection ends, what waits for a person on it is given up; a call that has begun and was confirmed is not.
-    pub async fn serve(&self, stream: UnixStream, read: Bytes, caller: Arc<Caller>, cancel: CancellationToken) {
+    /// When the connection ends, what waits for a person on it is given up; a call that has begun and was confirmed is not. Who asks is
+    /// found out for each call.
+    pub async fn serve(&self, stream: UnixStream, read: Bytes, who: Arc<dyn Who>, cancel: CancellationToken) {
         let cancel = cancel.child_token();
         let _ends = cancel.clone().drop_guard();
         let (from, to) = stream.into_split();
         let (out, queue) = mpsc::channel(OUT_MAX);
-        let key = caller.sandbox.as_ref().map_or_else(|| caller.key(), ToString::to_string);
-        let Some(_connected) = self.parts.connections.enter(key) else {
+        let Some(_connected) = self.parts.connections.enter(who.line()) else {
             let message = format!("this sandbox has {CONNECTIONS_MAX} connections already");
             let refusal = Refusal::new(envelope::STAGE, Code::RateLimited, message).retry_after(1);
             drop(out.try_send(whole(&refusal.answer(String::new(), |_| None))));
             drop(out);
             return write(to, queue, &cancel).await;
         };
-        let line = Line { broker: self.clone(), caller, out, cancel: cancel.clone() };
+        let line = Line { broker: self.clone(), who, out, cancel: cancel.clone() };
         let writer = self.parts.tasks.spawn({
             let cancel = cancel.clone();
             async move {
@@ -179,10 +179,14 @@ impl Line {
             // Whoever does not read has no use for the notice.
             let _ = self.out.try_send(whole(&Waiting { correlation: correlation.clone(), waiting: id.to_string() }));
         };
-        let Carried { answer, seat } = self.broker.carry(&self.caller, &message, &waiting, false).await;
+        let carried = match self.who.who().await {
+            Some(caller) => self.broker.carry(&caller, Some(&*self.who), &message, &waiting, false).await,
+            None => Carried { answer: nobody().answer(correlation.clone(), |_| None), seat: None },
+        };
+        let Carried { answer, seat } = carried;
         drop(message);
         if answer.error.as_ref().is_some_and(|error| error.stage.is_some_and(|stage| stage < confirm::STAGE)) {
-            let wait = self.broker.parts.connections.refusals.owe(&self.caller.key(), REFUSALS, Instant::now());
+            let wait = self.broker.parts.connections.refusals.owe(&self.who.line(), REFUSALS, Instant::now());
             tokio::time::sleep(wait.min(REFUSAL_WAIT_MAX)).await;
         }
         let out = Out { _seat: seat, _permit: Some(permit), ..whole(&answer) };
@@ -221,6 +225,11 @@ async fn write(mut to: OwnedWriteHalf, mut queue: mpsc::Receiver<Out>, cancel: &
 fn whole(said: &impl Serialize) -> Out {
     let bytes = serde_json::to_vec(said).ok().and_then(|json| wire::frame_call(&json).ok());
     Out { bytes: bytes.expect("an answer fits a message: its parts are limited"), _seat: None, _permit: None }
+}
+
+/// A call of whom nobody is there any more.
+fn nobody() -> Refusal {
+    Refusal::new(authorize::STAGE, Code::Unauthorized, "no turn that asks for this is there any more").for_good()
 }
 
 fn unreadable(error: &CallError) -> Refusal {

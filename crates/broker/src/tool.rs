@@ -35,6 +35,12 @@ impl CallFailure {
 pub trait Handler: Send + Sync {
     /// Carries it out. Dropping the future gives the call up.
     fn call<'a>(&'a self, call: &'a Approved) -> BoxFuture<'a, Result<Value, CallFailure>>;
+
+    /// Whether what it gives is a person's answer: then [`Confirm::ask`](crate::Confirm::ask) is asked whatever its risk, which waits without
+    /// a deadline and gives the outcome.
+    fn asks(&self) -> bool {
+        false
+    }
 }
 
 /// A tool, as it was checked when its plugin was loaded.
@@ -52,6 +58,8 @@ pub struct Tool {
     pub schema: Value,
     /// Groups whose agents may call it; `None` for all, empty for none.
     pub groups: Option<BTreeSet<String>>,
+    /// Whether it uses what is the owner's own, accounts or the vault: then it is called only for who is trusted with those.
+    pub is_owners: bool,
     /// How long it may take.
     pub deadline: Duration,
     /// What carries it out.

@@ -64,6 +64,10 @@ impl Trace {
         if let Some(sandbox) = &caller.sandbox {
             detail.insert("source".to_owned(), json!(sandbox));
         }
+        if let Some(asker) = &caller.asker {
+            detail.insert("asker".to_owned(), json!(asker.actor()));
+            detail.insert("standing".to_owned(), json!(asker.standing.as_str()));
+        }
         detail.extend(more);
         debug_assert!(self.correlation.len() <= CORRELATION_BYTES_MAX);
         AuditEntry {

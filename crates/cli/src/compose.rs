@@ -61,8 +61,11 @@ fn settings(config: &Config, path: &str) -> Result<Settings, Failure> {
         memory: config.memory_settings().map_err(wrong)?,
         webhooks: config.webhook_settings().map_err(wrong)?,
         tasks: config.task_settings().map_err(wrong)?,
+        channels: config.channel_settings().map_err(wrong)?,
         telemetry: config.telemetry_settings().map_err(wrong)?,
         jobs: config.job_settings().map_err(wrong)?,
+        branches: config.branch_settings().map_err(wrong)?,
+        pool: config.pool_settings().map_err(wrong)?,
         rates: config.rate_settings().map_err(wrong)?,
         oidc: config.oidc_settings().map_err(wrong)?,
     })

@@ -33,8 +33,13 @@ pub(crate) struct Config {
     pub(crate) memory: Memory,
     pub(crate) webhooks: crate::config_watch::Webhooks,
     pub(crate) tasks: crate::config_watch::Tasks,
+    pub(crate) channels: crate::config_watch::Channels,
     pub(crate) telemetry: crate::config_watch::Telemetry,
+    pub(crate) log: crate::config_watch::Log,
     pub(crate) jobs: crate::config_jobs::Jobs,
+    pub(crate) git: crate::config_branches::Git,
+    pub(crate) branches: crate::config_branches::Branches,
+    pub(crate) pool: crate::config_pool::Pool,
     pub(crate) store: crate::config_store::StorePart,
     pub(crate) rate: Rates,
     /// How people log in.
@@ -297,6 +302,8 @@ impl Config {
         config.task_settings()?;
         config.telemetry_settings()?;
         config.job_settings()?;
+        config.branch_settings()?;
+        config.pool_settings()?;
         config.rate_settings()?;
         config.oidc_settings()?;
         config.check_places()?;
@@ -514,6 +521,13 @@ impl Config {
         let rates = self.rate_settings().map_err(wrong)?;
         all.rate =
             Rates { token: Some(rates.token.per_minute), tenant: Some(rates.tenant.per_minute), unknown: Some(rates.unknown.per_minute) };
+        let pool = self.pool_settings().map_err(wrong)?;
+        all.pool = crate::config_pool::Pool {
+            size: Some(pool.size as u64),
+            tenant_size: Some(pool.tenant_size as u64),
+            check: Some(seconds(pool.check)),
+            idle: Some(seconds(pool.idle)),
+        };
         let memory = self.memory_settings().map_err(wrong)?;
         all.memory = Memory { enabled: Some(memory.enabled), brief_chars: Some(memory.brief_chars), keep: Some(seconds(memory.keep)) };
         Ok(all)

@@ -27,6 +27,9 @@ pub(crate) struct StorePart {
     pub(crate) url: Option<String>,
     /// The file that holds the password for it. Absolute; only its owner may read it.
     pub(crate) password_file: Option<PathBuf>,
+    /// The file with the certificates, in PEM, that may have signed the database server's; by default those that the system
+    /// trusts. A way over a network is always encrypted and checked, unless the address says `sslmode=disable`.
+    pub(crate) ca_file: Option<PathBuf>,
     /// After how long without a sign of life another daemon's machine counts as lost: 10s to 24h, by default 60s.
     pub(crate) lost_after: Option<String>,
 }
@@ -43,7 +46,8 @@ impl Config {
         };
         let password = self.store.password_file.as_deref().map(password).transpose();
         let password = password.map_err(|why| Failure::new(Code::ConfigInvalid, format!("store.password_file: {why}")))?;
-        Store::open_shared(url, password, home, &config).map_err(|e| e.failure())
+        let access = store::Access { password, authorities: self.store.ca_file.clone() };
+        Store::open_shared(url, access, home, &config).map_err(|e| e.failure())
     }
 }
 

@@ -27,9 +27,35 @@ pub(crate) struct Tasks {
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+pub(crate) struct Channels {
+    /// The program of the networks that ship; by default `lazaret-channels` beside this one.
+    pub(crate) program: Option<std::path::PathBuf>,
+    /// The time zone in which agents are told when something was said; by default UTC.
+    pub(crate) zone: Option<String>,
+    /// How long what was said and sent is kept; by default 90d.
+    pub(crate) keep: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub(crate) struct Telemetry {
-    /// Where an OTLP collector takes traces by HTTP, for example http://127.0.0.1:4318; none are made without it.
+    /// Where an OTLP collector takes traces and logs by HTTP, for example http://127.0.0.1:4318; nothing is sent without it.
     pub(crate) otlp_endpoint: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Log {
+    /// `text` for people, or `json`: one object in each line, with the identities of the request, job, session and turn.
+    pub(crate) format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    #[default]
+    Text,
+    Json,
 }
 
 impl Config {
@@ -42,6 +68,17 @@ impl Config {
             }
             _ => Ok(app::TelemetrySettings { endpoint }),
         }
+    }
+
+    /// How chat networks are heard.
+    pub(crate) fn channel_settings(&self) -> Result<app::ChannelSettings, String> {
+        let usual = app::ChannelSettings::default();
+        let zone = self.channels.zone.as_deref().map_or(Ok(usual.zone), app::ChannelSettings::zone_of);
+        Ok(app::ChannelSettings {
+            program: self.channels.program.clone(),
+            zone: zone.map_err(|why| format!("channels.zone: {why}"))?,
+            keep: self.channels.keep.as_deref().map_or(Ok(usual.keep), |t| time("channels.keep", t))?,
+        })
     }
 
     /// How tasks are kept.

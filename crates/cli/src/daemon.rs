@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use api::{Access, Api, Logins, Rates, Tickets};
+use api::{Access, Api, BasePath, Logins, Rates, Tickets};
 use app::App;
 use model::{Code, Failure};
 use tokio::net::{TcpListener, UnixListener};
@@ -62,10 +62,13 @@ pub(crate) async fn up(context: Context, flags: args::Up) -> Done {
         }
         return Err(Failure::new(Code::Conflict, "a daemon of this home is just starting or ending").hint("try again in a moment"));
     };
-    log_to(&home, context.env.log.as_deref())?;
+    // A configuration that cannot be read is told of when there is a log.
+    let format = Config::load(home.path()).map(|config| config.log.format).unwrap_or_default();
+    let lines = crate::logs::begin(&home, context.env.log.as_deref(), format)?;
     let config = Config::load(home.path())?;
     repo::sweep(&home.run_dir());
     let app = compose::open(&home, &context.env).await?;
+    app.send_logs(&lines.0, lines.1);
     let tasks = TaskTracker::new();
     let cancel = CancellationToken::new();
     let served = serve(&home, &config, &flags, &app, &tasks, &cancel).await;
@@ -84,6 +87,9 @@ pub(crate) async fn up(context: Context, flags: args::Up) -> Done {
         }
         Some(place) => out::line(&format!("lazaret is ready: http://{} (process {process}), log in once: {}", place.address, place.link)),
         None => out::line(&format!("lazaret is ready: on demand (process {process})")),
+    }
+    if !flags.on_demand {
+        app.keep_pool();
     }
     tracing::info!(address = place.as_ref().map(|p| p.address.as_str()), "ready");
     let idle = if flags.on_demand { Some(config.idle_daemon().map_err(|why| internal(&why))?) } else { None };
@@ -123,11 +129,18 @@ async fn serve(
     let address = listener.as_ref().map(|l| l.local_addr().map(|a| a.to_string()));
     let address = address.transpose().map_err(|e| internal(&e.to_string()))?;
     let tickets = Tickets::default();
-    let api =
-        Api { app: app.clone(), tickets: tickets.clone(), logins: Logins::default(), rates: Rates::default(), listen: address.clone() };
+    let base = BasePath::parse(flags.base_path.as_deref().unwrap_or_default())?;
+    let api = Api {
+        app: app.clone(),
+        tickets: tickets.clone(),
+        logins: Logins::default(),
+        rates: Rates::default(),
+        base: base.clone(),
+        listen: address.clone(),
+    };
     if let Some(listener) = listener {
         // Clients over TCP hand no descriptors over: their set of tickets stays empty.
-        let router = api::router(Api { tickets: Tickets::default(), ..api.clone() });
+        let router = api::under(api::router(Api { tickets: Tickets::default(), ..api.clone() }), &base);
         let (access, cancel) = (Access::new(&home.token()?, api.logins.clone()), cancel.clone());
         tasks.spawn(async move {
             if let Err(error) = api::serve_tcp(listener, router, access, cancel).await {
@@ -136,7 +149,12 @@ async fn serve(
         });
     }
     app.opened();
-    let place = address.map(|address| Ok(Place { link: format!("http://{address}/ui#{}", api.logins.code()?), address })).transpose();
+    let place = address
+        .map(|address| {
+            let link = format!("http://{address}{}/ui#{}", base.as_str(), api.logins.code()?);
+            Ok(Place { link, address: format!("{address}{}", base.as_str()) })
+        })
+        .transpose();
     tasks.spawn(api::serve_descriptors(fds, tickets, tasks.clone(), cancel.clone()));
     let (router, cancel) = (api::router(api), cancel.clone());
     tasks.spawn(async move {
@@ -190,21 +208,3 @@ fn bind(run_dir: &Path, name: &str) -> Result<UnixListener, Failure> {
     }
     UnixListener::bind(format!("/proc/self/fd/{}/{name}", dir.as_raw_fd())).map_err(fail)
 }
-
-/// Logs go to the home's file; `up` in the foreground has its terminal for the one line that it prints.
-fn log_to(home: &Home, filter: Option<&str>) -> Result<(), Failure> {
-    use std::os::unix::fs::OpenOptionsExt;
-    let path = home.path().join("logs").join("daemon.log");
-    let fail = |e: std::io::Error| Failure::new(Code::HomeUnsafe, format!("the log {} cannot be written: {e}", path.display()));
-    if std::fs::metadata(&path).is_ok_and(|m| m.len() > LOG_BYTES_MAX) {
-        std::fs::rename(&path, path.with_extension("log.old")).map_err(fail)?;
-    }
-    let file = std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(&path).map_err(fail)?;
-    let filter = tracing_subscriber::EnvFilter::try_new(filter.unwrap_or("info"))
-        .map_err(|e| Failure::new(Code::Usage, format!("LAZARET_LOG: {e}")))?;
-    let subscriber = tracing_subscriber::fmt().with_writer(std::sync::Mutex::new(file)).with_ansi(false).with_env_filter(filter);
-    subscriber.try_init().map_err(|e| internal(&format!("logging cannot start: {e}")))
-}
-
-/// A log larger than this is put aside at the next start; one older log is kept.
-const LOG_BYTES_MAX: u64 = 16 << 20;

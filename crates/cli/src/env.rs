@@ -19,6 +19,8 @@ pub(crate) struct Env {
     pub(crate) passphrase_file: Option<PathBuf>,
     /// `PATH`: where tools such as git are looked for.
     pub(crate) path: String,
+    /// `NO_COLOR`: the board has no colours.
+    pub(crate) no_color: bool,
 }
 
 /// The provider variables that `lazaret secret import-env` knows, with the secret that each becomes.
@@ -47,6 +49,7 @@ impl Env {
             crash_at: text("LAZARET_CRASH_AT"),
             passphrase_file: path("LAZARET_PASSPHRASE_FILE"),
             path: text("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".to_owned()),
+            no_color: text("NO_COLOR").is_some(),
         })
     }
 

@@ -5,13 +5,16 @@ mod client;
 mod commands;
 mod compose;
 mod config;
+mod config_branches;
 mod config_jobs;
+mod config_pool;
 mod config_store;
 mod config_watch;
 mod daemon;
 mod env;
 mod exit;
 mod home;
+mod logs;
 mod out;
 mod places;
 

@@ -42,6 +42,8 @@ fn main() -> Result<ExitCode, AnyError> {
         memory_bytes: 2 << 30,
         has_instructions: option("--instructions").is_some(),
         live: false,
+        turn: 1,
+        history: None,
         options: engines::Options::default(),
     })?;
     if let (Some(path), Some(text)) = (engine.instructions_path(home), option("--instructions")) {

@@ -5,6 +5,7 @@ use model::Code;
 /// Codes that the gateway writes into the body of a refusal and engines repeat in their messages.
 const SPOKEN: &[Code] = &[
     Code::BudgetExceeded,
+    Code::TurnLimit,
     Code::PriceUnknown,
     Code::KeyMissing,
     Code::CredentialExpired,

@@ -10,7 +10,9 @@ use serde_json::{Map, Value, json};
 use crate::classify;
 use crate::engine::{TOOL_WAIT_S, TOOLS, TOOLS_SERVER, TOOLS_START_S, base_launch, check_prompt, json_line};
 use crate::parse::{NAME_BYTES_MAX, Tally, clip, flatten, question, str_at, text_event, thinking_event, tool_call, tool_result, u64_at};
-use crate::{Carried, End, Engine, Exit, Launch, MESSAGE_BYTES_MAX, PLACEHOLDER_KEY, Parsed, Parser, Plan, Recipe, Wire};
+use crate::{
+    Carried, End, Engine, Exit, Launch, MESSAGE_BYTES_MAX, PLACEHOLDER_KEY, Parsed, Parser, Plan, Recipe, Terminal, Wire, terminal,
+};
 
 /// The longest prompt on standard input, in bytes. The program refuses more than 10 MB.
 const PROMPT_BYTES_MAX: usize = 10_000_000;
@@ -112,6 +114,26 @@ impl Engine for ClaudeCode {
         Ok(launch)
     }
 
+    fn terminal(&self, plan: &Plan<'_>, name: &str) -> Result<Terminal, Failure> {
+        let mut launch = terminal::of_turn(self, plan, &[&["-p", "--output-format", "stream-json", "--verbose"]])?;
+        // The questions of its first start are for somebody who has just installed it on a machine of their own.
+        let state = json!({
+            "hasCompletedOnboarding": true,
+            "theme": "dark",
+            "bypassPermissionsModeAccepted": true,
+            "customApiKeyResponses": { "approved": [PLACEHOLDER_KEY], "rejected": [] },
+            "projects": { plan.workdir: { "hasTrustDialogAccepted": true, "hasCompletedProjectOnboarding": true } },
+        });
+        launch = launch.file(format!("{}/.claude.json", plan.home), state.to_string());
+        launch.argv.extend(["--settings".to_owned(), json!({ "skipDangerousModePermissionPrompt": true }).to_string()]);
+        let session = plan.resume.is_none().then(|| name.to_owned());
+        if let Some(name) = &session {
+            launch.argv.extend(["--session-id".to_owned(), name.clone()]);
+        }
+        launch.argv.extend(plan.first()?.map(guarded).map(|text| terminal::argument(&text)));
+        Ok(Terminal { launch, session })
+    }
+
     fn live(&self) -> bool {
         true
     }
@@ -143,7 +165,7 @@ impl Engine for ClaudeCode {
         Recipe::parse(include_str!("../../../share/engines/locks/claude-code.toml")).ok()
     }
 
-    fn default_model(&self, wire: Wire) -> Option<&'static str> {
+    fn default_model(&self, wire: Wire) -> Option<&str> {
         crate::default_model(wire)
     }
 }

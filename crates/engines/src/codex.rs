@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 use crate::classify;
 use crate::engine::{TOOL_WAIT_S, TOOLS, TOOLS_SERVER, TOOLS_START_S, base_launch};
 use crate::parse::{Tally, clip, flatten, notice, str_at, text_event, thinking_event, tool_call, tool_result, u64_at};
-use crate::{Carried, End, Engine, Exit, Launch, MESSAGE_BYTES_MAX, PLACEHOLDER_KEY, Parsed, Parser, Plan, Recipe, Wire};
+use crate::{
+    Carried, End, Engine, Exit, Launch, MESSAGE_BYTES_MAX, PLACEHOLDER_KEY, Parsed, Parser, Plan, Recipe, Terminal, Wire, terminal,
+};
 
 /// The longest prompt, in bytes; the program refuses more than 2^20 characters.
 const PROMPT_BYTES_MAX: usize = 1 << 20;
@@ -16,6 +18,19 @@ const RETRIES: u32 = 3;
 const KEY_VARIABLE: &str = "LAZARET_PLACEHOLDER";
 /// The longest settings of MCP servers, in bytes: they are arguments.
 const SERVERS_BYTES_MAX: usize = 64 << 10;
+/// Its own tools, with the names that mean them elsewhere. It reads and changes files by its shell.
+const OWN_TOOLS: &[(&str, &[&str])] =
+    &[("goals", &["TodoWrite"]), ("multi_agent", &["Task"]), ("shell", &["Bash"]), ("view_image", &[]), ("web_search", &["WebSearch"])];
+/// What takes each of them away. Given as arguments these stand above every file of a repository.
+const TOOLS_OFF: &[(&str, &[&str])] = &[
+    ("goals", &["features.goals=false"]),
+    ("multi_agent", &["features.multi_agent=false", "features.multi_agent_v2=false"]),
+    ("shell", &["features.shell_tool=false", "features.unified_exec=false"]),
+    ("view_image", &["features.view_image=false"]),
+    ("web_search", &["web_search=\"disabled\""]),
+];
+/// What is no tool of anybody's list, and goes where there is a list: nobody sits before the program.
+const ALWAYS_OFF: &str = "tools.experimental_request_user_input.enabled=false";
 /// What else would talk to the network or wait for it without end.
 const FEATURES_OFF: &[&str] = &["plugins", "remote_plugin", "apps", "plugin_sharing", "unbounded_connection_retries"];
 
@@ -32,12 +47,16 @@ impl Engine for Codex {
 
     fn plan(&self, plan: &Plan<'_>) -> Result<Launch, Failure> {
         plan.check(self, PROMPT_BYTES_MAX)?;
-        plan.cannot(self, &["allowed_tools"])?;
         let mut launch = base_launch(plan).env([(KEY_VARIABLE, PLACEHOLDER_KEY.to_owned())]);
         launch.argv = plan.program.argv(&[]);
         launch.argv.extend(["exec", "--json", "--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox"].map(str::to_owned));
         let mut settings = settings(plan);
         settings.extend(servers(plan)?);
+        if let Some(allowed) = plan.tools(self, OWN_TOOLS)? {
+            settings.push(ALWAYS_OFF.to_owned());
+            let off = TOOLS_OFF.iter().filter(|(tool, _)| !allowed.iter().any(|own| own == tool));
+            settings.extend(off.flat_map(|(_, off)| *off).map(|off| (*off).to_owned()));
+        }
         if let Some(text) = plan.system()? {
             let path = format!("{}/.lazaret/system.md", plan.home);
             settings.push(format!("model_instructions_file={}", quoted(&path)));
@@ -57,6 +76,16 @@ impl Engine for Codex {
         Ok(launch)
     }
 
+    fn terminal(&self, plan: &Plan<'_>, _name: &str) -> Result<Terminal, Failure> {
+        let mut launch = terminal::of_turn(self, plan, &[&["exec", "--json", "--skip-git-repo-check"]])?;
+        launch.argv.pop();
+        let trusted = format!("projects={{{}={{trust_level=\"trusted\"}}}}", quoted(plan.workdir));
+        // Before the word that resumes, which takes no options of the program's.
+        launch.argv.splice(1..1, ["-c".to_owned(), trusted]);
+        launch.argv.extend(plan.first()?.map(terminal::argument));
+        Ok(Terminal { launch, session: None })
+    }
+
     fn parser(&self, carried: Carried) -> Box<dyn Parser> {
         Box::new(Items { tally: Tally::new(carried), last_error: None })
     }
@@ -69,7 +98,7 @@ impl Engine for Codex {
         Recipe::parse(include_str!("../../../share/engines/locks/codex.toml")).ok()
     }
 
-    fn default_model(&self, wire: Wire) -> Option<&'static str> {
+    fn default_model(&self, wire: Wire) -> Option<&str> {
         crate::default_model(wire)
     }
 }

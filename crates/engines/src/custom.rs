@@ -4,13 +4,17 @@ use model::{Code, Failure};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::acp::{self, Conversation, Opening};
 use crate::parse::{Tally, notice, str_at, text_event};
-use crate::{Carried, End, Engine, Exit, Launch, PLACEHOLDER_KEY, Parsed, Parser, Plan, ProgramPath, Wire};
+use crate::{Carried, End, Engine, Exit, Launch, PLACEHOLDER_KEY, Parsed, Parser, Plan, ProgramPath, Terminal, Wire, terminal};
 
 /// The longest prompt that is passed as an argument, in bytes; the kernel's limit for one is twice this.
 const ARGUMENT_BYTES_MAX: usize = 64 << 10;
 /// The longest prompt for a program that we know nothing about, in bytes.
 const PROMPT_BYTES_MAX: usize = model::PROMPT_BYTES_MAX;
+
+/// What stands in a command for the program of an installed engine.
+const PROGRAM: &str = "{program}";
 
 /// The longest description, in bytes.
 const DESCRIPTION_BYTES_MAX: usize = 400_000;
@@ -25,13 +29,17 @@ const DESCRIPTION_BYTES_MAX: usize = 400_000;
 /// resume = ["--session", "{session}"]         # added when a session goes on
 /// max_turns = ["--rounds", "{max_turns}"]     # likewise system_prompt ({system_prompt} or {system_prompt_file}),
 /// allowed_tools = ["--only", "{allowed_tools}"]  # and mcp_config ({mcp_config_file}); what is left out is refused
+/// terminal = ["/usr/bin/helper"]              # what people use on a terminal; the model is added as above
 /// prompt = "stdin"                            # or "last", { file = "--message-file" } or { argument = "--message" }
 /// output = "text"                             # or "json-lines", with [json] pointers
 /// result_file = "/workspace/result.json"      # the result, where it is not what the program prints
 ///
 /// [env]
-/// HELPER_URL = "{gateway}/v1"                 # also {key}, {workdir}, {home}
+/// HELPER_URL = "{gateway}/v1"                 # also {key}, {workdir}, {home}, {model}, {memory_mib}
 /// ```
+///
+/// A program that speaks the Agent Client Protocol has `protocol = "acp"` in place of `prompt`, `output`, `resume` and
+/// `mcp_config`, and `auth` where it wants to be authenticated with.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Custom {
@@ -56,6 +64,9 @@ pub struct Custom {
     pub(crate) allowed_tools: Vec<String>,
     #[serde(default)]
     pub(crate) mcp_config: Vec<String>,
+    /// Program and arguments on a terminal.
+    #[serde(default)]
+    terminal: Vec<String>,
     /// What the names of allowed tools are joined with.
     #[serde(default = "comma")]
     pub(crate) joined_by: String,
@@ -75,6 +86,44 @@ pub struct Custom {
     json: Pointers,
     #[serde(default)]
     pub(crate) env: std::collections::BTreeMap<String, String>,
+    /// Files that it wants, by their paths inside.
+    #[serde(default)]
+    files: std::collections::BTreeMap<String, String>,
+    /// The built-in engine whose installed program this is: `{program}` in the command.
+    #[serde(default)]
+    installed: Option<String>,
+    #[serde(default)]
+    protocol: Protocol,
+    /// How it is authenticated with, by its own name for that.
+    #[serde(default)]
+    auth: Option<String>,
+    /// Whether it goes on with a session of another process when it says that it can.
+    #[serde(default = "yes")]
+    load: bool,
+    /// Where it reads standing instructions, inside.
+    #[serde(default)]
+    instructions: Option<String>,
+    /// The model when none is asked for.
+    #[serde(default)]
+    default_model: Option<String>,
+    /// Variables that are set when there is a system prompt.
+    #[serde(default)]
+    system_prompt_env: std::collections::BTreeMap<String, String>,
+}
+
+/// How a program is spoken with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Protocol {
+    /// It gets a prompt and prints its output.
+    #[default]
+    Print,
+    /// The Agent Client Protocol.
+    Acp,
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn comma() -> String {
@@ -169,6 +218,7 @@ impl Custom {
             system_prompt: Vec::new(),
             allowed_tools: Vec::new(),
             mcp_config: Vec::new(),
+            terminal: Vec::new(),
             joined_by: comma(),
             prompt: PromptBy::Stdin,
             result_file: None,
@@ -177,6 +227,14 @@ impl Custom {
             output: Output::Text,
             json: Pointers::default(),
             env: std::collections::BTreeMap::new(),
+            files: std::collections::BTreeMap::new(),
+            installed: None,
+            protocol: Protocol::Print,
+            auth: None,
+            load: true,
+            instructions: None,
+            default_model: None,
+            system_prompt_env: std::collections::BTreeMap::new(),
         }
     }
 
@@ -205,8 +263,27 @@ impl Custom {
         if crate::by_name(&custom.name).is_some() {
             return Err(wrong("an engine of this name is built in"));
         }
-        if !custom.command.first().is_some_and(|program| program.starts_with('/')) {
+        if let Some(base) = &custom.installed {
+            if crate::by_name(base).is_none_or(|engine| engine.recipe().is_none()) {
+                return Err(wrong("the engine whose program it shall be is none that can be installed"));
+            }
+            if custom.command.first().is_none_or(|program| program != PROGRAM) {
+                return Err(wrong("its program is installed, and the command does not begin with {program}"));
+            }
+        } else if !custom.command.first().is_some_and(|program| program.starts_with('/')) {
             return Err(wrong("the command does not begin with an absolute path"));
+        }
+        let inside = |path: &String| (path.starts_with('/') || path.starts_with("{home}/")) && !path.contains("..") && !path.contains('\0');
+        if !custom.files.keys().chain(&custom.instructions).all(inside) {
+            return Err(wrong("a path of a file is not absolute"));
+        }
+        if custom.protocol == Protocol::Acp {
+            let printed = custom.output != Output::Text || custom.prompt != PromptBy::Stdin || custom.result_file.is_some();
+            if printed || !custom.resume.is_empty() || !custom.mcp_config.is_empty() {
+                return Err(wrong("prompt, output, result_file, resume and mcp_config are told by the protocol"));
+            }
+        } else if custom.auth.is_some() || !custom.load {
+            return Err(wrong("`auth` and `load` belong to the protocol acp"));
         }
         let pointers = [&custom.json.text, &custom.json.result, &custom.json.session, &custom.json.error];
         if pointers.iter().any(|p| !p.is_empty() && !p.starts_with('/')) {
@@ -214,6 +291,12 @@ impl Custom {
         }
         custom.wires_read.extend(custom.wires.iter().map(|wire| wire.read()));
         Ok(custom)
+    }
+
+    /// Whether its program is that of a built-in engine; see [`Engine::installed`].
+    #[must_use]
+    pub fn is_installed(&self) -> bool {
+        self.installed.is_some()
     }
 
     /// The program that the description names; it lies in the image.
@@ -246,14 +329,15 @@ impl Engine for Custom {
     fn plan(&self, plan: &Plan<'_>) -> Result<Launch, Failure> {
         let by_argument = matches!(self.prompt, PromptBy::Argument(_) | PromptBy::Flag(_) | PromptBy::Last);
         plan.check(self, if by_argument { ARGUMENT_BYTES_MAX } else { PROMPT_BYTES_MAX })?;
+        let speaks = self.protocol == Protocol::Acp;
         let unable = [
-            ("system_prompt", self.system_prompt.is_empty()),
+            ("system_prompt", self.system_prompt.is_empty() && self.system_prompt_env.is_empty()),
             ("allowed_tools", self.allowed_tools.is_empty()),
-            ("mcp_config", self.mcp_config.is_empty()),
+            ("mcp_config", self.mcp_config.is_empty() && !speaks),
         ];
         let unable: Vec<&str> = unable.into_iter().filter(|(_, is_unable)| *is_unable).map(|(name, _)| name).collect();
         plan.cannot(self, &unable)?;
-        if plan.resume.is_some() && self.resume.is_empty() {
+        if plan.resume.is_some() && self.resume.is_empty() && !speaks {
             let message = format!("the engine {} cannot go on with a session", self.name);
             return Err(Failure::new(Code::Usage, message).field("resume"));
         }
@@ -262,11 +346,14 @@ impl Engine for Custom {
                 .replace("{key}", PLACEHOLDER_KEY)
                 .replace("{workdir}", plan.workdir)
                 .replace("{home}", plan.home)
+                .replace("{memory_mib}", &(plan.memory_bytes >> 20).to_string())
                 .replace("{model}", plan.model.unwrap_or(""))
                 .replace("{session}", plan.resume.unwrap_or(""))
         };
         let mut launch = crate::engine::base_launch(plan);
-        launch.argv = self.command.iter().map(fill).collect();
+        let words = self.command.iter().skip(usize::from(self.installed.is_some())).map(fill);
+        launch.argv = if self.installed.is_some() { plan.program.argv(&[]) } else { Vec::new() };
+        launch.argv.extend(words);
         if plan.model.is_some() {
             launch.argv.extend(self.model.iter().map(fill));
         }
@@ -278,6 +365,15 @@ impl Engine for Custom {
             launch.env.extend(wire_env(*wire, plan));
         }
         launch.env.extend(self.env.iter().map(|(key, value)| (key.clone(), fill(value))));
+        let files = self.files.iter().map(|(path, text)| crate::File { path: fill(path), bytes: fill(text).into_bytes(), mode: 0o600 });
+        launch.files.extend(files);
+        if speaks {
+            // What is told of the session and the prompt is refused before the start, if it is wrong.
+            self.opening(plan)?;
+            launch.stdin = Some(acp::initialize());
+            launch.stdin_open = true;
+            return Ok(launch);
+        }
         match &self.prompt {
             PromptBy::Stdin => launch.stdin = Some(plan.prompt.as_bytes().to_vec()),
             PromptBy::File(flag) => {
@@ -297,6 +393,62 @@ impl Engine for Custom {
         Ok(launch)
     }
 
+    fn terminal(&self, plan: &Plan<'_>, _name: &str) -> Result<Terminal, Failure> {
+        if self.terminal.is_empty() {
+            return Err(terminal::none(&self.name));
+        }
+        // Everything that its turns have but the command.
+        let stands =
+            Self { command: self.terminal.clone(), protocol: Protocol::Print, prompt: PromptBy::Stdin, result_file: None, ..self.clone() };
+        let resume = plan.resume.filter(|_| !self.resume.is_empty());
+        let mut launch = terminal::of_turn(&stands, &Plan { resume, ..*plan }, &[])?;
+        launch.argv.extend(plan.first()?.map(terminal::argument));
+        Ok(Terminal { launch, session: None })
+    }
+
+    fn live(&self) -> bool {
+        self.protocol == Protocol::Acp
+    }
+
+    fn installed(&self) -> &str {
+        self.installed.as_deref().unwrap_or(&self.name)
+    }
+
+    fn default_model(&self, _wire: Wire) -> Option<&str> {
+        self.default_model.as_deref()
+    }
+
+    fn wants_history(&self) -> bool {
+        self.protocol == Protocol::Acp
+    }
+
+    fn converses(&self) -> bool {
+        self.protocol == Protocol::Acp
+    }
+
+    fn further(&self, plan: &Plan<'_>) -> Result<Vec<u8>, Failure> {
+        plan.check(self, PROMPT_BYTES_MAX)?;
+        if self.protocol == Protocol::Acp { acp::further(plan) } else { self.input(plan.prompt) }
+    }
+
+    fn instructions_path(&self, home: &str) -> Option<String> {
+        self.instructions.as_ref().map(|path| path.replace("{home}", home))
+    }
+
+    fn reader(&self, plan: &Plan<'_>, is_further: bool, carried: Carried) -> Box<dyn Parser> {
+        if self.protocol != Protocol::Acp {
+            return self.parser(carried);
+        }
+        if is_further {
+            return Box::new(Conversation::further(plan, carried));
+        }
+        match self.opening(plan) {
+            Ok(opening) => Box::new(Conversation::open(opening, carried)),
+            // It was planned before, so this does not happen; a reader that prints nothing fails the turn.
+            Err(_) => self.parser(carried),
+        }
+    }
+
     fn parser(&self, carried: Carried) -> Box<dyn Parser> {
         match self.output {
             Output::Text => Box::new(Text { tally: Tally::new(carried), is_first: true }),
@@ -306,6 +458,11 @@ impl Engine for Custom {
 }
 
 impl Custom {
+    fn opening(&self, plan: &Plan<'_>) -> Result<Opening, Failure> {
+        let plan = Plan { resume: plan.resume.filter(|_| self.load), ..*plan };
+        Opening::of(&plan, self.auth.as_deref())
+    }
+
     /// Adds what holds it to more than its prompt. Lists are joined with commas; long texts are files.
     fn held_to(&self, plan: &Plan<'_>, launch: &mut Launch) -> Result<(), Failure> {
         let mut add = |words: &[String], name: &str, value: &str| {
@@ -326,6 +483,8 @@ impl Custom {
             let path = format!("{}/.lazaret/system.md", plan.home);
             let words: Vec<String> = self.system_prompt.iter().map(|word| word.replace("{system_prompt_file}", &path)).collect();
             add(&words, "{system_prompt}", text);
+            let env = self.system_prompt_env.iter().map(|(key, value)| (key.clone(), value.replace("{system_prompt_file}", &path)));
+            launch.env.extend(env);
             files.push((path, text.to_owned()));
         }
         if let Some(config) = plan.options.mcp_config {

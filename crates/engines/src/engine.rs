@@ -2,7 +2,7 @@
 
 use model::{Failure, PROMPT_BYTES_MAX};
 
-use crate::{Carried, Options, Parser, Recipe};
+use crate::{Carried, Options, Parser, Recipe, Terminal};
 
 /// The key that engines are given, because most refuse to start without one. It opens nothing.
 pub const PLACEHOLDER_KEY: &str = "lazaret-placeholder";
@@ -76,6 +76,10 @@ pub struct Plan<'a> {
     /// Whether the process shall stay for further turns; only where [`Engine::live`] says that it can. The output is then
     /// read until [`Parser::is_over`], and standard input stays open.
     pub live: bool,
+    /// The number of the turn in its session.
+    pub turn: u64,
+    /// The conversation so far, for an engine that has no memory of it; see [`Engine::wants_history`].
+    pub history: Option<&'a str>,
     /// What the turn is held to besides.
     pub options: Options<'a>,
 }
@@ -117,11 +121,28 @@ pub trait Engine: Send + Sync {
     /// # Errors
     /// `PROMPT_INVALID` when the prompt cannot be given to this engine, `USAGE` when another value of the plan cannot.
     fn plan(&self, plan: &Plan<'_>) -> Result<Launch, Failure>;
+    /// What to start on a terminal, for a person who uses it. [`Plan::prompt`] is said first and may be empty; `name` is a UUID that
+    /// the engine may call a new conversation.
+    ///
+    /// # Errors
+    /// `USAGE` when it has nothing that people use, and those of [`Engine::plan`].
+    fn terminal(&self, _plan: &Plan<'_>, _name: &str) -> Result<Terminal, Failure> {
+        Err(crate::terminal::none(self.name()))
+    }
     /// A reader of one turn's output. `carried` is [`crate::End::carried`] of the session's turn before, whether that
     /// turn was one of the same process or not.
     fn parser(&self, carried: Carried) -> Box<dyn Parser>;
+    /// A reader of the output of the turn that `plan` asks for. `is_further` says that its process took turns before, and
+    /// that [`Plan::resume`] names its session.
+    fn reader(&self, _plan: &Plan<'_>, _is_further: bool, carried: Carried) -> Box<dyn Parser> {
+        self.parser(carried)
+    }
     /// Whether one process can take several turns, one after the other.
     fn live(&self) -> bool {
+        false
+    }
+    /// Whether it must be answered while it works, so that it has to be started [`Plan::live`] even for one turn.
+    fn converses(&self) -> bool {
         false
     }
     /// What to write to the standard input of a live process to ask for a further turn.
@@ -130,6 +151,14 @@ pub trait Engine: Send + Sync {
     /// `PROMPT_INVALID` when the prompt cannot be given to this engine, `USAGE` when its process takes one turn only.
     fn input(&self, _prompt: &str) -> Result<Vec<u8>, Failure> {
         Err(one_turn_only(self.name()))
+    }
+    /// What to write to the standard input of a live process to ask for the further turn `plan`; [`Plan::resume`] names
+    /// the session that the process has.
+    ///
+    /// # Errors
+    /// Those of [`Engine::input`].
+    fn further(&self, plan: &Plan<'_>) -> Result<Vec<u8>, Failure> {
+        self.input(plan.prompt)
     }
     /// What to write to the standard input of a live process to answer [`crate::Parsed::Question`] of this identity.
     /// Empty where the engine asks no questions.
@@ -140,12 +169,20 @@ pub trait Engine: Send + Sync {
     fn instructions_path(&self, _home: &str) -> Option<String> {
         None
     }
+    /// Whether it may have to be told what was said in the turns before.
+    fn wants_history(&self) -> bool {
+        false
+    }
+    /// The engine whose installed program it is: itself, but for a described one that names another.
+    fn installed(&self) -> &str {
+        self.name()
+    }
     /// How a pinned version is installed; `None` when there is nothing to install.
     fn recipe(&self) -> Option<Recipe> {
         None
     }
     /// The model that is used when none is asked for, as far as this build decides it.
-    fn default_model(&self, _wire: Wire) -> Option<&'static str> {
+    fn default_model(&self, _wire: Wire) -> Option<&str> {
         None
     }
 }

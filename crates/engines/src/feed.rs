@@ -85,6 +85,12 @@ impl Feed {
         self.parser.is_over()
     }
 
+    /// What to write to ask that the turn ends early; see [`Parser::interrupt`].
+    #[must_use]
+    pub fn interrupt(&self) -> Vec<u8> {
+        self.parser.interrupt()
+    }
+
     /// The end of a turn of a process that goes on, once it [`Feed::is_over`].
     #[must_use]
     pub fn finish_live(self) -> (Vec<Parsed>, End) {

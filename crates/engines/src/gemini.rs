@@ -6,12 +6,37 @@ use serde_json::{Value, json};
 use crate::classify;
 use crate::engine::{TOOL_WAIT_S, TOOLS, TOOLS_SERVER, base_launch};
 use crate::parse::{Tally, clip, flatten, str_at, text_event, tool_call, tool_result, u64_at};
-use crate::{Carried, End, Engine, Exit, Launch, MESSAGE_BYTES_MAX, PLACEHOLDER_KEY, Parsed, Parser, Plan, Recipe, Wire};
+use crate::{
+    Carried, End, Engine, Exit, Launch, MESSAGE_BYTES_MAX, PLACEHOLDER_KEY, Parsed, Parser, Plan, Recipe, Terminal, Wire, terminal,
+};
 
 /// The longest prompt, in bytes; the program cuts its standard input at 8 MiB without failing.
 const PROMPT_BYTES_MAX: usize = 8 << 20;
 /// How often a model call is tried, the first time included: ends within a minute.
 const ATTEMPTS: u32 = 4;
+
+/// Its own tools that can be allowed one by one.
+const OWN_TOOLS: &[(&str, &[&str])] = &[
+    ("activate_skill", &[]),
+    ("glob", &["Glob"]),
+    ("google_web_search", &["WebSearch"]),
+    ("grep_search", &["Grep"]),
+    ("invoke_agent", &["Task"]),
+    ("list_directory", &["LS"]),
+    ("read_file", &["Read"]),
+    ("read_many_files", &[]),
+    ("replace", &["Edit", "MultiEdit"]),
+    ("run_shell_command", &["Bash", "shell"]),
+    ("save_memory", &[]),
+    ("web_fetch", &["WebFetch"]),
+    ("write_file", &["Write"]),
+    ("write_todos", &["TodoWrite"]),
+];
+/// Further ones, which are left out when only some are allowed.
+const OTHER_TOOLS: &[&str] = &[
+    "ask_user", "enter_plan_mode", "exit_plan_mode", "list_background_processes", "read_background_output", "update_topic",
+    "codebase_investigator", "cli_help", "generalist",
+];
 
 pub(crate) struct Gemini;
 
@@ -26,7 +51,6 @@ impl Engine for Gemini {
 
     fn plan(&self, plan: &Plan<'_>) -> Result<Launch, Failure> {
         plan.check(self, PROMPT_BYTES_MAX)?;
-        plan.cannot(self, &["allowed_tools"])?;
         let settings = format!("{}/.gemini/settings.json", plan.home);
         let model = plan.model.or_else(|| self.default_model(plan.wire)).unwrap_or("default");
         let mut launch = base_launch(plan)
@@ -36,7 +60,7 @@ impl Engine for Gemini {
                 ("GEMINI_CLI_TRUST_WORKSPACE", "true".to_owned()),
                 ("GEMINI_CLI_NO_RELAUNCH", "true".to_owned()),
             ])
-            .file(settings, config(plan, model)?.to_string());
+            .file(settings, config(self, plan, model)?.to_string());
         if let Some(text) = plan.system()? {
             let path = format!("{}/.lazaret/system.md", plan.home);
             launch = launch.env([("GEMINI_SYSTEM_MD", path.clone())]).file(path, text);
@@ -52,6 +76,14 @@ impl Engine for Gemini {
         Ok(launch)
     }
 
+    fn terminal(&self, plan: &Plan<'_>, _name: &str) -> Result<Terminal, Failure> {
+        let mut launch = terminal::of_turn(self, plan, &[&["--output-format", "stream-json"]])?;
+        if let Some(text) = plan.first()? {
+            launch.argv.extend(["--prompt-interactive".to_owned(), terminal::argument(text)]);
+        }
+        Ok(Terminal { launch, session: None })
+    }
+
     fn parser(&self, carried: Carried) -> Box<dyn Parser> {
         Box::new(Lines { tally: Tally::new(carried), text: String::new(), warning: String::new() })
     }
@@ -64,12 +96,12 @@ impl Engine for Gemini {
         Recipe::parse(include_str!("../../../share/engines/locks/gemini.toml")).ok()
     }
 
-    fn default_model(&self, wire: Wire) -> Option<&'static str> {
+    fn default_model(&self, wire: Wire) -> Option<&str> {
         crate::default_model(wire)
     }
 }
 
-fn config(plan: &Plan<'_>, model: &str) -> Result<Value, Failure> {
+fn config(engine: &Gemini, plan: &Plan<'_>, model: &str) -> Result<Value, Failure> {
     let [program, verb] = TOOLS_SERVER;
     let wait_ms = u64::from(TOOL_WAIT_S) * 1000;
     let mut servers = serde_json::Map::new();
@@ -80,6 +112,14 @@ fn config(plan: &Plan<'_>, model: &str) -> Result<Value, Failure> {
         given["timeout"] = wait_ms.into();
         servers.insert(server.name, given);
     }
+    let mut tools = json!({ "sandbox": false });
+    if let Some(allowed) = plan.tools(engine, OWN_TOOLS)? {
+        let own = OWN_TOOLS.iter().map(|(name, _)| *name).chain(OTHER_TOOLS.iter().copied());
+        // A repository's own settings could name more to use, but nothing less to leave out.
+        let out: Vec<&str> = own.filter(|name| !allowed.iter().any(|tool| tool == name)).collect();
+        tools["exclude"] = out.into();
+        tools["core"] = if allowed.is_empty() { json!(["none"]) } else { allowed.into() };
+    }
     Ok(json!({
         "mcpServers": servers,
         "security": { "auth": { "selectedType": "gemini-api-key" }, "folderTrust": { "enabled": false } },
@@ -88,7 +128,7 @@ fn config(plan: &Plan<'_>, model: &str) -> Result<Value, Failure> {
         "general": { "enableAutoUpdate": false, "disableAutoUpdate": true, "disableUpdateNag": true, "maxAttempts": ATTEMPTS },
         "privacy": { "usageStatisticsEnabled": false },
         "telemetry": { "enabled": false },
-        "tools": { "sandbox": false },
+        "tools": tools,
         "ide": { "enabled": false },
     }))
 }

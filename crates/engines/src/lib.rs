@@ -15,6 +15,8 @@
 //! beside them, each with a notice. No engine is ever given a credential: it holds [`PLACEHOLDER_KEY`], which means
 //! nothing anywhere, and the gateway puts the real one in (INV-1).
 
+mod acp;
+mod acp_calls;
 mod classify;
 mod claude_code;
 mod codex;
@@ -28,6 +30,7 @@ mod options;
 mod parse;
 mod recipe;
 mod sections;
+mod terminal;
 mod tree;
 
 pub use custom::{Custom, CustomError};
@@ -40,6 +43,7 @@ pub use parse::{
 };
 pub use recipe::{Fetch, Package, Recipe, RecipeError};
 pub use sections::{described, described_name};
+pub use terminal::Terminal;
 pub use tree::{Entry, EntryKind, TreeHasher};
 
 use model::{Code, Failure};

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::classify;
 use crate::engine::{HOST_SOCKET, base_launch, check_prompt, json_line};
 use crate::parse::{Tally, clip, notice, question, str_at, text_event, thinking_event, tool_call, tool_result, u64_at};
-use crate::{Carried, End, Engine, Exit, Launch, MESSAGE_BYTES_MAX, Parsed, Parser, Plan, Wire};
+use crate::{Carried, End, Engine, Exit, Launch, MESSAGE_BYTES_MAX, Parsed, Parser, Plan, Terminal, Wire, terminal};
 
 /// The longest prompt, in bytes.
 const PROMPT_BYTES_MAX: usize = 32 << 20;
@@ -74,6 +74,22 @@ impl Engine for Mini {
         Ok(launch)
     }
 
+    fn terminal(&self, plan: &Plan<'_>, name: &str) -> Result<Terminal, Failure> {
+        let mut launch = terminal::of_turn(self, plan, &[])?;
+        launch.argv.push("--terminal".to_owned());
+        // Its names have another form, with as much in them.
+        let session = plan.resume.is_none().then(|| format!("mini_{}", name.replace('-', "")));
+        if let Some(name) = &session {
+            launch.argv.extend(["--name".to_owned(), name.clone()]);
+        }
+        if let Some(text) = plan.first()? {
+            let path = format!("{}/.lazaret/mini/first", plan.home);
+            launch.argv.extend(["--prompt-file".to_owned(), path.clone()]);
+            launch = launch.file(path, text);
+        }
+        Ok(Terminal { launch, session })
+    }
+
     fn live(&self) -> bool {
         true
     }
@@ -95,7 +111,7 @@ impl Engine for Mini {
         Box::new(Lines { tally: Tally::new(carried), is_over: false })
     }
 
-    fn default_model(&self, wire: Wire) -> Option<&'static str> {
+    fn default_model(&self, wire: Wire) -> Option<&str> {
         crate::default_model(wire)
     }
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::engine::{TOOL_WAIT_S, TOOLS, TOOLS_SERVER, base_launch};
 use crate::parse::{Tally, flatten, str_at, text_event, thinking_event, tool_call, tool_result, u64_at};
-use crate::{Carried, End, Engine, Exit, Launch, PLACEHOLDER_KEY, Parsed, Parser, Plan, Recipe, Wire};
+use crate::{Carried, End, Engine, Exit, Launch, PLACEHOLDER_KEY, Parsed, Parser, Plan, Recipe, Terminal, Wire, terminal};
 
 /// The longest prompt, in bytes; tried with this much.
 const PROMPT_BYTES_MAX: usize = 8 << 20;
@@ -17,6 +17,21 @@ const AIMLESS_MAX: u32 = 5;
 /// At each start the program installs a package for plugins, which are off here, unless it finds this lock beside a
 /// directory `node_modules`.
 const NOTHING_TO_INSTALL: &str = r#"{"lockfileVersion":3,"packages":{"":{"dependencies":{"@opencode-ai/plugin":"*"}}}}"#;
+/// Its own tools that can be allowed one by one, by the permission that each of them asks for.
+const OWN_TOOLS: &[(&str, &[&str])] = &[
+    ("bash", &["Bash", "shell"]),
+    // One permission for all that changes files.
+    ("edit", &["Edit", "MultiEdit", "Write"]),
+    ("glob", &["Glob"]),
+    ("grep", &["Grep"]),
+    ("list", &["LS"]),
+    ("read", &["Read"]),
+    ("skill", &[]),
+    ("task", &["Task"]),
+    ("todowrite", &["TodoWrite"]),
+    ("webfetch", &["WebFetch"]),
+    ("websearch", &["WebSearch"]),
+];
 /// What would talk to the network besides the model.
 const QUIET: &[&str] = &[
     "OPENCODE_DISABLE_AUTOUPDATE", "OPENCODE_DISABLE_MODELS_FETCH", "OPENCODE_DISABLE_LSP_DOWNLOAD", "OPENCODE_DISABLE_DEFAULT_PLUGINS",
@@ -36,7 +51,6 @@ impl Engine for OpenCode {
 
     fn plan(&self, plan: &Plan<'_>) -> Result<Launch, Failure> {
         plan.check(self, PROMPT_BYTES_MAX)?;
-        plan.cannot(self, &["allowed_tools"])?;
         let config = format!("{}/.lazaret/opencode.json", plan.home);
         let model = plan.model.or_else(|| self.default_model(plan.wire)).unwrap_or("default");
         let mut launch = base_launch(plan)
@@ -45,6 +59,10 @@ impl Engine for OpenCode {
             .file(config, settings(plan, model)?.to_string())
             .file(format!("{}/.config/opencode/node_modules/.lazaret", plan.home), "")
             .file(format!("{}/.config/opencode/package-lock.json", plan.home), NOTHING_TO_INSTALL);
+        if let Some(tools) = plan.tools(self, OWN_TOOLS)? {
+            // A repository's own settings could allow more.
+            launch = launch.env([("OPENCODE_PERMISSION", permission(plan, &tools)?.to_string())]).on(&["OPENCODE_DISABLE_PROJECT_CONFIG"]);
+        }
         launch.argv = plan.program.argv(&[]);
         launch.argv.extend(["run", "--format", "json", "--auto", "--thinking", "-m"].map(str::to_owned));
         launch.argv.push(format!("{PROVIDER}/{model}"));
@@ -55,6 +73,15 @@ impl Engine for OpenCode {
         }
         launch.stdin = Some(plan.prompt.as_bytes().to_vec());
         Ok(launch)
+    }
+
+    fn terminal(&self, plan: &Plan<'_>, _name: &str) -> Result<Terminal, Failure> {
+        let turn: &[&[&str]] = &[&["run", "--format", "json", "--auto", "--thinking"], &["--title", "Lazaret"]];
+        let mut launch = terminal::of_turn(self, plan, turn)?;
+        if let Some(text) = plan.first()? {
+            launch.argv.extend(["--prompt".to_owned(), terminal::argument(text)]);
+        }
+        Ok(Terminal { launch, session: None })
     }
 
     fn parser(&self, carried: Carried) -> Box<dyn Parser> {
@@ -69,9 +96,21 @@ impl Engine for OpenCode {
         Recipe::parse(include_str!("../../../share/engines/locks/opencode.toml")).ok()
     }
 
-    fn default_model(&self, wire: Wire) -> Option<&'static str> {
+    fn default_model(&self, wire: Wire) -> Option<&str> {
         crate::default_model(wire)
     }
+}
+
+/// Allows these tools and those of MCP servers, and no other: what is not allowed is not even offered to the model.
+fn permission(plan: &Plan<'_>, tools: &[String]) -> Result<Value, Failure> {
+    let mut rules = serde_json::Map::from_iter([("*".to_owned(), Value::from("deny"))]);
+    for (name, _) in OWN_TOOLS {
+        let word = if tools.iter().any(|tool| tool == name) { "allow" } else { "deny" };
+        rules.insert((*name).to_owned(), word.into());
+    }
+    let servers = plan.servers()?.into_iter().map(|server| server.name).chain([TOOLS.to_owned()]);
+    rules.extend(servers.map(|server| (format!("{server}_*"), "allow".into())));
+    Ok(rules.into())
 }
 
 fn settings(plan: &Plan<'_>, model: &str) -> Result<Value, Failure> {

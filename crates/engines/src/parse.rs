@@ -96,6 +96,11 @@ pub trait Parser: Send {
     fn is_over(&self) -> bool {
         false
     }
+    /// What to write to the standard input of a live process to ask that its turn ends early. Empty where there is no such
+    /// word: the process is ended instead.
+    fn interrupt(&self) -> Vec<u8> {
+        Vec::new()
+    }
     /// The end of the turn. `stderr_tail` is the last of what the engine wrote to standard error.
     fn finish(&mut self, exit: Exit, stderr_tail: &str) -> End;
 }

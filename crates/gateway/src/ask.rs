@@ -101,8 +101,15 @@ fn bad(why: impl Into<String>) -> Refusal {
 }
 
 impl Ask {
-    /// Reads a body. `default` stands in for a model that is not named.
-    pub(crate) fn read(wire: Wire, route: &Route, body: Bytes, default: Option<&str>, remote: Remote) -> Result<Self, Refusal> {
+    /// Reads a body. `models` are the one that stands in where none is named, and the one that is asked for whatever is named.
+    pub(crate) fn read(
+        wire: Wire,
+        route: &Route,
+        body: Bytes,
+        models: (Option<&str>, Option<&str>),
+        remote: Remote,
+    ) -> Result<Self, Refusal> {
+        let (default, forced) = models;
         let text = std::str::from_utf8(&body).map_err(|_| bad("the request is not UTF-8"))?;
         let head: Head<'_> = serde_json::from_str(text).map_err(|e| bad(format!("the request is not understood: {}", about(&e))))?;
         let mut edits = Vec::new();
@@ -121,6 +128,11 @@ impl Ask {
         }
         let named = route.model.as_deref().map(Cow::Borrowed).or(head.model).unwrap_or_default();
         let model = match (&*named, default) {
+            _ if forced.is_some() && route.model.is_none() => {
+                let forced = forced.unwrap_or_default();
+                edits.push(set(text, "model", &serde_json::Value::from(forced).to_string())?);
+                forced.to_owned()
+            }
             ("" | "default", Some(default)) => {
                 if route.model.is_some() {
                     return Err(bad("name a model in the path"));
@@ -155,7 +167,8 @@ impl Ask {
             (None | Some("auto" | "default" | "standard_only" | "flex" | "standard"), _) => Tier::Standard,
             (Some(_), _) => Tier::Priority,
         };
-        let fallbacks = head.models.unwrap_or_default().into_iter().map(Cow::into_owned).collect();
+        // Those that the request names are models of another provider where this one is asked instead.
+        let fallbacks = head.models.filter(|_| forced.is_none()).unwrap_or_default().into_iter().map(Cow::into_owned).collect();
         let input = estimate(&body);
         let body = apply(&body, edits);
         Ok(Self { model, fallbacks, output, answers, input, is_open, tier, body })
@@ -274,7 +287,7 @@ mod tests {
     fn ask(path: &str, body: &str) -> Result<Ask, Refusal> {
         let Found::Route(route) = find(&http::Method::POST, path) else { panic!("{path}") };
         let crate::route::Action::Generate(wire) = route.action else { panic!("{path}") };
-        Ask::read(wire, &route, Bytes::from(body.to_owned()), Some("fallback-1"), Remote::Deny)
+        Ask::read(wire, &route, Bytes::from(body.to_owned()), (Some("fallback-1"), None), Remote::Deny)
     }
 
     #[test]

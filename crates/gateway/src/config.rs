@@ -138,6 +138,8 @@ pub struct Limits {
     pub connect: Duration,
     /// Time from the request's last byte to the response's head.
     pub first_byte: Duration,
+    /// The same, and to its first piece, where another provider can be asked.
+    pub first_byte_of_many: Duration,
     /// Time between two pieces of a response.
     pub idle: Duration,
     /// Time of one whole exchange.
@@ -163,6 +165,7 @@ impl Default for Limits {
             write_idle: Duration::from_secs(120),
             connect: Duration::from_secs(10),
             first_byte: Duration::from_secs(600),
+            first_byte_of_many: Duration::from_secs(120),
             idle: Duration::from_secs(300),
             total: Duration::from_secs(3600),
             budget_wait: Duration::from_secs(120),

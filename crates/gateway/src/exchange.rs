@@ -15,17 +15,18 @@ use zeroize::Zeroizing;
 
 use crate::ask::Ask;
 use crate::books::{Closed, Entry};
+use crate::fallback::{self, Target};
 use crate::flow::{End, Ending, Flow, Outgoing, Pending, Source, scrub_header};
 use crate::gateway::{BUFFER_UNIT, Shared};
 use crate::meter::{Framing, Meter};
 use crate::prices::{Price, canonical};
 use crate::purse::{PurseError, Reservation};
-use crate::refusal::{self, Refusal};
+use crate::refusal::{self, Refusal, failure_of};
 use crate::rehearsal::{self, Asked};
 use crate::route::{self, Action, Found, Route};
 use crate::scrub::Scrubber;
 use crate::upstream::Provider;
-use crate::{Basis, Call, Identity, Kind, REHEARSAL, TapeMode, Unpriced, Wire, headers, tape};
+use crate::{Basis, Call, Identity, Kind, REHEARSAL, RoundsError, TapeMode, Unpriced, Wire, headers, tape};
 
 /// The least output that is worth a call whose output was lowered to what the budget still pays.
 const OUTPUT_TOKENS_MIN: u64 = 1024;
@@ -42,12 +43,14 @@ struct Exchange {
     body: Bytes,
     started: Instant,
     room: Option<OwnedSemaphorePermit>,
+    /// Who answers, where it is not who was asked first.
+    answered_by: Option<String>,
 }
 
 /// Answers one request.
 pub(crate) async fn handle(shared: Arc<Shared>, identity: Arc<Identity>, request: Request<Incoming>) -> Response<Outgoing> {
     let provider = shared.providers.get(&identity.provider).cloned();
-    let guess = provider.as_ref().map_or_else(|| guess(request.uri().path()), |p| p.kind);
+    let guess = provider.as_ref().map_or_else(|| route::guess(request.uri().path()), |p| p.kind);
     let route = match route::find(request.method(), request.uri().path()) {
         Found::Probe => return refusal::head(StatusCode::OK, "text/plain", Outgoing::Own(None)),
         Found::Nothing => return own(guess, &Refusal::new(Code::NotFound, "this path is no call to a model that may be made here")),
@@ -56,15 +59,6 @@ pub(crate) async fn handle(shared: Arc<Shared>, identity: Arc<Identity>, request
     match admit(shared, identity, route, request).await {
         Ok(exchange) => exchange.run(provider).await,
         Err((kind, refusal)) => own(kind, &refusal),
-    }
-}
-
-/// The family that a caller on an unknown path most likely speaks.
-fn guess(path: &str) -> Kind {
-    match path {
-        path if path.starts_with("/v1beta") => Kind::Gemini,
-        path if path.starts_with("/v1/messages") || path.starts_with("/api/") => Kind::Anthropic,
-        _ => Kind::OpenAi,
     }
 }
 
@@ -92,7 +86,7 @@ async fn admit(
         ));
     }
     let body = read_body(&shared, body, started).await.map_err(|refusal| (kind, refusal))?;
-    Ok(Exchange { shared, identity, route, parts, body, started, room: Some(room) })
+    Ok(Exchange { shared, identity, route, parts, body, started, room: Some(room), answered_by: None })
 }
 
 /// Reads a body within the limits of size, memory and time.
@@ -168,26 +162,67 @@ impl Exchange {
                 None => return self.refuse(&Refusal::new(Code::Forbidden, "no provider is set for this sandbox")),
             },
         };
-        let mut pending = match self.open() {
-            Ok(ending) => Pending::new(ending),
-            Err(refusal) => return self.refuse(&refusal),
-        };
-        let result = match provider {
-            Some(provider) if !is_scripted => self.generate(wire, &provider, pending.ending()).await,
-            _ => self.scripted(wire, pending.ending()),
-        };
-        let mut ending = pending.end();
-        match result {
-            Ok(reply) => self.forward(reply, Some(wire), Some(ending)),
-            Err(refusal) => {
-                ending.call.status = refusal.status.as_u16();
-                ending.call.code = Some(refusal.code);
-                ending.call.message.clone_from(&refusal.message);
-                ending.call.basis = Basis::Free;
-                ending.close(End::Whole, None);
-                self.refuse(&refusal)
+        match provider.filter(|_| !is_scripted) {
+            Some(provider) => self.ask_in_turn(wire, &provider).await,
+            None => {
+                let mut pending = match self.open() {
+                    Ok(ending) => Pending::new(ending),
+                    Err(refusal) => return self.refuse(&refusal),
+                };
+                let result = self.count(pending.ending()).and_then(|()| self.scripted(wire, pending.ending()));
+                let ending = pending.end();
+                match result {
+                    Ok(reply) => self.forward(reply, Some(wire), Some(ending)),
+                    Err(refusal) => self.fail(ending, &refusal),
+                }
             }
         }
+    }
+
+    /// Asks those who may answer, one after the other, until one does: as long as nothing went to the caller.
+    async fn ask_in_turn(mut self, wire: Wire, first: &Arc<Provider>) -> Response<Outgoing> {
+        let mut targets = fallback::targets(first, &self.identity, &self.shared.providers, &self.route).into_iter().peekable();
+        while let Some(target) = targets.next() {
+            let mut pending = match self.open() {
+                Ok(ending) => Pending::new(ending),
+                Err(refusal) => return self.refuse(&refusal),
+            };
+            pending.ending().call.provider.clone_from(&target.provider.name);
+            let result = match self.count(pending.ending()) {
+                Ok(()) => self.generate(wire, &target, pending.ending()).await,
+                Err(refusal) => Err(refusal),
+            };
+            let mut ending = pending.end();
+            let is_over = match &result {
+                Ok(reply) => !fallback::is_outage(reply.status),
+                Err(refusal) => !fallback::falls_back(refusal),
+            };
+            if let Some(next) = targets.peek().filter(|_| !is_over) {
+                if let Err(refusal) = &result {
+                    ending.note(refusal);
+                }
+                ending.call.instead = Some(next.name());
+                // Its place is that of the next one.
+                self.room = ending.room.take();
+                ending.close(End::Whole, None);
+                continue;
+            }
+            if target.provider.name != first.name || target.model.is_some() {
+                self.answered_by = Some(target.name());
+            }
+            return match result {
+                Ok(reply) => self.forward(reply, Some(wire), Some(ending)),
+                Err(refusal) => self.fail(ending, &refusal),
+            };
+        }
+        self.refuse(&Refusal::new(Code::Internal, "there is nobody to ask"))
+    }
+
+    /// Ends a call that came to nothing.
+    fn fail(self, mut ending: Ending, refusal: &Refusal) -> Response<Outgoing> {
+        ending.note(refusal);
+        ending.close(End::Whole, None);
+        self.refuse(refusal)
     }
 
     /// Opens the call in the books, before anything can cost.
@@ -210,26 +245,43 @@ impl Exchange {
             status: 200,
             code: None,
             message: String::new(),
+            instead: None,
+            took: std::time::Duration::ZERO,
         };
-        Ok(Ending { entry, call, reservation: None, price: None, _room: self.room.take() })
+        Ok(Ending { entry, call, reservation: None, price: None, round: None, started: self.started, room: self.room.take() })
+    }
+
+    /// Counts the call among those of its turn.
+    fn count(&self, ending: &mut Ending) -> Result<(), Refusal> {
+        let Some(rounds) = &self.identity.rounds else { return Ok(()) };
+        rounds.take().map_err(|error| match error {
+            RoundsError::Over(_) => Refusal::new(Code::TurnLimit, format!("this turn may not {error}")),
+            RoundsError::Unkept(_) => Refusal::new(Code::StoreUnusable, model::chain(&error)),
+        })?;
+        ending.round = Some(Arc::clone(rounds));
+        Ok(())
     }
 
     /// A call to a real model.
-    async fn generate(&self, wire: Wire, provider: &Arc<Provider>, ending: &mut Ending) -> Result<Reply, Refusal> {
-        let (shared, id) = (&self.shared, &self.identity);
-        let mut ask = Ask::read(wire, &self.route, self.body.clone(), id.model.as_deref(), shared.remote)?;
+    async fn generate(&self, wire: Wire, target: &Target, ending: &mut Ending) -> Result<Reply, Refusal> {
+        let (shared, id, provider) = (&self.shared, &self.identity, &target.provider);
+        let route = target.route(&self.route);
+        let mut ask = Ask::read(wire, &route, self.body.clone(), (id.model.as_deref(), target.model.as_deref()), shared.remote)?;
         ending.call.model.clone_from(&ask.model);
         self.permit(&ask)?;
+        if !target.is_last && shared.resting.is_resting(&provider.name) {
+            return Err(Refusal::new(Code::ProviderDown, "the provider was too slow a moment ago"));
+        }
         let key = self.key(provider)?;
         if provider.free {
             ending.call.basis = Basis::Free;
         } else if let Some(price) = self.price(&ask)? {
             ending.price = Some(price);
             if !id.budgets.is_empty() {
-                ending.reservation = Some(self.reserve(wire, &mut ask, &price).await?);
+                ending.reservation = Some(self.reserve(wire, &mut ask, &price, target.is_last).await?);
             }
         }
-        let sent = self.send(provider, key.as_deref().map(String::as_str), ask.body).await;
+        let sent = self.send_to(wire, target, &route, key.as_deref().map(String::as_str), ask.body).await;
         if sent.is_err() {
             // Whether a request that broke off was worked on is not known; one that never left was not.
             let reservation = ending.reservation.take();
@@ -291,12 +343,13 @@ impl Exchange {
     }
 
     /// Sets aside what the call can cost at most, with a lower output if only that fits.
-    async fn reserve(&self, wire: Wire, ask: &mut Ask, price: &Price) -> Result<Reservation, Refusal> {
+    async fn reserve(&self, wire: Wire, ask: &mut Ask, price: &Price, may_wait: bool) -> Result<Reservation, Refusal> {
         let input = if ask.is_open { price.context } else { ask.input.min(price.context) };
         let output = ask.output.unwrap_or(price.output_max);
         let mut waits_left = WAITS_MAX;
         let mut result = self.take(wire, ask, price, (input, output)).await;
-        while let (Err(PurseError::Exceeded { key, worst, .. }), Some(patience)) = (&result, &self.identity.patience) {
+        let patience = self.identity.patience.as_ref().filter(|_| may_wait);
+        while let (Err(PurseError::Exceeded { key, worst, .. }), Some(patience)) = (&result, patience) {
             if waits_left == 0 || !patience.exceeded(key, *worst).await {
                 break;
             }
@@ -326,10 +379,33 @@ impl Exchange {
         result
     }
 
-    async fn send(&self, provider: &Arc<Provider>, key: Option<&str>, body: Bytes) -> Result<Reply, Refusal> {
-        let query = route::query(provider.kind, &self.route.action, self.parts.uri.query());
-        let uri =
-            provider.uri(&self.route.tail, &query).ok_or_else(|| Refusal::new(Code::Internal, "the provider's address cannot be made"))?;
+    /// Sends a call to one of several. Where there is another one, this one has less time, a busy one is waited for a little, and
+    /// its answer counts only when it has begun.
+    async fn send_to(&self, wire: Wire, target: &Target, route: &Route, key: Option<&str>, body: Bytes) -> Result<Reply, Refusal> {
+        if target.is_last {
+            return self.send(&target.provider, route, key, body).await;
+        }
+        let soon = Instant::now() + self.shared.limits.first_byte_of_many;
+        let slow = || {
+            self.shared.resting.rest(&target.provider.name);
+            Refusal::new(Code::ProviderError, "the provider did not begin to answer in time").with_status(StatusCode::GATEWAY_TIMEOUT)
+        };
+        let sent = tokio::time::timeout_at(soon, self.send(&target.provider, route, key, body.clone())).await;
+        let mut reply = sent.map_err(|_| slow())??;
+        if let Some(wait) = fallback::worth_waiting(reply.status, &reply.headers) {
+            tokio::time::sleep(wait).await;
+            let sent = tokio::time::timeout_at(soon + wait, self.send(&target.provider, route, key, body)).await;
+            reply = sent.map_err(|_| slow())??;
+        }
+        if reply.status.is_success() {
+            tokio::time::timeout_at(soon + self.shared.limits.first_byte_of_many, reply.begin(wire)).await.map_err(|_| slow())??;
+        }
+        Ok(reply)
+    }
+
+    async fn send(&self, provider: &Arc<Provider>, route: &Route, key: Option<&str>, body: Bytes) -> Result<Reply, Refusal> {
+        let query = route::query(provider.kind, &route.action, self.parts.uri.query());
+        let uri = provider.uri(&route.tail, &query).ok_or_else(|| Refusal::new(Code::Internal, "the provider's address cannot be made"))?;
         let headers = headers::request(&self.parts.headers, provider.kind, provider.auth, key, &provider.headers).map_err(|_| {
             Refusal::new(Code::KeyMissing, format!("the key of provider `{}` has characters that no key has", provider.name))
         })?;
@@ -340,7 +416,7 @@ impl Exchange {
     /// A list of models or a count of tokens from a real provider: forwarded, not accounted.
     async fn lookup(self, provider: &Arc<Provider>) -> Response<Outgoing> {
         let sent = match self.key(provider) {
-            Ok(key) => self.send(provider, key.as_deref().map(String::as_str), self.body.clone()).await,
+            Ok(key) => self.send(provider, &self.route, key.as_deref().map(String::as_str), self.body.clone()).await,
             Err(refusal) => Err(refusal),
         };
         match sent {
@@ -418,14 +494,20 @@ impl Exchange {
 
     fn tap(&self, status: StatusCode, content_type: &str) -> Option<tape::Tap> {
         let Some(TapeMode::Record(writer)) = &self.identity.tape else { return None };
-        let request = tape::Request { method: self.parts.method.to_string(), path: self.route.tail.clone(), body: self.body.clone() };
+        let request = tape::Request {
+            method: self.parts.method.to_string(),
+            path: self.route.tail.clone(),
+            body: self.body.clone(),
+            by: self.answered_by.clone(),
+        };
         Some(writer.tap(request, status.as_u16(), content_type))
     }
 
     /// Sends a reply on, counted and recorded as it passes.
     fn forward(mut self, reply: Reply, wire: Option<Wire>, ending: Option<Ending>) -> Response<Outgoing> {
         let limits = &self.shared.limits;
-        let meter = wire.filter(|_| reply.status.is_success()).map(|wire| Meter::new(wire, reply.framing()));
+        let framing = if reply.content_type() == rehearsal::EVENTS { Framing::Events } else { Framing::Json };
+        let meter = wire.filter(|_| reply.status.is_success()).map(|wire| Meter::new(wire, framing));
         let flow = Flow {
             tap: self.tap(reply.status, reply.content_type()),
             source: reply.source,
@@ -471,13 +553,29 @@ impl Reply {
         let mut headers = headers::response(&parts.headers, scrub_header(needles.as_ref()));
         headers::pace(parts.status, &mut headers);
         let scrubber = needles.map(Scrubber::new);
-        let reply = Self { status: parts.status, headers, source: Source::Provider(body), scrubber };
+        let reply = Self { status: parts.status, headers, source: Source::Provider(body, None), scrubber };
         let is_known = matches!(reply.content_type(), rehearsal::JSON | rehearsal::EVENTS);
         match is_known {
             true => Ok(reply),
             false if parts.status.is_success() => Err(no_answer("something that is no answer of a model")),
             // The status passes; a page for people instead of an error does not.
             false => Err(Refusal::new(failure_of(parts.status).0, failure_of(parts.status).1).with_status(parts.status)),
+        }
+    }
+
+    /// Waits for the first piece. One that reports an error, or none at all, is no answer.
+    async fn begin(&mut self, wire: Wire) -> Result<(), Refusal> {
+        let Source::Provider(incoming, first) = &mut self.source else { return Ok(()) };
+        let cut = || Refusal::new(Code::StreamCut, "the provider closed the connection before it answered");
+        while first.as_ref().is_none_or(Bytes::is_empty) {
+            let frame = incoming.frame().await.ok_or_else(cut)?.map_err(|_| cut())?;
+            *first = frame.into_data().ok();
+        }
+        match first {
+            Some(bytes) if fallback::is_error(wire, bytes) => {
+                Err(Refusal::new(Code::ProviderError, "the provider reported an error instead of an answer"))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -497,21 +595,6 @@ impl Reply {
 
     /// The media type without its parameters.
     fn content_type(&self) -> &str {
-        let value = self.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
-        value.split(';').next().unwrap_or_default().trim()
-    }
-
-    fn framing(&self) -> Framing {
-        if self.content_type() == rehearsal::EVENTS { Framing::Events } else { Framing::Json }
-    }
-}
-
-/// What an error status of a provider means.
-fn failure_of(status: StatusCode) -> (Code, &'static str) {
-    match status.as_u16() {
-        401 | 403 => (Code::CredentialExpired, "the provider refuses the stored credential"),
-        429 | 529 => (Code::ProviderLimited, "the provider has too much traffic, or the account's limit is reached"),
-        500.. => (Code::ProviderError, "the provider failed"),
-        _ => (Code::ProviderError, "the provider does not accept the request"),
+        self.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()?.split(';').next()).unwrap_or_default().trim()
     }
 }

@@ -16,6 +16,7 @@ use crate::books::Entry;
 use crate::meter::Meter;
 use crate::prices::Price;
 use crate::purse::Reservation;
+use crate::refusal::Refusal;
 use crate::scrub::Scrubber;
 use crate::tape::Tap;
 use crate::{Basis, Call};
@@ -33,8 +34,8 @@ pub(crate) enum FlowError {
 
 /// Where the bytes come from.
 pub(crate) enum Source {
-    /// A provider.
-    Provider(Incoming),
+    /// A provider, and what was read of its reply already.
+    Provider(Incoming, Option<Bytes>),
     /// A script or a tape: the pieces, and whether the stream breaks off after them.
     Made(VecDeque<Bytes>, bool),
 }
@@ -45,8 +46,12 @@ pub(crate) struct Ending {
     pub(crate) call: Call,
     pub(crate) reservation: Option<Reservation>,
     pub(crate) price: Option<Price>,
+    /// Who counted the call among those of its turn.
+    pub(crate) round: Option<Arc<dyn crate::Rounds>>,
+    /// When the request came.
+    pub(crate) started: Instant,
     /// Held as long as the call lasts.
-    pub(crate) _room: Option<OwnedSemaphorePermit>,
+    pub(crate) room: Option<OwnedSemaphorePermit>,
 }
 
 /// A call whose reply has not begun. Dropped, the caller went away and the call is closed as that.
@@ -89,9 +94,21 @@ pub(crate) enum End {
 }
 
 impl Ending {
+    /// Notes why the call came to nothing.
+    pub(crate) fn note(&mut self, refusal: &Refusal) {
+        self.call.status = refusal.status.as_u16();
+        self.call.code = Some(refusal.code);
+        self.call.message.clone_from(&refusal.message);
+        self.call.basis = Basis::Free;
+    }
+
     /// Settles the budgets and writes the row.
     pub(crate) fn close(mut self, end: End, meter: Option<&Meter>) {
         let is_good = (200..300).contains(&self.call.status);
+        self.call.took = self.started.elapsed();
+        if let Some(round) = self.round.take().filter(|_| !is_good) {
+            round.give_back();
+        }
         let count = meter.and_then(Meter::count);
         let has_ended = meter.is_none_or(Meter::has_ended);
         if is_good && self.call.code.is_none() {
@@ -164,7 +181,12 @@ impl Flow {
                     None => None,
                 });
             }
-            Source::Provider(incoming) => incoming,
+            Source::Provider(incoming, first) => {
+                if let Some(first) = first.take() {
+                    return Poll::Ready(Some(Ok(first)));
+                }
+                incoming
+            }
         };
         loop {
             match Pin::new(&mut *incoming).poll_frame(cx) {
@@ -241,7 +263,7 @@ impl Body for Flow {
                 Ok(piece) if piece.is_empty() => (),
                 Ok(piece) => {
                     // Settled before the caller sees the last byte of a reply with a known length.
-                    if let Source::Provider(incoming) = &this.source
+                    if let Source::Provider(incoming, None) = &this.source
                         && incoming.is_end_stream()
                         && this.scrubber.as_ref().is_none_or(Scrubber::is_empty)
                     {
@@ -266,8 +288,8 @@ impl Body for Flow {
     fn size_hint(&self) -> SizeHint {
         match &self.source {
             // A scrubbed stream keeps its length, so what the provider announced holds; what is held back is added.
-            Source::Provider(incoming) => match (incoming.size_hint().exact(), self.scrubber.as_ref().map_or(0, Scrubber::held)) {
-                (Some(len), held) => SizeHint::with_exact(len + held),
+            Source::Provider(incoming, first) => match (incoming.size_hint().exact(), self.scrubber.as_ref().map_or(0, Scrubber::held)) {
+                (Some(len), held) => SizeHint::with_exact(len + held + first.as_ref().map_or(0, |first| first.len() as u64)),
                 (None, _) => SizeHint::new(),
             },
             Source::Made(pieces, false) => SizeHint::with_exact(pieces.iter().map(|p| p.len() as u64).sum()),

@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::books::Books;
 use crate::caller::Caller;
+use crate::fallback::Resting;
 use crate::prices::{Prices, PricesError};
 use crate::purse::Purse;
 use crate::upstream::{Provider, Upstream};
@@ -46,6 +47,7 @@ pub(crate) struct Shared {
     pub(crate) purse: Purse,
     pub(crate) books: Books,
     pub(crate) upstream: Upstream,
+    pub(crate) resting: Resting,
     /// Calls under way.
     pub(crate) in_flight: Arc<Semaphore>,
     /// Memory for request bodies, in [`BUFFER_UNIT`]s.
@@ -102,6 +104,7 @@ impl Gateway {
             purse: Purse::new(ledger.clone()),
             books: Books::open(&limits, ledger, observer, &tasks, cancel.clone()),
             upstream: Upstream::open(&config)?,
+            resting: Resting::default(),
             in_flight: Arc::new(Semaphore::new(limits.in_flight)),
             buffers: Arc::new(Semaphore::new(limits.buffered_bytes.div_ceil(BUFFER_UNIT))),
             unpriced: config.unpriced,

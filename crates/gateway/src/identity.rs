@@ -20,6 +20,8 @@ pub struct Identity {
     pub provider: String,
     /// The model that is put in where a request names `default` or none.
     pub model: Option<String>,
+    /// Who is asked in turn when that provider does not answer. Those that do not speak the API of a call are passed over.
+    pub fallback: Vec<Fallback>,
     /// The only models that may be called, compared in canonical form; empty allows every model.
     pub models: Vec<String>,
     /// The budgets that each call draws from. All of them must cover it.
@@ -30,6 +32,39 @@ pub struct Identity {
     pub rehearsal: bool,
     /// Who may let a call wait when a budget does not cover it; without one it is refused at once.
     pub patience: Option<Arc<dyn Patience>>,
+    /// Who counts how often the turn asks its model; without one nobody does.
+    pub rounds: Option<Arc<dyn Rounds>>,
+}
+
+/// A provider that is asked when the one before does not answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fallback {
+    /// The provider: a name of the configuration.
+    pub provider: String,
+    /// The model that is asked for there, whatever the request names; `None` leaves it.
+    pub model: Option<String>,
+}
+
+/// Counts the calls of one turn before they leave, so that none is made that may not be.
+pub trait Rounds: Send + Sync {
+    /// One more call is to be made. What is counted here outlives the daemon.
+    ///
+    /// # Errors
+    /// There were as many as there may be, or the count cannot be kept: the call is not made.
+    fn take(&self) -> Result<(), RoundsError>;
+    /// A call that was counted came to nothing.
+    fn give_back(&self);
+}
+
+/// Why a call is one too many.
+#[derive(Debug, thiserror::Error)]
+pub enum RoundsError {
+    /// There were as many as there may be.
+    #[error("ask the model more than {0} times in one turn")]
+    Over(u32),
+    /// It is not known how many there were.
+    #[error("keep count of the calls of this turn")]
+    Unkept(#[source] std::io::Error),
 }
 
 /// Decides over calls that a budget does not cover.

@@ -37,6 +37,10 @@ pub struct Call {
     pub code: Option<Code>,
     /// For people, where it failed. Holds no secret.
     pub message: String,
+    /// Who is asked instead, where the caller does not hear of the failure.
+    pub instead: Option<String>,
+    /// From the request to the end of its answer.
+    pub took: std::time::Duration,
 }
 
 /// How a cost is known.

@@ -20,6 +20,7 @@ mod caller;
 mod config;
 pub mod egress;
 mod exchange;
+mod fallback;
 mod flow;
 mod gateway;
 mod headers;
@@ -37,8 +38,9 @@ pub mod tape;
 mod upstream;
 
 pub use config::{Auth, Config, Kind, Limits, ProviderConfig, REHEARSAL, Remote, Unpriced, WELL_KNOWN, WellKnown};
+pub use fallback::TARGETS_MAX as FALLBACK_TARGETS_MAX;
 pub use gateway::{Gateway, GatewayError};
-pub use identity::{Budget, BudgetKey, Identity, Patience, TapeMode};
+pub use identity::{Budget, BudgetKey, Fallback, Identity, Patience, Rounds, RoundsError, TapeMode};
 pub use ledger::{Basis, Call, Keys, Ledger, LedgerError, Observer};
 pub use prices::{Price, Prices, PricesError, Tier, canonical};
 pub use route::Wire;

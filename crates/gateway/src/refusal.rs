@@ -18,6 +18,16 @@ pub(crate) struct Refusal {
     pub(crate) message: String,
 }
 
+/// What an error status of a provider means.
+pub(crate) fn failure_of(status: StatusCode) -> (Code, &'static str) {
+    match status.as_u16() {
+        401 | 403 => (Code::CredentialExpired, "the provider refuses the stored credential"),
+        429 | 529 => (Code::ProviderLimited, "the provider has too much traffic, or the account's limit is reached"),
+        500.. => (Code::ProviderError, "the provider failed"),
+        _ => (Code::ProviderError, "the provider does not accept the request"),
+    }
+}
+
 impl Refusal {
     pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
         Self { code, status: status(code), message: message.into() }
@@ -48,7 +58,7 @@ impl Refusal {
 fn status(code: Code) -> StatusCode {
     match code {
         Code::NotFound => StatusCode::NOT_FOUND,
-        Code::Usage | Code::PriceUnknown | Code::ReplayDiffers | Code::TapeInvalid => StatusCode::BAD_REQUEST,
+        Code::Usage | Code::TurnLimit | Code::PriceUnknown | Code::ReplayDiffers | Code::TapeInvalid => StatusCode::BAD_REQUEST,
         Code::BudgetExceeded => StatusCode::PAYMENT_REQUIRED,
         Code::KeyMissing | Code::CredentialExpired => StatusCode::UNAUTHORIZED,
         Code::Forbidden => StatusCode::FORBIDDEN,

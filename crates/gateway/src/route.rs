@@ -69,6 +69,15 @@ pub(crate) enum Found {
 /// The longest model name in a path.
 const MODEL_BYTES_MAX: usize = 128;
 
+/// The family that a caller on an unknown path most likely speaks.
+pub(crate) fn guess(path: &str) -> Kind {
+    match path {
+        path if path.starts_with("/v1beta") => Kind::Gemini,
+        path if path.starts_with("/v1/messages") || path.starts_with("/api/") => Kind::Anthropic,
+        _ => Kind::OpenAi,
+    }
+}
+
 /// Looks a request up. `path` is compared byte by byte; nothing is decoded, so an encoded spelling finds nothing.
 #[must_use]
 pub(crate) fn find(method: &Method, path: &str) -> Found {

@@ -1,5 +1,6 @@
 //! The one static program inside a sandbox. What it is depends on its first argument, or on the name it was called by.
 
+mod dial;
 mod files;
 mod ipc;
 mod mini;
@@ -18,6 +19,8 @@ fn main() -> ExitCode {
         "ipc" => ipc::main(&std::env::args_os().skip(if by_name { 1 } else { 2 }).collect::<Vec<_>>()),
         "prove" => prove::main(args.get(2..).unwrap_or_default()),
         "ask-proxy" => prove::ask_proxy(args.get(2..).unwrap_or_default()),
+        "dial" => dial::dial(args.get(2..).unwrap_or_default()),
+        "listening" => dial::listening(),
         "files" => files::main(std::env::args_os().skip(2)),
         _ => 2,
     };

@@ -54,6 +54,10 @@ codes! {
     NotFound = "NOT_FOUND", 2, false;
     /// The state of the thing does not allow it now.
     Conflict = "CONFLICT", 1, false;
+    /// Two branches change the same lines; nothing was changed.
+    MergeConflict = "MERGE_CONFLICT", 5, false;
+    /// Work of an agent that is nowhere else would be lost.
+    WorkUnsaved = "WORK_UNSAVED", 1, false;
     /// Other sessions of the env have changed its files since.
     EnvShared = "ENV_SHARED", 1, false;
     /// There is no checkpoint to go back to.
@@ -148,6 +152,10 @@ codes! {
     HandlerError = "HANDLER_ERROR", 1, false;
     /// A plugin's folder, manifest or archive is malformed or not safe to install.
     PluginInvalid = "PLUGIN_INVALID", 2, false;
+    /// A skill's folder or archive is malformed or not safe to add.
+    SkillInvalid = "SKILL_INVALID", 2, false;
+    /// A skill is missing, or its files in the home are not those that were approved.
+    SkillChanged = "SKILL_CHANGED", 3, false;
     /// The chain of audit rows is broken.
     AuditBroken = "AUDIT_BROKEN", 1, false;
     /// A limit of the daemon (sandboxes, connections, sessions) is reached.
@@ -221,7 +229,7 @@ mod tests {
         let mut seen = std::collections::HashSet::new();
         for code in Code::ALL {
             assert!(seen.insert(code.as_str()), "{code}");
-            assert!([1, 2, 3, 4, 130].contains(&code.exit_status()), "{code}");
+            assert!([1, 2, 3, 4, 5, 130].contains(&code.exit_status()), "{code}");
         }
         assert_eq!(serde_json::to_string(&Code::KeyMissing).ok().as_deref(), Some("\"KEY_MISSING\""));
     }

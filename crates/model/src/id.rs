@@ -112,8 +112,40 @@ identity!(
     WebhookId, "whk_"
 );
 identity!(
+    /// A conversation on a chat network.
+    ChatId, "cht_"
+);
+identity!(
+    /// What makes an agent hear a chat.
+    WiringId, "wir_"
+);
+identity!(
+    /// Something that was said on a chat network.
+    InboundId, "msg_"
+);
+identity!(
+    /// One effect that a chat network is owed.
+    OutboxId, "out_"
+);
+identity!(
+    /// Somebody unknown who asks to be let in.
+    AdmissionId, "adm_"
+);
+identity!(
+    /// A code by which somebody proves that a handle or a chat is theirs.
+    PairingId, "pai_"
+);
+identity!(
     /// Work that is done at set times.
     TaskId, "tsk_"
+);
+identity!(
+    /// An agent that works on a branch.
+    BranchId, "brn_"
+);
+identity!(
+    /// Branches that are merged one after the other.
+    MergeQueueId, "mrq_"
 );
 identity!(
     /// One time that a task was due, and what came of it.

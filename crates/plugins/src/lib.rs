@@ -17,6 +17,7 @@ mod http_endpoints;
 mod manifest;
 mod mcp;
 mod net;
+mod person;
 mod remote_mcp;
 mod shipped;
 mod surroundings;
@@ -28,10 +29,12 @@ use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+pub use net::NetError;
+pub use person::{Asks, Person, Said, person};
 pub use shipped::{SHIPPED, Shipped};
 pub use surroundings::{Surroundings, SurroundingsError};
 use tokio::io::BufReader;
-use tool::Plugin;
+pub use tool::{Call, Outcome, Plugin, ToolError};
 
 /// The exit status for a name that is no plugin's.
 const NO_SUCH: i32 = 2;
@@ -54,7 +57,9 @@ pub struct Talk {
 /// configuration that is missing or wrong; what is wrong is said on standard error.
 #[must_use]
 pub fn serve(name: &str, variable: &dyn Fn(&str) -> Option<String>) -> i32 {
-    run(name, variable, |plugin| async move { mcp::serve(plugin, name, BufReader::new(tokio::io::stdin()), tokio::io::stdout()).await })
+    run(name, variable, |plugin| async move {
+        mcp::serve(plugin, name, person().1, BufReader::new(tokio::io::stdin()), tokio::io::stdout()).await
+    })
 }
 
 /// The same over other ends than the standard ones.
@@ -62,7 +67,15 @@ pub fn serve(name: &str, variable: &dyn Fn(&str) -> Option<String>) -> i32 {
 pub fn serve_on(name: &str, variable: &dyn Fn(&str) -> Option<String>, talk: Talk) -> i32 {
     let Talk { input, output } = talk;
     let (input, output) = (tokio::fs::File::from_std(input.into()), tokio::fs::File::from_std(output.into()));
-    run(name, variable, |plugin| async move { mcp::serve(plugin, name, BufReader::new(input), output).await })
+    run(name, variable, |plugin| async move { mcp::serve(plugin, name, person().1, BufReader::new(input), output).await })
+}
+
+/// Serves tools of the caller's own as an MCP server called `name` on standard input and output, until the input ends.
+///
+/// # Errors
+/// Reading or writing failed, or a line was too long.
+pub async fn serve_tools(tools: Arc<dyn Plugin>, name: &str, asks: Asks) -> std::io::Result<()> {
+    mcp::serve(tools, name, asks, BufReader::new(tokio::io::stdin()), tokio::io::stdout()).await
 }
 
 fn run<F: Future<Output = std::io::Result<()>>>(

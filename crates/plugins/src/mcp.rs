@@ -1,15 +1,18 @@
-//! A small MCP server: JSON-RPC in lines, calls of tools at once.
+//! A small MCP server: JSON-RPC in lines, calls of tools at once, and questions to the person at the other end.
 //!
-//! The other end is this program's own host, which is trusted; lines are limited all the same, so that a fault stays small.
+//! The other end is a host that its user started, which is trusted; lines are limited all the same, so that a fault stays small.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::oneshot;
 use tokio::task::{AbortHandle, JoinSet};
 
+use crate::person::{Ask, Asks, Said};
 use crate::tool::{Call, Outcome, Plugin, ToolError};
 
 /// The longest line that is read, in bytes.
@@ -35,12 +38,21 @@ const INTERNAL_ERROR: i64 = -32_603;
 ///
 /// # Errors
 /// Reading or writing failed, or a line was too long.
-pub(crate) async fn serve<R, W>(plugin: Arc<dyn Plugin>, name: &str, input: R, mut output: W) -> std::io::Result<()>
+pub(crate) async fn serve<R, W>(plugin: Arc<dyn Plugin>, name: &str, mut asks: Asks, input: R, mut output: W) -> std::io::Result<()>
 where
     R: AsyncBufRead + Unpin,
     W: AsyncWrite + Unpin,
 {
-    let mut server = Server { plugin, name: name.to_owned(), calls: JoinSet::new(), running: BTreeMap::new() };
+    let can_ask = asks.flag();
+    let mut server = Server {
+        plugin,
+        name: name.to_owned(),
+        calls: JoinSet::new(),
+        running: BTreeMap::new(),
+        asked: BTreeMap::new(),
+        count: 0,
+        can_ask,
+    };
     let mut lines = Lines { input, line: Vec::new() };
     loop {
         tokio::select! {
@@ -57,8 +69,14 @@ where
                     send(&mut output, &answer).await?;
                 }
             }
+            Some(ask) = asks.next() => {
+                let request = server.ask(ask);
+                send(&mut output, &request).await?;
+            }
         }
     }
+    // Nobody is left who could answer.
+    server.asked.clear();
     // What an input's end finds under way may be a mail half sent: it gets the chance to end well.
     let _ = tokio::time::timeout(GRACE, async {
         while let Some(ended) = server.calls.join_next().await {
@@ -77,6 +95,10 @@ struct Server {
     calls: JoinSet<(Value, Value)>,
     /// Calls under way by the text of their id, so that they can be given up.
     running: BTreeMap<String, (AbortHandle, Value)>,
+    /// Questions that the person has, by their id; as many as calls at most.
+    asked: BTreeMap<String, oneshot::Sender<Said>>,
+    count: u64,
+    can_ask: Arc<AtomicBool>,
 }
 
 impl Server {
@@ -87,8 +109,11 @@ impl Server {
         };
         let id = message.get("id").cloned();
         let Some(method) = message.get("method").and_then(Value::as_str) else {
-            // An answer to a request that was never sent is nothing to react to.
             let is_answer = message.get("result").is_some() || message.get("error").is_some();
+            // An answer to a request that was never sent is nothing to react to.
+            if let Some(asked) = id.as_ref().and_then(Value::as_str).and_then(|id| self.asked.remove(id)) {
+                let _ = asked.send(said(&message));
+            }
             return (!is_answer).then(|| failed(&id.unwrap_or(Value::Null), INVALID_REQUEST, "this is not a request"));
         };
         let params = message.get("params").cloned().unwrap_or_else(|| json!({}));
@@ -97,7 +122,10 @@ impl Server {
             return None;
         };
         match method {
-            "initialize" => Some(done(&id, self.initialize(&params))),
+            "initialize" => {
+                self.can_ask.store(params.pointer("/capabilities/elicitation").is_some_and(Value::is_object), Ordering::Relaxed);
+                Some(done(&id, self.initialize(&params)))
+            }
             "ping" => Some(done(&id, json!({}))),
             "tools/list" => self.begin(id, None),
             "tools/call" => match call_of(params) {
@@ -116,6 +144,18 @@ impl Server {
             "capabilities": {"tools": {}},
             "serverInfo": {"name": self.name, "version": env!("CARGO_PKG_VERSION")},
         })
+    }
+
+    /// The request that puts a question to the person.
+    fn ask(&mut self, ask: Ask) -> Value {
+        self.asked.retain(|_, asked| !asked.is_closed());
+        self.count += 1;
+        let id = format!("ask-{}", self.count);
+        self.asked.insert(id.clone(), ask.said);
+        let yes = json!({"type": "boolean", "title": "Yes, do this", "default": false});
+        let schema = json!({"type": "object", "properties": {"yes": yes}, "required": ["yes"]});
+        let params = json!({"message": ask.question, "requestedSchema": schema});
+        json!({"jsonrpc": "2.0", "id": id, "method": "elicitation/create", "params": params})
     }
 
     fn notice(&mut self, method: &str, params: &Value) {
@@ -163,6 +203,17 @@ impl Server {
                 Some(failed(&id, INTERNAL_ERROR, "the plugin failed inside"))
             }
         }
+    }
+}
+
+/// What the person said: yes is yes only where it is said in so many words.
+fn said(message: &Value) -> Said {
+    let is_yes = message.pointer("/result/action").and_then(Value::as_str) == Some("accept")
+        && message.pointer("/result/content/yes") == Some(&Value::Bool(true));
+    match message.get("result") {
+        Some(_) if is_yes => Said::Yes,
+        Some(_) => Said::No,
+        None => Said::Nobody,
     }
 }
 
@@ -271,7 +322,7 @@ mod tests {
     async fn said(lines: &[Value]) -> Vec<Value> {
         let input = lines.iter().map(|l| l.to_string() + "\n").collect::<String>();
         let mut output = Vec::new();
-        serve(Arc::new(Odd { go: Notify::new() }), "odd", BufReader::new(input.as_bytes()), &mut output).await.unwrap();
+        serve(Arc::new(Odd { go: Notify::new() }), "odd", crate::person().1, BufReader::new(input.as_bytes()), &mut output).await.unwrap();
         String::from_utf8(output).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 

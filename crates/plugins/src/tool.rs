@@ -10,13 +10,13 @@ use crate::surroundings::SurroundingsError;
 
 /// A call as it came from the host.
 #[derive(Debug, Clone)]
-pub(crate) struct Call {
+pub struct Call {
     /// The tool.
-    pub(crate) tool: String,
+    pub tool: String,
     /// An object, as the caller wrote it.
-    pub(crate) arguments: Value,
+    pub arguments: Value,
     /// The host's name for this effect: the same when the call is made again. Letters, digits, `-` and `_`.
-    pub(crate) key: Option<String>,
+    pub key: Option<String>,
 }
 
 impl Call {
@@ -28,7 +28,7 @@ impl Call {
 
 /// Why a call gave no result. `Display` is for the agent.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ToolError {
+pub enum ToolError {
     /// The server asked for a tool that the plugin does not have.
     #[error("there is no tool `{0}` here")]
     Unknown(String),
@@ -53,7 +53,7 @@ pub(crate) enum ToolError {
 }
 
 /// A plugin: tools and what carries them out.
-pub(crate) trait Plugin: Send + Sync {
+pub trait Plugin: Send + Sync {
     /// The tools, as `tools/list` gives them.
     fn tools(&self) -> BoxFuture<'_, Result<Vec<Value>, ToolError>>;
 
@@ -63,7 +63,7 @@ pub(crate) trait Plugin: Send + Sync {
 
 /// What a call gave.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Outcome {
+pub enum Outcome {
     /// A JSON object.
     Object(Value),
     /// An MCP result that another server gave, as it is.

@@ -15,6 +15,8 @@ const TURNS_MAX: u32 = 100;
 const BUDGET_USD_MAX: f64 = 50.0;
 /// The longest time of a job, in seconds.
 const TIMEOUT_S_MAX: u64 = 86_400;
+/// The most sandboxes that are kept ready for one profile.
+const POOL_SIZE_MAX: usize = 50;
 /// The forms of a result.
 const OUTPUT_FORMATS: &[&str] = &["json", "text", "stream-json"];
 
@@ -61,6 +63,8 @@ pub struct Profile {
     pub pre: Option<Hook>,
     /// What runs after it.
     pub post: Option<Hook>,
+    /// How many sandboxes are kept ready for its jobs, on all daemons together: 0 to 50.
+    pub pool_size: Option<usize>,
     /// What an undefined name in a template comes to.
     pub undefined: Undefined,
 }
@@ -114,6 +118,7 @@ struct Form {
     plugins: Plugins,
     hooks: Hooks,
     egress: Egress,
+    pool: Pool,
     undefined: Undefined,
     #[serde(flatten)]
     rest: Map<String, Value>,
@@ -189,6 +194,14 @@ struct Egress {
     rest: Map<String, Value>,
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Pool {
+    size: Option<usize>,
+    #[serde(flatten)]
+    rest: Map<String, Value>,
+}
+
 impl Form {
     fn unknown(&self) -> Vec<String> {
         let sections = [
@@ -200,6 +213,7 @@ impl Form {
             ("plugins.", &self.plugins.rest),
             ("hooks.", &self.hooks.rest),
             ("egress.", &self.egress.rest),
+            ("pool.", &self.pool.rest),
             ("", &self.rest),
         ];
         let cut = |key: &String| key.escape_debug().take(NAME_BYTES_MAX).collect::<String>();
@@ -221,7 +235,7 @@ impl Profile {
             ProfileError::Form(if line == 0 { error.message().to_owned() } else { format!("line {line}: {}", error.message()) })
         })?;
         let unknown = form.unknown();
-        let Form { agent, tools, prompt, claude_md, resources, plugins, hooks, egress, undefined, .. } = form;
+        let Form { agent, tools, prompt, claude_md, resources, plugins, hooks, egress, pool, undefined, .. } = form;
         let profile = Profile {
             prompt_vars: Variables::read("prompt", &prompt.variables)?,
             claude_md_vars: Variables::read("claude_md", &claude_md.variables)?,
@@ -243,6 +257,7 @@ impl Profile {
             cpu_millis: cpus(resources.cpus.or(resources.cpu_limit))?,
             pre: hook("hooks.pre", hooks.pre)?,
             post: hook("hooks.post", hooks.post)?,
+            pool_size: pool.size,
             undefined,
         };
         profile.check()?;
@@ -266,6 +281,9 @@ impl Profile {
         }
         if self.timeout_s.is_some_and(|s| !(1..=TIMEOUT_S_MAX).contains(&s)) {
             return wrong("resources.timeout", "is not from 1 to 86400 seconds");
+        }
+        if self.pool_size.is_some_and(|n| n > POOL_SIZE_MAX) {
+            return wrong("pool.size", "is not from 0 to 50");
         }
         let bad = |names: &[String]| {
             let bad = |name: &String| name.is_empty() || name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control);
@@ -401,6 +419,7 @@ echo "$JOB_STATUS"
         check("[resources]\ntimeout = 0", "resources.timeout");
         check("[resources]\nmemory = \"lots\"", "resources.memory");
         check("[resources]\ncpus = 0.0", "resources.cpus");
+        check("[pool]\nsize = 51", "pool.size");
         check("[prompt]\ntemplate = \"../x\"", "prompt.template");
         check("[prompt]\ntemplate = \"x\"\ntext = \"y\"", "prompt.text");
         check("[tools]\nallowed = [\"\"]", "tools.allowed");

@@ -1,5 +1,7 @@
 //! What holds in a sandbox, said line by line.
 
+use std::time::Duration;
+
 use jail::Walls;
 use model::{Level, LevelLine, Limits, Want};
 
@@ -9,6 +11,17 @@ use crate::{SandboxError, Wants};
 /// One line of a level.
 pub(crate) fn line(name: &str, holds: bool, how: impl Into<String>) -> LevelLine {
     LevelLine { name: name.to_owned(), holds, how: how.into() }
+}
+
+fn time_line(time: Duration) -> LevelLine {
+    line("time", true, format!("{} s, by the host's clock", time.as_secs()))
+}
+
+/// Says another time, where time is limited at all.
+pub(crate) fn set_time(level: &mut Level, time: Duration) {
+    if let Some(old) = level.lines.iter_mut().find(|line| line.name == "time" && line.holds) {
+        *old = time_line(time);
+    }
 }
 
 /// A limit of the host's control groups, or why there is none.
@@ -62,7 +75,7 @@ pub(crate) fn level(
     lines.push(if wants.disk == Want::Off { line("disk", false, "not asked for") } else { disk });
     lines.push(match wants.time {
         Want::Off => line("time", false, "not asked for"),
-        _ => line("time", true, format!("{} s, by the host's clock", limits.time.as_secs())),
+        _ => time_line(limits.time),
     });
     lines.push(match uid {
         Some(uid) => line("uid", true, format!("host user {uid}, of no other sandbox")),

@@ -68,7 +68,7 @@ fn build(host: &Host, request: Request, dir: &Path, with_door: bool, contested: 
         form: Record::FORM,
         wire: wire::VERSION,
         id: request.id.clone(),
-        label: request.label.chars().take(LABEL_CHARS_MAX).collect(),
+        label: cut_label(&request.label),
         note: request.note,
         boot: host.boot.clone(),
         made: now(),
@@ -136,6 +136,11 @@ fn build(host: &Host, request: Request, dir: &Path, with_door: bool, contested: 
         walls: request.walls,
     };
     Ok(Made { dir: dir.to_owned(), record, group, listener, spec, descriptors })
+}
+
+/// As much of a label as is kept.
+pub(crate) fn cut_label(label: &str) -> String {
+    label.chars().take(LABEL_CHARS_MAX).collect()
 }
 
 impl Made {

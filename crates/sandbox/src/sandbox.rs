@@ -3,8 +3,9 @@
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
 use jail::cgroup::Group;
@@ -30,7 +31,10 @@ pub struct Sandbox(pub(crate) Arc<Running>);
 #[derive(Debug)]
 pub(crate) struct Running {
     pub(crate) host: Arc<Host>,
+    /// As it was made.
     pub(crate) record: Record,
+    /// As it is since it was claimed.
+    pub(crate) claimed: OnceLock<Record>,
     pub(crate) channel: Arc<Channel>,
     pub(crate) init: Init,
     pub(crate) group: Option<Group>,
@@ -85,6 +89,13 @@ pub struct Stats {
     pub oom_kills: Option<u64>,
 }
 
+impl Running {
+    /// What it is now: its names, its limits, its level.
+    pub(crate) fn record(&self) -> &Record {
+        self.claimed.get().unwrap_or(&self.record)
+    }
+}
+
 impl Sandbox {
     /// Its identity.
     #[must_use]
@@ -95,7 +106,7 @@ impl Sandbox {
     /// What holds in it.
     #[must_use]
     pub fn level(&self) -> &Level {
-        &self.0.record.level
+        &self.0.record().level
     }
 
     /// Replaces what a file of [`crate::Request::files`] holds. Whoever reads it inside sees the change at once; a reader
@@ -144,19 +155,48 @@ impl Sandbox {
     /// What it may use.
     #[must_use]
     pub fn limits(&self) -> &Limits {
-        &self.0.record.limits
+        &self.0.record().limits
+    }
+
+    /// Gives a sandbox that was made ahead to its only user: it is labelled anew, and its commands may take so long. A
+    /// daemon that starts later finds it as if it had been made so.
+    ///
+    /// # Errors
+    /// It was claimed before, has ended, or its record cannot be written; then it is of no use to anybody.
+    pub async fn claim(&self, label: &str, time: Duration) -> Result<(), SandboxError> {
+        let mut record = self.0.record.clone();
+        record.label = crate::make::cut_label(label);
+        record.limits.time = time;
+        crate::level::set_time(&mut record.level, time);
+        let dir = self.0.host.dir(&record.id);
+        if self.0.channel.is_closed() || self.0.stop.is_cancelled() {
+            return Err(SandboxError::Gone("it ended before it was used".into()));
+        }
+        if self.0.claimed.set(record).is_err() {
+            return Err(SandboxError::Start("it has a user already".into()));
+        }
+        let running = self.0.clone();
+        crate::sandboxes::blocking(move || running.record().write(&dir)).await?;
+        model::crash::point("sandbox.claimed");
+        Ok(())
+    }
+
+    /// Whether it still runs.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        !self.0.channel.is_closed()
     }
 
     /// What a list shows of it.
     #[must_use]
     pub fn summary(&self) -> Summary {
-        let record = &self.0.record;
+        let record = self.0.record();
         Summary {
             id: record.id.clone(),
             label: record.label.clone(),
             pid: self.0.init.process.pid,
             started: record.made,
-            alive: !self.0.channel.is_closed(),
+            alive: self.is_alive(),
             level: record.level.clone(),
         }
     }
@@ -243,7 +283,7 @@ impl Sandbox {
         let disk_bytes = crate::disk::used(&self.0.host, &self.0.record);
         let Some(group) = &self.0.group else { return Stats { disk_bytes, ..Stats::default() } };
         let stats = group.stats();
-        let level = &self.0.record.level;
+        let level = &self.0.record().level;
         let counted = |name: &str| level.lines.iter().any(|l| l.name == name && l.holds);
         Stats {
             memory_bytes: counted("memory").then_some(stats.memory_bytes),

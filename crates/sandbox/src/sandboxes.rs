@@ -280,7 +280,16 @@ impl Sandboxes {
         let cancel = self.0.leave.child_token();
         let channel = Channel::open(parts.channel, parts.rest, parts.taken, &self.0.tasks, cancel.clone());
         let stop = CancellationToken::new();
-        let running = Running { host: self.0.host.clone(), record: parts.record, channel, init: parts.init, group: parts.group, stop, end };
+        let running = Running {
+            host: self.0.host.clone(),
+            record: parts.record,
+            claimed: std::sync::OnceLock::new(),
+            channel,
+            init: parts.init,
+            group: parts.group,
+            stop,
+            end,
+        };
         let sandbox = Sandbox(Arc::new(running));
         self.0.lock().live.insert(sandbox.id().clone(), sandbox.clone());
         let (shared, owned) = (self.0.clone(), sandbox.clone());

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 pub use known::{Known, WINDOW};
-pub use stream::Stream;
+pub use stream::{Stream, TextStream};
 
 /// What stands in place of a credential.
 pub const REDACTED: &str = "[REDACTED]";
@@ -46,6 +46,12 @@ impl Sanitizer {
     #[must_use]
     pub fn stream(&self) -> Stream {
         Stream::new(Arc::clone(&self.known))
+    }
+
+    /// The same for texts: what comes out is whole characters.
+    #[must_use]
+    pub fn texts(&self) -> TextStream {
+        TextStream::new(self.stream())
     }
 
     /// The text without credentials; `None` when there was none.

@@ -76,3 +76,48 @@ impl Stream {
         rest.split_off(passed).freeze()
     }
 }
+
+/// A [`Stream`] of texts.
+#[derive(Debug)]
+pub struct TextStream {
+    stream: Stream,
+    /// The beginning of a character whose end is held back. At most three bytes.
+    begun: Vec<u8>,
+}
+
+impl TextStream {
+    /// A stream of texts that has not begun.
+    #[must_use]
+    pub fn new(stream: Stream) -> Self {
+        Self { stream, begun: Vec::new() }
+    }
+
+    /// Takes the next text and gives what may pass now. Where a known value covers a part of a character, the rest of that
+    /// character becomes a replacement character.
+    pub fn feed(&mut self, text: &str) -> String {
+        let passed = self.stream.feed(Bytes::copy_from_slice(text.as_bytes()));
+        self.begun.extend_from_slice(&passed);
+        let whole = self.begun.len() - unfinished(&self.begun);
+        let rest = self.begun.split_off(whole);
+        let out = String::from_utf8_lossy(&self.begun).into_owned();
+        self.begun = rest;
+        out
+    }
+
+    /// What is still held back, at the end. The stream begins anew.
+    pub fn finish(&mut self) -> String {
+        let mut rest = std::mem::take(&mut self.begun);
+        rest.extend_from_slice(&self.stream.finish());
+        String::from_utf8_lossy(&rest).into_owned()
+    }
+}
+
+/// Bytes at the end that are the beginning of a character.
+fn unfinished(bytes: &[u8]) -> usize {
+    (1..=bytes.len().min(3))
+        .find(|n| {
+            let tail = &bytes[bytes.len() - n..];
+            std::str::from_utf8(tail).is_err_and(|error| error.valid_up_to() == 0 && error.error_len().is_none())
+        })
+        .unwrap_or(0)
+}

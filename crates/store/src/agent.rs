@@ -86,7 +86,7 @@ impl Store {
     }
 }
 
-fn put(conn: &Connection, name: &str, body: &str, now: Timestamp, create_only: bool) -> Result<AgentRow, StoreError> {
+pub(crate) fn put(conn: &Connection, name: &str, body: &str, now: Timestamp, create_only: bool) -> Result<AgentRow, StoreError> {
     let doing = "keep an agent";
     let there = read(conn, name)?.is_some();
     if there && create_only {
@@ -101,7 +101,7 @@ fn put(conn: &Connection, name: &str, body: &str, now: Timestamp, create_only: b
     conn.query_row(sql, (name, body, int("now", now.0)?), from_row).doing(doing)
 }
 
-fn read(conn: &Connection, name: &str) -> Result<Option<AgentRow>, StoreError> {
+pub(crate) fn read(conn: &Connection, name: &str) -> Result<Option<AgentRow>, StoreError> {
     let mut statement = conn.prepare_cached("SELECT * FROM agents WHERE name = ?1").doing("read an agent")?;
     statement.query_row([name], from_row).optional().doing("read an agent")
 }

@@ -314,6 +314,14 @@ fn ask(conn: &Connection, new: &NewApproval, arguments: &str, floor: Head) -> Ch
     if let Some(row) = known {
         return Ok((ApprovalChange { row, events: Vec::new(), changed: false }, None));
     }
+    if session.is_none() {
+        // The owner's own name for a call: it stands for one call and no other.
+        let sql = "SELECT id FROM approvals WHERE session IS NULL AND correlation = ?1 LIMIT 1";
+        let mut statement = conn.prepare_cached(sql).doing(doing)?;
+        if statement.query_row((&new.correlation,), |r| r.get::<_, String>(0)).optional().doing(doing)?.is_some() {
+            return Err(StoreError::Conflict("the key stands for another call".to_owned()));
+        }
+    }
     let sql = "SELECT count(*) FILTER (WHERE state = 'pending' AND expires_ms > ?2), count(*) FILTER (WHERE asked_ms > ?3) FROM approvals
                WHERE session IS ?1 AND (state = 'pending' OR asked_ms > ?3)";
     let mut statement = conn.prepare_cached(sql).doing(doing)?;
@@ -323,7 +331,7 @@ fn ask(conn: &Connection, new: &NewApproval, arguments: &str, floor: Head) -> Ch
     if pending >= APPROVALS_PENDING_MAX {
         return Err(StoreError::Limit { what: "confirmations that wait in one session", max: APPROVALS_PENDING_MAX });
     }
-    if lately >= APPROVALS_MINUTE_MAX {
+    if session.is_some() && lately >= APPROVALS_MINUTE_MAX {
         return Err(StoreError::Limit { what: "confirmations asked for in a minute in one session", max: APPROVALS_MINUTE_MAX });
     }
     let turn = at_work(conn, new)?;
@@ -390,6 +398,7 @@ fn answer_in(conn: &Connection, id: &ApprovalId, answer: &ApprovalAnswer, floor:
                WHERE id = ?1 AND state = 'pending' RETURNING *";
     let with = (id.as_str(), state.as_str(), int("now", answer.now.0)?, &answer.by, &answer.note, int("expires", expires.0)?);
     let row = conn.prepare_cached(sql).and_then(|mut s| s.query_row(with, from_row)).doing(doing)?;
+    settle(conn, &row, &answer.by, answer.now)?;
     let turn = open_turn(conn, &row)?;
     let events = log(conn, turn.as_ref(), &row, answer.now)?;
     let code = (!answer.approve).then_some(Code::ConfirmationDenied);
@@ -400,10 +409,17 @@ fn answer_in(conn: &Connection, id: &ApprovalId, answer: &ApprovalAnswer, floor:
 /// Ends a confirmation that nobody answered or used.
 fn end(conn: &Connection, chain: &mut Chain, row: ApprovalRow, event: ApprovalEvent, now: Timestamp) -> Result<ApprovalChange, StoreError> {
     let row = set_ended(conn, &row, event)?;
+    settle(conn, &row, "", now)?;
     let turn = open_turn(conn, &row)?;
     let events = log(conn, turn.as_ref(), &row, now)?;
     chain.add(conn, &entry(&row, HOST, row.state.status(), Some(Code::ConfirmationTimeout), now)?)?;
     Ok(ApprovalChange { row, events, changed: true })
+}
+
+/// Changes the cards that asked for it to what came of it. `by` is empty where nobody answered.
+fn settle(conn: &Connection, row: &ApprovalRow, by: &str, now: Timestamp) -> Result<(), StoreError> {
+    let who = if by.is_empty() { String::new() } else { format!(" by {}", crate::card::called(conn, by)?) };
+    crate::card::settle(conn, &format!("approval:{}", row.id), &format!("{}: {}{who}.", row.tool, row.state.status()), now)
 }
 
 fn set_ended(conn: &Connection, row: &ApprovalRow, event: ApprovalEvent) -> Result<ApprovalRow, StoreError> {
@@ -423,6 +439,7 @@ pub(crate) fn withdraw(conn: &Connection, turn: &TurnRow, floor: Head, now: Time
     let mut events = Vec::with_capacity(open.len());
     for row in &open {
         let row = set_ended(conn, row, ApprovalEvent::Cancel)?;
+        settle(conn, &row, "", now)?;
         events.extend(log(conn, Some(turn), &row, now)?);
         chain.add(conn, &entry(&row, HOST, row.state.status(), Some(Code::Cancelled), now)?)?;
     }

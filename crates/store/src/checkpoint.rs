@@ -61,7 +61,12 @@ impl Store {
             let head = read_session(conn, &session)?.head;
             match read(conn, &session, head)? {
                 Some(_) => Ok(false),
-                None => keep_checkpoint(conn, &session, head, &tree, now).map(|()| true),
+                None => {
+                    keep_checkpoint(conn, &session, head, &tree, now)?;
+                    let mut statement =
+                        conn.prepare_cached("UPDATE sessions SET left_turn = NULL WHERE id = ?1").doing("keep a checkpoint")?;
+                    statement.execute([session.as_str()]).doing("keep a checkpoint").map(|_| true)
+                }
             }
         })
         .await
@@ -168,6 +173,14 @@ pub(crate) fn keep_checkpoint(conn: &Connection, session: &SessionId, turn: u64,
     if made == 0 { Err(missing(session)) } else { Ok(()) }
 }
 
+/// Refuses to take a tree from a session whose last checkpoint was put off: what it holds is nowhere else.
+pub(crate) fn check_kept(session: &SessionRow) -> Result<(), StoreError> {
+    match session.left {
+        Some(turn) => Err(StoreError::Conflict(format!("the files after turn {turn} of session `{}` are to be kept first", session.id))),
+        None => Ok(()),
+    }
+}
+
 /// Refuses a tree that anything names, so that nobody works in a tree of somebody else, nor in a frozen one.
 pub(crate) fn check_tree_free(conn: &Connection, tree: &TreeId) -> Result<(), StoreError> {
     if is_live(conn, tree)? || is_frozen(conn, tree)? {
@@ -198,6 +211,7 @@ fn go_to(conn: &Connection, undo: &Undo) -> Result<SessionRow, StoreError> {
         let place = session.env.map_or_else(|| "in no env".to_owned(), |e| format!("in env `{e}`"));
         return Err(StoreError::Conflict(format!("session `{}` is {place}", session.id)));
     }
+    check_kept(&session)?;
     check_tree_free(conn, &undo.tree)?;
     let shared = session.env.as_deref().filter(|_| !undo.leave_env);
     let now = int("now", undo.now.0)?;

@@ -145,6 +145,22 @@ impl Store {
         .await
     }
 
+    /// Of every tenant that may work, but for one, the last version of those of a kind whose text holds this word (small
+    /// letters, no wildcards), by tenant and name: at most [`CONFIGS_MAX`] of all of them.
+    ///
+    /// # Errors
+    /// What the database said.
+    pub async fn configs_of_others(&self, but: &str, kind: &str, word: &str) -> Result<Vec<ConfigRow>, StoreError> {
+        let (but, kind, like) = (but.to_owned(), kind.to_owned(), format!("%{word}%"));
+        let sql = format!(
+            "SELECT c.* FROM configs c WHERE c.tenant <> ?1 AND c.kind = ?2 AND c.content LIKE ?3 AND c.removed = 0
+               AND NOT EXISTS (SELECT 1 FROM tenants t WHERE t.name = c.tenant AND t.state <> 'active') AND c.version =
+                 (SELECT max(d.version) FROM configs d WHERE d.tenant = c.tenant AND d.kind = c.kind AND d.name = c.name)
+             ORDER BY c.tenant, c.name LIMIT {CONFIGS_MAX}"
+        );
+        self.read(move |conn| rows(conn, &sql, &[&but, &kind, &like])).await
+    }
+
     /// Every version of a configuration, the youngest first: at most [`CONFIG_VERSIONS_MAX`].
     ///
     /// # Errors

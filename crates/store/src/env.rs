@@ -5,7 +5,7 @@ use model::{SessionId, Timestamp, TreeId};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::checkpoint::check_tree_free;
+use crate::checkpoint::{check_kept, check_tree_free};
 use crate::error::Doing;
 use crate::row::{int, json, parsed, to_json};
 use crate::session::{LIST_MAX, Page, bounded, check_limit, check_name, page, read_session};
@@ -282,6 +282,7 @@ fn save(conn: &Connection, new: &NewEnv, mounts: &str, session: &SessionId) -> R
         (None, None) => return Err(StoreError::Conflict(format!("session `{session}` has no files yet"))),
         (None, Some(tree)) => tree,
     };
+    check_kept(&row)?;
     insert(conn, new, mounts, tree)?;
     let sql = "UPDATE sessions SET env = ?2, tree = NULL, updated_ms = max(updated_ms, ?3) WHERE id = ?1";
     conn.execute(sql, (session.as_str(), &new.slug, int("now", new.now.0)?)).doing("save a session as an env")?;

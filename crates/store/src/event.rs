@@ -51,6 +51,9 @@ pub struct Record {
     pub sandbox: Option<SandboxId>,
     /// A frozen tree with the files as the turn leaves them. Only together with the end of a turn that was worked on.
     pub checkpoint: Option<TreeId>,
+    /// Whether the files stay as the turn leaves them, in the session's own tree, so that the checkpoint is taken when
+    /// somebody needs it. Only together with the end of a turn that was worked on, and without a checkpoint.
+    pub is_left: bool,
     /// What a person is asked, with the answers that are offered. Only together with the change [`TurnEvent::Ask`] and
     /// the event that shows it.
     pub question: Option<(QuestionId, String, Vec<String>)>,
@@ -62,7 +65,19 @@ impl Record {
     /// A record that logs `events` and changes nothing else.
     #[must_use]
     pub fn new(turn: TurnId, fence: Fence, events: Vec<EventKind>, now: Timestamp) -> Self {
-        Self { turn, fence, events, change: None, spool: None, engine_session: None, sandbox: None, checkpoint: None, question: None, now }
+        Self {
+            turn,
+            fence,
+            events,
+            change: None,
+            spool: None,
+            engine_session: None,
+            sandbox: None,
+            checkpoint: None,
+            is_left: false,
+            question: None,
+            now,
+        }
     }
 
     /// The same with a change of the turn's state.
@@ -140,10 +155,12 @@ fn write_record(conn: &Connection, record: Record, bodies: &[String], floor: Hea
     // A turn that nobody ever worked on has changed nothing, so none goes on from it.
     let head = if ends && turn.tries > 0 { Some(int("n", turn.n)?) } else { None };
     let sql = "UPDATE sessions SET last_seq = last_seq + ?2, updated_ms = max(updated_ms, ?3),
-                 engine_session = coalesce(?4, engine_session), head = coalesce(?5, head)
+                 engine_session = coalesce(?4, engine_session), head = coalesce(?5, head),
+                 left_turn = CASE WHEN ?5 IS NULL THEN left_turn WHEN env IS NULL AND tree IS NOT NULL THEN ?6 END
                WHERE id = ?1 RETURNING last_seq";
     let mut statement = conn.prepare_cached(sql).doing(doing)?;
-    let with = (turn.session.as_str(), count, now, &record.engine_session, head);
+    let left = head.filter(|_| record.is_left);
+    let with = (turn.session.as_str(), count, now, &record.engine_session, head, left);
     let last: i64 = statement.query_row(with, |r| r.get(0)).doing(doing)?;
     let mut seq = last - count;
     let mut insert =
@@ -164,11 +181,12 @@ fn write_record(conn: &Connection, record: Record, bodies: &[String], floor: Hea
     }
     if let Some(question) = &record.question {
         ask(conn, &turn, question, record.now)?;
+        crate::outbox::question_asked(conn, &turn, question, record.now)?;
     }
     if let Some(change) = record.change {
         set_state(conn, &turn, change, record.now)?;
         if leaves {
-            withdraw(conn, &turn)?;
+            withdraw(conn, &turn, record.now)?;
         }
         if change == TurnEvent::Release {
             // Whoever gave the turn back must not be able to end it.
@@ -187,6 +205,7 @@ fn write_record(conn: &Connection, record: Record, bodies: &[String], floor: Hea
     if let Some(result) = result {
         let end = crate::task::End { is_well: result.status == model::Outcome::Completed, note: code, now: record.now };
         crate::task::turn_ended(conn, &turn.id, end)?;
+        crate::outbox::turn_ended(conn, &turn, result, record.now)?;
     }
     conn.note_session(&turn.session);
     Ok((events, audited))
@@ -219,8 +238,9 @@ fn check_change(turn: &TurnRow, record: &Record) -> Result<(), StoreError> {
         return conflict("has nobody who works on it");
     }
     let ends = record.change.and_then(end_of);
-    if record.checkpoint.is_some() && (ends.is_none() || turn.tries == 0) {
-        return conflict("has a checkpoint when it ends and was worked on, and at no other time");
+    let (is_kept, is_over) = (record.checkpoint.is_some(), ends.is_some() && turn.tries > 0);
+    if (is_kept || record.is_left) && !is_over || is_kept && record.is_left {
+        return conflict("has a checkpoint, or leaves its files as they are, when it ends and was worked on, and at no other time");
     }
     check_question(turn, record)?;
     let results: Vec<&EventKind> = record.events.iter().filter(|e| matches!(e, EventKind::Result(_))).collect();

@@ -27,6 +27,16 @@ pub(crate) const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0009_tasks.sql"),
     include_str!("../migrations/0010_webhooks.sql"),
     include_str!("../migrations/0011_replicas.sql"),
+    include_str!("../migrations/0012_channels.sql"),
+    include_str!("../migrations/0013_branches.sql"),
+    include_str!("../migrations/0014_blobs.sql"),
+    include_str!("../migrations/0015_pool.sql"),
+    include_str!("../migrations/0016_agent_tools.sql"),
+    include_str!("../migrations/0017_personas.sql"),
+    include_str!("../migrations/0018_first_steps.sql"),
+    include_str!("../migrations/0019_queue.sql"),
+    include_str!("../migrations/0020_branches.sql"),
+    include_str!("../migrations/0021_conversation.sql"),
 ];
 /// Databases up to this size are checked whole at every start: a few milliseconds.
 const CHECK_ALWAYS_BYTES: u64 = 16 << 20;

@@ -4,6 +4,7 @@ use crate::db::{Connection, OptionalExtension, Row};
 use model::{QuestionId, SessionId, Timestamp, TurnId};
 use serde::Serialize;
 
+use crate::card::{self, Over};
 use crate::error::Doing;
 use crate::row::{int, json, parsed, to_json, unreadable};
 use crate::turn::TurnRow;
@@ -73,14 +74,15 @@ impl Store {
         .await
     }
 
-    /// Everything that a turn has asked, in order.
+    /// Everything that the engine of a turn has asked, in order: not what calls of its tools ask.
     ///
     /// # Errors
     /// What the database said.
     pub async fn turn_questions(&self, session: &SessionId, turn: &TurnId) -> Result<Vec<QuestionRow>, StoreError> {
         let (session, turn) = (session.clone(), turn.clone());
         self.read(move |conn| {
-            let sql = "SELECT * FROM questions WHERE session = ?1 AND turn = ?2 ORDER BY rowid";
+            let sql = "SELECT * FROM questions WHERE session = ?1 AND turn = ?2
+                       AND NOT EXISTS (SELECT 1 FROM tool_questions t WHERE t.question = questions.id) ORDER BY rowid";
             let mut statement = conn.prepare_cached(sql).doing("list questions")?;
             let rows = statement.query_map((session.as_str(), turn.as_str()), from_row).doing("list questions")?;
             rows.collect::<crate::db::Result<_>>().doing("list questions")
@@ -104,7 +106,10 @@ impl Store {
             let mut statement = conn.prepare_cached(sql).doing("answer a question")?;
             let row = statement.query_row((id.as_str(), &answer, int("now", now.0)?), from_row).optional();
             match row.doing("answer a question")? {
-                Some(row) => Ok(row),
+                Some(row) => {
+                    card::question_over(conn, &row.id, Over::Answered(&answer), now)?;
+                    Ok(row)
+                }
                 None => Err(match read(conn, &id)?.status {
                     QuestionStatus::Gone => StoreError::Conflict(format!("nobody waits for an answer to `{id}` any more")),
                     _ => StoreError::Conflict(format!("question `{id}` was answered before")),
@@ -134,13 +139,16 @@ pub(crate) fn ask(
 }
 
 /// Gives up the open questions of a turn on which nobody works any more.
-pub(crate) fn withdraw(conn: &Connection, turn: &TurnRow) -> Result<(), StoreError> {
-    let sql = "UPDATE questions SET status = 'gone' WHERE session = ?1 AND turn = ?2 AND status = 'open'";
-    let mut statement = conn.prepare_cached(sql).doing("give up questions")?;
-    statement.execute((turn.session.as_str(), turn.id.as_str())).doing("give up questions").map(drop)
+pub(crate) fn withdraw(conn: &Connection, turn: &TurnRow, now: Timestamp) -> Result<(), StoreError> {
+    let doing = "give up questions";
+    let sql = "UPDATE questions SET status = 'gone' WHERE session = ?1 AND turn = ?2 AND status = 'open' RETURNING id";
+    let mut statement = conn.prepare_cached(sql).doing(doing)?;
+    let rows = statement.query_map((turn.session.as_str(), turn.id.as_str()), |r| parsed::<QuestionId>(r, "id")).doing(doing)?;
+    let given_up: Vec<QuestionId> = rows.collect::<crate::db::Result<_>>().doing(doing)?;
+    given_up.iter().try_for_each(|id| card::question_over(conn, id, Over::Gone, now))
 }
 
-fn read(conn: &Connection, id: &QuestionId) -> Result<QuestionRow, StoreError> {
+pub(crate) fn read(conn: &Connection, id: &QuestionId) -> Result<QuestionRow, StoreError> {
     let mut statement = conn.prepare_cached("SELECT * FROM questions WHERE id = ?1").doing("read a question")?;
     let row = statement.query_row([id.as_str()], from_row).optional().doing("read a question")?;
     row.ok_or_else(|| StoreError::NotFound { what: "question", id: id.to_string() })

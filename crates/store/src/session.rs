@@ -132,6 +132,8 @@ pub struct SessionRow {
     pub turns: u64,
     /// The number of its last event; 0 when there is none.
     pub last_seq: u64,
+    /// The turn as whose end its own tree stands untouched, because the checkpoint was put off.
+    pub left: Option<u64>,
 }
 
 /// Which sessions are listed: those to which all that is given applies.
@@ -258,6 +260,7 @@ impl Store {
         let id = id.clone();
         self.write(Kind::SessionDelete, 0, move |conn| {
             check_idle(conn, &id)?;
+            check_no_branch(conn, &id)?;
             match conn.execute("DELETE FROM sessions WHERE id = ?1", [id.as_str()]).doing("delete a session")? {
                 0 => Err(missing(&id)),
                 _ => Ok(()),
@@ -384,6 +387,16 @@ pub(crate) fn check_idle(conn: &Connection, id: &SessionId) -> Result<(), StoreE
     }
 }
 
+/// Refuses what would leave a branch without its agent.
+fn check_no_branch(conn: &Connection, id: &SessionId) -> Result<(), StoreError> {
+    let mut statement = conn.prepare_cached("SELECT name FROM branches WHERE session = ?1").doing("look for a branch agent")?;
+    let name: Option<String> = statement.query_row([id.as_str()], |r| r.get(0)).optional().doing("look for a branch agent")?;
+    match name {
+        Some(name) => Err(StoreError::Conflict(format!("session `{id}` is that of the agent on branch `{name}`"))),
+        None => Ok(()),
+    }
+}
+
 pub(crate) fn missing(id: &SessionId) -> StoreError {
     StoreError::NotFound { what: "session", id: id.to_string() }
 }
@@ -453,5 +466,6 @@ pub(crate) fn from_row(row: &Row<'_>) -> crate::db::Result<SessionRow> {
         updated: Timestamp(row.get("updated_ms")?),
         turns: row.get("last_turn")?,
         last_seq: row.get("last_seq")?,
+        left: row.get("left_turn")?,
     })
 }

@@ -5,12 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::db::Connection;
-use zeroize::Zeroizing;
 
 use crate::audit_head::AuditHead;
 use crate::journal::Journal;
 use crate::reader::Readers;
-use crate::shared::{Listener, Opened, REPLICA_LOST_AFTER};
+use crate::shared::{Access, Listener, Opened, REPLICA_LOST_AFTER};
 use crate::writer::{Kind, Writer};
 use crate::{StoreError, writer};
 
@@ -87,12 +86,12 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Unsafe`] and [`StoreError::InUse`] for the home, [`StoreError::Invalid`] when the address is none or
-    /// leads over a network without protection, [`StoreError::Foreign`], [`StoreError::Newer`], or what the server said.
-    pub fn open_shared(url: &str, password: Option<Zeroizing<String>>, home: &Path, config: &Config) -> Result<Self, StoreError> {
+    /// nothing is there to trust, [`StoreError::Foreign`], [`StoreError::Newer`], or what the server said.
+    pub fn open_shared(url: &str, access: Access, home: &Path, config: &Config) -> Result<Self, StoreError> {
         check(config)?;
         crate::home::check_home(home)?;
         let audit = Arc::new(AuditHead::open(&home.join("lazaret.db"))?);
-        let Opened { writer, readers, replica, settings } = crate::shared::open(url, password, home, config.readers)?;
+        let Opened { writer, readers, replica, settings } = crate::shared::open(url, access, home, config.readers)?;
         let started = |e| StoreError::io("start a thread for", home, e);
         let id = replica.id().to_owned();
         let listener = Listener::start(settings, id.clone()).map_err(started)?;
@@ -112,7 +111,12 @@ impl Store {
     /// # Errors
     /// [`StoreError::Closed`] when it was closed before, or why the note could not be written.
     pub async fn close(&self) -> Result<(), StoreError> {
-        self.write(Kind::Close, 0, writer::close).await?;
+        let replica = self.replica().map(str::to_owned);
+        let close = move |conn: &Connection| {
+            replica.iter().try_for_each(|id| crate::shared::retire(conn, id))?;
+            writer::close(conn)
+        };
+        self.write(Kind::Close, 0, close).await?;
         if let Some(shared) = self.shared() {
             shared.listener.stop();
         }

@@ -5,8 +5,10 @@ use model::{Outcome, PROMPT_BYTES_MAX, SandboxId, SessionId, Timestamp, TurnEven
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::asker::put_asker;
 use crate::env::check_env;
 use crate::error::Doing;
+use crate::route::AskerRow;
 use crate::row::{int, json, maybe_parsed, parsed, to_json, unreadable};
 use crate::session::{LIST_MAX, PRIORITY_DEFAULT, bounded, check_limit, missing};
 use crate::writer::Kind;
@@ -37,6 +39,8 @@ pub struct NewTurn {
     pub key: Option<String>,
     /// Among turns that wait for a place, a higher one goes first.
     pub priority: u8,
+    /// For whom it is done, where that is somebody on a chat network: its answer goes to them, and no call does more than they may.
+    pub asker: Option<Box<AskerRow>>,
     /// Now.
     pub now: Timestamp,
 }
@@ -46,7 +50,7 @@ impl NewTurn {
     #[must_use]
     pub fn new(id: TurnId, session: SessionId, prompt: impl Into<String>, now: Timestamp) -> Self {
         let spec = Value::Object(serde_json::Map::new());
-        Self { id, session, prompt: prompt.into(), spec, key: None, priority: PRIORITY_DEFAULT, now }
+        Self { id, session, prompt: prompt.into(), spec, key: None, priority: PRIORITY_DEFAULT, asker: None, now }
     }
 }
 
@@ -148,11 +152,7 @@ impl Store {
     /// [`StoreError::Conflict`] when the key was used for another prompt, the session is archived or its env is deleted,
     /// [`StoreError::Invalid`] for a prompt out of bounds.
     pub async fn accept_turn(&self, new: NewTurn) -> Result<Accepted, StoreError> {
-        check_prompt(&new.prompt)?;
-        if new.key.as_ref().is_some_and(|k| k.is_empty() || k.len() > KEY_BYTES_MAX) {
-            return Err(StoreError::invalid("key", format!("has not 1 to {KEY_BYTES_MAX} bytes")));
-        }
-        let spec = bounded("spec", to_json("spec", &new.spec)?)?;
+        let spec = check_new(&new)?;
         self.write(Kind::TurnAccept, new.prompt.len() + spec.len(), move |conn| accept(conn, &new, &spec)).await
     }
 
@@ -239,7 +239,16 @@ impl Store {
     }
 }
 
-fn accept(conn: &Connection, new: &NewTurn, spec: &str) -> Result<Accepted, StoreError> {
+/// What can be wrong with a turn before the database is asked. Gives its specification as JSON.
+pub(crate) fn check_new(new: &NewTurn) -> Result<String, StoreError> {
+    check_prompt(&new.prompt)?;
+    if new.key.as_ref().is_some_and(|k| k.is_empty() || k.len() > KEY_BYTES_MAX) {
+        return Err(StoreError::invalid("key", format!("has not 1 to {KEY_BYTES_MAX} bytes")));
+    }
+    bounded("spec", to_json("spec", &new.spec)?)
+}
+
+pub(crate) fn accept(conn: &Connection, new: &NewTurn, spec: &str) -> Result<Accepted, StoreError> {
     let doing = "accept a turn";
     if let Some(key) = &new.key {
         let sql = "SELECT t.id, t.n, p.body = CAST(?3 AS BLOB) AS same FROM turns t JOIN prompts p ON p.turn = t.id
@@ -280,6 +289,9 @@ fn accept(conn: &Connection, new: &NewTurn, spec: &str) -> Result<Accepted, Stor
     }
     let mut statement = conn.prepare_cached("INSERT INTO prompts (turn, body) VALUES (?1, CAST(?2 AS BLOB))").doing(doing)?;
     statement.execute((new.id.as_str(), &new.prompt)).doing(doing)?;
+    if let Some(asker) = &new.asker {
+        put_asker(conn, &new.id, asker)?;
+    }
     conn.note_inbox(&new.session);
     Ok(Accepted { turn: new.id.clone(), n, fresh: true })
 }

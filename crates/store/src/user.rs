@@ -2,6 +2,7 @@
 
 use model::{Timestamp, UserId};
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 
 use crate::db::{Connection, OptionalExtension, Row};
 use crate::error::Doing;
@@ -208,7 +209,7 @@ fn arrive(conn: &Connection, arrival: &Arrival) -> Result<Vec<MemberRow>, StoreE
     of_user(conn, &id)
 }
 
-fn join(conn: &Connection, tenant: &str, user: &UserId, role: &str, by_rule: bool, now: Timestamp) -> Result<(), StoreError> {
+pub(crate) fn join(conn: &Connection, tenant: &str, user: &UserId, role: &str, by_rule: bool, now: Timestamp) -> Result<(), StoreError> {
     let doing = "let a person into a tenant";
     if tenant::read(conn, tenant)?.is_none() {
         return Err(tenant::missing(tenant));
@@ -239,6 +240,21 @@ fn insert(conn: &Connection, user: &UserRow) -> Result<UserRow, StoreError> {
     let sql = "INSERT INTO users (id, issuer, subject, email, name, created_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6) RETURNING *";
     let with = (user.id.as_str(), &user.issuer, &user.subject, &user.email, &user.name, int("now", user.created.0)?);
     conn.query_row(sql, with, from_row).doing(doing)
+}
+
+/// Who is known by a handle of a chat network alone; made when there is nobody.
+pub(crate) fn of_handle(conn: &Connection, issuer: &str, subject: &str, name: &str, now: Timestamp) -> Result<UserId, StoreError> {
+    let sql = "SELECT * FROM users WHERE issuer = ?1 AND subject = ?2";
+    if let Some(user) = conn.query_row(sql, (issuer, subject), from_row).optional().doing("find a person")? {
+        return Ok(user.id);
+    }
+    let hash = Sha256::new().chain_update(issuer).chain_update([0]).chain_update(subject).finalize();
+    let tail = hash.iter().take(10).fold(0u128, |bits, byte| (bits << 8) | u128::from(*byte));
+    let id = UserId::from_bits((u128::from(now.0 & 0xffff_ffff_ffff) << 80) | tail);
+    let name = name.chars().take(NAME_CHARS_MAX).collect();
+    let user =
+        UserRow { id, issuer: issuer.to_owned(), subject: subject.to_owned(), email: String::new(), name, created: now, seen: Some(now) };
+    insert(conn, &user).map(|user| user.id)
 }
 
 /// Who is meant by an address: somebody of the tenant, else whoever was invited by it.

@@ -107,6 +107,12 @@ kinds! {
     PluginPut = "plugin-put";
     /// A plugin is forgotten.
     PluginRemove = "plugin-remove";
+    /// A skill is put in force.
+    SkillPut = "skill-put";
+    /// A skill is forgotten.
+    SkillRemove = "skill-remove";
+    /// An agent is made from a template, or brought up to date with it.
+    AgentOrigin = "agent-origin";
     /// A profile, engine, template or hook gets a version.
     ConfigPut = "config-put";
     /// A turn is accepted.
@@ -157,10 +163,14 @@ kinds! {
     Audit = "audit";
     /// A secret or the keyring changes.
     Secret = "secret";
+    /// When secrets were used is noted.
+    SecretUse = "secret-use";
     /// A job is accepted.
     JobAccept = "job-accept";
     /// Jobs are given to a dispatcher.
     JobClaim = "job-claim";
+    /// The session of a job is made and asked.
+    JobBegin = "session-begin";
     /// A dispatcher that starts takes up its jobs.
     JobTake = "job-take";
     /// A dispatcher says that it still works.
@@ -181,6 +191,78 @@ kinds! {
     JobSettle = "job-settle";
     /// A job is forgotten.
     JobDelete = "job-delete";
+    /// A piece of what a job leaves is shared.
+    ShelfPiece = "shelf-piece";
+    /// What a job leaves is shared whole.
+    Shelf = "shelf";
+    /// What no job names is shared no more.
+    ShelfSweep = "shelf-sweep";
+    /// A branch agent and its session are made.
+    BranchCreate = "branch-create";
+    /// What came of bringing an agent's work home is kept.
+    BranchHome = "branch-home";
+    /// The row of a branch agent changes.
+    BranchUpdate = "branch-update";
+    /// A branch agent is forgotten with its session.
+    BranchDelete = "branch-delete";
+    /// A comment on an agent's work is kept, or sent.
+    BranchComment = "branch-comment";
+    /// A merge queue is made, or goes on.
+    MergeQueue = "merge-queue";
+    /// A daemon's share of the sandboxes that are kept ready changes.
+    PoolShare = "pool-share";
+    /// An account of a chat network is added, changed or switched.
+    ChannelPut = "channel-put";
+    /// An account of a chat network is removed.
+    ChannelRemove = "channel-remove";
+    /// What an account can do is noted.
+    ChannelReady = "channel-ready";
+    /// Where an account's network goes on is noted.
+    ChannelCursor = "channel-cursor";
+    /// A chat becomes known or changes.
+    ChatPut = "chat-put";
+    /// A conversation gets a session, or leaves it.
+    ChatSession = "chat-session";
+    /// Old messages and deliveries go.
+    ChatForget = "chat-forget";
+    /// An agent hears a chat.
+    WiringPut = "wiring-put";
+    /// An agent hears a chat no more.
+    WiringRemove = "wiring-remove";
+    /// An agent may send somewhere.
+    DestinationPut = "destination-put";
+    /// An agent may send somewhere no more.
+    DestinationRemove = "destination-remove";
+    /// A handle or a role changes.
+    PeopleChange = "people-change";
+    /// A code is made.
+    Pairing = "pairing";
+    /// Somebody is let in, or not.
+    Admission = "admission";
+    /// A message is heard.
+    InboundHear = "inbound-hear";
+    /// The host did its part for a message, or is to.
+    InboundClose = "inbound-close";
+    /// Deliveries become owed.
+    OutboxPut = "outbox-put";
+    /// Deliveries are given to their channel.
+    OutboxClaim = "outbox-claim";
+    /// What came of a delivery is kept.
+    OutboxTried = "outbox-tried";
+    /// A turn is accepted with for whom it acts and where its answer goes.
+    TurnAcceptOf = "turn-accept-of";
+    /// What the gate of a turn said is kept.
+    TurnGate = "turn-gate";
+    /// A tool asks a person.
+    ToolAsk = "tool-ask";
+    /// An agent makes another one.
+    AgentMake = "agent-make";
+    /// What an agent wants put in place is kept, or done.
+    AgentOrder = "agent-order";
+    /// What is noted of the first steps changes.
+    SetupStep = "setup-step";
+    /// Something of another install was taken over.
+    TakenNote = "taken-note";
     /// Another daemon is asked for something.
     Signal = "signal";
     /// The store notes that it was closed in order.

@@ -1,6 +1,6 @@
 //! The bytes between the host and the guest.
 //!
-//! Two forms stand here. A connection on a sandbox's one socket begins with a [`Door`] line that names where it wants to
+//! Three forms stand here; [`chat`] is what programs of chat networks speak. A connection on a sandbox's one socket begins with a [`Door`] line that names where it wants to
 //! go; after that line the gateway and egress doors speak HTTP and the broker's speaks
 //! length-prefixed JSON ([`Request`] in, [`Said`] out). The control channel speaks [`Frame`]s: a fixed header
 //! and a bounded payload, decoded by [`Decoder`] from whatever pieces arrive. Nothing here does I/O.
@@ -10,6 +10,7 @@
 //! would not understand.
 
 mod call;
+pub mod chat;
 mod control;
 mod door;
 mod frame;

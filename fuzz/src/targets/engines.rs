@@ -48,6 +48,87 @@ pub(crate) const MINI: Target = Target {
 pub(crate) const TEXT: Target =
     Target { name: "engine_text", corpus: "engine_text", recorded: None, words: WORDS, run: |i| output("program:/bin/engine", i) };
 
+/// An agent of the Agent Client Protocol, from its first answer on.
+pub(crate) const ACP: Target = Target { name: "engine_acp", corpus: "engine_acp", recorded: None, words: ACP_WORDS, run: acp };
+
+const ACP_WORDS: &[&[u8]] = &[
+    b"\n",
+    b"{",
+    b"}",
+    b"[",
+    b"]",
+    b"null",
+    b"true",
+    b"\"id\":1",
+    b"\"id\":3",
+    b"\"id\":5",
+    b"\"id\":1001",
+    b"\"id\":\"a\"",
+    b"\"result\":",
+    b"\"error\":",
+    b"\"method\":\"session/update\"",
+    b"\"method\":\"session/request_permission\"",
+    b"\"sessionId\":\"s-1\"",
+    b"\"sessionUpdate\":\"tool_call\"",
+    b"\"toolCallId\":\"t\"",
+    b"\"status\":\"completed\"",
+    b"\"stopReason\":\"end_turn\"",
+    b"\"protocolVersion\":1",
+    b"\"loadSession\":true",
+    b"\"content\":",
+    b"\"rawInput\":",
+    b"\"optionId\":",
+    b"\"kind\":\"allow_once\"",
+];
+
+/// The same output is the same events and the same lines to the agent however it was cut, each of them one line of JSON, and
+/// none of them longer than what it answers and the prompt.
+fn acp(input: &[u8]) -> u64 {
+    const PROMPT: &str = "do it";
+    let Some((&first, bytes)) = input.split_first() else { return 0 };
+    let engine = engines::Custom::parse("name = \"a\"\ncommand = [\"/a\"]\nprotocol = \"acp\"\nauth = \"k\"\n").expect("a description");
+    let program = engine.program_path();
+    let plan = engines::Plan {
+        prompt: PROMPT,
+        model: None,
+        resume: (first & 2 == 2).then_some("s-1"),
+        wire: engines::Wire::Anthropic,
+        gateway_port: 1,
+        egress_port: None,
+        workdir: "/workspace",
+        home: "/home/sandbox",
+        program: &program,
+        memory_bytes: 1 << 30,
+        has_instructions: false,
+        live: true,
+        turn: 1,
+        history: (first & 4 == 4).then_some("it was said"),
+        options: engines::Options::default(),
+    };
+    let exit = Exit { code: (first & 1 == 0).then_some(0), signal: (first & 1 == 1).then_some(9) };
+    let is_further = first & 10 == 10;
+    let run = |step: usize| {
+        let mut feed = Feed::new(engine.reader(&plan, is_further, Carried::default()));
+        let mut all: Vec<Parsed> = bytes.chunks(step).flat_map(|piece| feed.push(piece)).collect();
+        let (is_over, must_end, interrupt) = (feed.is_over(), feed.must_end(), feed.interrupt());
+        assert!(!is_over || (!must_end && interrupt.is_empty()));
+        let (last, end) = feed.finish(exit, "some complaint");
+        all.extend(last);
+        (joined(all), end, is_over)
+    };
+    let (events, end, is_over) = run(bytes.len().max(1));
+    assert_eq!(run(usize::from(first).max(1)), (events.clone(), end.clone(), is_over), "the cut changes what is read");
+    for reply in &events {
+        if let Parsed::Reply(line) = reply {
+            assert!(line.iter().filter(|b| **b == b'\n').count() == 1 && line.len() < 4096 + PROMPT.len());
+            serde_json::from_slice::<serde_json::Value>(line).expect("a reply is JSON");
+        }
+    }
+    let kinds: Vec<_> = events.iter().map(check).take(6).collect();
+    check_end(&end);
+    hash(&(kinds, end.outcome, end.code, is_over, events.len().min(20)))
+}
+
 const WORDS: &[&[u8]] = &[
     b"\n", b"\r\n", b"{", b"}", b"[", b"]", b"null", b"true", b"-1", b"1e309", b"18446744073709551616", b"\\ud800", b"\\u001b[31m",
     b"\xff", b"\"type\":", b"\"text\":", b"\"content\":", b"\"usage\":", b"\"session_id\":\"--resume\"", b"\"session_id\":\"../../x\"",

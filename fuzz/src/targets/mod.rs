@@ -4,6 +4,7 @@
 //! another way.
 
 mod broker;
+mod chat;
 mod engines;
 mod gateway;
 mod model;
@@ -42,6 +43,7 @@ pub(crate) const ALL: &[Target] = &[
     engines::GEMINI,
     engines::MINI,
     engines::TEXT,
+    engines::ACP,
     gateway::EGRESS_HEAD,
     gateway::BODY,
     gateway::PATH,
@@ -54,7 +56,16 @@ pub(crate) const ALL: &[Target] = &[
     broker::SCHEMA,
     sanitize::TEXT,
     sanitize::JSON,
+    chat::FROM_CHANNEL,
+    chat::TO_CHANNEL,
+    chat::HOOKS,
+    chat::SPLIT,
 ];
+
+/// Takes away what targets keep outside of this process.
+pub(crate) fn close() {
+    chat::close();
+}
 
 /// A shape made of anything that can be hashed.
 pub(crate) fn hash(what: &impl Hash) -> u64 {

@@ -6,5 +6,5 @@ mod process;
 mod proxy;
 
 pub use pages::{Page, Pages, Seen};
-pub use process::{Calendar, Everything, Mail};
+pub use process::{Calendar, Everything, Mail, python_of_tests};
 pub use proxy::Proxy;

@@ -21,6 +21,15 @@ fn installed(path: &str) -> PathBuf {
     place
 }
 
+/// The Python that has the packages of the servers.
+///
+/// # Panics
+/// It is not installed.
+#[must_use]
+pub fn python_of_tests() -> PathBuf {
+    installed("python/bin/python")
+}
+
 /// A process that ends with this value.
 struct Server(Child);
 
@@ -83,6 +92,12 @@ impl Mail {
     #[must_use]
     pub fn port(&self, service: &str) -> u16 {
         self.ports[service].as_u64().and_then(|port| u16::try_from(port).ok()).expect("a service of the mail server")
+    }
+
+    /// The mails that it has taken so far, each with `from`, `to` and `data`.
+    #[must_use]
+    pub fn sent(&self) -> Vec<Value> {
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Ends the server and gives the mails that it had taken, each with `from`, `to` and `data`. Nothing is on its way then.

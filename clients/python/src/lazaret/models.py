@@ -18,6 +18,50 @@ else:
     class NotRequired(Generic[_T]):
         """A field that may be left out, for interpreters that do not know the word."""
 
+AdmissionAnswer = TypedDict(
+    "AdmissionAnswer",
+    {
+        # Whether they are let in.
+        "allow": "bool",
+    },
+)
+# AdmissionAnswer: Yes or no.
+
+AdmissionId = str
+# AdmissionId: Somebody unknown who asks to be let in.
+
+AdmissionQuery = TypedDict(
+    "AdmissionQuery",
+    {
+        # `pending`, `allowed` or `denied`; all when left out.
+        "state": "NotRequired[Union[str, None]]",
+    },
+)
+# AdmissionQuery: Which admissions.
+
+AdmissionView = TypedDict(
+    "AdmissionView",
+    {
+        # The agent that they want to talk to.
+        "agent": "str",
+        # The account.
+        "channel": "str",
+        # The chat.
+        "chat": "'ChatId'",
+        # When they asked.
+        "created": "'Timestamp'",
+        # Their handle.
+        "handle": "str",
+        # Its identity.
+        "id": "'AdmissionId'",
+        # What they call themselves.
+        "name": "str",
+        # `pending`, `allowed` or `denied`.
+        "state": "str",
+    },
+)
+# AdmissionView: Somebody who asks to be let in.
+
 AgentForm = TypedDict(
     "AgentForm",
     {
@@ -25,12 +69,20 @@ AgentForm = TypedDict(
         "egress": "NotRequired[List['EgressRule']]",
         # The engine; the configured one when left out.
         "engine": "NotRequired[Union[str, None]]",
+        # Who is asked in turn when its provider does not answer, or a budget does not cover the call: `PROVIDER` or `PROVIDER/MODEL`, of the same family of APIs.
+        "fallback": "NotRequired[List[str]]",
         # Which skills and tools it may see.
         "group": "NotRequired[str]",
+        # Hosts that may be reached for them, within `egress`; none when left out. No bound secret is ever put in for them.
+        "guest_egress": "NotRequired[List['EgressRule']]",
+        # Those of its tools, of low risk, that it calls for people who are not known, in chats that hear everybody; none when left out.
+        "guest_tools": "NotRequired[List[str]]",
         # Standing instructions, written as the engine's own file.
         "instructions": "NotRequired[str]",
         # What its sandboxes may use; the configured limits when left out.
         "limits": "NotRequired[Union['Limits', None]]",
+        # Those of its tools that it calls for members; all of them when left out. Whoever answers for it can have all of them called.
+        "member_tools": "NotRequired[Union[List[str], None]]",
         # The model; the engine's choice when left out.
         "model": "NotRequired[Union[str, None]]",
         # Its name; see `model::is_name`.
@@ -39,8 +91,12 @@ AgentForm = TypedDict(
         "secrets": "NotRequired[List[str]]",
         # Skills that it sees.
         "skills": "NotRequired[List[str]]",
+        # Tenants, besides the owner's, whose sessions have all of it; `*` for every tenant. Sessions of others work with it too, but without what is the owner's: the vault, secrets, and tools that use the owner's accounts.
+        "tenants": "NotRequired[List[str]]",
         # Tools that it may call.
         "tools": "NotRequired[List[str]]",
+        # The word that addresses it in chats; `@Andy` when left out.
+        "trigger": "NotRequired[Union[str, None]]",
     },
 )
 # AgentForm: A configured persona.
@@ -129,6 +185,28 @@ Artifact = TypedDict(
     },
 )
 # Artifact: A file that a job left.
+
+AskForm = TypedDict(
+    "AskForm",
+    {
+        # The model; the configured choice when left out.
+        "model": "NotRequired[Union[str, None]]",
+        # What somebody wants to know.
+        "question": "str",
+    },
+)
+# AskForm: A question about the install.
+
+AskView = TypedDict(
+    "AskView",
+    {
+        # The session.
+        "session": "'SessionView'",
+        # What is to be said in it.
+        "text": "str",
+    },
+)
+# AskView: A session that a question can be asked in.
 
 AuditCheck = TypedDict(
     "AuditCheck",
@@ -221,6 +299,19 @@ AuditRow = TypedDict(
 )
 # AuditRow: A row of the audit.
 
+AuthorityView = TypedDict(
+    "AuthorityView",
+    {
+        # From when on.
+        "from": "'Timestamp'",
+        # The daemon's own time.
+        "now": "'Timestamp'",
+        # Until when.
+        "until": "'Timestamp'",
+    },
+)
+# AuthorityView: How long a certificate authority is good.
+
 BindForm = TypedDict(
     "BindForm",
     {
@@ -256,6 +347,243 @@ BoundView = TypedDict(
     },
 )
 # BoundView: A bound secret as it is shown.
+
+BranchAuthor = TypedDict(
+    "BranchAuthor",
+    {
+        # The address.
+        "email": "str",
+        # The name.
+        "name": "str",
+    },
+)
+# BranchAuthor: Whose name commits carry.
+
+BranchDiff = TypedDict(
+    "BranchDiff",
+    {
+        # The commit that it is compared with.
+        "base": "str",
+        # Its commits, the youngest first.
+        "commits": "List['CommitView']",
+        # The files.
+        "files": "List['FileChange']",
+        # All together.
+        "size": "'ChangeSize'",
+        # The commit that is read.
+        "tip": "str",
+        # Whether there is more than is listed.
+        "truncated": "bool",
+    },
+)
+# BranchDiff: What a branch changes.
+
+BranchHistory = Union[Literal["all"], Literal["branch"]]
+# BranchHistory: How much of the repository's past an agent sees.
+
+BranchId = str
+# BranchId: An agent that works on a branch.
+
+BranchPatchQuery = TypedDict(
+    "BranchPatchQuery",
+    {
+        # As the list of changes names it; all of them when left out.
+        "path": "NotRequired[Union[str, None]]",
+    },
+)
+# BranchPatchQuery: Which file.
+
+BranchQuery = TypedDict(
+    "BranchQuery",
+    {
+        # The cursor of an earlier page.
+        "after": "NotRequired[Union[str, None]]",
+        # Those that were asked for the same.
+        "batch": "NotRequired[Union[str, None]]",
+        # The one on this branch.
+        "branch": "NotRequired[Union[str, None]]",
+        # Entries in a page; 100 when left out.
+        "limit": "NotRequired[Union[int, None]]",
+        # Those of this repository.
+        "repo": "NotRequired[Union[str, None]]",
+    },
+)
+# BranchQuery: Which branch agents to list.
+
+BranchResolve = TypedDict(
+    "BranchResolve",
+    {
+        # The target; the branch that the agent's was taken from when left out.
+        "into": "NotRequired[Union[str, None]]",
+    },
+)
+# BranchResolve: A conflict to resolve.
+
+BranchSpawn = TypedDict(
+    "BranchSpawn",
+    {
+        # Who does it; `default` when left out.
+        "agent": "NotRequired[Union[str, None]]",
+        # Whose name commits carry.
+        "author": "NotRequired[Union['BranchAuthor', None]]",
+        # The branch; any name that git takes.
+        "branch": "NotRequired[str]",
+        # The most that it may cost.
+        "budget": "NotRequired[Union['Money', None]]",
+        # Whether uncommitted and untracked files of the repository are carried in.
+        "carry": "NotRequired[bool]",
+        # A command whose success says that the work is good; run in a sandbox without doors.
+        "check": "NotRequired[Union[str, None]]",
+        # Whether what is left uncommitted after a turn becomes a last commit.
+        "commit": "NotRequired[bool]",
+        # Hosts that may be reached.
+        "egress": "NotRequired[List['EgressRule']]",
+        # The engine.
+        "engine": "NotRequired[Union[str, None]]",
+        # Ignored files that are carried in all the same, for example `.env`: paths in the repository.
+        "files": "NotRequired[List[str]]",
+        # Where the branch begins: a branch, tag or commit; what is checked out when left out.
+        "from": "NotRequired[Union[str, None]]",
+        # How much of the past it sees.
+        "history": "NotRequired['BranchHistory']",
+        # The user's own words, for finding it again.
+        "labels": "NotRequired[Dict[str, str]]",
+        # What its sandbox may use.
+        "limits": "NotRequired[Union['Limits', None]]",
+        # The model.
+        "model": "NotRequired[Union[str, None]]",
+        # How many agents do the same, each on a branch `BRANCH-1` and so on; one on `BRANCH` itself when left out.
+        "n": "NotRequired[Union[int, None]]",
+        # From 0 to 9; a higher one goes first. 5 when left out.
+        "priority": "NotRequired[Union[int, None]]",
+        # Where a program lies inside that the user brought; for engines by path.
+        "program": "NotRequired[Union[str, None]]",
+        # The repository: an absolute path. Through the owner's socket its descriptor comes beside the form; else it lies below a directory that the configuration lists.
+        "repo": "NotRequired[str]",
+        # Bound secrets that it may use besides its agent's, by name.
+        "secrets": "NotRequired[List[str]]",
+        # Directories that are checked out, with the files beside and above them; all when left out. The agent may add others.
+        "sparse": "NotRequired[List[str]]",
+        # What to do.
+        "task": "NotRequired[str]",
+        # Names the descriptor of the repository, handed over beside the owner's socket.
+        "ticket": "NotRequired[Union[str, None]]",
+        # What kind of task it is; found out from branch and task when left out.
+        "type": "NotRequired[Union[str, None]]",
+        # Kinds of tasks besides those of the home and those that ship: their texts, by name.
+        "types": "NotRequired[Dict[str, str]]",
+    },
+)
+# BranchSpawn: Agents to begin.
+
+BranchState = Union[Literal["starting"], Literal["working"], Literal["waiting"], Literal["done"], Literal["failed"], Literal["stopped"]]
+# BranchState: Where a branch agent stands.
+
+BranchType = TypedDict(
+    "BranchType",
+    {
+        # What it is for.
+        "description": "str",
+        # Its name.
+        "name": "str",
+    },
+)
+# BranchType: A kind of task.
+
+BranchView = TypedDict(
+    "BranchView",
+    {
+        # The commit that it began at.
+        "base": "str",
+        # What several agents share that were asked for the same.
+        "batch": "NotRequired[Union[str, None]]",
+        # The branch.
+        "branch": "str",
+        # The last check.
+        "check": "NotRequired[Union['CheckView', None]]",
+        # Why it failed.
+        "code": "NotRequired[Union['Code', None]]",
+        # Commits since the base.
+        "commits": "int",
+        # What its model calls cost so far, in US dollars.
+        "cost_usd": "float",
+        # When it was made.
+        "created": "'Timestamp'",
+        # Changed files that are not committed.
+        "dirty": "int",
+        # How long its last turn took, or takes, in milliseconds.
+        "duration_ms": "int",
+        # The engine.
+        "engine": "str",
+        # Its identity.
+        "id": "'BranchId'",
+        # Whether the work of every turn that is over came home.
+        "is_home": "bool",
+        # The branch that it was merged into, where the last commit was.
+        "merged_into": "NotRequired[Union[str, None]]",
+        # The model.
+        "model": "str",
+        # Why it is elsewhere than it was wanted, or did not come.
+        "note": "NotRequired[Union[str, None]]",
+        # How that ended.
+        "outcome": "NotRequired[Union['Outcome', None]]",
+        # The provider.
+        "provider": "str",
+        # The reference of the repository that has it.
+        "ref": "NotRequired[Union[str, None]]",
+        # The repository.
+        "repo": "str",
+        # The session of the agent.
+        "session": "'SessionId'",
+        # How much was changed.
+        "size": "NotRequired[Union['ChangeSize', None]]",
+        # Where it stands.
+        "state": "'BranchState'",
+        # The branch that it is merged into unless another is named.
+        "target": "NotRequired[Union[str, None]]",
+        # The beginning of the first task.
+        "task": "str",
+        # The commit that came home last.
+        "tip": "NotRequired[Union[str, None]]",
+        # The turn that counts.
+        "turn": "NotRequired[Union['TurnId', None]]",
+        # Turns so far.
+        "turns": "int",
+        # What kind of task it is.
+        "type": "str",
+        # Files that git does not know.
+        "untracked": "int",
+        # When something last happened.
+        "updated": "'Timestamp'",
+        # What a reader decided.
+        "verdict": "NotRequired[Union['VerdictView', None]]",
+        # Who or what it waits for.
+        "waiting_for": "NotRequired[Union[str, None]]",
+    },
+)
+# BranchView: A branch agent as it is shown.
+
+BranchWatchQuery = TypedDict(
+    "BranchWatchQuery",
+    {
+        # Those of this repository.
+        "repo": "NotRequired[Union[str, None]]",
+    },
+)
+# BranchWatchQuery: Which agents are followed.
+
+BranchWorktree = TypedDict(
+    "BranchWorktree",
+    {
+        # Check the commit out and not the branch.
+        "detach": "NotRequired[bool]",
+        # Where: an absolute path that is not there yet.
+        "path": "str",
+        # Names the descriptor of the directory above, handed over beside the owner's socket.
+        "ticket": "str",
+    },
+)
+# BranchWorktree: A working tree to be made.
 
 BudgetForm = TypedDict(
     "BudgetForm",
@@ -297,6 +625,36 @@ BudgetView = TypedDict(
 )
 # BudgetView: A budget as it is shown.
 
+Carried = TypedDict(
+    "Carried",
+    {
+        # What it is called.
+        "name": "str",
+        # Why, or what is to be done about it.
+        "note": "NotRequired[str]",
+        # `new`, `same`, `there`, `changed`, `left out` or `wrong`.
+        "outcome": "str",
+        # What kind of thing.
+        "what": "str",
+    },
+)
+# Carried: What became, or would become, of one thing.
+
+CarryReport = TypedDict(
+    "CarryReport",
+    {
+        # How many of each kind came to what: `agent new` and so on.
+        "counts": "Dict[str, int]",
+        # Whether nothing was changed.
+        "dry_run": "bool",
+        # Each thing but those that are as they were, the first 2,000.
+        "items": "List['Carried']",
+        # Whether there were more.
+        "more": "bool",
+    },
+)
+# CarryReport: What came of taking an install over.
+
 Category = Union[Literal["CONFIG"], Literal["AUTH"], Literal["NETWORK"], Literal["INTERNAL"], Literal["PENDING"]]
 # Category: What kind of trouble a plugin has.
 
@@ -314,6 +672,90 @@ Change = TypedDict(
     },
 )
 # Change: One path that differs between two checkpoints.
+
+ChangeSize = TypedDict(
+    "ChangeSize",
+    {
+        # Lines that come.
+        "added": "int",
+        # Files.
+        "files": "int",
+        # Lines that go.
+        "removed": "int",
+    },
+)
+# ChangeSize: How much a branch changes.
+
+ChannelForm = TypedDict(
+    "ChannelForm",
+    {
+        # What its program is told.
+        "config": "NotRequired[Dict[str, Any]]",
+        # Its credentials, by their names. They are kept among the secrets.
+        "credentials": "NotRequired[Dict[str, str]]",
+        # Its name; see `model::is_name`.
+        "name": "NotRequired[str]",
+        # Its network.
+        "network": "NotRequired[str]",
+        # The folder below the home's `channels/` that holds somebody else's program; what ships when left out.
+        "program": "NotRequired[Union[str, None]]",
+        # Whose it is; `default` when left out.
+        "tenant": "NotRequired[Union[str, None]]",
+    },
+)
+# ChannelForm: An account to add.
+
+ChannelPatch = TypedDict(
+    "ChannelPatch",
+    {
+        # What its program is told; replaces what it was told before.
+        "config": "NotRequired[Union[Dict[str, Any], None]]",
+        # Credentials that it gets, by their names.
+        "credentials": "NotRequired[Dict[str, str]]",
+        # Switches it on or off.
+        "on": "NotRequired[Union[bool, None]]",
+        # Looks at somebody else's program again, and takes it as it is now.
+        "program": "NotRequired[Union[str, None]]",
+    },
+)
+# ChannelPatch: What changes of an account.
+
+ChannelView = TypedDict(
+    "ChannelView",
+    {
+        # What its network can do, once connected.
+        "abilities": "NotRequired[Any]",
+        # What its program is told.
+        "config": "Any",
+        # When it was added.
+        "created": "'Timestamp'",
+        # Its credentials and whether they are set.
+        "credentials": "Dict[str, bool]",
+        # `off`, `starting`, `connecting`, `well`, `credential` or `down`.
+        "health": "str",
+        # Where its platform sends requests to, when it does.
+        "hook": "NotRequired[Union[str, None]]",
+        # The hosts that it may reach.
+        "hosts": "List[str]",
+        # Who it is on its network, once connected.
+        "me": "NotRequired[Any]",
+        # What it says of that.
+        "message": "str",
+        # Its name.
+        "name": "str",
+        # Its network.
+        "network": "str",
+        # Whether it is switched on.
+        "on": "bool",
+        # Somebody else's program.
+        "program": "NotRequired[Union[str, None]]",
+        # How often its program began again since the daemon's start.
+        "restarts": "int",
+        # Whose it is.
+        "tenant": "str",
+    },
+)
+# ChannelView: An account.
 
 ChatAnswer = TypedDict(
     "ChatAnswer",
@@ -339,6 +781,21 @@ ChatAttachment = TypedDict(
 
 ChatForm = TypedDict(
     "ChatForm",
+    {
+        # The account.
+        "channel": "str",
+        # The platform's id.
+        "chat": "str",
+        # Whether others than one person can be in it.
+        "group": "NotRequired[bool]",
+        # What people call it.
+        "name": "NotRequired[str]",
+    },
+)
+# ChatForm: A chat to make known before anything was heard in it.
+
+ChatForm2 = TypedDict(
+    "ChatForm2",
     {
         # Not used: agents are chosen by name.
         "agent_path": "NotRequired[Union[str, None]]",
@@ -376,7 +833,10 @@ ChatForm = TypedDict(
         "working_directory": "NotRequired[Union[str, None]]",
     },
 )
-# ChatForm: A message to a chat. Each name may also be written in camel case.
+# ChatForm2: A message to a chat. Each name may also be written in camel case.
+
+ChatId = str
+# ChatId: A conversation on a chat network.
 
 ChatInject = TypedDict(
     "ChatInject",
@@ -396,8 +856,35 @@ ChatMetadata = TypedDict(
 )
 # ChatMetadata: What is known about a chat besides its messages.
 
+ChatPatch = TypedDict(
+    "ChatPatch",
+    {
+        # Whether nothing of it is wanted.
+        "denied": "NotRequired[Union[bool, None]]",
+        # What becomes of who is not known.
+        "policy": "NotRequired[Union['ChatPolicy', None]]",
+    },
+)
+# ChatPatch: What changes of a chat.
+
+ChatPolicy = Union[Literal["strict"], Literal["request"], Literal["public"]]
+# ChatPolicy: What becomes of who is not known in a chat.
+
 ChatQuery = TypedDict(
     "ChatQuery",
+    {
+        # The cursor of an earlier page.
+        "after": "NotRequired[Union[str, None]]",
+        # Those of this account.
+        "channel": "NotRequired[Union[str, None]]",
+        # How many; 50 when left out.
+        "limit": "NotRequired[Union[int, None]]",
+    },
+)
+# ChatQuery: Which chats are listed.
+
+ChatQuery2 = TypedDict(
+    "ChatQuery2",
     {
         # Archived ones, or the others when left out.
         "archived": "NotRequired[bool]",
@@ -411,7 +898,7 @@ ChatQuery = TypedDict(
         "search": "NotRequired[Union[str, None]]",
     },
 )
-# ChatQuery: Which chats.
+# ChatQuery2: Which chats.
 
 ChatTranscriptQuery = TypedDict(
     "ChatTranscriptQuery",
@@ -421,6 +908,31 @@ ChatTranscriptQuery = TypedDict(
     },
 )
 # ChatTranscriptQuery: From where on.
+
+ChatView = TypedDict(
+    "ChatView",
+    {
+        # The agents that hear it.
+        "agents": "List[str]",
+        # The account.
+        "channel": "str",
+        # The platform's id.
+        "chat": "str",
+        # Whether nothing of it is wanted.
+        "denied": "bool",
+        # Whether others than one person can be in it.
+        "group": "bool",
+        # When something was last heard.
+        "heard": "'Timestamp'",
+        # Its identity.
+        "id": "'ChatId'",
+        # What people call it.
+        "name": "str",
+        # What becomes of who is not known.
+        "policy": "'ChatPolicy'",
+    },
+)
+# ChatView: A chat.
 
 Check = TypedDict(
     "Check",
@@ -448,6 +960,36 @@ CheckForm = TypedDict(
 )
 # CheckForm: A text that might be kept.
 
+CheckOrder = TypedDict(
+    "CheckOrder",
+    {
+        # The command; the one that the agent was spawned with when left out.
+        "command": "NotRequired[Union[str, None]]",
+    },
+)
+# CheckOrder: A check to run.
+
+CheckView = TypedDict(
+    "CheckView",
+    {
+        # When it ended.
+        "at": "'Timestamp'",
+        # The command.
+        "command": "str",
+        # The commit that it was run on.
+        "commit": "str",
+        # How long it took, in milliseconds.
+        "duration_ms": "int",
+        # The end of what it printed.
+        "output": "str",
+        # Whether it ended well.
+        "passed": "bool",
+        # Its exit status; `None` when it did not end in time.
+        "status": "NotRequired[Union[int, None]]",
+    },
+)
+# CheckView: What a check said.
+
 Checked = TypedDict(
     "Checked",
     {
@@ -461,8 +1003,86 @@ Checked = TypedDict(
 )
 # Checked: What a check found; what is wrong is a failure.
 
-Code = Union[Literal["USAGE"], Literal["PROMPT_INVALID"], Literal["CONFIG_INVALID"], Literal["TOO_LARGE"], Literal["NOT_FOUND"], Literal["CONFLICT"], Literal["ENV_SHARED"], Literal["CHECKPOINT_MISSING"], Literal["FORBIDDEN"], Literal["ENGINE_MISSING"], Literal["ENGINE_TAMPERED"], Literal["IMAGE_MISSING"], Literal["KEY_MISSING"], Literal["CREDENTIAL_EXPIRED"], Literal["PATH_UNUSABLE"], Literal["LAYER_MISSING"], Literal["HOME_UNSAFE"], Literal["STORE_UNUSABLE"], Literal["DAEMON_MISSING"], Literal["UNAUTHORIZED"], Literal["EGRESS_DENIED"], Literal["BUDGET_EXCEEDED"], Literal["PRICE_UNKNOWN"], Literal["PROVIDER_DOWN"], Literal["PROVIDER_LIMITED"], Literal["PROVIDER_ERROR"], Literal["STREAM_CUT"], Literal["TIMEOUT"], Literal["CANCELLED"], Literal["TURN_LIMIT"], Literal["HOOK_FAILED"], Literal["ENGINE_FAILED"], Literal["OUTPUT_LIMIT"], Literal["MEMORY_LIMIT"], Literal["DISK_LIMIT"], Literal["RESULT_TOO_LARGE"], Literal["OUTPUT_INVALID"], Literal["POISONED"], Literal["SANDBOX_FAILED"], Literal["HOST_LOST"], Literal["REPLAY_DIFFERS"], Literal["TAPE_INVALID"], Literal["UNKNOWN_TOOL"], Literal["VALIDATION_FAILED"], Literal["QUOTA_EXCEEDED"], Literal["RATE_LIMITED"], Literal["CONFIRMATION_TIMEOUT"], Literal["CONFIRMATION_DENIED"], Literal["PLUGIN_TIMEOUT"], Literal["PLUGIN_UNAVAILABLE"], Literal["PLUGIN_ERROR"], Literal["HANDLER_ERROR"], Literal["PLUGIN_INVALID"], Literal["AUDIT_BROKEN"], Literal["BUSY"], Literal["INTERNAL"]]
+CleanForm = TypedDict(
+    "CleanForm",
+    {
+        # Remove the branch from the repository too.
+        "delete_branch": "NotRequired[bool]",
+        # Only say what would be done.
+        "dry_run": "NotRequired[bool]",
+        # Also when unmerged, uncommitted or untracked work is lost.
+        "force": "NotRequired[bool]",
+    },
+)
+# CleanForm: How to forget an agent.
+
+CleanView = TypedDict(
+    "CleanView",
+    {
+        # The branch.
+        "branch": "str",
+        # Bytes that its files take, where that is known.
+        "bytes": "NotRequired[Union[int, None]]",
+        # Whether it is forgotten now.
+        "done": "bool",
+        # What would be lost; empty when all of it is elsewhere.
+        "loses": "List[str]",
+    },
+)
+# CleanView: What was forgotten, or would be.
+
+ClientSecret = str
+# ClientSecret: The secret of an application. It is never shown, not in a log either.
+
+Code = Union[Literal["USAGE"], Literal["PROMPT_INVALID"], Literal["CONFIG_INVALID"], Literal["TOO_LARGE"], Literal["NOT_FOUND"], Literal["CONFLICT"], Literal["MERGE_CONFLICT"], Literal["WORK_UNSAVED"], Literal["ENV_SHARED"], Literal["CHECKPOINT_MISSING"], Literal["FORBIDDEN"], Literal["ENGINE_MISSING"], Literal["ENGINE_TAMPERED"], Literal["IMAGE_MISSING"], Literal["KEY_MISSING"], Literal["CREDENTIAL_EXPIRED"], Literal["PATH_UNUSABLE"], Literal["LAYER_MISSING"], Literal["HOME_UNSAFE"], Literal["STORE_UNUSABLE"], Literal["DAEMON_MISSING"], Literal["UNAUTHORIZED"], Literal["EGRESS_DENIED"], Literal["BUDGET_EXCEEDED"], Literal["PRICE_UNKNOWN"], Literal["PROVIDER_DOWN"], Literal["PROVIDER_LIMITED"], Literal["PROVIDER_ERROR"], Literal["STREAM_CUT"], Literal["TIMEOUT"], Literal["CANCELLED"], Literal["TURN_LIMIT"], Literal["HOOK_FAILED"], Literal["ENGINE_FAILED"], Literal["OUTPUT_LIMIT"], Literal["MEMORY_LIMIT"], Literal["DISK_LIMIT"], Literal["RESULT_TOO_LARGE"], Literal["OUTPUT_INVALID"], Literal["POISONED"], Literal["SANDBOX_FAILED"], Literal["HOST_LOST"], Literal["REPLAY_DIFFERS"], Literal["TAPE_INVALID"], Literal["UNKNOWN_TOOL"], Literal["VALIDATION_FAILED"], Literal["QUOTA_EXCEEDED"], Literal["RATE_LIMITED"], Literal["CONFIRMATION_TIMEOUT"], Literal["CONFIRMATION_DENIED"], Literal["PLUGIN_TIMEOUT"], Literal["PLUGIN_UNAVAILABLE"], Literal["PLUGIN_ERROR"], Literal["HANDLER_ERROR"], Literal["PLUGIN_INVALID"], Literal["SKILL_INVALID"], Literal["SKILL_CHANGED"], Literal["AUDIT_BROKEN"], Literal["BUSY"], Literal["INTERNAL"]]
 # Code: A stable, documented error code. The same on the command line, in HTTP answers and in events.
+
+CommentForm = TypedDict(
+    "CommentForm",
+    {
+        # The line in it, from 1.
+        "line": "NotRequired[Union[int, None]]",
+        # The file; the whole when left out.
+        "path": "NotRequired[Union[str, None]]",
+        # What is said.
+        "text": "NotRequired[str]",
+    },
+)
+# CommentForm: A comment to make.
+
+CommentView = TypedDict(
+    "CommentView",
+    {
+        # When it was made.
+        "created": "'Timestamp'",
+        # The line in it.
+        "line": "NotRequired[Union[int, None]]",
+        # Its number, from 1.
+        "n": "int",
+        # The file; `None` for the whole.
+        "path": "NotRequired[Union[str, None]]",
+        # What is said.
+        "text": "str",
+        # The turn that it was sent with.
+        "turn": "NotRequired[Union['TurnId', None]]",
+    },
+)
+# CommentView: A comment on an agent's work.
+
+CommitView = TypedDict(
+    "CommitView",
+    {
+        # Who wrote it.
+        "author": "str",
+        # Its name.
+        "id": "str",
+        # Its first line.
+        "subject": "str",
+        # When, in milliseconds since 1970.
+        "time": "'Timestamp'",
+    },
+)
+# CommitView: One commit of a branch.
 
 ConfigForm = TypedDict(
     "ConfigForm",
@@ -641,6 +1261,49 @@ DecisionForm = TypedDict(
 )
 # DecisionForm: A person's answer.
 
+DestinationForm = TypedDict(
+    "DestinationForm",
+    {
+        # The agent.
+        "agent": "str",
+        # The chat: its identity, or `CHANNEL/ID`.
+        "chat": "NotRequired[Union[str, None]]",
+        # Its name for it.
+        "name": "str",
+        # Another agent instead.
+        "target": "NotRequired[Union[str, None]]",
+        # The platform's id of a thread in it.
+        "thread": "NotRequired[Union[str, None]]",
+    },
+)
+# DestinationForm: Lets an agent send somewhere.
+
+DestinationQuery = TypedDict(
+    "DestinationQuery",
+    {
+        # Its name.
+        "agent": "str",
+    },
+)
+# DestinationQuery: Of which agent.
+
+DestinationView = TypedDict(
+    "DestinationView",
+    {
+        # The agent.
+        "agent": "str",
+        # The chat.
+        "chat": "NotRequired[Union['ChatId', None]]",
+        # Its name for it.
+        "name": "str",
+        # Another agent.
+        "target": "NotRequired[Union[str, None]]",
+        # A thread in it.
+        "thread": "NotRequired[Union[str, None]]",
+    },
+)
+# DestinationView: Where an agent may send to.
+
 DiffQuery = TypedDict(
     "DiffQuery",
     {
@@ -660,6 +1323,9 @@ Duration = TypedDict(
 
 EgressRule = str
 # EgressRule: One allowed target. The host is canonical: lower case, no trailing dot, ASCII (punycode for other scripts).
+
+Engage = Union[Literal["pattern"], Literal["mention"], Literal["sticky"]]
+# Engage: When a wiring engages.
 
 EngineStatus = TypedDict(
     "EngineStatus",
@@ -850,6 +1516,25 @@ Failure = TypedDict(
 )
 # Failure: A failure as a user sees it: what is wrong, and what to do.
 
+FileChange = TypedDict(
+    "FileChange",
+    {
+        # Lines that come; `None` where there are no lines.
+        "added": "NotRequired[Union[int, None]]",
+        # `added`, `removed`, `changed`, `moved`, `copied` or `type`.
+        "change": "str",
+        # What a reader would not see, or should look at twice: `bidi`, `invisible`, `binary`, `generated`, `mode`, `symlink`, `submodule`, `attributes`, `hooks`, `ci`, `long lines`, `whitespace`.
+        "flags": "List[str]",
+        # The path before, where it was moved.
+        "from": "NotRequired[Union[str, None]]",
+        # Its path in the repository; bytes that are no text as `\xNN`.
+        "path": "str",
+        # Lines that go.
+        "removed": "NotRequired[Union[int, None]]",
+    },
+)
+# FileChange: One file that a branch changes.
+
 FileEntry = TypedDict(
     "FileEntry",
     {
@@ -915,6 +1600,38 @@ ForkForm = TypedDict(
 )
 # ForkForm: How to fork.
 
+HandleForm = TypedDict(
+    "HandleForm",
+    {
+        # The account that verifies it.
+        "channel": "str",
+        # The network's id of them.
+        "handle": "str",
+        # For showing only.
+        "name": "NotRequired[str]",
+        # Whose it is.
+        "user": "'UserId'",
+    },
+)
+# HandleForm: Links a handle to a person.
+
+HandleView = TypedDict(
+    "HandleView",
+    {
+        # The account that verifies it.
+        "channel": "str",
+        # Whether a direct chat with them is known.
+        "dm": "bool",
+        # The network's id of them.
+        "handle": "str",
+        # For showing only.
+        "name": "str",
+        # Whose it is.
+        "user": "'UserId'",
+    },
+)
+# HandleView: A handle.
+
 HealthView = TypedDict(
     "HealthView",
     {
@@ -926,8 +1643,58 @@ HealthView = TypedDict(
 )
 # HealthView: Whether the daemon is well, as everybody may know it.
 
+HeardQuery = TypedDict(
+    "HeardQuery",
+    {
+        # The cursor of an earlier page.
+        "after": "NotRequired[Union[str, None]]",
+        # Those of this account.
+        "channel": "NotRequired[Union[str, None]]",
+        # How many; 50 when left out.
+        "limit": "NotRequired[Union[int, None]]",
+        # `turn`, `kept`, `held`, `dropped`, `command`, `answer` or `paired`.
+        "outcome": "NotRequired[Union[str, None]]",
+    },
+)
+# HeardQuery: Which messages are listed.
+
+HeardView = TypedDict(
+    "HeardView",
+    {
+        # The account.
+        "channel": "str",
+        # The platform's id of the chat.
+        "chat": "str",
+        # What would let it through.
+        "fix": "NotRequired[Union[str, None]]",
+        # The gate that stopped it.
+        "gate": "NotRequired[Union[str, None]]",
+        # When it was heard.
+        "heard": "'Timestamp'",
+        # Its identity.
+        "id": "'InboundId'",
+        # What kind of thing happened.
+        "kind": "str",
+        # What became of it.
+        "outcome": "str",
+        # Why.
+        "reason": "NotRequired[Union[str, None]]",
+        # The sender's handle.
+        "sender": "str",
+        # What they call themselves.
+        "sender_name": "str",
+    },
+)
+# HeardView: Something that was heard.
+
+Ignored = Union[Literal["drop"], Literal["accumulate"]]
+# Ignored: What becomes of messages that do not engage.
+
 ImageRef = Dict[str, Any]
 # ImageRef: A root file system by name.
+
+InboundId = str
+# InboundId: Something that was said on a chat network.
 
 InjectForm = TypedDict(
     "InjectForm",
@@ -1213,6 +1980,10 @@ LoginForm = TypedDict(
     {
         # The agent that the tokens are for alone; everybody when left out.
         "agent": "NotRequired[Union[str, None]]",
+        # What the service calls an application of the owner's own, instead of the one in the manifest. It stays with the login.
+        "client_id": "NotRequired[Union[str, None]]",
+        # The secret of that application, where the service gave one.
+        "client_secret": "NotRequired[Union['ClientSecret', None]]",
         # How.
         "flow": "'LoginFlow'",
         # Where the browser comes back to: a loopback address with a port; for the loopback way.
@@ -1250,6 +2021,8 @@ LoginTokens = TypedDict(
     {
         # The agent that it is for alone.
         "agent": "NotRequired[Union[str, None]]",
+        # The owner's own application, where it is not the manifest's.
+        "client_id": "NotRequired[Union[str, None]]",
         # When the access token ends.
         "expires": "'Timestamp'",
         # The credential.
@@ -1421,6 +2194,47 @@ MemoryView = TypedDict(
 )
 # MemoryView: A memory as people see it.
 
+MergeForm = TypedDict(
+    "MergeForm",
+    {
+        # The check command of the queue; the one that the agent was spawned with when left out.
+        "check": "NotRequired[Union[str, None]]",
+        # Only say what would come of it.
+        "dry_run": "NotRequired[bool]",
+        # The commit that was looked at: refused when the branch has come further since.
+        "expect": "NotRequired[Union[str, None]]",
+        # Into this branch; the one that the agent's was taken from when left out.
+        "into": "NotRequired[Union[str, None]]",
+        # Put on top of the target as it is now, and merged only when the check passes there.
+        "queue": "NotRequired[bool]",
+    },
+)
+# MergeForm: A merge to make.
+
+MergeQueueId = str
+# MergeQueueId: Branches that are merged one after the other.
+
+MergeView = TypedDict(
+    "MergeView",
+    {
+        # The branch that was merged.
+        "branch": "str",
+        # The check of a queue.
+        "check": "NotRequired[Union['CheckView', None]]",
+        # The commit that the target is at.
+        "commit": "NotRequired[Union[str, None]]",
+        # Files that conflict.
+        "conflicts": "List[str]",
+        # Into which.
+        "into": "str",
+        # `merged`, `current` when there was nothing to merge, `ready` when only asked, or `conflict`.
+        "result": "str",
+        # How much comes in.
+        "size": "NotRequired[Union['ChangeSize', None]]",
+    },
+)
+# MergeView: What came of a merge, or would.
+
 MessageFile = TypedDict(
     "MessageFile",
     {
@@ -1479,6 +2293,66 @@ MountNote = TypedDict(
 )
 # MountNote: A mounted host directory, for people and for the next turn's caller.
 
+NetworkField = TypedDict(
+    "NetworkField",
+    {
+        # What the account calls it.
+        "key": "str",
+        # Whether the account is of no use without it.
+        "required": "bool",
+        # Whether it is a credential: asked for without echo, never shown again.
+        "secret": "bool",
+        # What it is.
+        "what": "str",
+    },
+)
+# NetworkField: Something that a person gives.
+
+NetworkGuide = TypedDict(
+    "NetworkGuide",
+    {
+        # What to give then.
+        "fields": "List['NetworkField']",
+        # Where the first message is written.
+        "hello": "str",
+        # Its name here.
+        "network": "str",
+        # Whether its platform must reach this machine over HTTPS.
+        "reached": "bool",
+        # What to do there, in order.
+        "steps": "List[str]",
+        # What people call it.
+        "title": "str",
+    },
+)
+# NetworkGuide: A network.
+
+NotSpawned = TypedDict(
+    "NotSpawned",
+    {
+        # Its branch.
+        "branch": "str",
+        # Why.
+        "code": "'Code'",
+        # For people.
+        "message": "str",
+    },
+)
+# NotSpawned: One of several agents that could not begin.
+
+Notice = TypedDict(
+    "Notice",
+    {
+        # What it is about: `channel`, `outbox`, `dead`, `login`, `task`, `admission` or `approval`.
+        "about": "str",
+        # What is so.
+        "detail": "str",
+        # What to do about it.
+        "fix": "str",
+    },
+)
+# Notice: Something to do.
+
 OidcBack = TypedDict(
     "OidcBack",
     {
@@ -1503,6 +2377,49 @@ OidcLogin = TypedDict(
 )
 # OidcLogin: Begins a login.
 
+OutQuery = TypedDict(
+    "OutQuery",
+    {
+        # The cursor of an earlier page.
+        "after": "NotRequired[Union[str, None]]",
+        # Those of this account.
+        "channel": "NotRequired[Union[str, None]]",
+        # How many; 50 when left out.
+        "limit": "NotRequired[Union[int, None]]",
+        # `waiting`, `sending`, `sent` or `dead`.
+        "state": "NotRequired[Union[str, None]]",
+    },
+)
+# OutQuery: Which deliveries are listed.
+
+OutView = TypedDict(
+    "OutView",
+    {
+        # What is to be done there.
+        "act": "Any",
+        # How often it was tried.
+        "attempts": "int",
+        # The account.
+        "channel": "str",
+        # The platform's id of the chat.
+        "chat": "str",
+        # When it became owed.
+        "created": "'Timestamp'",
+        # Why the last try failed.
+        "error": "NotRequired[Union[str, None]]",
+        # Its identity.
+        "id": "'OutboxId'",
+        # The platform's ids of what it became.
+        "messages": "List[str]",
+        # `waiting`, `sending`, `sent` or `dead`.
+        "state": "str",
+    },
+)
+# OutView: A delivery.
+
+OutboxId = str
+# OutboxId: One effect that a chat network is owed.
+
 Outcome = Union[Literal["completed"], Literal["failed"], Literal["cancelled"], Literal["timeout"]]
 # Outcome: How a turn ended.
 
@@ -1511,6 +2428,45 @@ OutputFormat = Union[Literal["json"], Literal["text"], Literal["stream-json"]]
 
 Overlap = Union[Literal["skip"], Literal["queue"], Literal["parallel"]]
 # Overlap: What is done when a task is due while an earlier run of it is still at work.
+
+PairForm = TypedDict(
+    "PairForm",
+    {
+        # The agent that hears the chat from then on.
+        "agent": "NotRequired[Union[str, None]]",
+        # The only account that it can be used with.
+        "channel": "NotRequired[Union[str, None]]",
+        # What the sender becomes: `member` or `admin` of the agent; without one `admin` of the tenant, or `owner`.
+        "role": "NotRequired[Union[str, None]]",
+        # How long it can be used; 10 minutes when left out, an hour at most.
+        "ttl_s": "NotRequired[Union[int, None]]",
+        # The person whom the handle is linked to; a new one when left out.
+        "user": "NotRequired[Union['UserId', None]]",
+    },
+)
+# PairForm: Makes a code by which somebody proves that a handle or a chat is theirs.
+
+PairingId = str
+# PairingId: A code by which somebody proves that a handle or a chat is theirs.
+
+PairingView = TypedDict(
+    "PairingView",
+    {
+        # The agent that hears the chat.
+        "agent": "NotRequired[Union[str, None]]",
+        # The code, when it was just made.
+        "code": "NotRequired[Union[str, None]]",
+        # Until when it can be used.
+        "expires": "'Timestamp'",
+        # Its identity.
+        "id": "'PairingId'",
+        # What the sender becomes.
+        "role": "NotRequired[Union[str, None]]",
+        # Who used it: account and handle.
+        "used_by": "NotRequired[Union[str, None]]",
+    },
+)
+# PairingView: A code. It is shown once.
 
 Parent = TypedDict(
     "Parent",
@@ -1531,6 +2487,9 @@ PatchQuery = TypedDict(
     },
 )
 # PatchQuery: Which file.
+
+PlaceState = Union[Literal["waiting"], Literal["resolving"], Literal["passed"], Literal["merged"], Literal["current"], Literal["conflict"], Literal["refused"], Literal["failed"]]
+# PlaceState: Where one branch of a merge queue stands.
 
 PluginApproval = TypedDict(
     "PluginApproval",
@@ -1749,6 +2708,101 @@ PluginView = TypedDict(
 )
 # PluginView: A plugin, as its owner sees it.
 
+PolicyForm = TypedDict(
+    "PolicyForm",
+    {
+        # Only say what would be done.
+        "dry_run": "NotRequired[bool]",
+    },
+)
+# PolicyForm: A round of the policy, asked for by hand.
+
+PoolShelf = TypedDict(
+    "PoolShelf",
+    {
+        # Those that are being made.
+        "booting": "int",
+        # The profile.
+        "profile": "str",
+        # Those that answered and that nobody has claimed.
+        "ready": "int",
+        # How many this daemon is to keep.
+        "target": "int",
+        # Whose it is.
+        "tenant": "str",
+        # Why there are fewer than there should be.
+        "trouble": "NotRequired[Union[str, None]]",
+    },
+)
+# PoolShelf: What is kept for one profile.
+
+PoolView = TypedDict(
+    "PoolView",
+    {
+        # Those that are being made.
+        "booting": "int",
+        # Jobs that got one since the daemon's start.
+        "claimed": "int",
+        # Jobs that had to wait for a new sandbox although some are kept.
+        "missed": "int",
+        # For which profiles they are kept.
+        "profiles": "List['PoolShelf']",
+        # Those that answered and that nobody has claimed.
+        "ready": "int",
+    },
+)
+# PoolView: Sandboxes that are made ahead.
+
+PortForm = TypedDict(
+    "PortForm",
+    {
+        # Let its pages load from other hosts and speak with them. What an agent writes could then carry its files out through the browser.
+        "outside": "NotRequired[bool]",
+        # Where it listens; the only port on which something does when left out.
+        "port": "NotRequired[Union[int, None]]",
+    },
+)
+# PortForm: A server inside that is to be opened.
+
+PreviewForm = TypedDict(
+    "PreviewForm",
+    {
+        # The agents.
+        "agents": "NotRequired[List['BranchId']]",
+        # Into this branch; the one that the first was taken from when left out.
+        "into": "NotRequired[Union[str, None]]",
+    },
+)
+# PreviewForm: Branches to look at together.
+
+PreviewPair = TypedDict(
+    "PreviewPair",
+    {
+        # The files.
+        "files": "List[str]",
+        # One.
+        "one": "str",
+        # The other.
+        "other": "str",
+    },
+)
+# PreviewPair: Two branches that conflict with each other.
+
+PreviewView = TypedDict(
+    "PreviewView",
+    {
+        # Each alone, in the order that was asked for.
+        "alone": "List['MergeView']",
+        # Each after those before it that merge.
+        "in_order": "List['MergeView']",
+        # The branch that they would be merged into.
+        "into": "str",
+        # Pairs that conflict with each other.
+        "pairs": "List['PreviewPair']",
+    },
+)
+# PreviewView: What would conflict.
+
 Problem = TypedDict(
     "Problem",
     {
@@ -1796,6 +2850,54 @@ ProfileView = TypedDict(
 )
 # ProfileView: A profile, as who makes a job wants to know it.
 
+ProviderKey = Union[Literal["stored"], Literal["missing"], Literal["not_needed"]]
+# ProviderKey: Whether a provider has what it needs to be asked.
+
+ProviderUse = TypedDict(
+    "ProviderUse",
+    {
+        # The agent.
+        "agent": "str",
+        # The model that it asks for there; its engine's own choice when left out.
+        "model": "NotRequired[Union[str, None]]",
+        # 0 is asked first; the others in their order when those before do not answer.
+        "place": "int",
+    },
+)
+# ProviderUse: An agent that asks a provider.
+
+ProviderView = TypedDict(
+    "ProviderView",
+    {
+        # Agents that name it, first or as one that stands in.
+        "agents": "List['ProviderUse']",
+        # Where it answers.
+        "base_url": "str",
+        # Whether it is known without any configuration.
+        "built_in": "bool",
+        # Whether its models cost nothing, whatever the list of prices says.
+        "free": "bool",
+        # Whether it has what it needs. The key itself is never shown.
+        "key": "'ProviderKey'",
+        # The API that it speaks: `anthropic`, `openai` or `gemini`.
+        "kind": "str",
+        # Its name, also that of its key among the secrets.
+        "name": "str",
+        # Whether it can be asked.
+        "usable": "bool",
+    },
+)
+# ProviderView: A provider.
+
+Query = TypedDict(
+    "Query",
+    {
+        # Say what would happen, and change nothing.
+        "dry_run": "NotRequired[bool]",
+    },
+)
+# Query: How an export is taken over.
+
 QuestionId = str
 # QuestionId: Something that a person is asked in a turn.
 
@@ -1813,6 +2915,98 @@ QuestionView = TypedDict(
     },
 )
 # QuestionView: Something that a person is asked.
+
+QueueConflict = TypedDict(
+    "QueueConflict",
+    {
+        # What git says of it.
+        "message": "str",
+        # The file.
+        "path": "str",
+    },
+)
+# QueueConflict: One file on which a branch and what is there do not agree.
+
+QueueForm = TypedDict(
+    "QueueForm",
+    {
+        # The agents whose branches are merged, in this order.
+        "agents": "NotRequired[List['BranchId']]",
+        # The command that must succeed on each result; the one that each agent was spawned with when left out.
+        "check": "NotRequired[Union[str, None]]",
+        # Into this branch; the one that the first was taken from when left out.
+        "into": "NotRequired[Union[str, None]]",
+        # Whether a conflict is given to its agent, as its next turn, before the queue stops at it.
+        "resolve": "NotRequired[bool]",
+    },
+)
+# QueueForm: A merge queue to make.
+
+QueuePlace = TypedDict(
+    "QueuePlace",
+    {
+        # The agent.
+        "agent": "'BranchId'",
+        # The commit that the target was at.
+        "before": "NotRequired[Union[str, None]]",
+        # Its branch.
+        "branch": "str",
+        # The check on the result.
+        "check": "NotRequired[Union['CheckView', None]]",
+        # The command that must succeed on the result.
+        "command": "str",
+        # The commit that the target was moved to, or is to be.
+        "commit": "NotRequired[Union[str, None]]",
+        # Files that conflict.
+        "conflicts": "List['QueueConflict']",
+        # What was in the way, and what can be done about it.
+        "note": "NotRequired[Union[str, None]]",
+        # How often the agent was asked to.
+        "resolves": "int",
+        # Where it stands.
+        "state": "'PlaceState'",
+        # The commit of the branch that was taken.
+        "tip": "NotRequired[Union[str, None]]",
+        # The turn in which the agent resolves its conflict.
+        "turn": "NotRequired[Union['TurnId', None]]",
+    },
+)
+# QueuePlace: Where one branch of a merge queue stands.
+
+QueueQuery = TypedDict(
+    "QueueQuery",
+    {
+        # How many; 100 when left out.
+        "limit": "NotRequired[Union[int, None]]",
+        # Those of this repository.
+        "repo": "NotRequired[Union[str, None]]",
+    },
+)
+# QueueQuery: Which merge queues to list.
+
+QueueState = Union[Literal["working"], Literal["stopped"], Literal["done"]]
+# QueueState: Where a merge queue stands.
+
+QueueView = TypedDict(
+    "QueueView",
+    {
+        # When it last changed.
+        "changed": "'Timestamp'",
+        # When it was made.
+        "created": "'Timestamp'",
+        # Its identity.
+        "id": "'MergeQueueId'",
+        # The branch that is merged into.
+        "into": "str",
+        # Its branches, in their order.
+        "places": "List['QueuePlace']",
+        # The repository.
+        "repo": "str",
+        # Where it stands.
+        "state": "'QueueState'",
+    },
+)
+# QueueView: A merge queue.
 
 Quota = TypedDict(
     "Quota",
@@ -1858,6 +3052,15 @@ ResultEvent = TypedDict(
 )
 # ResultEvent: How a turn ended.
 
+ResumeForm = TypedDict(
+    "ResumeForm",
+    {
+        # What to do now; it goes on with its task when left out.
+        "text": "NotRequired[Union[str, None]]",
+    },
+)
+# ResumeForm: Asks an agent for a further turn.
+
 Rights = str
 # Rights: What it may do: words with spaces between them. `read`, `write`, `approve`, `manage` and `admin` hold everywhere; `jobs:write` in one area; `jobs:*` is all of it but to configure; `jobs` alone is to look.
 
@@ -1866,6 +3069,34 @@ Risk = Union[Literal["low"], Literal["high"]]
 
 Role = Union[Literal["viewer"], Literal["member"], Literal["admin"], Literal["owner"]]
 # Role: What a person is in a tenant. Each may what those before it may.
+
+RoleForm = TypedDict(
+    "RoleForm",
+    {
+        # The agent.
+        "agent": "str",
+        # `member` or `admin`.
+        "role": "str",
+        # Who.
+        "user": "'UserId'",
+    },
+)
+# RoleForm: Gives somebody a role with an agent.
+
+RoleView = TypedDict(
+    "RoleView",
+    {
+        # The agent.
+        "agent": "str",
+        # `member` or `admin`.
+        "role": "str",
+        # Whose agent.
+        "tenant": "str",
+        # Who.
+        "user": "'UserId'",
+    },
+)
+# RoleView: What somebody is to an agent.
 
 SandboxCreate = TypedDict(
     "SandboxCreate",
@@ -1892,6 +3123,62 @@ SecretForm = TypedDict(
     },
 )
 # SecretForm: A secret to keep.
+
+SecretKept = TypedDict(
+    "SecretKept",
+    {
+        # Its name.
+        "name": "str",
+        # Whether those turns were ended.
+        "restarted": "bool",
+        # Sessions whose turn runs with the value before. Further turns have the new one.
+        "sessions": "List['SecretSession']",
+    },
+)
+# SecretKept: What came of keeping a secret.
+
+SecretScope = TypedDict(
+    "SecretScope",
+    {
+        # The agent that has it for itself; the install when left out.
+        "agent": "NotRequired[Union[str, None]]",
+        # Whether turns that run with the value before are ended.
+        "restart": "NotRequired[bool]",
+    },
+)
+# SecretScope: Whose secret it is.
+
+SecretSession = TypedDict(
+    "SecretSession",
+    {
+        # Its agent.
+        "agent": "str",
+        # The session.
+        "session": "'SessionId'",
+    },
+)
+# SecretSession: A session that has the value before.
+
+SecretView = TypedDict(
+    "SecretView",
+    {
+        # When it was first set.
+        "created": "'Timestamp'",
+        # The agent whose engines hold it, if one does.
+        "exposed_to": "NotRequired[Union[str, None]]",
+        # Its name.
+        "name": "str",
+        # Whose it is: `install`, `agent:NAME`, `plugin:NAME` or `channel:NAME`.
+        "scope": "str",
+        # When it was last set.
+        "updated": "'Timestamp'",
+        # When it was last used, to half a minute; null when it never was.
+        "used": "NotRequired[Union['Timestamp', None]]",
+        # What uses it: providers, agents, and hosts that it is bound to.
+        "uses": "List[str]",
+    },
+)
+# SecretView: A secret, without its value.
 
 SeedConfig = TypedDict(
     "SeedConfig",
@@ -2028,6 +3315,9 @@ SeedProfile = TypedDict(
 )
 # SeedProfile: A profile as the seed's clients read it.
 
+Senders = Union[Literal["all"], Literal["known"]]
+# Senders: Whose messages engage a wiring.
+
 SessionCreate = TypedDict(
     "SessionCreate",
     {
@@ -2043,6 +3333,8 @@ SessionCreate = TypedDict(
         "env": "NotRequired[Union[str, None]]",
         # Whether no other session of the env may work while a turn of this one runs.
         "exclusive": "NotRequired[bool]",
+        # Who is asked in turn when its provider does not answer: `PROVIDER` or `PROVIDER/MODEL`; the agent's when left out.
+        "fallback": "NotRequired[Union[List[str], None]]",
         # Whether work is cancelled when nobody is attached.
         "foreground": "NotRequired[bool]",
         # The root file system; the machine's own /usr when left out.
@@ -2081,6 +3373,9 @@ SessionCreate = TypedDict(
 
 SessionId = str
 # SessionId: A conversation with one agent.
+
+SessionMode = Union[Literal["shared"], Literal["thread"], Literal["agent"]]
+# SessionMode: Which messages belong to one conversation.
 
 SessionPatch = TypedDict(
     "SessionPatch",
@@ -2161,6 +3456,8 @@ SessionView = TypedDict(
         "questions": "List['QuestionView']",
         # Where it stands.
         "state": "'SessionState'",
+        # Its terminal, while one is open.
+        "terminal": "NotRequired[Union['TerminalView', None]]",
         # For people; may be empty.
         "title": "str",
         # Turns so far.
@@ -2173,6 +3470,53 @@ SessionView = TypedDict(
 )
 # SessionView: A session as it is shown.
 
+SetupForm = TypedDict(
+    "SetupForm",
+    {
+        # What was used for it: a name, never a credential. At most 200 characters.
+        "note": "NotRequired[str]",
+        # Pass it over; it is noted as done when left out.
+        "skip": "NotRequired[bool]",
+        # Which.
+        "step": "'SetupStep'",
+    },
+)
+# SetupForm: What is said of a step.
+
+SetupState = Union[Literal["todo"], Literal["skipped"], Literal["done"]]
+# SetupState: How a step is.
+
+SetupStep = Union[Literal["model"], Literal["agent"], Literal["channel"], Literal["pair"], Literal["hello"]]
+# SetupStep: A step, in the order in which they are done.
+
+SetupStepView = TypedDict(
+    "SetupStepView",
+    {
+        # What does it, on the command line; empty for one that is done.
+        "fix": "str",
+        # How it is.
+        "state": "'SetupState'",
+        # Which.
+        "step": "'SetupStep'",
+        # What is there.
+        "what": "str",
+    },
+)
+# SetupStepView: A step as it is shown.
+
+SetupView = TypedDict(
+    "SetupView",
+    {
+        # The first that is to be done.
+        "next": "NotRequired[Union['SetupStep', None]]",
+        # Whether nothing is to be done.
+        "ready": "bool",
+        # The steps, in order.
+        "steps": "List['SetupStepView']",
+    },
+)
+# SetupView: How far the first steps came.
+
 Shutdown = TypedDict(
     "Shutdown",
     {
@@ -2182,13 +3526,203 @@ Shutdown = TypedDict(
 )
 # Shutdown: How to end.
 
+SkillApproval = TypedDict(
+    "SkillApproval",
+    {
+        # The hash over the files that were looked at.
+        "hash": "str",
+    },
+)
+# SkillApproval: What is approved.
+
+SkillArchive = TypedDict(
+    "SkillArchive",
+    {
+        # What was shown: `sha256:` and 64 digits. Needed where anything was found that a person should see.
+        "hash": "NotRequired[Union[str, None]]",
+        # The folder in it that is the skill; where it is the only one, it is found without.
+        "path": "NotRequired[Union[str, None]]",
+        # The skill that this is a new version of; a new one when missing.
+        "replaces": "NotRequired[Union[str, None]]",
+        # Where it came from, for people and for a later update.
+        "source": "NotRequired[Union[str, None]]",
+    },
+)
+# SkillArchive: What an archive is.
+
+SkillClone = TypedDict(
+    "SkillClone",
+    {
+        # What was shown. Without it, it is looked at only, and nothing changes.
+        "hash": "NotRequired[Union[str, None]]",
+        # The folder in it that is the skill.
+        "path": "NotRequired[Union[str, None]]",
+        # The skill that this is a new version of; a new one when missing.
+        "replaces": "NotRequired[Union[str, None]]",
+        # The HTTPS address of a repository, with `#BRANCH` behind it where another than its usual one is meant.
+        "source": "str",
+    },
+)
+# SkillClone: A skill of a repository.
+
+SkillFile = TypedDict(
+    "SkillFile",
+    {
+        # How long it is.
+        "bytes": "int",
+        # Whether it is a program.
+        "executable": "bool",
+        # Its path in the skill's folder.
+        "path": "str",
+        # The hash over it, in hexadecimal.
+        "sha256": "str",
+    },
+)
+# SkillFile: A file of a skill.
+
+SkillFinding = TypedDict(
+    "SkillFinding",
+    {
+        # The file.
+        "file": "str",
+        # What it is: `bidi`, `invisible`, `control`, `comment`, `long-line`, `command`, `hooks`, `binary`, `downgrade` or `more`.
+        "kind": "str",
+        # The line, from 1; 0 where it is about the whole file.
+        "line": "int",
+        # The place, with everything that hides in it spelled out.
+        "text": "str",
+    },
+)
+# SkillFinding: Something in a skill that a person should see before they say yes.
+
+SkillRemoval = TypedDict(
+    "SkillRemoval",
+    {
+        # Also when an agent has it, whose sessions will not begin any more.
+        "force": "NotRequired[bool]",
+    },
+)
+# SkillRemoval: How a skill is removed.
+
+SkillReview = TypedDict(
+    "SkillReview",
+    {
+        # Files that are new (`+`), other (`~`) or gone (`-`) against that version.
+        "changes": "List[str]",
+        # What it says it is for.
+        "description": "str",
+        # Its files.
+        "files": "List['SkillFile']",
+        # What a person should see before.
+        "findings": "List['SkillFinding']",
+        # The hash over its files: what a yes is for.
+        "hash": "str",
+        # Its name.
+        "name": "str",
+        # The version that is in force, if there is one.
+        "replaces": "NotRequired[Union[int, None]]",
+        # Where it comes from.
+        "source": "str",
+    },
+)
+# SkillReview: What a skill would be, or what a change of one would change.
+
+SkillState = Union[Literal["ready"], Literal["changed"]]
+# SkillState: Whether a skill's files can be used.
+
+SkillVersionView = TypedDict(
+    "SkillVersionView",
+    {
+        # When.
+        "approved": "'Timestamp'",
+        # Who approved it.
+        "approved_by": "str",
+        # The hash over its files.
+        "hash": "str",
+        # Where it came from.
+        "source": "str",
+        # Which one.
+        "version": "int",
+    },
+)
+# SkillVersionView: What was in force at some time.
+
+SkillView = TypedDict(
+    "SkillView",
+    {
+        # Agents that have it.
+        "agents": "List[str]",
+        # When.
+        "approved": "NotRequired[Union['Timestamp', None]]",
+        # Who approved it; nobody had to where it ships.
+        "approved_by": "NotRequired[Union[str, None]]",
+        # Files that were changed there.
+        "changes": "List[str]",
+        # What it says it is for.
+        "description": "str",
+        # Its files.
+        "files": "List['SkillFile']",
+        # What was shown before the yes.
+        "findings": "List['SkillFinding']",
+        # The hash over the files as they are in the home, where they were changed.
+        "found": "NotRequired[Union[str, None]]",
+        # The hash over the files that are approved.
+        "hash": "str",
+        # Its name.
+        "name": "str",
+        # Whether it is part of the program.
+        "shipped": "bool",
+        # Where it came from.
+        "source": "str",
+        # Whether its files can be used, where that was looked at.
+        "state": "NotRequired[Union['SkillState', None]]",
+        # How often its files changed, from 1.
+        "version": "int",
+    },
+)
+# SkillView: A skill.
+
+Spawned = TypedDict(
+    "Spawned",
+    {
+        # Those of several that could not begin; the others go on.
+        "failed": "NotRequired[List['NotSpawned']]",
+        # Whether the type was found out and not said.
+        "inferred": "bool",
+        # Whether the rehearsal answers because there is no key.
+        "is_fallback": "bool",
+        # One for each branch.
+        "items": "List['SpawnedOne']",
+        # What the user should know.
+        "notes": "List[str]",
+    },
+)
+# Spawned: Agents that were begun, or gone on with.
+
+SpawnedOne = TypedDict(
+    "SpawnedOne",
+    {
+        # The agent.
+        "agent": "'BranchView'",
+        # Whether there was none on this branch before.
+        "is_new": "bool",
+        # The turn that was asked.
+        "turn": "'TurnId'",
+    },
+)
+# SpawnedOne: One agent that was begun, or gone on with.
+
 Status = TypedDict(
     "Status",
     {
+        # Where hosts are looked into, how long sandboxes take the install's certificate authority for good.
+        "authority": "NotRequired[Union['AuthorityView', None]]",
         # Secrets that the owner exposed, each to one agent.
         "exposed": "List['ExposedView']",
         # The daemon's process.
         "pid": "int",
+        # Sandboxes that are made ahead.
+        "pool": "'PoolView'",
         # Whether a model's key is stored.
         "providers": "List[str]",
         # Sandboxes that run.
@@ -2245,10 +3779,14 @@ TaskMessage = TypedDict(
         "agent": "NotRequired[Union[str, None]]",
         # The env of a new session; a private tree when left out.
         "env": "NotRequired[Union[str, None]]",
+        # A script that runs in the sandbox before the agent is asked, and may say that it need not be: status 1, or a last line `{"wakeAgent": false}`.
+        "gate": "NotRequired[Union[str, None]]",
         # The session that it is said in; a new one each time when left out.
         "session": "NotRequired[Union['SessionId', None]]",
         # What is said.
         "text": "NotRequired[str]",
+        # Destinations of the agent that the answer goes to, by name.
+        "to": "NotRequired[List[str]]",
     },
 )
 # TaskMessage: A message of a task.
@@ -2327,6 +3865,32 @@ TaskView = TypedDict(
 )
 # TaskView: A task as it is shown.
 
+TemplateApply = TypedDict(
+    "TemplateApply",
+    {
+        # The hash of the plan that was looked at.
+        "hash": "str",
+        # The template and what it is told.
+        "order": "'TemplateOrder'",
+    },
+)
+# TemplateApply: The same, to be done.
+
+TemplateField = TypedDict(
+    "TemplateField",
+    {
+        # The field.
+        "field": "str",
+        # `set`: the template's word, where nobody changed it; `kept`: the owner changed it, and it stays, though the template has another word.
+        "how": "str",
+        # What it is now; null for a new agent.
+        "now": "Any",
+        # What it will be.
+        "then": "Any",
+    },
+)
+# TemplateField: What becomes of a field of an agent.
+
 TemplateNamed = TypedDict(
     "TemplateNamed",
     {
@@ -2335,6 +3899,78 @@ TemplateNamed = TypedDict(
     },
 )
 # TemplateNamed: Which template.
+
+TemplateOrder = TypedDict(
+    "TemplateOrder",
+    {
+        # The files of a template that does not ship: `agent.toml` and `instructions.md`.
+        "files": "NotRequired[Union[Dict[str, str], None]]",
+        # The template: one that ships, or what `files` are called. For an update, the one that the agent came of when left out.
+        "template": "NotRequired[Union[str, None]]",
+        # What the template is told; for an update, what is said anew.
+        "variables": "NotRequired[Dict[str, Any]]",
+    },
+)
+# TemplateOrder: A template and what it is told.
+
+TemplatePlan = TypedDict(
+    "TemplatePlan",
+    {
+        # The agent.
+        "agent": "str",
+        # The fields that change, and those that the owner's word keeps.
+        "fields": "List['TemplateField']",
+        # What a yes is for.
+        "hash": "str",
+        # What to do next.
+        "hints": "List[str]",
+        # What is still missing before it can be made.
+        "needs": "List[str]",
+        # Its tasks.
+        "tasks": "List['TemplateTask']",
+        # The template.
+        "template": "str",
+        # Whether the agent is there already.
+        "updates": "bool",
+    },
+)
+# TemplatePlan: What a template would make or change.
+
+TemplateTask = TypedDict(
+    "TemplateTask",
+    {
+        # When it is due.
+        "cron": "str",
+        # Whether it is made now, and paused; else it was before, and is the owner's.
+        "makes": "bool",
+        # Its name: the agent's and its own.
+        "name": "str",
+        # What is said to the agent.
+        "text": "str",
+        # The zone that this is read in.
+        "zone": "str",
+    },
+)
+# TemplateTask: A task of an agent.
+
+TemplateView = TypedDict(
+    "TemplateView",
+    {
+        # What it is for.
+        "description": "str",
+        # Its name.
+        "name": "str",
+        # Skills that its agents have.
+        "skills": "List[str]",
+        # Its tasks, by name.
+        "tasks": "List[str]",
+        # What it wants to be told.
+        "variables": "Dict[str, 'Variable']",
+        # Its own version.
+        "version": "str",
+    },
+)
+# TemplateView: A template that ships.
 
 TenantForm = TypedDict(
     "TenantForm",
@@ -2383,6 +4019,36 @@ TenantView = TypedDict(
     },
 )
 # TenantView: A tenant as it is shown.
+
+TerminalForm = TypedDict(
+    "TerminalForm",
+    {
+        # Program and arguments; the session's engine, as people use it, when left out.
+        "argv": "NotRequired[List[str]]",
+        # Start the program when somebody has come, or after ten seconds: they see it from its first line, at their size.
+        "attended": "NotRequired[bool]",
+        # What the engine is told first, where it takes that.
+        "prompt": "NotRequired[Union[str, None]]",
+        # Rows and columns until somebody attaches; 24 and 80 when left out.
+        "size": "NotRequired[List[Any]]",
+    },
+)
+# TerminalForm: A terminal to open.
+
+TerminalView = TypedDict(
+    "TerminalView",
+    {
+        # Who looks at it, whoever types included.
+        "attached": "int",
+        # Whether somebody can type.
+        "has_keyboard": "bool",
+        # What runs.
+        "program": "str",
+        # Its turn.
+        "turn": "'TurnId'",
+    },
+)
+# TerminalView: A terminal that is open.
 
 Timestamp = int
 # Timestamp: Milliseconds since 1970-01-01 UTC, from the host's clock.
@@ -2590,6 +4256,207 @@ UserOut = TypedDict(
 VarType = Union[Literal["string"], Literal["integer"], Literal["float"], Literal["boolean"]]
 # VarType: The type of a variable.
 
+Variable = TypedDict(
+    "Variable",
+    {
+        # What it is when a request does not say.
+        "default": "NotRequired[Any]",
+        # For people.
+        "description": "NotRequired[str]",
+        # The values that it may have; any of its type when empty.
+        "enum": "NotRequired[List[Any]]",
+        # Whether a request must say it. A default is then an example only.
+        "required": "NotRequired[bool]",
+        # Its type.
+        "type": "NotRequired['VarType']",
+    },
+)
+# Variable: A declared variable.
+
+VerdictForm = TypedDict(
+    "VerdictForm",
+    {
+        # `approved` or `rejected`.
+        "verdict": "str",
+    },
+)
+# VerdictForm: A verdict to give.
+
+VerdictView = TypedDict(
+    "VerdictView",
+    {
+        # When.
+        "at": "'Timestamp'",
+        # The commit that was read.
+        "commit": "str",
+        # `approved` or `rejected`.
+        "verdict": "str",
+    },
+)
+# VerdictView: What a reader decided.
+
+WebButton = TypedDict(
+    "WebButton",
+    {
+        # What it says.
+        "label": "str",
+        # What is sent when it is pressed.
+        "value": "str",
+    },
+)
+# WebButton: Something that can be pressed.
+
+WebChat = TypedDict(
+    "WebChat",
+    {
+        # The agent.
+        "agent": "str",
+        # The chat, once something was said in it.
+        "chat": "NotRequired[Union['ChatId', None]]",
+        # When something was last heard in it.
+        "heard": "NotRequired[Union['Timestamp', None]]",
+        # Whether any agent hears it; somebody who looks after chats may have taken that away.
+        "is_heard": "bool",
+    },
+)
+# WebChat: A conversation with an agent.
+
+WebEditForm = TypedDict(
+    "WebEditForm",
+    {
+        # The text.
+        "text": "str",
+    },
+)
+# WebEditForm: Another text for something that was said.
+
+WebFile = TypedDict(
+    "WebFile",
+    {
+        # Why the agent did not get it.
+        "error": "NotRequired[Union[str, None]]",
+        # What it is fetched by; only files that were sent to you can be.
+        "id": "NotRequired[Union[str, None]]",
+        # What it is called.
+        "name": "str",
+        # Its bytes, where that is known.
+        "size": "NotRequired[Union[int, None]]",
+    },
+)
+# WebFile: A file of a message.
+
+WebMessage = TypedDict(
+    "WebMessage",
+    {
+        # The agent that said it.
+        "agent": "NotRequired[Union[str, None]]",
+        # When.
+        "at": "'Timestamp'",
+        # What can be pressed.
+        "buttons": "NotRequired[List['WebButton']]",
+        # `you`, `agent` or `host`.
+        "by": "str",
+        # Whether it said something else before.
+        "edited": "bool",
+        # What came along.
+        "files": "NotRequired[List['WebFile']]",
+        # What would let it through.
+        "fix": "NotRequired[Union[str, None]]",
+        # The gate that stopped it.
+        "gate": "NotRequired[Union[str, None]]",
+        # Its identity.
+        "id": "str",
+        # What became of yours: `turn`, `kept`, `held`, `dropped`, `command`, `answer` or `paired`.
+        "outcome": "NotRequired[Union[str, None]]",
+        # What it was reacted to with.
+        "reactions": "NotRequired[List[str]]",
+        # Why.
+        "reason": "NotRequired[Union[str, None]]",
+        # The message that it answers.
+        "reply_to": "NotRequired[Union[str, None]]",
+        # The session of that turn.
+        "session": "NotRequired[Union['SessionId', None]]",
+        # Where the turn of yours stands.
+        "state": "NotRequired[Union[str, None]]",
+        # Markdown.
+        "text": "str",
+        # The turn that it became or came from.
+        "turn": "NotRequired[Union['TurnId', None]]",
+    },
+)
+# WebMessage: One message.
+
+WebMessageForm = TypedDict(
+    "WebMessageForm",
+    {
+        # Files that go along.
+        "files": "NotRequired[List['MessageFile']]",
+        # The text; a command when it begins with `/`.
+        "text": "NotRequired[str]",
+    },
+)
+# WebMessageForm: Something to say.
+
+WebMessageQuery = TypedDict(
+    "WebMessageQuery",
+    {
+        # Only what is older: `next` of an earlier page.
+        "after": "NotRequired[Union[str, None]]",
+        # How many; 100 when left out.
+        "limit": "NotRequired[Union[int, None]]",
+        # The `version` that is known: with `wait_s`, the answer comes when there is another one.
+        "seen": "NotRequired[Union[int, None]]",
+        # How long to wait for another version, in seconds: 50 at most.
+        "wait_s": "NotRequired[Union[int, None]]",
+    },
+)
+# WebMessageQuery: Which messages are read.
+
+WebMessages = TypedDict(
+    "WebMessages",
+    {
+        # Later texts of messages of older pages.
+        "edits": "List['WebMessage']",
+        # The messages of this page.
+        "items": "List['WebMessage']",
+        # What to send as `after` for what is older; null at the beginning.
+        "next": "NotRequired[Union[str, None]]",
+        # Changes with every change.
+        "version": "int",
+    },
+)
+# WebMessages: Messages, the oldest first.
+
+WebPressForm = TypedDict(
+    "WebPressForm",
+    {
+        # The value of the button.
+        "value": "str",
+    },
+)
+# WebPressForm: A button that is pressed.
+
+WebSaid = TypedDict(
+    "WebSaid",
+    {
+        # Whether it was said before: the same key says it once.
+        "again": "bool",
+        # What would let it through.
+        "fix": "NotRequired[Union[str, None]]",
+        # The gate that stopped it.
+        "gate": "NotRequired[Union[str, None]]",
+        # Its identity.
+        "id": "str",
+        # What became of it; see the messages.
+        "outcome": "NotRequired[Union[str, None]]",
+        # Why.
+        "reason": "NotRequired[Union[str, None]]",
+        # What the host answered, where it did so at once.
+        "said": "NotRequired[Union[str, None]]",
+    },
+)
+# WebSaid: What became of something that was said.
+
 WebhookId = str
 # WebhookId: One delivery that somebody is owed.
 
@@ -2660,3 +4527,106 @@ WebhookView = TypedDict(
     },
 )
 # WebhookView: A delivery as it is shown.
+
+WhyStep = TypedDict(
+    "WhyStep",
+    {
+        # When.
+        "at": "'Timestamp'",
+        # What.
+        "what": "str",
+    },
+)
+# WhyStep: One step.
+
+WhyView = TypedDict(
+    "WhyView",
+    {
+        # What was asked about.
+        "about": "str",
+        # What would let it through.
+        "fix": "NotRequired[Union[str, None]]",
+        # The gate that stopped it, if one did.
+        "gate": "NotRequired[Union[str, None]]",
+        # What happened, step by step.
+        "path": "List['WhyStep']",
+    },
+)
+# WhyView: What became of something.
+
+WiringForm = TypedDict(
+    "WiringForm",
+    {
+        # The agent.
+        "agent": "str",
+        # Whether what other programs say is heard.
+        "bots": "NotRequired[bool]",
+        # The chat: its identity, or the account and the platform's id as `CHANNEL/ID`.
+        "chat": "str",
+        # When it engages; in a group `sticky`, in a direct chat every message, when left out.
+        "engage": "NotRequired[Union['Engage', None]]",
+        # What becomes of the others; `accumulate` in a group, when left out.
+        "ignored": "NotRequired[Union['Ignored', None]]",
+        # Which messages belong together; `shared` when left out.
+        "mode": "NotRequired[Union['SessionMode', None]]",
+        # What is looked for, with `pattern`; `.` is every message.
+        "pattern": "NotRequired[Union[str, None]]",
+        # The higher is asked first.
+        "priority": "NotRequired[int]",
+        # Whose messages engage it; `known` when left out.
+        "senders": "NotRequired[Union['Senders', None]]",
+    },
+)
+# WiringForm: Lets an agent hear a chat.
+
+WiringId = str
+# WiringId: What makes an agent hear a chat.
+
+WiringQuery = TypedDict(
+    "WiringQuery",
+    {
+        # Its identity, or `CHANNEL/ID`; all when left out.
+        "chat": "NotRequired[Union[str, None]]",
+    },
+)
+# WiringQuery: Of which chat.
+
+WiringView = TypedDict(
+    "WiringView",
+    {
+        # The agent.
+        "agent": "str",
+        # Whether what other programs say is heard.
+        "bots": "bool",
+        # The chat.
+        "chat": "'ChatId'",
+        # When it engages.
+        "engage": "'Engage'",
+        # Its identity.
+        "id": "'WiringId'",
+        # What becomes of the others.
+        "ignored": "'Ignored'",
+        # Which messages belong together.
+        "mode": "'SessionMode'",
+        # What is looked for.
+        "pattern": "NotRequired[Union[str, None]]",
+        # The higher is asked first.
+        "priority": "int",
+        # Whose messages engage it.
+        "senders": "'Senders'",
+    },
+)
+# WiringView: A wiring.
+
+WorktreeView = TypedDict(
+    "WorktreeView",
+    {
+        # The branch, where that is checked out.
+        "branch": "NotRequired[Union[str, None]]",
+        # The commit.
+        "commit": "str",
+        # Where.
+        "path": "str",
+    },
+)
+# WorktreeView: A working tree that was made.

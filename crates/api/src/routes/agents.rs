@@ -1,6 +1,6 @@
 //! Agents: configured personas.
 
-use app::AgentForm;
+use app::{AgentForm, TemplateApply, TemplateOrder, TemplatePlan, TemplateView};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -26,6 +26,18 @@ pub(super) const OPERATIONS: &[Operation] = &[
         .takes(of::<AgentForm>)
         .gives(200, of::<AgentForm>),
     Operation::new(Delete, "/v1/agents/{name}", "Removes an agent that no session is with.", || delete(remove)).needs(ADMIN),
+    Operation::new(Get, "/v1/agent-templates", "Lists the templates of agents that ship.", || get(templates))
+        .gives(200, page_of::<TemplateView>),
+    Operation::new(Post, "/v1/agents/{name}/plan", "Tells what a template would make or change of an agent; nothing is done.", || {
+        post(plan)
+    })
+    .needs(ADMIN)
+    .takes(of::<TemplateOrder>)
+    .gives(200, of::<TemplatePlan>),
+    Operation::new(Post, "/v1/agents/{name}/apply", "Makes or changes an agent by a template, exactly as it was planned.", || post(apply))
+        .needs(ADMIN)
+        .takes(of::<TemplateApply>)
+        .gives(200, of::<TemplatePlan>),
 ];
 
 async fn list(State(api): State<Api>) -> Result<Json<Value>, Problem> {
@@ -56,6 +68,29 @@ async fn set(State(api): State<Api>, who: Identity, At(name): At<String>, Form(f
     let set = api.app.agents().set(&name, form).await?;
     api.app.audit_change(&who.actor, "agent.set", policy(&set)).await?;
     Ok(Json(set))
+}
+
+async fn templates(State(api): State<Api>, who: Identity) -> Result<Json<Value>, Problem> {
+    Ok(Json(json!({ "items": api.app.agent_templates(&who.caller).list()?, "next": null })))
+}
+
+async fn plan(
+    State(api): State<Api>,
+    who: Identity,
+    At(name): At<String>,
+    Form(order): Form<TemplateOrder>,
+) -> Result<Json<TemplatePlan>, Problem> {
+    Ok(Json(api.app.agent_templates(&who.caller).plan(&name, &order).await?))
+}
+
+async fn apply(
+    State(api): State<Api>,
+    who: Identity,
+    At(name): At<String>,
+    Form(form): Form<TemplateApply>,
+) -> Result<Json<TemplatePlan>, Problem> {
+    api.app.audit_change(&who.actor, "agent.template", json!({ "name": name, "template": form.order.template, "plan": form.hash })).await?;
+    Ok(Json(api.app.agent_templates(&who.caller).apply(&name, &form, &who.actor).await?))
 }
 
 /// What the audit keeps of an agent: what it may do, not what it is told.

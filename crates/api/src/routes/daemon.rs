@@ -18,6 +18,7 @@ const ADMIN: Needs = Needs::Whole(app::Scope::Admin);
 pub(super) const OPERATIONS: &[Operation] = &[
     Operation::new(Get, "/ready", "Whether everything that a request needs answers.", || get(ready)).needs(Needs::Nothing),
     Operation::new(Get, "/v1/status", "What the daemon is doing.", || get(status)).gives(200, of::<app::Status>),
+    Operation::new(Get, "/v1/pool", "How many sandboxes are ready for jobs.", || get(pool)).gives(200, of::<app::PoolView>),
     Operation::new(Post, "/v1/reload", "Reads the configuration again.", || post(reload)).needs(ADMIN),
     Operation::new(Post, "/v1/shutdown", "Ends the daemon.", || post(shutdown)).needs(ADMIN).takes(of::<Shutdown>),
 ];
@@ -31,6 +32,10 @@ async fn status(State(api): State<Api>) -> Result<Json<Value>, Problem> {
     let mut status = json!(api.app.status().await?);
     status["listen"] = json!(api.listen);
     Ok(Json(status))
+}
+
+async fn pool(State(api): State<Api>, who: Identity) -> Json<app::PoolView> {
+    Json(api.app.pool_view(&who.caller))
 }
 
 /// Reads the configuration again.

@@ -85,7 +85,8 @@ async fn events(
     };
     let after = last_seen(&headers)?.unwrap_or(ask.after);
     let follow = api.app.sessions_of(&who.caller).follow(&id, after, ask.attach).await?;
-    let watch = Watch::new(follow, api, who, streams.enter()?);
+    let place = streams.enter(&who)?;
+    let watch = Watch::new(follow, api, who, place);
     Ok(match (form, socket) {
         (Some(form), _) => form.answer(watch),
         (None, Ok(socket)) => {

@@ -100,7 +100,8 @@ async fn events(
     let from = last_seen(&headers)?.unwrap_or(asked);
     let jobs = api.app.jobs_of(&who.caller);
     let follow = jobs.follow(&id, from.now(&jobs, &id).await?).await?;
-    let watch = Watch::new(follow, api, who, streams.enter()?);
+    let place = streams.enter(&who)?;
+    let watch = Watch::new(follow, api, who, place);
     Ok(match (form, socket) {
         (Some(form), _) => form.answer(watch),
         (None, Ok(socket)) => {
@@ -156,9 +157,10 @@ async fn log(
 ) -> Result<Response, Problem> {
     if ask.follow {
         let follow = api.app.jobs_of(&who.caller).follow(&id, 0).await?;
-        return Ok(as_text(Watch::new(follow, api, who, streams.enter()?)));
+        let place = streams.enter(&who)?;
+        return Ok(as_text(Watch::new(follow, api, who, place)));
     }
-    let place = streams.enter()?;
+    let place = streams.enter(&who)?;
     let first = api.app.jobs_of(&who.caller).events(&id, 0, PAGE_MAX).await?;
     // Page by page: a log may be longer than what is kept in memory for one reader.
     let state = Some((first, (api, who, id, LogText::default(), place)));

@@ -124,10 +124,10 @@ pub(crate) fn is_over(state: JobState) -> bool {
     matches!(state, JobState::Completed | JobState::Failed | JobState::Cancelled)
 }
 
-async fn create(State(api): State<Api>, who: Identity, headers: HeaderMap, SentJob(form): SentJob) -> Result<Response, Problem> {
+async fn create(State(api): State<Api>, who: Identity, headers: HeaderMap, SentJob(form, files): SentJob) -> Result<Response, Problem> {
     let key = idempotency_key(&headers)?;
     let parent = headers.get("traceparent").and_then(|value| value.to_str().ok()).and_then(app::TraceParent::parse);
-    accepted(app::traced(parent, api.app.jobs_of(&who.caller).create(form, key)).await?)
+    accepted(Box::pin(app::traced(parent, api.app.jobs_of(&who.caller).create_with(form, files, key))).await?)
 }
 
 fn accepted(job: JobView) -> Result<Response, Problem> {

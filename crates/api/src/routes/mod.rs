@@ -4,7 +4,13 @@ mod agents;
 mod approvals;
 mod audit;
 mod bound;
+mod branch_changes;
+mod branches;
 mod budgets;
+mod card;
+mod carry;
+mod channels;
+mod chats;
 mod daemon;
 mod docs;
 mod engines;
@@ -12,26 +18,35 @@ mod env_files;
 mod envs;
 mod events;
 mod exposed;
+mod heard;
 mod history;
+mod hooks;
 mod job_events;
 mod jobs;
 mod logins;
 mod memory;
+mod merge_queues;
 mod metrics;
 mod oidc;
+mod people;
 mod plugins;
 mod profiles;
+mod providers;
 mod sandboxes;
 mod secrets;
 mod sessions;
+mod setup;
+mod skills;
 mod tapes;
 mod tasks;
 mod tenants;
+mod terminals;
 mod tokens;
 mod tools;
 mod ui;
 mod usage;
 mod users;
+mod web;
 mod webhooks;
 
 pub(crate) use env_files::{Place, download, upload};
@@ -47,6 +62,7 @@ use axum::response::Response;
 use axum::{Extension, Router};
 use model::{Code, Failure};
 
+use crate::BasePath;
 use crate::auth::{self, Identity};
 use crate::job_form::Long;
 use crate::operation::Operation;
@@ -64,6 +80,8 @@ pub struct Api {
     pub logins: Logins,
     /// How much of everything was asked lately; shared by all listeners.
     pub rates: Rates,
+    /// The path below which the HTTP port answers.
+    pub base: BasePath,
     /// The address of the HTTP port, where there is one.
     pub listen: Option<String>,
 }
@@ -73,16 +91,21 @@ pub(crate) const ALL: &[(&str, &[Operation])] = &[
     ("sessions", sessions::OPERATIONS),
     ("events", events::OPERATIONS),
     ("history", history::OPERATIONS),
+    ("terminals", terminals::OPERATIONS),
     ("jobs", jobs::OPERATIONS),
     ("job events", job_events::OPERATIONS),
     ("tapes", tapes::OPERATIONS),
     ("envs", envs::OPERATIONS),
     ("files", env_files::OPERATIONS),
     ("agents", agents::OPERATIONS),
+    ("branches", branches::OPERATIONS),
+    ("branch changes", branch_changes::OPERATIONS),
+    ("merge queues", merge_queues::OPERATIONS),
     ("approvals", approvals::OPERATIONS),
     ("audit", audit::OPERATIONS),
     ("tools", tools::OPERATIONS),
     ("plugins", plugins::OPERATIONS),
+    ("skills", skills::OPERATIONS),
     ("logins", logins::OPERATIONS),
     ("memory", memory::OPERATIONS),
     ("tokens", tokens::OPERATIONS),
@@ -91,6 +114,7 @@ pub(crate) const ALL: &[(&str, &[Operation])] = &[
     ("sandboxes", sandboxes::OPERATIONS),
     ("engines", engines::OPERATIONS),
     ("profiles", profiles::OPERATIONS),
+    ("providers", providers::OPERATIONS),
     ("secrets", secrets::OPERATIONS),
     ("bound", bound::OPERATIONS),
     ("exposed", exposed::OPERATIONS),
@@ -98,8 +122,17 @@ pub(crate) const ALL: &[(&str, &[Operation])] = &[
     ("usage", usage::OPERATIONS),
     ("tasks", tasks::OPERATIONS),
     ("webhooks", webhooks::OPERATIONS),
+    ("channels", channels::OPERATIONS),
+    ("chats", chats::OPERATIONS),
+    ("people", people::OPERATIONS),
+    ("conversations", web::OPERATIONS),
+    ("heard", heard::OPERATIONS),
+    ("hooks", hooks::OPERATIONS),
+    ("setup", setup::OPERATIONS),
+    ("export", carry::OPERATIONS),
     ("metrics", metrics::OPERATIONS),
     ("daemon", daemon::OPERATIONS),
+    ("card", card::OPERATIONS),
     ("page", ui::OPERATIONS),
     ("login", oidc::OPERATIONS),
     ("docs", docs::OPERATIONS),
@@ -113,7 +146,10 @@ pub(crate) const ALL: &[(&str, &[Operation])] = &[
 /// Resources whose rights are those of another one.
 const AREAS: &[(&str, &str)] = &[
     ("events", "sessions"),
+    ("branch changes", "branches"),
+    ("merge queues", "branches"),
     ("history", "sessions"),
+    ("terminals", "sessions"),
     ("tapes", "sessions"),
     ("chat", "sessions"),
     ("files", "envs"),
@@ -122,9 +158,19 @@ const AREAS: &[(&str, &str)] = &[
     ("job events", "jobs"),
     ("jobs of the seed", "jobs"),
     ("logins", "plugins"),
+    ("skills", "plugins"),
     ("bound", "secrets"),
+    ("providers", "secrets"),
     ("exposed", "secrets"),
     ("configs", "profiles"),
+    ("channels", "chats"),
+    ("conversations", "chats"),
+    ("heard", "chats"),
+    ("people", "users"),
+    ("hooks", "chats"),
+    ("setup", "daemon"),
+    ("export", "daemon"),
+    ("card", "daemon"),
     ("page", "daemon"),
     ("login", "daemon"),
     ("docs", "daemon"),
@@ -173,7 +219,7 @@ async fn wrong_method(who: Option<Identity>, method: Method) -> Problem {
 }
 
 /// Routes that only look at the daemon: to be looked at is no work, so a watcher does not keep an idle daemon up.
-const LOOKS: &[&str] = &["/health", "/ready", "/metrics", "/v1/status", "/v1/plugin-logins"];
+const LOOKS: &[&str] = &["/health", "/ready", "/metrics", "/v1/status", "/v1/pool", "/v1/plugin-logins", "/v1/notices"];
 
 /// Tells the daemon that somebody is there, so that it does not end as idle.
 async fn busy(State(api): State<Api>, request: Request, next: Next) -> Response {

@@ -3,7 +3,7 @@
 use app::OidcBegin;
 use axum::Json;
 use axum::extract::State;
-use axum::http::header;
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use model::{Code, Failure};
@@ -25,10 +25,15 @@ pub(super) const OPERATIONS: &[Operation] = &[
     Operation::new(Post, "/v1/login/oidc", "Begins a login: where the browser is to go.", || post(begin))
         .needs(Needs::Nothing)
         .takes(of::<OidcBegin>),
-    Operation::new(Get, CALLBACK, "Takes up who comes back from the issuer, and leads to the page with a one-time code.", || get(back))
-        .needs(Needs::Nothing)
-        .asks(of::<Back>)
-        .gives_bytes(303, &[]),
+    Operation::new(
+        Get,
+        CALLBACK,
+        "Takes up who comes back from the issuer, and leads to the page with a one-time code, or with why there is none.",
+        || get(back),
+    )
+    .needs(Needs::Nothing)
+    .asks(of::<Back>)
+    .gives_bytes(303, &[]),
 ];
 
 async fn is_open(State(api): State<Api>) -> Json<Value> {
@@ -52,17 +57,32 @@ struct Back {
     error: Option<String>,
 }
 
-async fn back(State(api): State<Api>, Asked(back): Asked<Back>) -> Result<Response, Problem> {
+async fn back(State(api): State<Api>, headers: HeaderMap, Asked(back): Asked<Back>) -> Result<Response, Problem> {
+    match arrived(&api, &back).await {
+        Ok(code) => Ok(to_page(&api, &code)),
+        // A person came, not a program: the page says it in words of its own, for anybody may lead a browser to any fragment.
+        Err(failure) if headers.get(header::ACCEPT).is_some_and(|kinds| kinds.as_bytes().starts_with(b"text/html")) => {
+            Ok(to_page(&api, &format!("refused-{}", failure.code)))
+        }
+        Err(failure) => Err(failure.into()),
+    }
+}
+
+/// The one-time code of who came back.
+async fn arrived(api: &Api, back: &Back) -> Result<String, Failure> {
     let (Some(state), Some(code), None) = (&back.state, &back.code, &back.error) else {
-        return Err(Failure::new(Code::Unauthorized, "the issuer let nobody in").hint("log in again").into());
+        return Err(Failure::new(Code::Unauthorized, "the issuer let nobody in").hint("log in again"));
     };
-    let code = api.logins.code_of(api.app.oidc().finish(state, code).await?)?;
-    // In the fragment, which no browser sends anywhere.
-    let mut answer = Redirect::to(&format!("/ui#{code}")).into_response();
+    api.logins.code_of(api.app.oidc().finish(state, code).await?)
+}
+
+/// Leads to the page, with something in the fragment, which no browser sends anywhere.
+fn to_page(api: &Api, fragment: &str) -> Response {
+    let mut answer = Redirect::to(&format!("{}/ui#{fragment}", api.base.as_str())).into_response();
     for (name, value) in [(header::CACHE_CONTROL, "no-store"), (header::REFERRER_POLICY, "no-referrer")] {
         answer.headers_mut().insert(name, axum::http::HeaderValue::from_static(value));
     }
-    Ok(answer)
+    answer
 }
 
 /// Exchanges a one-time code for the token of a page.

@@ -245,7 +245,8 @@ async fn switch(api: Api, who: &Identity, name: String, is_enabled: bool) -> Res
     reload(State(api), At(name)).await
 }
 
-async fn call(State(api): State<Api>, Form(call): Form<Call>) -> Result<Json<Called>, Problem> {
-    let answer = api.app.plugin_installs().call(&call.tool, &Value::Object(call.arguments), call.yes).await;
+async fn call(State(api): State<Api>, headers: axum::http::HeaderMap, Form(call): Form<Call>) -> Result<Json<Called>, Problem> {
+    let key = super::idempotency_key(&headers)?;
+    let answer = api.app.plugin_installs().call(&call.tool, &Value::Object(call.arguments), call.yes, key.as_deref()).await;
     Ok(Json(Called { result: answer.result, error: json!(answer.error) }))
 }

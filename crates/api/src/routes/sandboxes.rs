@@ -105,11 +105,12 @@ async fn exec(State(api): State<Api>, At(id): At<String>, mut request: Request) 
     let text = request.headers().get("command").and_then(|v| v.to_str().ok()).unwrap_or("").to_owned();
     let form: app::ExecForm =
         serde_json::from_str(&text).map_err(|e| Failure::new(Code::Usage, format!("the command is malformed: {e}")).field("command"))?;
+    let tty = form.tty;
     let command = api.app.exec(&id, form).await?;
     let upgrade = hyper::upgrade::on(&mut request);
     api.app.spawn(async move {
         match upgrade.await {
-            Ok(stream) => app::bridge(command, TokioIo::new(stream)).await,
+            Ok(stream) => app::bridge(command, tty, TokioIo::new(stream)).await,
             Err(error) => tracing::debug!(%error, "a client asked for a command and left"),
         }
     });

@@ -10,21 +10,36 @@ use crate::Problem;
 use crate::auth::Identity;
 use crate::operation::Verb::{Delete, Get, Put};
 use crate::operation::{Needs, Operation, of, page_of};
-use crate::request::{At, Form};
+use crate::request::{Asked, At, Form};
 
 const ADMIN: Needs = Needs::Whole(app::Scope::Admin);
 
 pub(super) const OPERATIONS: &[Operation] = &[
     Operation::new(Get, "/v1/secrets", "Lists the names of secrets, never their values.", || get(list))
         .needs(ADMIN)
-        .gives(200, page_of::<Value>),
-    Operation::new(Put, "/v1/secrets/{name}", "Keeps a secret.", || put(set)).needs(ADMIN).takes(of::<SecretForm>),
-    Operation::new(Delete, "/v1/secrets/{name}", "Forgets a secret.", || delete(remove)).needs(ADMIN),
+        .gives(200, page_of::<app::SecretView>),
+    Operation::new(Put, "/v1/secrets/{name}", "Keeps a secret; tells which sessions still have the value before.", || put(set))
+        .needs(ADMIN)
+        .asks(of::<Scope>)
+        .takes(of::<SecretForm>)
+        .gives(200, of::<app::SecretKept>),
+    Operation::new(Delete, "/v1/secrets/{name}", "Forgets a secret.", || delete(remove)).needs(ADMIN).asks(of::<Scope>),
 ];
 
 async fn list(State(api): State<Api>) -> Result<Json<Value>, Problem> {
-    let items = app::with_holders(&api.app.secrets().list().await?, &api.app.exposed().list());
-    Ok(Json(json!({ "items": items, "next": null })))
+    Ok(Json(json!({ "items": api.app.secret_views().await?, "next": null })))
+}
+
+/// Whose secret it is.
+#[derive(serde::Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "SecretScope")]
+struct Scope {
+    /// The agent that has it for itself; the install when left out.
+    agent: Option<String>,
+    /// Whether turns that run with the value before are ended.
+    #[serde(default)]
+    restart: bool,
 }
 
 /// A secret to keep.
@@ -35,14 +50,21 @@ struct SecretForm {
     value: String,
 }
 
-async fn set(State(api): State<Api>, who: Identity, At(name): At<String>, Form(form): Form<SecretForm>) -> Result<Json<Value>, Problem> {
-    api.app.secrets().set(&name, form.value.into()).await?;
-    api.app.audit_change(&who.actor, "secret.set", json!({ "name": name })).await?;
-    Ok(Json(json!({ "name": name })))
+async fn set(
+    State(api): State<Api>,
+    who: Identity,
+    At(name): At<String>,
+    Asked(scope): Asked<Scope>,
+    Form(form): Form<SecretForm>,
+) -> Result<Json<app::SecretKept>, Problem> {
+    let kept = api.app.keep_secret(&name, scope.agent.as_deref(), form.value.into(), scope.restart).await?;
+    let detail = json!({ "name": name, "agent": scope.agent, "restart": scope.restart });
+    api.app.audit_change(&who.actor, "secret.set", detail).await?;
+    Ok(Json(kept))
 }
 
-async fn remove(State(api): State<Api>, who: Identity, At(name): At<String>) -> Result<Json<Value>, Problem> {
-    api.app.secrets().remove(&name).await?;
-    api.app.audit_change(&who.actor, "secret.remove", json!({ "name": name })).await?;
+async fn remove(State(api): State<Api>, who: Identity, At(name): At<String>, Asked(scope): Asked<Scope>) -> Result<Json<Value>, Problem> {
+    api.app.forget_secret(&name, scope.agent.as_deref()).await?;
+    api.app.audit_change(&who.actor, "secret.remove", json!({ "name": name, "agent": scope.agent })).await?;
     Ok(Json(json!({ "name": name })))
 }

@@ -40,8 +40,10 @@ macro_rules! assets {
 /// Every file that the page may load.
 const ASSETS: &[Asset] = assets! {
     SCRIPT:
-        "app.js" "api.js" "dom.js" "files.js" "keys.js" "log.js" "parts.js" "text.js"
+        "app.js" "api.js" "dom.js" "files.js" "keys.js" "log.js" "marked.js" "parts.js" "text.js"
         "pages/approvals.js" "pages/audit.js" "pages/envs.js" "pages/job.js" "pages/jobs.js" "pages/newjob.js" "pages/overview.js"
+        "pages/activity.js" "pages/branches.js" "pages/channels.js" "pages/chat.js" "pages/setup.js" "pages/wirings.js"
+        "pages/agents.js" "pages/memory.js" "pages/people.js" "pages/pool.js" "pages/secrets.js" "pages/webhooks.js"
         "pages/plugins.js" "pages/profiles.js" "pages/session.js" "pages/sessions.js" "pages/tasks.js" "pages/tokens.js" "pages/usage.js"
         "vendor/preact.js" "vendor/hooks.js" "vendor/htm.js";
     STYLE: "style.css";
@@ -51,9 +53,7 @@ const ASSETS: &[Asset] = assets! {
 const KINDS: &[&str] = &["text/javascript", "text/css", "image/svg+xml"];
 
 pub(super) const OPERATIONS: &[Operation] = &[
-    Operation::new(Get, "/", "Leads to the page.", || get(|| async { Redirect::temporary("/ui") }))
-        .needs(Needs::Nothing)
-        .gives_bytes(307, &[]),
+    Operation::new(Get, "/", "Leads to the page.", || get(root)).needs(Needs::Nothing).gives_bytes(307, &[]),
     Operation::new(Get, "/ui", "The page.", || get(|| async { file(HTML, include_str!("../../ui/index.html")) }))
         .needs(Needs::Nothing)
         .gives_bytes(200, &["text/html"]),
@@ -80,6 +80,10 @@ pub(super) fn file(kind: &'static str, text: &'static str) -> Response {
         (header::HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
     ];
     (headers, text).into_response()
+}
+
+async fn root(State(api): State<Api>) -> Redirect {
+    Redirect::temporary(&format!("{}/ui", api.base.as_str()))
 }
 
 async fn top(At(name): At<String>) -> Result<Response, Problem> {
@@ -125,7 +129,7 @@ async fn link(State(api): State<Api>) -> Result<Json<Value>, Problem> {
     let listen = api.listen.as_deref().ok_or_else(|| {
         Failure::new(Code::DaemonMissing, "the daemon listens on no HTTP port").hint("run: lazaret stop, then: lazaret start")
     })?;
-    Ok(Json(json!({ "url": format!("http://{listen}/ui#{}", api.logins.code()?) })))
+    Ok(Json(json!({ "url": format!("http://{listen}{}/ui#{}", api.base.as_str(), api.logins.code()?) })))
 }
 
 #[cfg(test)]

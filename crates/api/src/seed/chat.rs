@@ -32,7 +32,7 @@ pub(super) async fn post(
 ) -> Result<Response, Problem> {
     let ask = form.read()?;
     // A place first: what is asked is also told.
-    let place = streams.enter()?;
+    let place = streams.enter(&who)?;
     let sessions = api.app.sessions_of(&who.caller);
     let (chat, is_new) = match &ask.chat {
         Some(id) => (sessions.show(id).await?, false),

@@ -109,9 +109,9 @@ fn shown(job: JobView) -> Job {
     }
 }
 
-async fn create(State(api): State<Api>, who: Identity, headers: HeaderMap, SentJob(form): SentJob) -> Result<Response, Problem> {
+async fn create(State(api): State<Api>, who: Identity, headers: HeaderMap, SentJob(form, files): SentJob) -> Result<Response, Problem> {
     let key = idempotency_key(&headers)?;
-    let job = api.app.jobs_of(&who.caller).create(form, key).await?;
+    let job = api.app.jobs_of(&who.caller).create_with(form, files, key).await?;
     Ok((StatusCode::ACCEPTED, Json(Accepted { job_id: job.id, status: Status::Pending })).into_response())
 }
 

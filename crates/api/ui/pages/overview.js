@@ -27,13 +27,18 @@ export function Overview() {
   const sessions = useLoad("/v1/sessions?limit=8", FRESH_MS);
   const asked = useLoad(`/v1/approvals?status=pending&limit=${COUNT_MAX}`, FRESH_MS);
   const today = useLoad(`/v1/usage?by=model&from=${dayStart(0)}`, 10_000);
+  const steps = useLoad("/v1/setup", 30_000).data;
+  const channels = useLoad("/v1/channels", 10_000).data?.items ?? [];
+  const ill = channels.filter((channel) => channel.on && ["credential", "configuration", "down"].includes(channel.health));
   const hasJobs = !isMissing(recent.problem);
   const waits = asked.data?.items.length ?? 0;
   const now = status.data;
   const at = new Date().toISOString().slice(0, 10);
   return html`<${Head} title="Overview" sub=${now ? html`<${Badge} of="ok" /> version ${now.version}, up ${span(now.uptime_s * 1000)}` : at}>
-      ${hasJobs ? html`<a class="button primary" href="#/new">New job</a>` : null}<a class="button" href="#/sessions">Sessions</a><//>
+      ${hasJobs ? html`<a class="button primary" href="#/new">New job</a>` : null}<a class="button" href="#/chat">Chat</a><a class="button" href="#/sessions">Sessions</a><//>
     <${Trouble} problem=${status.problem} />
+    ${steps && !steps.ready ? html`<p class="note ask">First steps: ${steps.steps.filter((step) => step.state === "done").length} of ${steps.steps.length} are done. <a href="#/setup">Go on with them</a></p>` : null}
+    ${ill.map((channel) => html`<p class="note bad" key=${channel.name}>The channel <a href=${`#/channels/${piece(channel.name)}`}><${Text} of=${channel.name} /></a> is not well: <${Text} of=${channel.message || channel.health} max=${200} /></p>`)}
     <section class="tiles" aria-label="Numbers">
       ${hasJobs ? html`<${Card} word="Running" of=${many(running)} sub="jobs" to="#/jobs?status=running" /><${Card} word="Queue" of=${many(queued)} sub="jobs wait" to="#/jobs?status=queued" />` : null}
       <${Card} word="Approvals" of=${many(asked)} sub=${waits ? "wait for you" : "nothing waits"} to="#/approvals" tone=${waits ? "wait" : ""} />

@@ -75,6 +75,7 @@ impl SessionsOf<'_> {
             program,
             model: said.model.clone(),
             provider: said.provider.clone(),
+            fallback: Vec::new(),
             limits: said.limits,
             image: ImageRef::Host { usr_local: said.usr_local },
             env: Vec::new(),
@@ -87,7 +88,10 @@ impl SessionsOf<'_> {
             exclusive: false,
             named_mounts: Vec::new(),
             job: None,
+            branch: None,
+            ask: false,
             engine_text: None,
+            aside: None,
             mounts: Vec::new(),
         })
     }

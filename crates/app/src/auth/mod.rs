@@ -5,7 +5,9 @@
 //! service is made by a helper in a sandbox that reaches this one host. The access token becomes the plugin's credential
 //! `plugin.NAME.KEY`; the refresh token and what is known of both are secrets beside it, which no plugin is given.
 
+mod alert;
 mod ask;
+mod client;
 mod refresh;
 
 use std::collections::HashMap;
@@ -25,6 +27,7 @@ use crate::App;
 use crate::live::lock;
 
 pub use ask::TokenOrder;
+pub use client::ClientSecret;
 
 /// Logins that are under way at once; the oldest is forgotten for a new one.
 const LOGINS_MAX: usize = 16;
@@ -59,6 +62,12 @@ pub struct LoginForm {
     /// The agent that the tokens are for alone; everybody when left out.
     #[serde(default)]
     pub agent: Option<String>,
+    /// What the service calls an application of the owner's own, instead of the one in the manifest. It stays with the login.
+    #[serde(default)]
+    pub client_id: Option<String>,
+    /// The secret of that application, where the service gave one.
+    #[serde(default)]
+    pub client_secret: Option<ClientSecret>,
 }
 
 /// What the owner has to do.
@@ -116,6 +125,9 @@ pub struct LoginTokens {
     /// Why it is not renewed any more; the owner must log in again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,
+    /// The owner's own application, where it is not the manifest's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<String>,
 }
 
 /// The logins of plugins.
@@ -136,7 +148,9 @@ struct Pending {
     plugin: String,
     agent: Option<String>,
     key: String,
+    /// With the owner's own application in place of the manifest's.
     oauth: OAuth,
+    own: Option<client::Own>,
     began: Timestamp,
     way: Way,
 }
@@ -162,7 +176,7 @@ impl LoginsOf<'_> {
     /// There is no such plugin, its manifest has no such way, or the service does not answer.
     pub async fn begin(&self, plugin: &str, form: LoginForm) -> Result<LoginView, Failure> {
         let manifest = self.app.manifest_of(plugin)?;
-        let Some(oauth) = manifest.oauth.clone() else {
+        let Some(mut oauth) = manifest.oauth.clone() else {
             return Err(Failure::new(Code::Usage, format!("the plugin {plugin} has no [oauth] in its manifest"))
                 .hint(format!("run: lazaret auth api-key --plugin {plugin} --key -")));
         };
@@ -170,12 +184,24 @@ impl LoginsOf<'_> {
             check_agent(agent)?;
         }
         let key = key_of(&manifest, plugin)?;
-        let pending =
-            |way| Pending { plugin: plugin.to_owned(), agent: form.agent.clone(), key, oauth: oauth.clone(), began: crate::now(), way };
+        let own = self.app.own_client(plugin, &form)?;
+        if let Some(own) = &own {
+            oauth.client_id.clone_from(&own.id);
+        }
+        let secret = own.as_ref().and_then(|own| own.secret.clone());
+        let pending = |way| Pending {
+            plugin: plugin.to_owned(),
+            agent: form.agent.clone(),
+            key,
+            oauth: oauth.clone(),
+            own,
+            began: crate::now(),
+            way,
+        };
         let id = random()?;
         let (pending, view) = match form.flow {
             LoginFlow::Device => {
-                let (code, view) = self.device(&id, &oauth).await?;
+                let (code, view) = self.device(&id, &oauth, secret.as_ref()).await?;
                 (pending(Way::Device { code }), view)
             }
             LoginFlow::Loopback => {
@@ -197,10 +223,12 @@ impl LoginsOf<'_> {
         Ok(view)
     }
 
-    async fn device(&self, id: &str, oauth: &OAuth) -> Result<(Zeroizing<String>, LoginView), Failure> {
+    async fn device(&self, id: &str, oauth: &OAuth, secret: Option<&Zeroizing<String>>) -> Result<(Zeroizing<String>, LoginView), Failure> {
         let url = oauth.device_url.as_deref().ok_or_else(|| no_way("device_url"))?;
         let scopes = oauth.scopes.join(" ");
-        let answer = self.app.ask_token(url, &[("client_id", &oauth.client_id), ("scope", &scopes)]).await?;
+        let mut form = vec![("client_id", oauth.client_id.as_str()), ("scope", &scopes)];
+        form.extend(client::field(secret));
+        let answer = self.app.ask_token(url, &form).await?;
         let text = |key: &str| answer.body[key].as_str().filter(|t| !t.is_empty() && t.len() <= 2048 && !t.contains(char::is_control));
         let page = text("verification_uri_complete").or_else(|| text("verification_uri")).or_else(|| text("verification_url"));
         let (Some(code), Some(user_code), Some(page)) = (text("device_code"), text("user_code"), page) else {
@@ -219,10 +247,12 @@ impl LoginsOf<'_> {
         let gone = || Failure::new(Code::NotFound, "there is no such login any more").hint("begin again: lazaret auth login --plugin NAME");
         let pending = lock(&self.app.open_logins().open).get(id).cloned().ok_or_else(gone)?;
         let oauth = &pending.oauth;
+        let secret = pending.own.as_ref().and_then(|own| own.secret.as_ref());
         let answer = match &pending.way {
             Way::Device { code } => {
                 let kind = "urn:ietf:params:oauth:grant-type:device_code";
-                let form = [("grant_type", kind), ("device_code", code), ("client_id", oauth.client_id.as_str())];
+                let mut form = vec![("grant_type", kind), ("device_code", code.as_str()), ("client_id", oauth.client_id.as_str())];
+                form.extend(client::field(secret));
                 self.app.ask_token(&oauth.token_url, &form).await?
             }
             Way::Loopback { redirect, state, verifier } => {
@@ -233,13 +263,14 @@ impl LoginsOf<'_> {
                     return Err(Failure::new(Code::Forbidden, "the answer does not belong to this login").hint("begin again"));
                 };
                 let client = oauth.client_id.as_str();
-                let form = [
+                let mut form = vec![
                     ("grant_type", "authorization_code"),
                     ("code", code),
-                    ("redirect_uri", redirect),
+                    ("redirect_uri", redirect.as_str()),
                     ("client_id", client),
-                    ("code_verifier", verifier),
+                    ("code_verifier", verifier.as_str()),
                 ];
+                form.extend(client::field(secret));
                 self.app.ask_token(&oauth.token_url, &form).await?
             }
         };
@@ -258,7 +289,9 @@ impl LoginsOf<'_> {
             expires: tokens.expires,
             renewable: tokens.refresh.is_some(),
             trouble: None,
+            client_id: pending.own.as_ref().map(|own| own.id.clone()),
         };
+        self.app.keep_client(&name, pending.own.as_ref()).await?;
         self.app.keep_tokens(&name, &known, tokens).await?;
         Ok(LoginState { done: true, interval_s: 0, secret: Some(name.access(&pending.key)) })
     }
@@ -317,10 +350,20 @@ impl Names {
         format!("oauth.{}known{}", self.prefix, self.suffix)
     }
 
+    /// The secret of the owner's own application.
+    fn client(&self) -> String {
+        format!("oauth.{}client_secret{}", self.prefix, self.suffix)
+    }
+
     fn is_known(name: &str) -> bool {
         let name = name.split_once('@').map_or(name, |(name, _)| name);
         name.strip_prefix("oauth.plugin.").is_some_and(|rest| rest.ends_with(".known"))
     }
+}
+
+/// Whether what is kept under this name is no secret, but what is known of a login.
+pub(crate) fn is_record(name: &str) -> bool {
+    Names::is_known(name)
 }
 
 /// What a service gives.

@@ -23,6 +23,9 @@ impl App {
             app.plugins_settled(crate::plugins::SETTLE_MAX).await;
             loop {
                 app.renew_tokens().await;
+                if let Err(failure) = app.secrets().keep_used().await {
+                    tracing::warn!(%failure, "when secrets were used was not kept");
+                }
                 tokio::select! {
                     () = cancel.cancelled() => return,
                     () = tokio::time::sleep(LOOK_EVERY) => (),
@@ -33,6 +36,9 @@ impl App {
 
     async fn renew_tokens(&self) {
         let Ok(all) = self.logins().list().await else { return };
+        for known in &all {
+            self.tell_of_login(known).await;
+        }
         let soon = crate::now().0.saturating_add(AHEAD_MS);
         for known in all.into_iter().filter(|known| known.trouble.is_none() && known.expires.0 < soon) {
             if let Err(failure) = self.renew(&known).await {
@@ -53,7 +59,10 @@ impl App {
             }
             return self.end_login(&name, known, "the token has expired and cannot be renewed").await;
         };
-        let form = [("grant_type", "refresh_token"), ("refresh_token", refresh.as_str()), ("client_id", oauth.client_id.as_str())];
+        let own = self.client_of(&name, known);
+        let id = own.as_ref().map_or(oauth.client_id.as_str(), |own| own.id.as_str());
+        let mut form = vec![("grant_type", "refresh_token"), ("refresh_token", refresh.as_str()), ("client_id", id)];
+        form.extend(super::client::field(own.as_ref().and_then(|own| own.secret.as_ref())));
         let answer = self.ask_token(&oauth.token_url, &form).await?;
         if let Some(tokens) = Tokens::read(&answer.body) {
             let fresh = LoginTokens { expires: tokens.expires, ..known.clone() };
@@ -79,6 +88,7 @@ impl App {
                 self.secrets().remove(&gone).await?;
             }
         }
+        self.tell_of_login(&ended).await;
         Ok(())
     }
 }

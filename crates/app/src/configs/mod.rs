@@ -154,6 +154,7 @@ impl ConfigsOf<'_> {
         let new = self.draft(kind, name, form.content, form.description, rule, actor);
         let row = self.app.store().put_config(new).await.map_err(|e| e.failure())?;
         model::crash::point("config:put");
+        self.app.pool().changed();
         Ok(ConfigView { warnings, ..Found::of(row).view(kind, name, true) })
     }
 
@@ -186,7 +187,9 @@ impl ConfigsOf<'_> {
     pub async fn remove(&self, kind: ConfigKind, name: &str, actor: &str) -> Result<(), Failure> {
         profiles::check_name(kind, name).map_err(|e| e.failure().field("name"))?;
         let new = NewConfig { removed: true, ..self.draft(kind, name, String::new(), None, ConfigRule::There, actor) };
-        self.app.store().put_config(new).await.map(drop).map_err(|e| e.failure())
+        self.app.store().put_config(new).await.map_err(|e| e.failure())?;
+        self.app.pool().changed();
+        Ok(())
     }
 
     /// Goes back to a version, as a new one: what the program ships with when none is said.
@@ -249,6 +252,13 @@ impl ConfigsOf<'_> {
         let all = self.all(ConfigKind::Profile).await?;
         let view = |(name, found): (String, Found)| ProfileView::of(name, found.version, found.shipped, &found.content);
         Ok(all.into_iter().filter_map(view).collect())
+    }
+
+    /// How many sandboxes each profile wants to have ready, where it says so.
+    pub(crate) async fn pool_sizes(&self) -> Result<Vec<(String, Option<usize>)>, Failure> {
+        let all = self.all(ConfigKind::Profile).await?;
+        let size = |(name, found): (String, Found)| Some((name, Profile::parse(&found.content).ok()?.profile.pool_size));
+        Ok(all.into_iter().filter_map(size).collect())
     }
 
     /// A profile and its version.

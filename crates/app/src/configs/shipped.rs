@@ -27,6 +27,8 @@ shipped! {
     Engine "opencode" = "engines/opencode.toml";
     Engine "gemini" = "engines/gemini.toml";
     Engine "mini" = "engines/mini.toml";
+    Engine "gemini-acp" = "engines/gemini-acp.toml";
+    Engine "opencode-acp" = "engines/opencode-acp.toml";
     Engine "aider" = "engines/aider.toml";
     Hook "clean-git.sh" = "hooks/clean-git.sh";
     Hook "report.sh" = "hooks/report.sh";

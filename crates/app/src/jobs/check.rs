@@ -267,7 +267,7 @@ fn check_files(files: &[JobFile]) -> Result<(), Failure> {
     Ok(())
 }
 
-fn too_large() -> Failure {
+pub(super) fn too_large() -> Failure {
     Failure::new(Code::TooLarge, format!("the files of a job have at most {JOB_FILES_BYTES_MAX} bytes together")).field("files")
 }
 

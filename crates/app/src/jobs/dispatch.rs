@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use model::{Code, Failure, SessionId, Timestamp, TurnId};
 use store::{JobCaps, JobLease, JobNames, JobRow};
+use tracing::Instrument as _;
 
 use super::work;
 use crate::{App, now};
@@ -45,7 +46,11 @@ impl App {
 
     /// Says that a job has changed, after the commit that changed it.
     pub(crate) fn job_changed(&self, job: &JobRow) {
-        self.desk_of_jobs().changed(&job.id);
+        if job.state.is_final() {
+            self.desk_of_jobs().ended(job);
+        } else {
+            self.desk_of_jobs().changed(&job.id);
+        }
         self.job_seen(job);
         if job.state.is_final() && job.webhook_url.is_some() {
             self.wake_webhooks();
@@ -125,7 +130,9 @@ impl App {
             let id = job.id.clone();
             // A job keeps the daemon up.
             let _busy = app.busy();
-            if let Err(failure) = Box::pin(work::work(&app, job.clone(), &cancel)).await {
+            if let Err(failure) =
+                Box::pin(work::work(&app, job.clone(), &cancel)).instrument(tracing::info_span!("job", job = %job.id)).await
+            {
                 app.give_up_job(&job, &failure).await;
             }
             app.desk_of_jobs().end(&id);

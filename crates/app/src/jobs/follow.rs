@@ -95,7 +95,8 @@ impl JobFollow {
             let watcher = self.app.watcher(session, self.after);
             let changes = watcher.seq.subscribe();
             let store = self.app.store().clone();
-            self.follow = Some(Follow { store, session: session.clone(), after: self.after, watcher, changes, _attached: None });
+            self.follow =
+                Some(Follow { store, session: session.clone(), after: self.after, watcher, changes, stalled: None, _attached: None });
         }
     }
 

@@ -1,14 +1,17 @@
 //! Scripts that run in the sandbox before and after the engine.
 //!
-//! They run as the engine does: in the same walls, in the working directory, with no credential. A daemon that ends while
-//! one runs lets the next one run it again, so a hook may run more than once.
+//! They run as the engine does: in the same walls, in the working directory, with no credential. One that ended is not run
+//! again, whatever daemon goes on with the turn. A daemon that ends while one runs lets the next one begin it anew: it is
+//! told the turn and how often it was begun, so that it can do once what is to be done once.
 
 use std::time::Duration;
 
 use model::{Code, EventKind, Failure, Outcome};
 use sandbox::{Exec, Piece, Sandbox, Stdio};
 
-use crate::pump::{Ending, tar_of};
+use super::hook_note::{Ended, Place};
+use crate::inside::tar_of;
+use crate::pump::Ending;
 use crate::turn::{HOME, Running};
 
 /// The longest time of a script before the engine; the turn's own limit may end it sooner.
@@ -21,7 +24,7 @@ const OUTPUT_BYTES_MAX: usize = 8 << 10;
 const KILL: i32 = 9;
 
 /// How a script ended.
-pub(super) enum Ran {
+pub(crate) enum Ran {
     /// With this status, having printed this.
     Exited { status: i32, output: String },
     /// Its time was up.
@@ -35,7 +38,7 @@ impl Running<'_> {
     pub(crate) async fn before_engine(&self, sandbox: &Sandbox) -> Result<bool, Failure> {
         let Some(script) = self.live.spec.job.as_ref().and_then(|job| job.hooks.pre.as_deref()) else { return Ok(true) };
         let left = self.live.spec.limits.time.saturating_sub(self.started.elapsed());
-        let (failed, output) = match self.script(sandbox, "pre", script, &[], PRE_TIME_MAX.min(left)).await? {
+        let (failed, output) = match self.hook(sandbox, "pre", script, &[], PRE_TIME_MAX.min(left)).await? {
             Ran::Cancelled => return Ok(false),
             Ran::Exited { status: 0, output } => (None, output),
             Ran::Exited { status, output } => (Some(format!("ended with status {status}")), output),
@@ -70,7 +73,7 @@ impl Running<'_> {
             ("JOB_EXIT_CODE", if is_good { "0" } else { "1" }.to_owned()),
             ("JOB_ERROR_CODE", ending.code.map(|code| code.to_string()).unwrap_or_default()),
         ];
-        let (failed, output) = match self.script(&sandbox, "post", script, &variables, POST_TIME_MAX).await {
+        let (failed, output) = match self.hook(&sandbox, "post", script, &variables, POST_TIME_MAX).await {
             Ok(Ran::Cancelled) => (Some("was stopped".to_owned()), String::new()),
             Ok(Ran::Exited { status: 0, output }) => (None, output),
             Ok(Ran::Exited { status, output }) => (Some(format!("ended with status {status}")), output),
@@ -81,8 +84,35 @@ impl Running<'_> {
         ending.events.extend(failed.map(|how| EventKind::Notice { text: format!("the script after the engine {how}") }));
     }
 
+    /// Runs a hook, unless it ended already under an earlier daemon: then it is said how.
+    async fn hook(&self, sandbox: &Sandbox, name: &str, script: &str, more: &[(&str, String)], time: Duration) -> Result<Ran, Failure> {
+        let place = Place::new(&self.app.session_dir(&self.live.id), &self.turn.id, name);
+        let mut note = place.read()?;
+        if let Some(Ended { status, output }) = note.ended {
+            return Ok(status.map_or_else(|| Ran::Late(output.clone()), |status| Ran::Exited { status, output: output.clone() }));
+        }
+        if note.attempt > 0 {
+            // The earlier daemon's may still run.
+            sandbox.kill_commands().await.map_err(|e| e.failure())?;
+        }
+        note.attempt = note.attempt.saturating_add(1);
+        place.write(&note)?;
+        model::crash::point("hook:begun");
+        let mut more = more.to_vec();
+        more.extend([("LAZARET_TURN", self.turn.id.to_string()), ("LAZARET_ATTEMPT", note.attempt.to_string())]);
+        let ran = self.script(sandbox, name, script, &more, time).await?;
+        note.ended = match &ran {
+            Ran::Exited { status, output } => Some(Ended { status: Some(*status), output: output.clone() }),
+            Ran::Late(output) => Some(Ended { status: None, output: output.clone() }),
+            Ran::Cancelled => return Ok(ran),
+        };
+        place.write(&note)?;
+        model::crash::point("hook:ended");
+        Ok(ran)
+    }
+
     /// Runs a script in the working directory.
-    pub(super) async fn script(
+    pub(crate) async fn script(
         &self,
         sandbox: &Sandbox,
         name: &str,

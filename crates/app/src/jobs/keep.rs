@@ -72,6 +72,10 @@ impl App {
 
     /// Removes files that no job names.
     async fn sweep_blobs(&self) -> Result<(), Failure> {
+        if self.store().is_shared() {
+            let grace = u64::try_from(GRACE.as_millis()).unwrap_or(u64::MAX);
+            while self.store().sweep_shelf(Timestamp(now().0.saturating_sub(grace))).await.map_err(|e| e.failure())? > 0 {}
+        }
         let unkept = |e: &dyn std::error::Error| super::desk::unkept(e);
         let internal = |e: tokio::task::JoinError| Failure::new(Code::Internal, e.to_string());
         let blobs = self.desk_of_jobs().blobs.clone();

@@ -36,7 +36,9 @@ async fn put(app: &App, bytes: Vec<u8>) -> Result<JobBody, Failure> {
     }
     let blobs = app.desk_of_jobs().blobs.clone();
     let kept = tokio::task::spawn_blocking(move || blobs.put(&bytes)).await;
-    kept.map_err(|e| Failure::new(Code::Internal, e.to_string()))?.map_err(|e| unkept(&e))
+    let body = kept.map_err(|e| Failure::new(Code::Internal, e.to_string()))?.map_err(|e| unkept(&e))?;
+    app.share_kept(&body).await?;
+    Ok(body)
 }
 
 /// The final text.
@@ -167,5 +169,7 @@ async fn take(app: &App, inside: Inside, path: String, size: u64) -> Result<JobB
     let bytes = growing.bytes();
     let hash = tokio::task::spawn_blocking(move || growing.keep()).await;
     let hash = hash.map_err(|e| Failure::new(Code::Internal, e.to_string()))?.map_err(|e| unkept(&e))?;
-    Ok(JobBlob { kind, path, bytes, body: JobBody::Kept(hash) })
+    let body = JobBody::Kept(hash);
+    app.share_kept(&body).await?;
+    Ok(JobBlob { kind, path, bytes, body })
 }

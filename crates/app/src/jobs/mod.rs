@@ -10,6 +10,7 @@ mod dispatch;
 mod follow;
 mod forms;
 mod glob;
+mod hook_note;
 mod hooks;
 mod keep;
 mod leave;
@@ -17,7 +18,9 @@ mod of;
 mod part;
 mod resolve;
 mod settings;
+mod shelf;
 mod source;
+mod staging;
 mod view;
 mod work;
 
@@ -27,7 +30,10 @@ pub use forms::{Artifact, Hooks, JobFile, JobForm, JobQuery, JobState, JobView, 
 pub use of::JobsOf;
 pub use part::{JobPart, JobRepo};
 pub use settings::{JOBS_QUEUED_MAX, JobSettings};
+pub use staging::{ComingFile, JobFiles, JobStaging};
 
 pub(crate) use desk::JobDesk;
+pub(crate) use hooks::Ran;
 use of::Stored;
-pub(crate) use resolve::resolve;
+pub(crate) use resolve::{DEFAULT_PROFILE, resolve};
+pub(crate) use source::is_address;

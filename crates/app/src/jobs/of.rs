@@ -2,18 +2,16 @@
 
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use model::{Code, Failure, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use store::{JobBlob, JobBody, JobDetail, JobFilter, JobRow, NewJob, Page, StoreError, Webhook};
 
-use super::desk::unkept;
+use super::resolve::resolve_with;
 use super::settings::{JOBS_QUEUED_MAX, RETRIES_DEFAULT};
 use super::view::brief;
-use super::{JobForm, JobPart, JobQuery, JobRepo, JobView, ResolvedJob, check_job, resolve};
+use super::{JobFiles, JobForm, JobPart, JobQuery, JobRepo, JobStaging, JobView, ResolvedJob, check_job, resolve};
 use crate::files::FileStream;
 use crate::{App, Caller, SessionForm, SessionSpec};
 
@@ -39,6 +37,9 @@ pub(super) struct Stored {
     pub(super) agent: String,
     /// The env.
     pub(super) env: Option<String>,
+    /// What the request that asked for it is part of, as the field `traceparent` says it.
+    #[serde(default)]
+    pub(super) traceparent: Option<String>,
 }
 
 impl Stored {
@@ -48,6 +49,12 @@ impl Stored {
 }
 
 impl App {
+    /// Where the files of forms go that ask for jobs.
+    #[must_use]
+    pub fn job_staging(&self) -> &JobStaging {
+        &self.desk_of_jobs().staging
+    }
+
     /// The jobs that this caller sees.
     #[must_use]
     pub fn jobs_of(&self, caller: &Caller) -> JobsOf<'_> {
@@ -62,7 +69,16 @@ impl JobsOf<'_> {
     /// A field is wrong, the profile, engine, model, agent or env is missing, the key was used for another form, or too many
     /// jobs wait. Nothing is made then.
     pub async fn create(&self, form: JobForm, key: Option<String>) -> Result<JobView, Failure> {
-        let request = hash_of(&form)?;
+        self.create_with(form, self.app.job_staging().files(), key).await
+    }
+
+    /// The same with files that came beside the form. They are the job's, or gone when this fails.
+    ///
+    /// # Errors
+    /// As [`JobsOf::create`].
+    pub async fn create_with(&self, mut form: JobForm, mut files: JobFiles, key: Option<String>) -> Result<JobView, Failure> {
+        files.absorb(&mut form).await?;
+        let request = hash_of(&form, &files)?;
         if let Some(key) = &key
             && let Some((row, known)) = self.app.store().job_of_key(self.caller.makes_for(), key).await.map_err(|e| e.failure())?
         {
@@ -72,8 +88,7 @@ impl JobsOf<'_> {
             }
             return Err(StoreError::Conflict(format!("the key was used for another request, job `{}`", row.id)).failure().field("key"));
         }
-        let files = Files::Sent;
-        self.accept(form, files, key, request, None).await
+        self.accept(form, Files::Sent(files), key, request, None).await
     }
 
     /// A new job with the form of an earlier one. It has the label `retry_of`.
@@ -90,7 +105,7 @@ impl JobsOf<'_> {
         form.labels.insert("retry_of".to_owned(), id.to_owned());
         let files = self.app.store().job_blobs(id, "file").await.map_err(|e| e.failure())?;
         let secret = self.app.store().job_webhook_key(id).await.map_err(|e| e.failure())?;
-        let request = hash_of(&form)?;
+        let request = hash_of(&form, &self.app.job_staging().files())?;
         self.accept(form, Files::Kept(files), None, request, secret).await
     }
 
@@ -113,7 +128,7 @@ impl JobsOf<'_> {
         self.check_source(&form)?;
         let blobs = match files {
             Files::Kept(files) => files,
-            Files::Sent => self.keep_files(&mut form).await?,
+            Files::Sent(files) => files.keep().await?,
         };
         let prompt = std::mem::take(&mut resolved.prompt);
         if prompt.trim().is_empty() {
@@ -122,8 +137,12 @@ impl JobsOf<'_> {
         // Kept once, with the row: here only whether it was the caller's own.
         form.prompt = form.prompt.map(|_| String::new());
         form.webhook_secret = None;
+        for blob in &blobs {
+            self.app.share_kept(&blob.body).await?;
+        }
         let now = crate::now();
-        let stored = Stored { resolved, spec, agent, env: form.env.clone() };
+        let traceparent = crate::telemetry::asked().map(|parent| parent.to_string());
+        let stored = Stored { resolved, spec, agent, env: form.env.clone(), traceparent };
         let new = NewJob {
             tenant: self.caller.makes_for().to_owned(),
             agent_id: form.agent_id.clone(),
@@ -196,34 +215,32 @@ impl JobsOf<'_> {
         Ok((spec, agent))
     }
 
+    /// What a job of a profile that asks for nothing besides would be made with, its agent, and whether it may have
+    /// instructions that are not known yet.
+    pub(crate) async fn spec_of_profile(&self, name: &str) -> Result<(SessionSpec, String, bool), Failure> {
+        // The prompt is not part of what a sandbox is made with.
+        let form =
+            JobForm { agent_id: "pool".to_owned(), profile: Some(name.to_owned()), prompt: Some("-".to_owned()), ..JobForm::default() };
+        let (profile, version) = self.app.configs_of(&self.caller).profile(name).await?;
+        let bare = profiles::Profile { claude_md: None, ..profile.clone() };
+        let (resolved, is_unknown) = match resolve_with(self.app, &self.caller, &form, name, (profile, version)).await {
+            Ok(resolved) => (resolved, false),
+            // Variables without a default come with the job.
+            Err(_) if bare.claude_md_vars.0.values().any(|variable| variable.required) => {
+                (resolve_with(self.app, &self.caller, &form, name, (bare, version)).await?, true)
+            }
+            Err(failure) => return Err(failure),
+        };
+        let (spec, agent) = self.spec(name, &form, &resolved).await?;
+        Ok((spec, agent, is_unknown))
+    }
+
     /// Whether a repository on this machine may be used.
     fn check_source(&self, form: &JobForm) -> Result<(), Failure> {
         match form.repo.as_deref() {
             Some(repo) if !super::source::is_address(repo) => self.app.open_repo(repo).map(drop),
             _ => Ok(()),
         }
-    }
-
-    /// Puts the files of a form where they are safe, and takes their bytes out of it.
-    async fn keep_files(&self, form: &mut JobForm) -> Result<Vec<JobBlob>, Failure> {
-        let mut files = Vec::with_capacity(form.files.len());
-        for file in &mut form.files {
-            let data = std::mem::take(&mut file.data);
-            let bytes = STANDARD.decode(data).map_err(|e| wrong("files", format!("{} is not base64: {e}", file.path)))?;
-            files.push((file.path.clone(), bytes));
-        }
-        if files.is_empty() {
-            return Ok(Vec::new());
-        }
-        let blobs = self.app.desk_of_jobs().blobs.clone();
-        let kept = tokio::task::spawn_blocking(move || {
-            let keep = |(path, bytes): (String, Vec<u8>)| {
-                let body = blobs.put(&bytes)?;
-                Ok(JobBlob { kind: "file".to_owned(), path, bytes: bytes.len() as u64, body })
-            };
-            files.into_iter().map(keep).collect::<Result<Vec<_>, store::BlobError>>()
-        });
-        kept.await.map_err(|e| Failure::new(Code::Internal, e.to_string()))?.map_err(|e| unkept(&e))
     }
 
     /// What a job is, with its result.
@@ -305,9 +322,13 @@ impl JobsOf<'_> {
                 return self.show(id).await;
             }
             tokio::select! {
-                () = watch.changed() => {}
+                () = watch.over_or_unknown() => {}
                 () = tokio::time::sleep_until(deadline) => return Ok(brief(row, &[])),
                 () = self.app.cancel().cancelled() => return Ok(brief(row, &[])),
+            }
+            if let Some(over) = watch.over().filter(|over| self.caller.sees(&over.tenant)) {
+                // One of those who wait reads it for all of them.
+                return over.view.get_or_try_init(|| self.show(id)).await.cloned();
             }
         }
     }
@@ -374,7 +395,7 @@ impl JobsOf<'_> {
         let stream: FileStream = match blob.body {
             JobBody::Inline(bytes) => Box::new(std::io::Cursor::new(bytes)),
             JobBody::Kept(hash) => {
-                let file = self.app.desk_of_jobs().blobs.open_blob(&hash).map_err(|e| unkept(&e))?;
+                let file = self.app.open_kept(&hash).await?;
                 Box::new(tokio::fs::File::from_std(file))
             }
             JobBody::Unread => return Err(Failure::new(Code::Internal, "the bytes were not read")),
@@ -400,7 +421,7 @@ pub(super) const WORKDIR: &str = "/workspace";
 /// Where the files of a job come from.
 enum Files {
     /// With its form.
-    Sent,
+    Sent(JobFiles),
     /// From an earlier job.
     Kept(Vec<JobBlob>),
 }
@@ -417,8 +438,24 @@ fn value<T: Serialize>(of: &T) -> Result<Value, Failure> {
     serde_json::to_value(of).map_err(|e| Failure::new(Code::Internal, format!("a job cannot be written: {e}")))
 }
 
-/// What the same form hashes to.
-fn hash_of(form: &JobForm) -> Result<String, Failure> {
-    let bytes = serde_json::to_vec(form).map_err(|e| Failure::new(Code::Internal, format!("a job cannot be written: {e}")))?;
-    Ok(Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect())
+/// What the same form with the same files hashes to.
+fn hash_of(form: &JobForm, files: &JobFiles) -> Result<String, Failure> {
+    let mut hash = Hashing(Sha256::new());
+    serde_json::to_writer(&mut hash, form).map_err(|e| Failure::new(Code::Internal, format!("a job cannot be written: {e}")))?;
+    files.mark(&mut hash.0);
+    Ok(hash.0.finalize().iter().map(|b| format!("{b:02x}")).collect())
+}
+
+/// Hashes what is written: a long prompt is not held once more.
+struct Hashing(Sha256);
+
+impl std::io::Write for Hashing {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }

@@ -10,7 +10,7 @@ use super::{Hooks, JobForm, OutputFormat, ResolvedJob};
 use crate::{App, Caller, PluginState};
 
 /// The profile of a job that names none.
-const DEFAULT_PROFILE: &str = "default";
+pub(crate) const DEFAULT_PROFILE: &str = "default";
 
 /// Brings a form, its profile and the configuration together, for the tenant of `caller`. The request beats the profile;
 /// limits and hooks of the profile hold unless the request has limits of its own. The outcome is kept with the job.
@@ -20,8 +20,19 @@ const DEFAULT_PROFILE: &str = "default";
 /// prompt.
 pub(crate) async fn resolve(app: &App, caller: &Caller, form: &JobForm) -> Result<ResolvedJob, Failure> {
     let name = form.profile.as_deref().unwrap_or(DEFAULT_PROFILE);
+    let (profile, profile_version) = app.configs_of(caller).profile(name).await?;
+    resolve_with(app, caller, form, name, (profile, profile_version)).await
+}
+
+/// The same with this profile.
+pub(super) async fn resolve_with(
+    app: &App,
+    caller: &Caller,
+    form: &JobForm,
+    name: &str,
+    (mut profile, profile_version): (Profile, u64),
+) -> Result<ResolvedJob, Failure> {
     let configs = app.configs_of(caller);
-    let (mut profile, profile_version) = configs.profile(name).await?;
     let limits = limits(app, form, &profile);
     let timeout = form.timeout_s.or(profile.timeout_s).map(Duration::from_secs);
     if form.prompt.is_some() {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use model::{Code, Failure};
 use sandbox::{HostMount, Sandbox};
 use store::{JobBlob, JobBody};
+use tokio_util::io::SyncIoBridge;
 
 use super::desk::unkept;
 use super::hooks::Ran;
@@ -16,6 +17,8 @@ use crate::{App, SessionSpec};
 const HOST_REPO: &str = "/home/sandbox/.lazaret-repo";
 /// How long cloning may take; the turn's own limit may end it sooner.
 const CLONE_TIME_MAX: Duration = Duration::from_secs(30 * 60);
+/// Bytes of the files' archive on their way into the sandbox.
+const PIPE_BYTES: usize = 256 << 10;
 /// Clones beside the working directory and moves what came into it: what is cut short leaves nothing there, and it may
 /// run again.
 const CLONE: &str = "#!/bin/sh
@@ -41,13 +44,13 @@ rm -rf \"$base\"
 ";
 
 /// Whether a repository is named by an address, not by a path of this machine.
-pub(super) fn is_address(repo: &str) -> bool {
+pub(crate) fn is_address(repo: &str) -> bool {
     repo.contains("://") || (repo.contains(':') && !repo.starts_with('/'))
 }
 
 impl App {
     /// A repository of this machine, where the configuration lists it or a directory above it.
-    pub(super) fn open_repo(&self, repo: &str) -> Result<PathBuf, Failure> {
+    pub(crate) fn open_repo(&self, repo: &str) -> Result<PathBuf, Failure> {
         let refuse = || {
             Failure::new(Code::Forbidden, "repo: this path lies below no directory that the configuration lists")
                 .hint("add its directory to `repos` under [jobs] in the configuration, or name an address")
@@ -102,17 +105,28 @@ impl Running<'_> {
         if files.is_empty() {
             return Ok(());
         }
+        // What another daemon accepted is brought here.
+        for file in &files {
+            if let JobBody::Kept(hash) = &file.body {
+                self.app.open_kept(hash).await?;
+            }
+        }
         let blobs = self.app.desk_of_jobs().blobs.clone();
-        let tar = tokio::task::spawn_blocking(move || packed(&blobs, files)).await;
-        let tar = tar.map_err(|e| Failure::new(Code::Internal, e.to_string()))??;
-        sandbox.put(&self.live.spec.workdir, tar.as_slice()).await.map(drop).map_err(|e| e.failure())
+        let (reader, writer) = tokio::io::duplex(PIPE_BYTES);
+        let packing = tokio::task::spawn_blocking(move || pack(&blobs, files, SyncIoBridge::new(writer)));
+        let put = sandbox.put(&self.live.spec.workdir, reader).await.map(drop).map_err(|e| e.failure());
+        // An archive that breaks off is the reason, not what is said of it inside.
+        match packing.await.map_err(|e| Failure::new(Code::Internal, e.to_string()))? {
+            Err(failure) if put.is_ok() || failure.code != Code::Internal => Err(failure),
+            _ => put,
+        }
     }
 }
 
-/// The files of a job as one archive.
-fn packed(blobs: &store::Blobs, files: Vec<JobBlob>) -> Result<Vec<u8>, Failure> {
+/// Writes the files of a job as one archive.
+fn pack(blobs: &store::Blobs, files: Vec<JobBlob>, into: impl std::io::Write) -> Result<(), Failure> {
     let broken = |e: std::io::Error| Failure::new(Code::Internal, format!("the files of the job cannot be packed: {e}"));
-    let mut tar = tar::Builder::new(Vec::new());
+    let mut tar = tar::Builder::new(into);
     for file in files {
         let mut header = tar::Header::new_gnu();
         header.set_mode(0o644);
@@ -126,5 +140,6 @@ fn packed(blobs: &store::Blobs, files: Vec<JobBlob>) -> Result<Vec<u8>, Failure>
             JobBody::Unread => {}
         }
     }
-    tar.into_inner().map_err(broken)
+    let mut into = tar.into_inner().map_err(broken)?;
+    into.flush().map_err(broken)
 }

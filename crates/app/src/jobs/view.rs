@@ -74,7 +74,7 @@ impl App {
         let bytes = match &blob.body {
             JobBody::Inline(bytes) => bytes.clone(),
             JobBody::Kept(hash) => {
-                let file = self.desk_of_jobs().blobs.open_blob(hash).map_err(|e| unkept(&e))?;
+                let file = self.open_kept(hash).await?;
                 let mut bytes = Vec::new();
                 let mut file = tokio::fs::File::from_std(file);
                 file.read_to_end(&mut bytes).await.map_err(|e| unkept(&e))?;

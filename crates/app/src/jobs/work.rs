@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use model::{Code, EventKind, Failure, Money, Outcome, ResultEvent, SessionId, TreeId, TurnId, Usage};
-use store::{JobEnd, JobRow, JobWork, NewSession, NewTurn, StoreError};
+use store::{JobEnd, JobRow, JobTry, JobWork, NewSession, NewTurn};
 use tokio_util::sync::CancellationToken;
 
 use super::leave::{self, Left};
@@ -14,7 +14,6 @@ use super::of::Stored;
 use super::view;
 use super::{JobForm, OutputFormat};
 use crate::follow::Follow;
-use crate::sessions::{make_dir, new_row};
 use crate::{App, now};
 
 /// The shortest time before a job is tried again.
@@ -49,6 +48,7 @@ pub(super) async fn work(app: &App, job: JobRow, cancel: &CancellationToken) -> 
     let unread = |e| Failure::new(Code::StoreUnusable, format!("a job cannot be read: {e}"));
     let form: JobForm = serde_json::from_value(detail.form).map_err(unread)?;
     let stored = Stored::read(&detail.resolved)?;
+    app.traces().remember(&job.id, stored.traceparent.as_deref());
     let (Some(session), Some(turn)) = (job.session.clone(), job.turn.clone()) else {
         return Err(Failure::new(Code::StoreUnusable, "a job that runs has no session"));
     };
@@ -61,6 +61,12 @@ pub(super) async fn work(app: &App, job: JobRow, cancel: &CancellationToken) -> 
         // It was stopped, or the daemon ends: the next one goes on.
         () = cancel.cancelled() => Ok(()),
     };
+    if let Some(member) = app.pool().take_given(&working.session)
+        && let Err(error) = member.sandbox.stop().await
+    {
+        // Its tree is the session's.
+        tracing::warn!(job = working.job.id, error = model::chain(&error), "a sandbox was not removed whole");
+    }
     if !app.cancel().is_cancelled() {
         // Nobody needs the sandbox any more; the session stays.
         app.let_go(&working.session).await;
@@ -85,9 +91,7 @@ impl Working<'_> {
     }
 
     async fn run(&self) -> Result<(), Failure> {
-        self.make_session().await?;
-        let prompt = self.app.store().job_prompt(&self.job.id).await.map_err(|e| e.failure())?;
-        let mut turn = self.ask(self.turn.clone(), prompt, KEYS[0]).await?;
+        let mut turn = self.begin().await?;
         // There is a log to follow now.
         self.app.desk_of_jobs().changed(&self.job.id);
         let mut turned = self.follow(&turn).await?;
@@ -111,36 +115,58 @@ impl Working<'_> {
         }
     }
 
-    /// The session of this try; made when it is not there yet.
-    async fn make_session(&self) -> Result<(), Failure> {
+    /// The session of this try, made and asked when it is not there yet.
+    async fn begin(&self) -> Result<TurnId, Failure> {
         let (app, spec) = (self.app, &self.stored.spec);
-        let row = NewSession {
+        let prompt = app.store().job_prompt(&self.job.id).await.map_err(|e| e.failure())?;
+        let member = match self.stored.env {
+            // One that was taken up has a session, or may have one.
+            None if !self.was_taken_up() => app.claim_member(spec, &self.stored.agent, &self.job.tenant).await,
+            _ => None,
+        };
+        let fresh = || TreeId::from_bits(crate::clock::fresh_bits());
+        let session = NewSession {
             agent: self.stored.agent.clone(),
             tenant: self.job.tenant.clone(),
-            tree: self.stored.env.is_none().then(|| TreeId::from_bits(crate::clock::fresh_bits())),
+            tree: self.stored.env.is_none().then(|| member.as_ref().map_or_else(fresh, |member| member.tree().clone())),
             env: self.stored.env.clone(),
             title: format!("job {}", self.job.id),
             labels: self.job.labels.clone(),
             priority: self.job.priority,
-            ..new_row(&self.session, spec)?
+            ..app.row_of(&self.session, spec)?
         };
-        make_dir(&app.session_dir(&self.session))?;
-        match app.store().create_session(row).await {
-            Ok(_) => {}
-            // A daemon before this one made it.
-            Err(StoreError::Conflict(_)) if app.store().session(&self.session).await.is_ok() => {}
-            Err(error) => return Err(error.failure()),
+        // What nobody has used is empty: that is kept by a name alone.
+        let beginning = app.settings().sessions.checkpoints && session.tree.is_some();
+        let begins = JobTry {
+            work: self.held(),
+            session,
+            beginning: beginning.then(fresh),
+            turn: self.new_turn(self.turn.clone(), prompt, KEYS[0]),
+        };
+        let asked = match app.store().begin_job(begins).await {
+            Ok(asked) => asked.turn,
+            Err(error) => {
+                if let Some(member) = member {
+                    app.discard(member).await;
+                }
+                return Err(error.failure());
+            }
+        };
+        model::crash::point("job:asked");
+        if let Some(member) = member {
+            app.pool().give(self.session.clone(), member);
         }
-        model::crash::point("job:session-made");
-        app.bring(&self.session, None, None).await.map(drop)
+        app.bring(&self.session, None, None).await?.wake.notify_one();
+        Ok(asked)
     }
 
-    /// Asks the session; a turn that was asked before is the same again.
+    fn new_turn(&self, turn: TurnId, prompt: String, key: &str) -> NewTurn {
+        NewTurn { key: Some(key.to_owned()), priority: self.job.priority, ..NewTurn::new(turn, self.session.clone(), prompt, now()) }
+    }
+
+    /// Asks the session once more; a turn that was asked before is the same again.
     async fn ask(&self, turn: TurnId, prompt: String, key: &str) -> Result<TurnId, Failure> {
-        let new =
-            NewTurn { key: Some(key.to_owned()), priority: self.job.priority, ..NewTurn::new(turn, self.session.clone(), prompt, now()) };
-        let accepted = self.app.store().accept_turn(new).await.map_err(|e| e.failure())?;
-        model::crash::point("job:asked");
+        let accepted = self.app.store().accept_turn(self.new_turn(turn, prompt, key)).await.map_err(|e| e.failure())?;
         self.app.bring(&self.session, None, None).await?.wake.notify_one();
         Ok(accepted.turn)
     }
@@ -150,7 +176,7 @@ impl Working<'_> {
         let watcher = self.app.watcher(&self.session, 0);
         let changes = watcher.seq.subscribe();
         let store = self.app.store().clone();
-        let mut follow = Follow { store, session: self.session.clone(), after: 0, watcher, changes, _attached: None };
+        let mut follow = Follow { store, session: self.session.clone(), after: 0, watcher, changes, stalled: None, _attached: None };
         let (mut error, mut is_started, mut is_waiting) = (None, self.job.started.is_some(), false);
         while let Some(events) = follow.next().await? {
             for event in events.into_iter().filter(|e| e.turn == *turn) {

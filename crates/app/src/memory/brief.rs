@@ -55,6 +55,18 @@ impl App {
         }
     }
 
+    /// Whether a new session of this agent would be told anything.
+    pub(crate) async fn has_memories(&self, tenant: &str, agent: &str) -> bool {
+        let settings = self.settings().memory.clone();
+        if !settings.enabled || settings.brief_chars == 0 {
+            return false;
+        }
+        let owner = MemoryOwner { tenant: tenant.to_owned(), agent: agent.to_owned() };
+        // When it cannot be read, a session that is told nothing is as good a guess as the other.
+        let brief = self.store().memory_brief(&owner, Some(crate::now()), 1).await;
+        brief.is_ok_and(|brief| !(brief.behavioural.is_empty() && brief.facts.is_empty() && brief.waiting_count == 0))
+    }
+
     /// What a person is to know in the first turn of a session: what earlier ones wrote that is not in force.
     pub(crate) async fn asks_to_confirm(&self, ground: &Ground, turn: &TurnId, n: u64) -> Option<String> {
         if n != 1 || !self.settings().memory.enabled {

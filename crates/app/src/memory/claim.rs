@@ -11,7 +11,7 @@ const COMMANDING: &[&str] = &[
 
 /// Whether a text could change what an agent does, whatever its author calls it. A plain fact that is taken for a command
 /// waits for a person; a command that is taken for a fact is still told as something not to be acted on.
-pub(super) fn is_commanding(text: &str) -> bool {
+pub(crate) fn is_commanding(text: &str) -> bool {
     let mut plain = String::from(" ");
     for c in text.chars().flat_map(char::to_lowercase) {
         if c.is_alphanumeric() {

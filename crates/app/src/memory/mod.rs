@@ -10,7 +10,8 @@ mod tools;
 
 pub use people::{MemoriesOf, MemoryForm, MemoryPurge, MemoryQueryForm, MemoryView};
 
-pub(crate) use tools::tools;
+pub(crate) use claim::is_commanding;
+pub(crate) use tools::{cleaned, tools};
 
 use std::time::Duration;
 

@@ -39,6 +39,7 @@ pub(crate) fn tools(app: &App) -> Vec<Tool> {
         risk: Risk::Low,
         schema: json!({ "type": "object", "additionalProperties": false, "required": required, "properties": properties }),
         groups: None,
+        is_owners: false,
         deadline: DEADLINE,
         handler: Arc::new(Remember { store: app.store().clone(), broker: app.broker().clone(), which }),
     };
@@ -253,7 +254,7 @@ fn owner(caller: &Caller) -> MemoryOwner {
 }
 
 /// A text without the credentials that are known or look like one.
-pub(super) fn cleaned(broker: &Broker, text: String) -> String {
+pub(crate) fn cleaned(broker: &Broker, text: String) -> String {
     broker.sanitizer().text(&text).unwrap_or(text)
 }
 

@@ -61,6 +61,17 @@ impl App {
         let sandboxes = self.sandboxes();
         gauge(text, "lazaret_sandboxes", "Sandboxes that run.", number(sandboxes.list().len() as u64));
         gauge(text, "lazaret_sandboxes_max", "Sandboxes that may run.", number(sandboxes.sandboxes_max() as u64));
+        let pool = self.pool_view(&crate::Caller::OWNER);
+        gauge(text, "tower_pool_ready", "Sandboxes that are ready for a job.", number(pool.ready as u64));
+        gauge(text, "lazaret_pool_ready", "Sandboxes that are ready for a job.", number(pool.ready as u64));
+        gauge(text, "lazaret_pool_booting", "Sandboxes that are being made ahead.", number(pool.booting as u64));
+        for (name, help, n) in [
+            ("lazaret_pool_claimed_total", "Jobs that got a sandbox which was ready.", pool.claimed),
+            ("lazaret_pool_missed_total", "Jobs that waited for a new sandbox although some are kept ready.", pool.missed),
+        ] {
+            head(text, name, help, "counter");
+            line(text, name, &[], number(n));
+        }
         gauge(text, "lazaret_sessions_live", "Sessions at work or a moment after it.", number(self.live_sessions().len() as u64));
     }
 

@@ -296,4 +296,35 @@ mod tests {
             check(bad, JwtError::Malformed);
         }
     }
+
+    /// A key of 2048 bits that was made for this test, its other half forgotten, and what it has signed of [`claims`].
+    const RSA_MODULUS: &str = "mq-PMvM97PTbniF3f9_rFFOVDDQ07QMePPD52_lkea-7jVE3bE2SxpQJBjGhsUVsQJXfVh5ZBLTzBSxX1SAh8YPrxZ_L9tSygarhb8DVcG6st8\
+         UoxyLx5N-CPIea4OyH1KVkcDhACcKUNA-ZlT_OI5o1AHBqhxxTkWRaPXr7NIorPb6vKFFdnP1cQMoD6ITqzM1iGmRN_NarwbxeG4Nr0fSgfOR6\
+         aL31Umjy5-a17fmIKrtX6nVR02To7BdOpA1-ePvJOmjzSDDitBV_T_VhdkbJ0ad0uTXM1zCla_VQOyUcPHg4ZTu84gifoi1tmhu8Tr61RbJ-lR\
+         ymiGGoKCzXaQ";
+    const RSA_TOKEN: &str = "eyJhbGciOiJSUzI1NiIsImtpZCI6InIxIn0.eyJpc3MiOiJodHRwczovL2lkIiwic3ViIjoidTEiLCJhdWQiOiJsYXphcmV0IiwiZXhwIjoxMD\
+         AwMzAwLCJpYXQiOjEwMDAwMDAsIm5vbmNlIjoibiJ9.MojKGNuGkG_ApOM_PAfup2NPulo3fcHPz4lJtqiXB-p2V4UEUxz5LwFomF5WqIBdESp\
+         XPkISQZyZoyx4bfmdFXl1sZOHSJIC3W0LY4JBIwRW55OCJJn_6xRSX_sunyI0dEVuPi_N_Z-U-7cObCOP1_EpByFVSPFCmi6FQV4WBDTPJOFjU\
+         91VNArdNXYbOq_ySRG3l-kyvDXfE0cDie0dizoFPN9rPfkjXqtWxPTHR0UluhiFvf017FQgiTh7rF5TLGWrmDshh7cl4lNJCXjUc2JJ7BVfIzl\
+         qldhszRkSuevNbrFm9gfzmTzVW-hdwqLfloqBbeaFH7mmrglBp2W4Fw";
+
+    #[test]
+    fn what_an_rsa_key_signed_is_believed() {
+        let key = |n: &str| Keys { keys: vec![json!({ "kty": "RSA", "kid": "r1", "n": n, "e": "AQAB" })] };
+        let told = verify(RSA_TOKEN, &key(RSA_MODULUS), &EXPECT).expect("it is signed");
+        assert_eq!(told.sub, "u1");
+        let (signed, signature) = RSA_TOKEN.rsplit_once('.').expect("parts");
+        let bent = |at: usize| {
+            let mut bytes = URL_SAFE_NO_PAD.decode(signature).expect("base64");
+            bytes[at] ^= 1;
+            format!("{signed}.{}", URL_SAFE_NO_PAD.encode(bytes))
+        };
+        for token in [bent(0), bent(100), bent(255), format!("{signed}."), format!("{signed}.AAAA")] {
+            assert_eq!(verify(&token, &key(RSA_MODULUS), &EXPECT).map(drop), Err(JwtError::Signature), "{token}");
+        }
+        let other = format!("w{}", &RSA_MODULUS[1..]);
+        assert_eq!(verify(RSA_TOKEN, &key(&other), &EXPECT).map(drop), Err(JwtError::Signature));
+        // Too short to be safe, whatever it signed.
+        assert!(verify(RSA_TOKEN, &key(&RSA_MODULUS[..100]), &EXPECT).is_err());
+    }
 }

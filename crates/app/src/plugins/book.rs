@@ -8,7 +8,7 @@ use std::time::Duration;
 use broker::plugin::{Health, Listing, PluginTool, Supervisor, SupervisorConfig, config_faults};
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt};
-use model::{Code, EgressRule, Failure, TreeId};
+use model::{Code, EgressRule, Failure, Timestamp, TreeId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
@@ -78,6 +78,8 @@ pub(super) struct Entry {
     pub(super) left_out: Vec<(String, String)>,
     pub(super) offered: Vec<Offered>,
     pub(super) supervisor: Option<Supervisor>,
+    /// When the owner put it in place.
+    pub(super) since: Timestamp,
     /// Changes when anything does that decides what it is.
     print: String,
 }
@@ -113,6 +115,8 @@ enum Stop {
     Same,
     /// It is not wanted, or waits for its owner.
     Off(String),
+    /// It is not set up, and this is what sets it up.
+    Unset(String, String),
     Failed(Failure),
     Pending(String, Vec<Definition>),
 }
@@ -301,6 +305,7 @@ impl App {
             left_out: Vec::new(),
             offered: Vec::new(),
             supervisor: None,
+            since: Timestamp(u64::MAX),
             print: String::new(),
         };
         let found = match found {
@@ -316,12 +321,19 @@ impl App {
             Ok(()) => entry.state = PluginState::Ready,
             Err(Stop::Same) => return before.cloned(),
             Err(Stop::Off(why)) => (entry.state, entry.why) = (PluginState::Off, Some(Failure::new(Code::Conflict, why))),
+            Err(Stop::Unset(why, remedy)) => {
+                entry.state = PluginState::Off;
+                entry.why = Some(Failure::new(Code::Conflict, format!("it is not set up: {why}")).hint(remedy));
+            }
             Err(Stop::Failed(failure)) => entry.why = Some(failure),
             Err(Stop::Pending(why, tools)) => {
                 entry.state = PluginState::Pending;
                 entry.why = Some(Failure::new(Code::Forbidden, why).hint(format!("look at it and say yes: lazaret plugin approve {name}")));
                 entry.left_out.extend(tools.into_iter().map(|tool| (tool.name, "it waits for approval".to_owned())));
             }
+        }
+        if let Ok(Some(row)) = self.pins().row(name).await {
+            entry.since = row.installed;
         }
         if entry.state != PluginState::Ready
             && let Some(supervisor) = entry.supervisor.take()
@@ -443,7 +455,14 @@ impl App {
         let mut config = manifest.config.clone();
         config.extend(table);
         if manifest.hosts_from_config && hosts.is_empty() && is_idle {
-            return Err(Stop::Off(format!("it is not set up: name its hosts in the configuration, [plugins.{name}] hosts = [\"HOST\"]")));
+            let why = "no host is named that it may reach".to_owned();
+            let mut remedy = format!("run: lazaret config set plugins.{name}.hosts '[\"docs.example.com\"]'");
+            if schema.and_then(|s| s.pointer("/properties/search_url")).is_some() {
+                remedy.push_str(&format!(
+                    "; to search as well, set plugins.{name}.search and plugins.{name}.search_url, and name that host too"
+                ));
+            }
+            return Err(Stop::Unset(why, remedy));
         }
         let faults = config_faults(schema, &config);
         if !faults.is_empty() {
@@ -454,8 +473,8 @@ impl App {
             });
         }
         if manifest.vault && self.settings().vault.is_none() {
-            let why = "no vault is configured: lazaret config set vault DIRECTORY";
-            return Err(if is_idle { Stop::Off(why.to_owned()) } else { wrong(why.to_owned()).into() });
+            let (why, remedy) = ("no vault is configured", "run: lazaret config set vault DIRECTORY");
+            return Err(if is_idle { Stop::Unset(why.to_owned(), remedy.to_owned()) } else { wrong(format!("{why}; {remedy}")).into() });
         }
         Ok((config, hosts))
     }
@@ -466,7 +485,8 @@ impl App {
             let is_set = self.secrets().value(&secret_name(name, &credential.key, None)).is_some()
                 || (found.manifest.per_agent && !self.secrets().agents_of(name).is_empty());
             if !is_set && is_idle {
-                return Err(Stop::Off(format!("it is not set up: lazaret secret set {} -", secret_name(name, &credential.key, None))));
+                let remedy = format!("run: lazaret secret set {} -", secret_name(name, &credential.key, None));
+                return Err(Stop::Unset(format!("its credential `{}` is missing", credential.key), remedy));
             }
             if !is_set {
                 return Err(missing_credential(name, &credential.key, None).into());

@@ -31,10 +31,15 @@ impl App {
     pub(super) fn offer_plugins(&self) {
         let mut entries = self.book().lock_entries();
         let mut taken: BTreeMap<String, String> = RESERVED_TOOLS.iter().map(|name| ((*name).to_owned(), "the daemon".to_owned())).collect();
-        let mut tools = Vec::new();
-        // What ships comes first: no folder takes the name of a tool away from it.
+        // The daemon's own tools stand first, whatever they are called.
+        let mut tools = self.own_tools();
+        taken.extend(tools.iter().map(|tool| (tool.name.clone(), "the daemon".to_owned())));
+        // What ships comes first, then what was there first: no later one takes the name of a tool away from it.
         let mut names: Vec<String> = entries.keys().cloned().collect();
-        names.sort_by_key(|name| (entries[name].found.as_ref().is_none_or(|f| f.folder.is_some()), name.clone()));
+        names.sort_by_key(|name| {
+            let entry = &entries[name];
+            (entry.found.as_ref().is_none_or(|f| f.folder.is_some()), entry.since, name.clone())
+        });
         for name in names {
             let Some(entry) = entries.get_mut(&name).filter(|e| e.state == PluginState::Ready) else { continue };
             let clash =
@@ -48,7 +53,6 @@ impl App {
                 tools.push(entry.tool(&name, tool));
             }
         }
-        tools.extend(self.own_tools());
         let (catalogue, refused) = Catalogue::new(tools);
         for (tool, why) in refused {
             tracing::warn!(tool, why, "a tool cannot be offered");
@@ -63,7 +67,10 @@ impl App {
 
     /// Tools that the daemon carries out itself.
     fn own_tools(&self) -> Vec<Tool> {
-        crate::memory::tools(self)
+        let mut tools = crate::memory::tools(self);
+        tools.extend(crate::agent_tools::tools(self));
+        tools.extend(crate::ask::tools(self));
+        tools
     }
 }
 
@@ -77,6 +84,7 @@ impl Entry {
             risk: offered.definition.risk,
             schema: offered.definition.schema.clone(),
             groups: manifest.and_then(|m| m.allowed_groups.clone()),
+            is_owners: manifest.is_none_or(|m| m.uses_accounts()),
             deadline: manifest.map_or(ANSWER_MORE, |m| m.limits.time + ANSWER_MORE),
             handler: Arc::clone(&offered.handler) as Arc<dyn broker::Handler>,
         }

@@ -15,6 +15,7 @@ use sandbox::{Exec, Exit, Piece, Sandbox, Stdio, Tree};
 use tokio_util::sync::CancellationToken;
 
 use super::install::{PluginInstalled, PluginInstalls, PluginOrder};
+use crate::App;
 use crate::doors::Occupant;
 use crate::sandboxes::{EGRESS_PORT, relays};
 
@@ -110,26 +111,37 @@ impl PluginInstalls<'_> {
     /// # Errors
     /// The repository cannot be had, or what is in it is refused. Nothing changes then.
     pub async fn install_git(&self, mut order: PluginOrder) -> Result<PluginInstalled, Failure> {
-        let address = Address::read(&order.source)?;
-        let scratch = Scratch::make(&self.app.home().join("run"))?;
-        let commit = self.clone_into(&address, &scratch.0).await?;
-        tracing::info!(plugin = order.name, commit, "a repository was cloned");
-        let archive = scratch.open("plugin.tar")?;
-        order.source = format!("git+{}{}{}", address.url, if address.branch.is_empty() { "" } else { "#" }, address.branch);
+        let (archive, source) = self.app.cloned(&order.source).await?;
+        order.source = source;
         self.put(order, archive).await
+    }
+}
+
+impl App {
+    /// Clones a repository in a sandbox. Gives an archive of its last commit, and how the source is written from now on.
+    ///
+    /// # Errors
+    /// The address is none, or the repository cannot be had.
+    pub(crate) async fn cloned(&self, source: &str) -> Result<(std::fs::File, String), Failure> {
+        let address = Address::read(source)?;
+        let scratch = Scratch::make(&self.home().join("run"))?;
+        let commit = self.clone_into(&address, &scratch.0).await?;
+        tracing::info!(url = address.url, commit, "a repository was cloned");
+        let archive = scratch.open("plugin.tar")?;
+        Ok((archive, format!("git+{}{}{}", address.url, if address.branch.is_empty() { "" } else { "#" }, address.branch)))
     }
 
     async fn clone_into(&self, address: &Address, into: &Path) -> Result<String, Failure> {
-        let (id, tree) = (SandboxId::from_bits(crate::clock::fresh_bits()), self.app.grow_tree());
+        let (id, tree) = (SandboxId::from_bits(crate::clock::fresh_bits()), self.grow_tree());
         let mut request = sandbox::Request::new(id.clone(), LABEL);
         request.limits.disk_bytes = CLONE_DISK_BYTES;
         request.tree = Tree::Kept { id: tree.id().clone() };
         request.relays = relays();
         request.orphan = Duration::ZERO;
-        let egress = Some(self.app.policy(vec![address.host.clone()], None));
+        let egress = Some(self.policy(vec![address.host.clone()], None));
         let occupant = Occupant { identity: None, tools: None, egress, cancel: CancellationToken::new() };
-        self.app.doors().admit(&id, occupant);
-        let done = match self.app.sandboxes().start(request).await {
+        self.doors().admit(&id, occupant);
+        let done = match self.sandboxes().start(request).await {
             Ok(sandbox) => {
                 let work = tokio::time::timeout(CLONE_TIME, run(&sandbox, address, into)).await;
                 let done = work.unwrap_or_else(|_| {
@@ -140,8 +152,8 @@ impl PluginInstalls<'_> {
             }
             Err(error) => Err(error.failure()),
         };
-        self.app.doors().dismiss(&id);
-        self.app.drop_tree(tree.id()).await;
+        self.doors().dismiss(&id);
+        self.drop_tree(tree.id()).await;
         done
     }
 }

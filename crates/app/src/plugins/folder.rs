@@ -40,12 +40,12 @@ fn unread(error: &io::Error) -> Failure {
 }
 
 fn unwritten(error: &io::Error) -> Failure {
-    Failure::new(Code::HomeUnsafe, format!("the plugin cannot be written into the home: {error}")).hint("free some space in the home")
+    Failure::new(Code::HomeUnsafe, format!("the files cannot be written into the home: {error}")).hint("free some space in the home")
 }
 
 /// Unpacks an archive (tar, perhaps gzip'ed) into `dir`, which is empty. Where everything in it lies below one directory that
 /// is no plugin's own, that directory is left out.
-pub(super) fn unpack(mut archive: File, dir: &Path) -> Result<(), Failure> {
+pub(crate) fn unpack(mut archive: File, dir: &Path) -> Result<(), Failure> {
     let mut head = [0; 2];
     let n = archive.read(&mut head).map_err(|e| unread(&e))?;
     archive.rewind().map_err(|e| unread(&e))?;
@@ -105,12 +105,12 @@ struct Room {
 
 impl Room {
     fn take_file(&mut self) -> Result<(), Failure> {
-        self.files = self.files.checked_sub(1).ok_or_else(|| refused(format!("the plugin has more than {FOLDER_FILES_MAX} files")))?;
+        self.files = self.files.checked_sub(1).ok_or_else(|| refused(format!("there are more than {FOLDER_FILES_MAX} files")))?;
         Ok(())
     }
 
     fn take_bytes(&mut self, bytes: u64) -> Result<(), Failure> {
-        let large = || refused(format!("the plugin has more than {} MiB of files", FOLDER_BYTES_MAX >> 20));
+        let large = || refused(format!("there are more than {} MiB of files", FOLDER_BYTES_MAX >> 20));
         self.bytes = self.bytes.checked_sub(bytes).ok_or_else(large)?;
         Ok(())
     }
@@ -221,25 +221,35 @@ fn lift(dir: &Path) -> io::Result<()> {
 /// # Errors
 /// The folder cannot be read, or has more than [`FOLDER_FILES_MAX`] files or [`FOLDER_BYTES_MAX`] bytes.
 pub fn hash_folder(dir: &Path) -> Result<String, Failure> {
+    Ok(hash_leaves(&leaves(dir)?))
+}
+
+/// What is in a folder: every path in order.
+pub(crate) fn leaves(dir: &Path) -> Result<BTreeMap<PathBuf, Leaf>, Failure> {
     let mut room = Room { bytes: FOLDER_BYTES_MAX, files: FOLDER_FILES_MAX };
     let mut all = BTreeMap::new();
     walk(dir, Path::new(""), 0, &mut room, &mut all)?;
+    Ok(all)
+}
+
+/// The hash over a folder of which it is known what is in it.
+pub(crate) fn hash_leaves(all: &BTreeMap<PathBuf, Leaf>) -> String {
     let mut hash = Sha256::new();
-    for (path, (kind, digest)) in &all {
+    for (path, (kind, digest)) in all {
         let path = path.as_os_str().as_bytes();
         hash.update((path.len() as u64).to_be_bytes());
         hash.update(path);
         hash.update([*kind]);
         hash.update(digest);
     }
-    Ok(format!("sha256:{}", hex(&hash.finalize())))
+    format!("sha256:{}", hex(&hash.finalize()))
 }
 
 /// Whether a file is a plain one, a program or a link; and the hash of what is in it.
-type Leaf = (u8, [u8; 32]);
+pub(crate) type Leaf = (u8, [u8; 32]);
 
 fn walk(dir: &Path, inner: &Path, depth: usize, room: &mut Room, all: &mut BTreeMap<PathBuf, Leaf>) -> Result<(), Failure> {
-    let fail = |e: io::Error| refused(format!("the plugin's folder cannot be read at {}: {e}", shown(inner)));
+    let fail = |e: io::Error| refused(format!("the folder cannot be read at {}: {e}", shown(inner)));
     if depth > DEPTH_MAX {
         return Err(refused(format!("{} is too deep", shown(inner))));
     }
@@ -279,17 +289,17 @@ fn walk(dir: &Path, inner: &Path, depth: usize, room: &mut Room, all: &mut BTree
 }
 
 /// Bytes in hexadecimal.
-pub(super) fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 /// Makes everything in a folder durable, at once: a flush for each of thousands of files would take minutes.
-pub(super) fn sync_whole(dir: &Path) -> io::Result<()> {
+pub(crate) fn sync_whole(dir: &Path) -> io::Result<()> {
     Ok(rustix::fs::syncfs(File::open(dir)?)?)
 }
 
 /// Makes a directory's names durable.
-pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
+pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 

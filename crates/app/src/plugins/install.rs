@@ -134,13 +134,13 @@ impl App {
     }
 }
 
-/// A plugin that is being made; what is left of it goes with this.
-struct Fresh {
-    dir: PathBuf,
+/// A folder that is being made; what is left of it goes with this.
+pub(crate) struct Fresh {
+    pub(crate) dir: PathBuf,
 }
 
 impl Fresh {
-    fn make(plugins: &Path) -> Result<Self, Failure> {
+    pub(crate) fn make(plugins: &Path) -> Result<Self, Failure> {
         let fail = |e: std::io::Error| unwritten(&e);
         fs::DirBuilder::new().recursive(true).mode(0o700).create(plugins).map_err(fail)?;
         let dir = plugins.join(format!("{FRESH}{:032x}", crate::clock::fresh_bits()));
@@ -154,13 +154,13 @@ impl Drop for Fresh {
         if let Err(error) = fs::remove_dir_all(&self.dir)
             && error.kind() != ErrorKind::NotFound
         {
-            tracing::warn!(path = %self.dir.display(), %error, "half a plugin was not removed");
+            tracing::warn!(path = %self.dir.display(), %error, "what was half made was not removed");
         }
     }
 }
 
 fn unwritten(error: &std::io::Error) -> Failure {
-    Failure::new(Code::HomeUnsafe, format!("the home's plugins cannot be written: {error}"))
+    Failure::new(Code::HomeUnsafe, format!("the files cannot be put into the home: {error}"))
 }
 
 /// What a folder would be as a plugin.
@@ -311,8 +311,13 @@ impl PluginInstalls<'_> {
         folder::sync_dir(&self.app.plugins_dir())
     }
 
-    /// Calls a tool as the owner, through all stages of the broker. With `yes` the owner has confirmed the call.
-    pub async fn call(&self, tool: &str, arguments: &serde_json::Value, yes: bool) -> wire::Answer {
+    /// Calls a tool as the owner, through all stages of the broker. With `yes` the owner has confirmed the call. With a `key`
+    /// as well a call of high risk is made once, however often it is asked for: a repeated request gets what came of it,
+    /// and is refused with [`Code::Conflict`] when it is for another call.
+    pub async fn call(&self, tool: &str, arguments: &serde_json::Value, yes: bool, key: Option<&str>) -> wire::Answer {
+        if let Some(key) = key.filter(|_| yes) {
+            return self.call_once(tool, arguments, key).await;
+        }
         if !yes {
             return self.app.plugins().call(broker::Caller::owner(), tool, arguments).await;
         }
@@ -321,6 +326,39 @@ impl PluginInstalls<'_> {
         let request = serde_json::json!({ "topic": format!("tool.invoke.{tool}"), "correlation": correlation, "arguments": arguments });
         let caller = std::sync::Arc::new(broker::Caller::owner());
         self.app.broker().call_consented(&caller, request.to_string().as_bytes(), &|_| {}).await
+    }
+
+    /// Keeps the owner's yes as an answered confirmation, which is used up by the call and holds what came of it.
+    async fn call_once(&self, tool: &str, arguments: &serde_json::Value, key: &str) -> wire::Answer {
+        self.app.plugins_settled(super::SETTLE_MAX).await;
+        let hash = <sha2::Sha256 as sha2::Digest>::digest(key.as_bytes());
+        let correlation = format!("key-{}", super::folder::hex(&hash[..16]));
+        let request = serde_json::json!({ "topic": format!("tool.invoke.{tool}"), "correlation": correlation, "arguments": arguments });
+        let request = request.to_string();
+        let caller = std::sync::Arc::new(broker::Caller::owner());
+        let (asked, mut asks) = tokio::sync::mpsc::channel(1);
+        // Only the first question counts, and one call asks one.
+        let waiting = move |id: &model::ApprovalId| drop(asked.try_send(id.clone()));
+        let call = self.app.broker().call(&caller, request.as_bytes(), &waiting);
+        tokio::pin!(call);
+        loop {
+            tokio::select! {
+                answer = &mut call => return answer,
+                Some(id) = asks.recv() => {
+                    if let Err(failure) = self.consent(&id).await {
+                        // The same request may have been answered by its twin.
+                        tracing::debug!(confirmation = %id, %failure, "a yes was not needed");
+                    }
+                }
+            }
+        }
+    }
+
+    async fn consent(&self, id: &model::ApprovalId) -> Result<(), Failure> {
+        let approvals = self.app.approvals_of(&crate::Caller::OWNER);
+        let hash = approvals.show(id.as_str()).await?.hash;
+        let form = crate::DecisionForm { decision: crate::Decision::Approve, hash, note: None };
+        approvals.answer(id.as_str(), form, "owner").await.map(drop)
     }
 
     fn is_there(&self, name: &str) -> Result<bool, Failure> {

@@ -35,11 +35,11 @@ const PROGRAM: &str = "/opt/lazaret/serve";
 /// Where a plugin's configuration is seen.
 const CONFIG: &str = "/opt/lazaret/plugin.json";
 /// Where a plugin's credentials are: in memory, and gone with the sandbox.
-const CREDENTIALS: &str = "/dev/shm/credentials";
+pub(crate) const CREDENTIALS: &str = "/dev/shm/credentials";
 /// Where the vault is seen.
 const VAULT: &str = "/vault";
 /// Where a plugin that keeps files keeps them.
-const STATE: &str = "/home/sandbox";
+pub(crate) const STATE: &str = "/home/sandbox";
 /// Bytes that a plugin may write to its disk.
 const DISK_BYTES: u64 = 512 << 20;
 /// Bytes of standard error that are read at once; what comes faster waits.
@@ -239,14 +239,14 @@ pub(crate) fn state_tree(plugin: &str, agent: Option<&str>) -> TreeId {
     TreeId::from_bits(bits)
 }
 
-fn open_folder(folder: &Path) -> Result<std::os::fd::OwnedFd, Failure> {
+pub(crate) fn open_folder(folder: &Path) -> Result<std::os::fd::OwnedFd, Failure> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::open(folder, flags, Mode::empty())
         .map_err(|e| Failure::new(Code::PluginInvalid, format!("the folder of the plugin cannot be opened: {e}")))
 }
 
 /// Files that only their owner reads.
-fn tar_of(files: &[(String, Zeroizing<String>)]) -> Result<Zeroizing<Vec<u8>>, Failure> {
+pub(crate) fn tar_of(files: &[(String, Zeroizing<String>)]) -> Result<Zeroizing<Vec<u8>>, Failure> {
     // Room for all of it, so that no copy of a credential is left behind where the buffer grew.
     let bytes: usize = files.iter().map(|(_, value)| value.len() + 4 * TAR_BLOCK).sum();
     let mut tar = tar::Builder::new(Vec::with_capacity(bytes + 4 * TAR_BLOCK));
@@ -264,11 +264,11 @@ fn tar_of(files: &[(String, Zeroizing<String>)]) -> Result<Zeroizing<Vec<u8>>, F
 const TAR_BLOCK: usize = 512;
 
 /// The sandbox of a process. It ends with this value.
-struct PluginSandbox {
-    app: App,
-    sandbox: Sandbox,
-    tail: Arc<Tail>,
-    is_ended: AtomicBool,
+pub(crate) struct PluginSandbox {
+    pub(crate) app: App,
+    pub(crate) sandbox: Sandbox,
+    pub(crate) tail: Arc<Tail>,
+    pub(crate) is_ended: AtomicBool,
 }
 
 impl PluginSandbox {
@@ -309,7 +309,7 @@ async fn stop(sandbox: Sandbox) {
     }
 }
 
-struct Stdin(CommandStdin);
+pub(crate) struct Stdin(pub(crate) CommandStdin);
 
 impl Input for Stdin {
     fn write<'a>(&'a mut self, bytes: &'a [u8]) -> BoxFuture<'a, io::Result<()>> {
@@ -318,12 +318,12 @@ impl Input for Stdin {
 }
 
 /// What a process prints: standard output for the client, the end of standard error for people.
-struct Printed {
-    output: CommandOutput,
-    control: CommandControl,
-    tail: Arc<Tail>,
+pub(crate) struct Printed {
+    pub(crate) output: CommandOutput,
+    pub(crate) control: CommandControl,
+    pub(crate) tail: Arc<Tail>,
     /// Since when bytes of standard error are counted, and how many came.
-    window: Option<(Instant, usize)>,
+    pub(crate) window: Option<(Instant, usize)>,
 }
 
 impl Output for Printed {

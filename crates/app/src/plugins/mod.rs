@@ -7,7 +7,7 @@
 mod book;
 mod catalogue;
 mod clone;
-mod folder;
+pub(crate) mod folder;
 mod found;
 mod install;
 mod launch;
@@ -26,12 +26,13 @@ use serde_json::{Value, json};
 pub(crate) use book::{Book, How, SETTLE_AGENT, SETTLE_MAX, Touched};
 pub use clone::plugin_name_of;
 pub use folder::{ARCHIVE_BYTES_MAX as PLUGIN_BYTES_MAX, FOLDER_FILES_MAX as PLUGIN_FILES_MAX, hash_folder};
-pub(crate) use install::PluginLocks;
+pub(crate) use install::{Fresh, PluginLocks};
 pub use install::{
     PluginChecked, PluginCredential, PluginInstalled, PluginInstalls, PluginOrder, PluginRecord, check_plugin, check_plugin_name,
 };
-pub(crate) use launch::PLUGIN_LABEL;
+pub(crate) use launch::{CREDENTIALS, PLUGIN_LABEL, PluginSandbox, Printed, STATE, Stdin, open_folder, state_tree, tar_of};
 pub use offer::Definition;
+pub(crate) use offer::visible;
 pub use pins::{Pending, PluginChange};
 
 use crate::App;

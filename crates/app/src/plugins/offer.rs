@@ -109,7 +109,7 @@ impl Offer {
 const DESCRIPTION_CHARS_MAX: usize = 4_096;
 
 fn definition(tool: &ToolDef, described: Option<&str>, listed: Option<&Value>) -> Option<Definition> {
-    let schema = match &tool.schema {
+    let mut schema = match &tool.schema {
         Some(schema) => schema.clone(),
         None => {
             let mut schema = listed.filter(|s| s.is_object())?.clone();
@@ -117,8 +117,9 @@ fn definition(tool: &ToolDef, described: Option<&str>, listed: Option<&Value>) -
             schema
         }
     };
-    let description =
-        tool.description.clone().or_else(|| described.map(|text| visible(text).chars().take(DESCRIPTION_CHARS_MAX).collect()));
+    show_words(&mut schema);
+    let described = described.map(|text| text.chars().take(DESCRIPTION_CHARS_MAX).collect());
+    let description = tool.description.clone().or(described).map(|text: String| visible(&text));
     Some(Definition {
         name: tool.name.clone(),
         server_name: tool.server_name.clone(),
@@ -128,10 +129,26 @@ fn definition(tool: &ToolDef, described: Option<&str>, listed: Option<&Value>) -
     })
 }
 
+/// The same for every text of a schema that a model reads.
+fn show_words(schema: &mut Value) {
+    match schema {
+        Value::Object(map) => {
+            for (key, value) in map {
+                match value {
+                    Value::String(text) if ["description", "title", "$comment"].contains(&key.as_str()) => *text = visible(text),
+                    other => show_words(other),
+                }
+            }
+        }
+        Value::Array(all) => all.iter_mut().for_each(show_words),
+        _ => {}
+    }
+}
+
 /// A program's text without what hides in it: a person who approves it must see what a model reads.
-fn visible(text: &str) -> String {
+pub(crate) fn visible(text: &str) -> String {
     let hides = |c: char| matches!(u32::from(c), 0xad | 0x61c | 0x180e | 0x200b..=0x200f | 0x202a..=0x202e | 0x2060..=0x206f | 0xfe00..=0xfe0f | 0xfeff | 0xfff9..=0xfffb | 0xe0000..=0xe0fff);
-    text.chars().filter(|c| (!c.is_control() || *c == '\n') && !hides(*c)).collect()
+    text.chars().filter(|c| (!c.is_control() || matches!(c, '\n' | '\t')) && !hides(*c)).collect()
 }
 
 #[cfg(test)]

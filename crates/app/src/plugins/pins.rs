@@ -131,7 +131,7 @@ impl<'a> Pins<'a> {
     }
 
     /// What is known of a plugin.
-    pub(super) async fn row(&self, name: &str) -> Result<Option<PluginRow>, Failure> {
+    pub(crate) async fn row(&self, name: &str) -> Result<Option<PluginRow>, Failure> {
         self.store.plugin(name).await.map_err(|e| e.failure())
     }
 

@@ -1,4 +1,4 @@
-//! What plugins tell agents about their tools, laid out for sandboxes.
+//! What plugins tell agents about their tools, and the skills that agents were given by name, laid out for sandboxes.
 //!
 //! Each set of skills is a directory that never changes: its name is a hash over what it holds. A sandbox keeps the one that it
 //! began with; one that no sandbox has any more, and none would get, is removed. A kill in between leaves directories that the
@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use broker::manifest::Skill;
 use model::{Code, Failure, SandboxId};
@@ -16,6 +17,7 @@ use sha2::{Digest, Sha256};
 use super::book::blocking;
 use super::found::hex;
 use crate::App;
+use crate::skills::Skill as Own;
 
 /// Where every engine finds them.
 const SKILLS_DIR: &str = "/opt/lazaret/skills";
@@ -28,6 +30,8 @@ const FRESH: &str = ".fresh-";
 const FILE: &str = "SKILL.md";
 /// Bytes of all skills of one set.
 const SET_BYTES_MAX: usize = 4 << 20;
+/// How much of what a skill says it is for an agent is told at once, in characters.
+const ABOUT_CHARS_MAX: usize = 300;
 
 /// What is told of the daemon's own tools.
 const OWN: &str = "---\nname: lazaret-tools\ndescription: How to call the tools of this place, see which there are, and find out why a call was refused.\n---\n\
@@ -46,6 +50,10 @@ pub(crate) struct SkillSet {
     dir: PathBuf,
     /// Skills of plugins, by name.
     names: Vec<String>,
+    /// Skills that the agent was given by name.
+    own: Vec<Arc<Own>>,
+    /// Why it cannot be laid out.
+    wrong: Option<Failure>,
 }
 
 impl SkillSet {
@@ -53,7 +61,7 @@ impl SkillSet {
     pub(crate) fn mounts(&self, engine: &str, home: &str) -> Vec<(PathBuf, PathBuf)> {
         let mut mounts = vec![(self.dir.clone(), PathBuf::from(SKILLS_DIR))];
         // A place among the session's own files is taken only where there is something to show in it.
-        if engine == "claude-code" && !self.names.is_empty() {
+        if engine == "claude-code" && !(self.names.is_empty() && self.own.is_empty()) {
             mounts.push((self.dir.clone(), Path::new(home).join(".claude/skills")));
         }
         mounts
@@ -61,16 +69,29 @@ impl SkillSet {
 
     /// What an engine is told: not every one looks for skills by itself.
     pub(crate) fn instructions(&self) -> String {
-        if self.names.is_empty() {
+        let mut parts: Vec<String> = Vec::new();
+        if !self.names.is_empty() {
+            let names: Vec<String> = self.names.iter().map(|name| format!("`{name}`")).collect();
+            parts.push(format!("Before you use a tool of one of these, read {SKILLS_DIR}/NAME/{FILE}: {}.", names.join(", ")));
+        }
+        if !self.own.is_empty() {
+            let about = |skill: &Arc<Own>| {
+                let about: String = skill.description.chars().map(|c| if c.is_control() { ' ' } else { c }).take(ABOUT_CHARS_MAX).collect();
+                format!("- `{}`: {about}", skill.name)
+            };
+            let lines: Vec<String> = self.own.iter().map(about).collect();
+            parts
+                .push(format!("When a task fits one of these, read {SKILLS_DIR}/NAME/{FILE} first and follow it:\n\n{}", lines.join("\n")));
+        }
+        if parts.is_empty() {
             return String::new();
         }
-        let names: Vec<String> = self.names.iter().map(|name| format!("`{name}`")).collect();
-        format!("# Skills\n\nBefore you use a tool of one of these, read {SKILLS_DIR}/NAME/{FILE}: {}.", names.join(", "))
+        format!("# Skills\n\n{}", parts.join("\n\n"))
     }
 }
 
 impl App {
-    /// The skills for an agent: those of the plugins of which it may call a tool.
+    /// The skills for an agent: those of the plugins of which it may call a tool, and those that it was given by name.
     pub(crate) fn skills_of(&self, agent: &crate::AgentForm) -> SkillSet {
         let caller = broker::Caller {
             // An agent, of whatever session: the owner would see all.
@@ -87,12 +108,36 @@ impl App {
         });
         let texts: BTreeMap<String, String> = texts.collect();
         let names: Vec<String> = texts.keys().cloned().collect();
-        SkillSet { dir: self.skills_dir().join(SETS).join(hash_of(&texts)), names }
+        let shelf = self.shelf().all();
+        let own: BTreeMap<&String, Arc<Own>> =
+            agent.skills.iter().filter_map(|name| shelf.get(name).map(|skill| (name, Arc::clone(skill)))).collect();
+        let missing = agent.skills.iter().find(|name| !shelf.contains_key(*name));
+        let twice = own.keys().find(|name| texts.contains_key(**name));
+        let wrong = match (missing, twice) {
+            (Some(name), _) => Some(
+                Failure::new(Code::SkillChanged, format!("the agent {} has the skill {name}, which is not there", agent.name))
+                    .hint(format!("add it, or take it from the agent: lazaret agent set {}", agent.name)),
+            ),
+            (None, Some(name)) => Some(Failure::new(Code::SkillChanged, format!("a plugin brings a skill that is called {name} too"))),
+            (None, None) => None,
+        };
+        let own: Vec<Arc<Own>> = own.into_values().collect();
+        SkillSet { dir: self.skills_dir().join(SETS).join(hash_of(&texts, &own)), names, own, wrong }
+    }
+
+    /// The names of what plugins tell.
+    pub(crate) fn plugin_skill_names(&self) -> BTreeSet<String> {
+        let entries = self.book().entries();
+        let found = entries.iter().filter_map(|(name, entry)| entry.found.as_ref().map(|found| (name, found)));
+        found.flat_map(|(name, found)| found.skills.iter().map(|skill| titled(name, skill).0).collect::<Vec<_>>()).collect()
     }
 
     /// Lays a set out where it is not there yet, and notes that this sandbox has it.
     pub(crate) async fn lay_out_skills(&self, agent: &crate::AgentForm, sandbox: &SandboxId) -> Result<SkillSet, Failure> {
         let set = self.skills_of(agent);
+        if let Some(failure) = &set.wrong {
+            return Err(failure.clone());
+        }
         let entries = self.book().entries();
         let mut texts: BTreeMap<String, String> = BTreeMap::new();
         for (name, entry) in &entries {
@@ -102,7 +147,11 @@ impl App {
         let (root, dir, sandbox) = (self.skills_dir(), set.dir.clone(), sandbox.clone());
         // Nothing is removed between the two.
         let _one = self.book().skills.lock().await;
-        blocking(move || lay_out(&root, &dir, &texts, &sandbox).map_err(|e| unusable(&e))).await?;
+        let mut own = Vec::with_capacity(set.own.len());
+        for skill in &set.own {
+            own.push((self.lay_out_skill(skill).await?, Arc::clone(skill)));
+        }
+        blocking(move || lay_out(&root, &dir, &texts, &own, &sandbox)).await?;
         Ok(set)
     }
 
@@ -111,11 +160,8 @@ impl App {
         let _one = self.book().skills.lock().await;
         let live: BTreeSet<String> = self.sandboxes().list().into_iter().map(|s| s.id.to_string()).collect();
         let root = self.skills_dir();
-        blocking(move || sweep(&root, &live).map_err(|e| unusable(&e))).await
-    }
-
-    fn skills_dir(&self) -> PathBuf {
-        self.home().join("skills")
+        let app = self.clone();
+        blocking(move || sweep(&root, &live).and_then(|()| app.sweep_versions()).map_err(|e| unusable(&e))).await
     }
 }
 
@@ -125,6 +171,8 @@ fn unusable(error: &io::Error) -> Failure {
 
 /// The name of a skill, and its text with a head that says what it is for.
 fn titled(plugin: &str, skill: &Skill) -> (String, String) {
+    // A person who looks at it must see what an agent reads.
+    let skill = &Skill { file: skill.file.clone(), text: super::offer::visible(&skill.text) };
     let stem = skill.file.strip_suffix(".md").unwrap_or(&skill.file);
     let name = if stem == plugin { plugin.to_owned() } else { format!("{plugin}-{stem}") };
     if skill.text.starts_with("---\n") {
@@ -136,10 +184,11 @@ fn titled(plugin: &str, skill: &Skill) -> (String, String) {
     (name.clone(), format!("---\nname: {name}\ndescription: {about}\n---\n{}", skill.text))
 }
 
-fn hash_of(texts: &BTreeMap<String, String>) -> String {
+fn hash_of(texts: &BTreeMap<String, String>, own: &[Arc<Own>]) -> String {
     let mut hash = Sha256::new();
     hash.update(OWN);
-    for (name, text) in texts {
+    let own = own.iter().map(|skill| (&skill.name, &skill.hash));
+    for (name, text) in texts.iter().chain(own) {
         for part in [name, text] {
             hash.update((part.len() as u64).to_le_bytes());
             hash.update(part);
@@ -148,32 +197,70 @@ fn hash_of(texts: &BTreeMap<String, String>) -> String {
     hex(&hash.finalize()[..16])
 }
 
-fn lay_out(root: &Path, dir: &Path, texts: &BTreeMap<String, String>, sandbox: &SandboxId) -> io::Result<()> {
-    let (sets, uses) = (root.join(SETS), root.join(USES));
-    for made in [&sets, &uses] {
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(made)?;
+/// Lays a set out with the files of the agent's own skills, which come from where they are kept: at `own`, each under its hash.
+fn lay_out(
+    root: &Path,
+    dir: &Path,
+    texts: &BTreeMap<String, String>,
+    own: &[(PathBuf, Arc<Own>)],
+    sandbox: &SandboxId,
+) -> Result<(), Failure> {
+    // What was changed where it is kept is refused, also where it was copied before.
+    own.iter().try_for_each(|(from, skill)| crate::skills::check(from, &skill.hash, &skill.name))?;
+    let is_whole = own.iter().all(|(_, skill)| crate::skills::check(&dir.join(&skill.name), &skill.hash, &skill.name).is_ok());
+    let aside = (dir.is_dir() && !is_whole).then(|| root.join(SETS).join(format!("{FRESH}{:032x}", crate::clock::fresh_bits())));
+    if let Some(aside) = &aside {
+        tracing::warn!(dir = %dir.display(), "skills that are laid out were changed; they are laid out anew");
+        std::fs::rename(dir, aside).map_err(|e| unusable(&e))?;
     }
+    lay_out_set(root, dir, texts, own, sandbox)?;
+    let _ = aside.map(std::fs::remove_dir_all);
+    Ok(())
+}
+
+fn lay_out_set(
+    root: &Path,
+    dir: &Path,
+    texts: &BTreeMap<String, String>,
+    own: &[(PathBuf, Arc<Own>)],
+    sandbox: &SandboxId,
+) -> Result<(), Failure> {
+    let fresh = root.join(SETS).join(format!("{FRESH}{:032x}", crate::clock::fresh_bits()));
     if !dir.is_dir() {
-        if texts.values().map(String::len).sum::<usize>() > SET_BYTES_MAX {
-            return Err(io::Error::other(format!("they have more than {SET_BYTES_MAX} bytes")));
-        }
-        let fresh = sets.join(format!("{FRESH}{:032x}", crate::clock::fresh_bits()));
-        std::fs::create_dir(&fresh)?;
-        let own = ("lazaret-tools".to_owned(), OWN.to_owned());
-        for (name, text) in std::iter::once((&own.0, &own.1)).chain(texts) {
-            let at = fresh.join(name);
-            std::fs::create_dir(&at)?;
-            std::fs::write(at.join(FILE), text)?;
-            // Whatever the umask: inside, another user reads it.
-            std::fs::set_permissions(at.join(FILE), std::fs::Permissions::from_mode(0o644))?;
-            std::fs::set_permissions(&at, std::fs::Permissions::from_mode(0o755))?;
-        }
-        std::fs::set_permissions(&fresh, std::fs::Permissions::from_mode(0o755))?;
+        write_texts(root, &fresh, texts).map_err(|e| unusable(&e))?;
+        own.iter().try_for_each(|(from, skill)| crate::skills::copy(from, &fresh.join(&skill.name), &skill.hash, &skill.name))?;
         model::crash::point("plugin:skills-written");
-        std::fs::rename(&fresh, dir)?;
     }
-    let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    std::fs::write(uses.join(sandbox.as_str()), name)
+    let keep = || -> io::Result<()> {
+        if !dir.is_dir() {
+            std::fs::set_permissions(&fresh, std::fs::Permissions::from_mode(0o755))?;
+            std::fs::rename(&fresh, dir)?;
+        }
+        let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let uses = root.join(USES);
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&uses)?;
+        std::fs::write(uses.join(sandbox.as_str()), name)
+    };
+    keep().map_err(|e| unusable(&e))
+}
+
+/// Writes what plugins and the daemon tell into a directory that is being made.
+fn write_texts(root: &Path, fresh: &Path, texts: &BTreeMap<String, String>) -> io::Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(root.join(SETS))?;
+    if texts.values().map(String::len).sum::<usize>() > SET_BYTES_MAX {
+        return Err(io::Error::other(format!("they have more than {SET_BYTES_MAX} bytes")));
+    }
+    std::fs::create_dir(fresh)?;
+    let own = ("lazaret-tools".to_owned(), OWN.to_owned());
+    for (name, text) in std::iter::once((&own.0, &own.1)).chain(texts) {
+        let at = fresh.join(name);
+        std::fs::create_dir(&at)?;
+        std::fs::write(at.join(FILE), text)?;
+        // Whatever the umask: inside, another user reads it.
+        std::fs::set_permissions(at.join(FILE), std::fs::Permissions::from_mode(0o644))?;
+        std::fs::set_permissions(&at, std::fs::Permissions::from_mode(0o755))?;
+    }
+    Ok(())
 }
 
 fn sweep(root: &Path, live: &BTreeSet<String>) -> io::Result<()> {
@@ -220,10 +307,10 @@ mod tests {
         let root = &place.0;
         let texts = |text: &str| BTreeMap::from([titled("web", &Skill { file: "web.md".to_owned(), text: text.to_owned() })]);
         let (old, new) = (texts("# Fetch \"pages\"\n"), texts("---\nname: web\n---\nnew"));
-        let dir = |texts: &BTreeMap<String, String>| root.join(SETS).join(hash_of(texts));
+        let dir = |texts: &BTreeMap<String, String>| root.join(SETS).join(hash_of(texts, &[]));
         let (a, b) = (SandboxId::from_bits(1), SandboxId::from_bits(2));
-        lay_out(root, &dir(&old), &old, &a).unwrap();
-        lay_out(root, &dir(&new), &new, &b).unwrap();
+        lay_out(root, &dir(&old), &old, &[], &a).unwrap();
+        lay_out(root, &dir(&new), &new, &[], &b).unwrap();
         assert_ne!(dir(&old), dir(&new));
         let text = std::fs::read_to_string(dir(&old).join("web/SKILL.md")).unwrap();
         assert!(text.starts_with("---\nname: web\ndescription: \"Fetch \\\"pages\\\"\"\n---\n# Fetch"), "{text}");

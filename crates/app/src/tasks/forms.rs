@@ -107,6 +107,13 @@ pub struct TaskMessage {
     pub agent: Option<String>,
     /// The env of a new session; a private tree when left out.
     pub env: Option<String>,
+    /// A script that runs in the sandbox before the agent is asked, and may say that it need not be: status 1, or a last line
+    /// `{"wakeAgent": false}`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gate: Option<String>,
+    /// Destinations of the agent that the answer goes to, by name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub to: Vec<String>,
 }
 
 /// A task as it is shown.

@@ -11,6 +11,9 @@ mod work;
 
 pub use forms::{Misfire, Overlap, TaskAction, TaskForm, TaskMessage, TaskQuery, TaskRunView, TaskView};
 pub use of::TasksOf;
+pub(crate) use schedule::{ONCE, Schedule};
+
+pub(crate) use of::FAILURES;
 
 use std::time::Duration;
 

@@ -11,7 +11,7 @@ use crate::{App, Caller, now};
 /// Entries of a page when nothing is said, and at most.
 const PAGE: (usize, usize) = (50, 200);
 /// Failures that stop a task: the usual number, and the largest.
-const FAILURES: (u32, u32) = (10, 1000);
+pub(crate) const FAILURES: (u32, u32) = (10, 1000);
 /// The zone when none is named.
 const ZONE_DEFAULT: &str = "UTC";
 
@@ -61,7 +61,7 @@ impl TasksOf<'_> {
     }
 
     /// What is wrong with an action is said when it is given, not when it is due.
-    async fn checked(&self, action: TaskAction) -> Result<TaskAction, Failure> {
+    pub(crate) async fn checked(&self, action: TaskAction) -> Result<TaskAction, Failure> {
         match action {
             TaskAction::Job(mut form) => {
                 crate::check_job(&mut form)?;
@@ -80,8 +80,20 @@ impl TasksOf<'_> {
                     return Err(Failure::new(Code::PromptInvalid, "the text is empty or holds a NUL").field("text"));
                 }
                 let sessions = self.app.sessions_of(&self.caller);
+                let mut speaks = message.agent.clone().unwrap_or_else(|| crate::DEFAULT_AGENT.to_owned());
                 if let Some(session) = &message.session {
-                    sessions.show(session.as_str()).await?;
+                    speaks = sessions.show(session.as_str()).await?.agent;
+                }
+                if message.to.len() > store::ABOUT_PLACES_MAX {
+                    let why = format!("an answer goes to at most {} places", store::ABOUT_PLACES_MAX);
+                    return Err(Failure::new(Code::Usage, why).field("to"));
+                }
+                for name in &message.to {
+                    self.app.delivery().target(self.caller.makes_for(), &speaks, name, String::new(), None).await?;
+                }
+                if message.gate.as_ref().is_some_and(|gate| gate.len() > store::GATE_BYTES_MAX || gate.contains('\0')) {
+                    let why = format!("a gate is a script of at most {} bytes", store::GATE_BYTES_MAX);
+                    return Err(Failure::new(Code::Usage, why).field("gate"));
                 }
                 if let Some(agent) = &message.agent {
                     self.app.agents().show(agent).await?;

@@ -13,11 +13,20 @@ use model::{Code, Failure, Timestamp};
 /// Times that are looked through to find those that were missed; of more than that only the last are looked for.
 const STEPS_MAX: usize = 1000;
 
+/// What one time begins with; the time itself follows, as an instant.
+pub(crate) const ONCE: &str = "@once ";
+
 /// A schedule that was read.
 #[derive(Debug, Clone)]
 pub(crate) struct Schedule {
-    cron: Cron,
+    when: When,
     zone: TimeZone,
+}
+
+#[derive(Debug, Clone)]
+enum When {
+    Cron(Box<Cron>),
+    Once(Timestamp),
 }
 
 /// Times that have come: all of them, or the last ones and that there were more.
@@ -30,29 +39,38 @@ pub(crate) struct Come {
 }
 
 impl Schedule {
-    /// Reads five fields (minute, hour, day, month, weekday), or six with seconds in front, or `@daily` and the like.
+    /// Reads five fields (minute, hour, day, month, weekday), or six with seconds in front, `@daily` and the like, or `@once` and one time.
     ///
     /// # Errors
     /// The expression or the zone is none.
     pub(crate) fn parse(cron: &str, zone: &str) -> Result<Self, Failure> {
+        let zone = TimeZone::get(zone).map_err(|_| {
+            Failure::new(Code::Usage, format!("there is no time zone `{}`", zone.escape_debug()))
+                .hint("a name of the IANA database, for example Europe/Berlin or UTC")
+                .field("zone")
+        })?;
+        if let Some(at) = cron.trim().strip_prefix(ONCE) {
+            let at = at.trim().parse::<Instant>().ok().and_then(|at| u64::try_from(at.as_millisecond()).ok());
+            let at = at.ok_or_else(|| Failure::new(Code::Usage, "this is no time after @once").field("cron"))?;
+            return Ok(Self { when: When::Once(Timestamp(at)), zone });
+        }
         let parser = CronParser::builder().seconds(Seconds::Optional).build();
         let cron = parser.parse(cron.trim()).map_err(|e| {
             Failure::new(Code::Usage, format!("this is no cron expression: {e}"))
                 .hint("five fields: minute hour day month weekday, for example `30 6 * * 1-5`")
                 .field("cron")
         })?;
-        let zone = TimeZone::get(zone).map_err(|_| {
-            Failure::new(Code::Usage, format!("there is no time zone `{}`", zone.escape_debug()))
-                .hint("a name of the IANA database, for example Europe/Berlin or UTC")
-                .field("zone")
-        })?;
-        Ok(Self { cron, zone })
+        Ok(Self { when: When::Cron(Box::new(cron)), zone })
     }
 
     /// The first time after `at`; `None` when there is none.
     pub(crate) fn next(&self, at: Timestamp) -> Option<Timestamp> {
+        let cron = match &self.when {
+            When::Once(time) => return Some(*time).filter(|time| *time > at),
+            When::Cron(cron) => cron,
+        };
         let from = self.local(at)?;
-        self.cron.find_next_occurrence(&from, false).ok().and_then(|next| instant(&next)).filter(|next| *next > at)
+        cron.find_next_occurrence(&from, false).ok().and_then(|next| instant(&next)).filter(|next| *next > at)
     }
 
     /// The times from `first`, which is one, to `now`: at most `most`, the last ones.
@@ -79,10 +97,11 @@ impl Schedule {
     /// The last times up to `now`, where there are too many to look at each.
     fn last_before(&self, after: Timestamp, now: Timestamp, most: usize) -> Vec<Timestamp> {
         let mut times = Vec::new();
+        let When::Cron(cron) = &self.when else { return times };
         let mut at = self.local(now);
         let mut is_first = true;
         while let Some(from) = at.take() {
-            let Ok(found) = self.cron.find_previous_occurrence(&from, is_first) else { break };
+            let Ok(found) = cron.find_previous_occurrence(&from, is_first) else { break };
             is_first = false;
             match instant(&found).filter(|time| *time > after && times.len() < most) {
                 Some(time) => times.push(time),

@@ -7,7 +7,8 @@ use store::{RUNS_AT_ONCE, StoreError, TaskPlan, TaskRow, TaskRunStart};
 
 use super::forms::Misfire;
 use super::schedule::{Come, Schedule};
-use crate::clock::{fresh_bits, wait_until};
+use crate::clock::fresh_bits;
+use crate::due::{keep_looking, wait_for_store};
 use crate::{App, now};
 
 /// How late a time may be done without having been missed, in milliseconds.
@@ -16,62 +17,23 @@ const LATE_MS: u64 = 60_000;
 const CATCH_UP_MAX: usize = 100;
 /// How long is waited when what is due may not begin for another reason, in milliseconds.
 const NOTHING_MS: u64 = 1000;
-/// How long is waited when the database does not answer.
-const RETRY: Duration = Duration::from_secs(5);
-/// How long nothing is looked for: another daemon of the same database may have made a task, or died over one.
-const LOOK_AGAIN: Duration = Duration::from_secs(60);
+/// Who waits where the store does not answer.
+const WHO: &str = "tasks";
 /// How often runs whose end was not heard of are looked for, and old ones removed.
 const TIDY_EVERY: Duration = Duration::from_secs(600);
 
 impl App {
     /// Does what is due, from now on.
     pub(crate) fn keep_time(&self) {
-        for duty in [Duty::Time, Duty::Tidy] {
-            let app = self.clone();
-            self.spawn(async move {
-                let cancel = app.cancel().clone();
-                let work = async {
-                    match duty {
-                        Duty::Time => app.do_what_is_due().await,
-                        Duty::Tidy => app.tidy_runs().await,
-                    }
-                };
-                tokio::select! {
-                    () = cancel.cancelled() => {}
-                    () = work => {}
-                }
-            });
-        }
+        self.until_the_end(|app| async move { app.do_what_is_due().await });
+        self.until_the_end(|app| async move { app.tidy_runs().await });
     }
 
     async fn do_what_is_due(&self) {
-        loop {
-            match self.ask_again().await {
-                Ok(()) => break,
-                Err(error) => waits(&error).await,
-            }
+        while let Err(error) = self.ask_again().await {
+            wait_for_store(WHO, &error).await;
         }
-        loop {
-            let woken = self.timer().wake.notified();
-            let next = match self.turn_the_clock().await {
-                Ok(next) => next,
-                Err(error) => {
-                    waits(&error).await;
-                    continue;
-                }
-            };
-            let due = async {
-                match next {
-                    Some(at) => wait_until(at).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                () = woken => {}
-                () = due => {}
-                () = tokio::time::sleep(LOOK_AGAIN) => {}
-            }
-        }
+        keep_looking(WHO, &self.timer().wake, || self.turn_the_clock()).await;
     }
 
     /// Plans what has come, begins what may, and says when to come again.
@@ -140,16 +102,6 @@ impl App {
         while self.store().forget_runs(Timestamp(at.0.saturating_sub(keep))).await? >= RUNS_AT_ONCE {}
         Ok(())
     }
-}
-
-enum Duty {
-    Time,
-    Tidy,
-}
-
-async fn waits(error: &StoreError) {
-    tracing::warn!(error = model::chain(error), "tasks wait for the store");
-    tokio::time::sleep(RETRY).await;
 }
 
 /// What becomes of a task that is due.

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use model::{Code, Failure, SessionId, Timestamp, TurnId, TurnState};
+use model::{ChatPolicy, Code, Failure, SessionId, Timestamp, TurnId, TurnState, escaped};
 use serde::Deserialize as _;
-use store::{TaskRow, TaskRunRow};
+use store::{Origin, OutPlace, TaskPlaceRow, TaskRow, TaskRunRow, TurnAbout};
 
 use super::forms::{TaskAction, TaskMessage};
+use crate::router::permits;
 use crate::{App, Caller, JobForm, MessageForm, SessionForm, SessionQuery, now};
 
 /// How often work is asked for that could not be asked for.
@@ -85,15 +86,59 @@ impl App {
     }
 
     async fn ask_turn(&self, run: &TaskRunRow, task: &TaskRow, caller: &Caller, message: TaskMessage) -> Result<Made, Failure> {
+        let place = self.store().task_place(&task.id).await.map_err(|e| e.failure())?;
+        let about = self.about_task(task, place.as_ref(), &message).await?;
         let sessions = self.sessions_of(caller);
         let session = match (&message.session, &run.session) {
             (Some(session), _) | (None, Some(session)) => session.clone(),
             (None, None) => self.session_for(run, task, caller, &message).await?,
         };
         self.store().run_has_session(&run.id, &session).await.map_err(|e| e.failure())?;
-        let form = MessageForm { text: message.text, ..MessageForm::default() };
-        let turn = sessions.message(session.as_str(), form, Some(key_of(run))).await?;
+        let text = if place.is_some() { prompt_of(run, task, &message.text) } else { message.text };
+        let form = MessageForm { text, ..MessageForm::default() };
+        let turn = sessions.message_about(session.as_str(), form, Some(key_of(run)), about).await?;
+        if place.is_some_and(|place| !place.origin.channel.is_empty()) {
+            self.show_typing(&turn, &session);
+        }
         Ok(Made::Turn(turn))
+    }
+
+    /// For whom the turn of a task acts, where its answer goes, and what decides whether it is worth an engine: as it is now, when it is due.
+    async fn about_task(&self, task: &TaskRow, place: Option<&TaskPlaceRow>, message: &TaskMessage) -> Result<TurnAbout, Failure> {
+        let agent = match (&message.agent, &message.session) {
+            (Some(agent), _) => agent.clone(),
+            // What may be sent where is a matter of who speaks there.
+            (None, Some(session)) => self.store().session(session).await.map_err(|e| e.failure())?.agent,
+            (None, None) => crate::DEFAULT_AGENT.to_owned(),
+        };
+        let agent = agent.as_str();
+        let origin = place.map(|place| place.origin.clone()).filter(|origin| !origin.channel.is_empty());
+        if let Some(origin) = &origin {
+            self.must_be_heard(task, agent, origin).await?;
+        }
+        let mut places = Vec::new();
+        for name in &message.to {
+            let target = self.delivery().target(&task.tenant, agent, name, String::new(), None).await?;
+            places.push(OutPlace { channel: target.channel, chat: target.chat, thread: target.thread });
+        }
+        Ok(TurnAbout { origin, places, gate: message.gate.clone(), mail: None })
+    }
+
+    /// Stops a task whose maker may not ask the agent for anything any more.
+    async fn must_be_heard(&self, task: &TaskRow, agent: &str, origin: &Origin) -> Result<(), Failure> {
+        let store = self.store();
+        let person = store.person(&task.tenant, &origin.channel, &origin.handle).await.map_err(|e| e.failure())?;
+        let chat = store.chat_named(&origin.channel, &origin.chat).await.map_err(|e| e.failure())?;
+        let is_same = person.as_ref().map(|person| &person.user) == origin.user.as_ref();
+        let is_known = is_same && person.as_ref().is_some_and(|person| permits(person, agent));
+        let is_public = chat.is_some_and(|chat| chat.policy == ChatPolicy::Public && chat.denied.is_none());
+        if is_known || (is_public && origin.user.is_none()) {
+            return Ok(());
+        }
+        let note = format!("whoever made it may not ask {agent} for anything any more");
+        store.stop_task(&task.id, note.clone(), now()).await.map_err(|e| e.failure())?;
+        self.wake_channel(&origin.channel);
+        Err(Failure::new(Code::Forbidden, note))
     }
 
     /// The session of a run: the one that an earlier daemon made for it, or a new one.
@@ -133,6 +178,14 @@ impl App {
             Err(_) => None,
         }
     }
+}
+
+/// What an agent is asked when a task that it was given is due.
+fn prompt_of(run: &TaskRunRow, task: &TaskRow, text: &str) -> String {
+    let (name, zone) = (escaped(&task.name), escaped(&task.zone));
+    let due = crate::agent_tools::shown(run.due, &task.zone);
+    let how = if run.by_hand { " asked=\"by hand\"" } else { "" };
+    format!("<task id=\"{}\" name=\"{name}\" zone=\"{zone}\" due=\"{due}\"{how}>\n{}\n</task>\n", task.id, escaped(text))
 }
 
 /// What the work of a run is asked for under: the same however often it is asked.

@@ -5,8 +5,10 @@
 //! no work waits for who watches it. Off unless the configuration names a collector.
 
 mod export;
+mod logs;
 mod span;
 
+pub use logs::{LogLine, LogReceiver, LogSender, log_queue};
 pub use span::TraceParent;
 
 pub(crate) use span::{Span, SpanId};
@@ -16,8 +18,8 @@ use std::future::Future;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use model::{AuditEntry, AuditKind, SessionId};
-use serde_json::json;
+use model::{AuditEntry, AuditKind, SessionId, Timestamp};
+use serde_json::{Value, json};
 use store::{JobRow, TurnRow, WebhookRow};
 use tokio::sync::mpsc;
 
@@ -29,10 +31,10 @@ const QUEUE_MAX: usize = 4096;
 /// Jobs and sessions whose traces are known; beyond it those of new ones follow from their identities alone.
 const KNOWN_MAX: usize = 10_000;
 
-/// What the configuration says of traces.
+/// What the configuration says of traces and logs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TelemetrySettings {
-    /// Where an OTLP collector takes traces by HTTP, without `/v1/traces`; none for no traces.
+    /// Where an OTLP collector takes traces and logs by HTTP, without `/v1/traces`; none for neither.
     pub endpoint: Option<String>,
 }
 
@@ -59,6 +61,8 @@ pub(crate) struct Traces {
     dropped: AtomicU64,
     sent: AtomicU64,
     known: Mutex<Known>,
+    /// Where lines of the log come from.
+    logs: std::sync::OnceLock<LogSender>,
 }
 
 #[derive(Default)]
@@ -79,6 +83,7 @@ impl Default for Traces {
             dropped: AtomicU64::new(0),
             sent: AtomicU64::new(0),
             known: Mutex::default(),
+            logs: std::sync::OnceLock::new(),
         }
     }
 }
@@ -106,6 +111,24 @@ impl Traces {
         if known.jobs.len() < KNOWN_MAX {
             known.jobs.insert(job.to_owned(), parent);
         }
+    }
+
+    /// A job that an earlier daemon or another one accepted is worked on here: its trace is the one that was begun then.
+    pub(crate) fn remember(&self, job: &str, parent: Option<&str>) {
+        let Some(parent) = parent.and_then(TraceParent::parse) else { return };
+        let mut known = lock(&self.known);
+        if known.jobs.len() < KNOWN_MAX {
+            known.jobs.entry(job.to_owned()).or_insert(parent);
+        }
+    }
+
+    /// What a line of the log that names a turn or a job is part of.
+    fn of_line(&self, line: &LogLine) -> Option<TraceParent> {
+        let named = |key: &str| line.fields.get(key).and_then(Value::as_str);
+        if let (Some(session), Some(turn)) = (named("session").and_then(|s| s.parse().ok()), named("turn")) {
+            return Some(self.turn(&session, turn).0);
+        }
+        named("job").map(|job| self.job(job).0)
     }
 
     /// The root span of a job, and what it is part of.
@@ -196,7 +219,8 @@ impl Traces {
         let context = TraceParent { span: SpanId::of(&["call", turn.as_str(), &entry.topic, &n.to_string()]), ..root };
         let name = if entry.kind == AuditKind::Model { "model call" } else { "tool call" };
         let engine = SpanId::of(&["engine", turn.as_str()]);
-        let mut span = Span::new(&context, Some(engine), name, entry.time, entry.time);
+        let (began, ended) = length_of(entry);
+        let mut span = Span::new(&context, Some(engine), name, began, ended);
         span.is_well = entry.code.is_none();
         span.attributes = vec![("lazaret.topic", json!(entry.topic)), ("lazaret.outcome", json!(entry.outcome))];
         for name in ["input_tokens", "output_tokens", "cost_usd"] {
@@ -227,6 +251,13 @@ impl Traces {
     }
 }
 
+/// From when to when what a row tells of took. A model's row is made at its end, a tool's at its beginning.
+fn length_of(entry: &AuditEntry) -> (Timestamp, Timestamp) {
+    let at = |key: &str| entry.detail.get(key).and_then(Value::as_u64);
+    let (ms, micros) = (at("duration_ms").unwrap_or(0), at("micros").unwrap_or(0));
+    (Timestamp(entry.time.0.saturating_sub(ms)), Timestamp(entry.time.0.saturating_add(micros.div_ceil(1000))))
+}
+
 /// Tells calls of one moment apart.
 fn rand_bits() -> u32 {
     u32::try_from(crate::clock::fresh_bits() & u128::from(u32::MAX)).unwrap_or_default()
@@ -241,9 +272,22 @@ impl App {
         self.spawn(async move { app.export(come).await });
     }
 
+    /// Sends the log's lines from now on, where the configuration names a collector. Once.
+    pub fn send_logs(&self, from: &LogSender, come: LogReceiver) {
+        if self.traces().logs.set(from.clone()).is_ok() {
+            self.set_traces();
+            let app = self.clone();
+            self.spawn(async move { app.export_logs(come).await });
+        }
+    }
+
     /// Begins or ends to make spans, as the configuration says.
     pub(crate) fn set_traces(&self) {
-        self.traces().is_on.store(self.settings().telemetry.endpoint.is_some(), Ordering::Relaxed);
+        let is_on = self.settings().telemetry.endpoint.is_some();
+        self.traces().is_on.store(is_on, Ordering::Relaxed);
+        if let Some(logs) = self.traces().logs.get() {
+            logs.set_on(is_on);
+        }
     }
 
     /// Tells a turn that is over.

@@ -15,7 +15,7 @@ impl SpanId {
         Self(std::array::from_fn(|at| hash.get(at).copied().unwrap_or_default()))
     }
 
-    fn hex(self) -> String {
+    pub(super) fn hex(self) -> String {
         hex(&self.0)
     }
 }
@@ -92,7 +92,7 @@ impl Span {
 }
 
 /// A value in the form that collectors read: numbers without a fraction are texts there.
-fn any(value: &Value) -> Value {
+pub(super) fn any(value: &Value) -> Value {
     match value {
         Value::Bool(yes) => json!({ "boolValue": yes }),
         Value::Number(n) if n.is_f64() => json!({ "doubleValue": n }),
@@ -107,7 +107,7 @@ fn hashed(kind: &str, words: &[&str]) -> Vec<u8> {
     words.iter().fold(feed(Sha256::new(), kind), |hash, word| feed(hash, word)).finalize().to_vec()
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

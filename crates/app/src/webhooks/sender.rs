@@ -12,7 +12,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use zeroize::Zeroizing;
 
 use super::{PURPOSE, SCOPE, SIGNATURE_HEADER, body, signature};
-use crate::clock::wait_until;
+use crate::due::{RETRY, keep_looking};
 use crate::live::lock;
 use crate::{App, now};
 
@@ -22,10 +22,6 @@ const BACKOFF_S: [u64; 11] = [10, 30, 120, 300, 900, 1800, 3600, 7200, 14_400, 2
 const HOST_MAX: usize = 4;
 /// How much longer than its try a claim holds: for the database.
 const CLAIM_SLACK: Duration = Duration::from_secs(30);
-/// How long is waited when the database does not answer.
-const RETRY: Duration = Duration::from_secs(5);
-/// How long nothing is looked for: another daemon of the same database may have died over what it owed.
-const LOOK_AGAIN: Duration = Duration::from_secs(60);
 /// How often settled deliveries are looked through for those that go.
 const FORGET_EVERY: Duration = Duration::from_secs(3600);
 /// Characters of an answer that are kept to explain a failure.
@@ -34,50 +30,15 @@ const ANSWER_CHARS_MAX: usize = 200;
 impl App {
     /// Sends what is owed, from now on.
     pub(crate) fn send_webhooks(&self) {
-        let app = self.clone();
-        self.spawn(async move {
-            let cancel = app.cancel().clone();
-            tokio::select! {
-                () = cancel.cancelled() => {}
-                () = app.keep_sending() => {}
-            }
-        });
-        let app = self.clone();
-        self.spawn(async move {
-            let cancel = app.cancel().clone();
-            tokio::select! {
-                () = cancel.cancelled() => {}
-                () = app.keep_forgetting_webhooks() => {}
-            }
-        });
+        self.until_the_end(|app| async move { app.keep_sending().await });
+        self.until_the_end(|app| async move { app.keep_forgetting_webhooks().await });
     }
 
     async fn keep_sending(&self) {
         if let Err(error) = self.store().release_webhooks(now()).await {
             tracing::warn!(error = model::chain(&error), "webhooks that an earlier daemon tried wait for their time");
         }
-        loop {
-            let woken = self.desk().wake.notified();
-            let next = match self.send_due().await {
-                Ok(next) => next,
-                Err(error) => {
-                    tracing::warn!(error = model::chain(&error), "webhooks wait for the store");
-                    tokio::time::sleep(RETRY).await;
-                    continue;
-                }
-            };
-            let due = async {
-                match next {
-                    Some(at) => wait_until(at).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                () = woken => {}
-                () = due => {}
-                () = tokio::time::sleep(LOOK_AGAIN) => {}
-            }
-        }
+        keep_looking("webhooks", &self.desk().wake, || self.send_due()).await;
     }
 
     /// Begins to send what is due and has a place. Returns when there is more to do, if that can be told.

@@ -39,9 +39,13 @@ pub const SKILLS_MAX: usize = 32;
 pub const SKILL_BYTES_MAX: u64 = 64 << 10;
 /// The word that stands for this program as the first of a command.
 pub const OWN_PROGRAM: &str = "@lazaret";
-/// Names of tools that no plugin may take: the broker's own and the memory's.
-pub const RESERVED_TOOLS: &[&str] =
-    &["get_diagnostics", "list_tools", "get_session_info", "memory_store", "memory_search", "memory_brief", "memory_delete"];
+/// Names of tools that no plugin may take: the broker's own and the daemon's. A model that was told of one would call the other.
+pub const RESERVED_TOOLS: &[&str] = &[
+    "get_diagnostics", "list_tools", "get_session_info", "memory_store", "memory_search", "memory_brief", "memory_delete", "send_message",
+    "send_file", "edit_message", "add_reaction", "send_card", "ask_user", "list_destinations", "schedule_task", "list_tasks",
+    "update_task", "pause_task", "resume_task", "cancel_task", "run_task", "create_agent", "get_instructions", "set_instructions",
+    "install_packages", "add_mcp_server", "look_status", "look_logs", "look_audit", "look_why", "look_notices", "look_list",
+];
 
 /// What a plugin is, checked.
 #[derive(Debug, Clone, PartialEq)]
@@ -87,6 +91,14 @@ pub struct Manifest {
     pub vault: bool,
     /// How the owner logs in to what stands behind it.
     pub oauth: Option<OAuth>,
+}
+
+impl Manifest {
+    /// Whether it acts with what is the owner's own: accounts, or the vault.
+    #[must_use]
+    pub fn uses_accounts(&self) -> bool {
+        self.vault || self.oauth.is_some() || !self.credentials.is_empty()
+    }
 }
 
 /// Who made a plugin.

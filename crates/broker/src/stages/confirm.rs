@@ -94,7 +94,7 @@ pub(crate) async fn ask(asking: Asking<'_>, caller: &Arc<Caller>, tool: &Arc<Too
     let envelope = sealed.envelope;
     let (correlation, arguments) = (envelope.correlation, envelope.payload.arguments);
     let mut grant = None;
-    if tool.risk != Risk::Low && !(asking.is_consented && caller.is_owner()) {
+    if tool.handler.asks() || tool.risk != Risk::Low && !(asking.is_consented && caller.is_owner()) {
         let ask = Ask { caller, correlation: &correlation, tool, arguments: &arguments, hash: &hash };
         grant = match asking.confirm.ask(ask, asking.waiting).await.map_err(|failure| of_failure(&failure))? {
             Answered::Approved(given) if given.hash == hash => Some(given),
@@ -115,7 +115,9 @@ pub(crate) async fn ask(asking: Asking<'_>, caller: &Arc<Caller>, tool: &Arc<Too
 pub(crate) fn of_failure(failure: &Failure) -> Refusal {
     match failure.code {
         Code::RateLimited => refuse(Code::RateLimited, shown(&failure.message, NOTE_CHARS_MAX)).retry_after(60),
-        Code::ConfirmationDenied | Code::ConfirmationTimeout => refuse(failure.code, shown(&failure.message, NOTE_CHARS_MAX)),
+        Code::ConfirmationDenied | Code::ConfirmationTimeout | Code::Conflict => {
+            refuse(failure.code, shown(&failure.message, NOTE_CHARS_MAX))
+        }
         code => {
             tracing::error!(%code, message = failure.message, "failed to have a call confirmed");
             refuse(Code::HandlerError, "the host could not have the call confirmed; it was not made")

@@ -216,6 +216,7 @@ pub(crate) fn tool(name: &str, risk: Risk, handler: Arc<dyn Handler>) -> Tool {
             "additionalProperties": false,
         }),
         groups: None,
+        is_owners: false,
         deadline: Duration::from_secs(60),
         handler,
     }

@@ -1,10 +1,13 @@
 //! Connections: parallel calls, broken clients, and who leaves when.
 
+use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use lazaret_broker::{CALLS_MAX, CONNECTIONS_MAX, MESSAGE_TIME_MAX};
+use futures_util::future::BoxFuture;
+use lazaret_broker::{Asker, CALLS_MAX, CONNECTIONS_MAX, Caller, MESSAGE_TIME_MAX, Standing, Who};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
@@ -216,5 +219,92 @@ async fn splits_do_not_matter() {
         }
         seen.sort();
         assert_eq!(seen, ["c0", "c1", "c2"], "steps of {step}");
+    }
+}
+
+/// Whoever is behind a connection: each is asked for once, and the last goes on.
+struct Behind(Mutex<VecDeque<Option<Arc<Caller>>>>);
+
+impl Behind {
+    fn put(&self, all: impl IntoIterator<Item = Option<Arc<Caller>>>) {
+        *self.0.lock().expect("nobody panicked") = all.into_iter().collect();
+    }
+}
+
+impl Who for Behind {
+    fn who(&self) -> BoxFuture<'_, Option<Arc<Caller>>> {
+        let mut all = self.0.lock().expect("nobody panicked");
+        let now = if all.len() > 1 { all.pop_front() } else { all.front().cloned() };
+        Box::pin(std::future::ready(now.flatten()))
+    }
+
+    fn line(&self) -> String {
+        "one".to_owned()
+    }
+}
+
+/// A caller whose turn was asked by somebody who is this.
+fn asked(standing: Standing, tools: &[&str]) -> Option<Arc<Caller>> {
+    let tools = Some(tools.iter().map(|name| (*name).to_owned()).collect());
+    let asker = Asker { channel: "lab".into(), handle: "eve".into(), user: None, standing, tools };
+    Some(Arc::new(Caller { asker: Some(asker), ..(*caller()).clone() }))
+}
+
+fn served(house: &House, behind: &Arc<Behind>) -> Client {
+    let (near, far) = UnixStream::pair().expect("as the test made it");
+    let (broker, who) = (house.broker.clone(), Arc::clone(behind));
+    #[expect(clippy::disallowed_methods, reason = "the test awaits it")]
+    let served = tokio::spawn(async move { broker.serve(far, Bytes::new(), who, CancellationToken::new()).await });
+    Client { stream: near, decoder: CallDecoder::default(), served }
+}
+
+#[tokio::test]
+async fn a_connection_outlives_a_turn_and_its_rights_do_not() {
+    let house = House::new();
+    let behind = Arc::new(Behind(Mutex::default()));
+    let mut client = served(&house, &behind);
+    let cases = [
+        ("low", asked(Standing::Member, &["low"]), "made"),
+        ("low", asked(Standing::Member, &["other"]), "UNAUTHORIZED"),
+        ("list_tools", asked(Standing::Member, &[]), "made"),
+        ("low", asked(Standing::Guest, &["low"]), "made"),
+        ("low", asked(Standing::Guest, &[]), "UNAUTHORIZED"),
+        // Nobody is even asked.
+        ("high", asked(Standing::Guest, &["high"]), "UNAUTHORIZED"),
+        // It tells of calls that were made for others.
+        ("get_diagnostics", asked(Standing::Guest, &["get_diagnostics"]), "UNAUTHORIZED"),
+        ("list_tools", asked(Standing::Guest, &[]), "made"),
+        ("list_tools", asked(Standing::Nobody, &["list_tools"]), "UNAUTHORIZED"),
+        ("low", asked(Standing::Nobody, &["low"]), "UNAUTHORIZED"),
+        ("low", asked(Standing::Admin, &[]), "made"),
+        // The turn is over.
+        ("low", None, "UNAUTHORIZED"),
+        // Nobody on a chat network asked.
+        ("low", Some(caller()), "made"),
+    ];
+    for (n, (tool, now, expect)) in cases.into_iter().enumerate() {
+        behind.put([now]);
+        client.send(&request(tool, &format!("c{n}"), json!({}))).await;
+        let answer = client.next().await.expect("as the test made it");
+        assert_eq!(answer["error"]["code"].as_str().unwrap_or("made"), expect, "{n} {tool}: {answer}");
+    }
+    assert!(house.people.asked.lock().expect("nobody panicked").is_empty());
+}
+
+#[tokio::test]
+async fn a_right_that_went_while_a_person_was_asked_is_gone() {
+    let member = || asked(Standing::Member, &["high"]);
+    for (then, expect) in [(member(), None), (asked(Standing::Nobody, &["high"]), Some("UNAUTHORIZED")), (None, Some("UNAUTHORIZED"))] {
+        let house = House::new();
+        house.will(Person::Yes);
+        let behind = Arc::new(Behind(Mutex::default()));
+        behind.put([member(), then]);
+        let mut client = served(&house, &behind);
+        client.send(&request("high", "c", json!({}))).await;
+        let mut answer = client.next().await.expect("as the test made it");
+        while answer.get("waiting").is_some() {
+            answer = client.next().await.expect("as the test made it");
+        }
+        assert_eq!(answer["error"]["code"].as_str(), expect, "{answer}");
     }
 }

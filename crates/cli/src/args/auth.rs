@@ -28,6 +28,12 @@ pub(crate) enum Auth {
         /// With a code that is typed into a page on any device
         #[arg(long)]
         device: bool,
+        /// An application of your own at the service, instead of the one in the plugin's manifest; it stays with the login
+        #[arg(long, value_name = "ID")]
+        client_id: Option<String>,
+        /// `-` reads the secret of that application from standard input, without echo on a terminal
+        #[arg(long, value_name = "-", requires = "client_id")]
+        client_secret: Option<String>,
         /// For this agent alone
         #[arg(long, value_name = "AGENT")]
         agent: Option<String>,

@@ -122,4 +122,25 @@ pub(crate) enum Import {
         #[arg(long)]
         keys: bool,
     },
+    /// Take over an install of NanoClaw, of either form, or of parachute-agent: agents, people, chats, tasks, memories, conversations.
+    Nanoclaw {
+        /// Its directory
+        #[arg(value_hint = ValueHint::DirPath)]
+        dir: PathBuf,
+        /// Say what would happen, and change nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// The zone in which the times of its tasks are [default: that of its settings, else UTC]
+        #[arg(long, value_name = "ZONE")]
+        zone: Option<String>,
+    },
+    /// Take over what `lazaret export` wrote.
+    Lazaret {
+        /// The file, or the directory that holds it
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+        /// Say what would happen, and change nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
 }

@@ -42,6 +42,25 @@ pub(crate) struct Begin {
     pub(crate) limits: Limits,
 }
 
+impl Begin {
+    /// What a shell is begun with.
+    pub(crate) fn of_shell(flags: &super::Shell) -> Self {
+        Self {
+            engine: None,
+            model: None,
+            agent: None,
+            subdir: None,
+            exclusive: false,
+            title: None,
+            labels: Vec::new(),
+            secrets: Vec::new(),
+            budget_usd: None,
+            places: flags.places.clone(),
+            limits: flags.limits.clone(),
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Chat {
     /// Go on with a session instead of beginning one
@@ -382,8 +401,41 @@ pub(crate) enum Agent {
         /// The agent
         name: String,
     },
+    /// Templates of agents that ship, and what each wants to be told.
+    Templates,
+    /// Make an agent from a template: shows the plan, asks, and does exactly that.
+    New {
+        /// Its name
+        name: String,
+        #[command(flatten)]
+        how: AgentTemplate,
+    },
+    /// Bring an agent up to date with its template; what you changed stays.
+    Update {
+        /// The agent
+        name: String,
+        #[command(flatten)]
+        how: AgentTemplate,
+    },
     #[command(external_subcommand)]
     Other(Vec<String>),
+}
+
+/// Which template, and what it is told.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct AgentTemplate {
+    /// A template that ships, or a folder with agent.toml and instructions.md (named by its path, like ./mine)
+    #[arg(long, value_name = "NAME|DIR")]
+    pub(crate) template: Option<String>,
+    /// A variable of the template
+    #[arg(long = "set", value_name = "NAME=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Show the plan only
+    #[arg(long, visible_alias = "plan")]
+    pub(crate) dry_run: bool,
+    /// Yes, without a question
+    #[arg(long, visible_alias = "apply", conflicts_with = "dry_run")]
+    pub(crate) yes: bool,
 }
 
 /// What an agent is made of.
@@ -398,14 +450,36 @@ pub(crate) struct AgentFields {
     /// The model; empty for the engine's own choice
     #[arg(long, value_name = "M")]
     pub(crate) model: Option<String>,
+    /// Who is asked in turn when its provider does not answer or a budget does not cover the call; those named replace those
+    /// before, and an empty name takes all away
+    #[arg(long, value_name = "PROVIDER[/MODEL]", value_delimiter = ',')]
+    pub(crate) fallback: Vec<String>,
     /// Which skills and tools it may see
     #[arg(long, value_name = "NAME")]
     pub(crate) group: Option<String>,
+    /// The word that addresses it in chats; empty for @Andy
+    #[arg(long, value_name = "WORD")]
+    pub(crate) trigger: Option<String>,
     /// A tool that it may call; those named replace those before
     #[arg(long = "tool", value_name = "NAME")]
     pub(crate) tools: Vec<String>,
-    /// A skill that it sees; those named replace those before
-    #[arg(long = "skill", value_name = "NAME")]
+    /// One of its tools that it calls for members; those named replace those before, and without any it calls all
+    #[arg(long = "member-tool", value_name = "NAME")]
+    pub(crate) member_tools: Vec<String>,
+    /// Call all of its tools for members again
+    #[arg(long, conflicts_with = "member_tools")]
+    pub(crate) all_for_members: bool,
+    /// A tool of low risk that it calls for people who are not known, in chats that hear everybody; those named replace those before
+    #[arg(long = "guest-tool", value_name = "NAME")]
+    pub(crate) guest_tools: Vec<String>,
+    /// A host that may be reached for them, within what it may reach itself; those named replace those before
+    #[arg(long = "guest-allow", value_name = "HOST[:PORT]")]
+    pub(crate) guest_allow: Vec<String>,
+    /// Do nothing for people who are not known but answer them
+    #[arg(long, conflicts_with_all = ["guest_tools", "guest_allow"])]
+    pub(crate) nothing_for_guests: bool,
+    /// A skill that it has; those named replace those before, and an empty name takes all away
+    #[arg(long = "skill", alias = "skills", value_name = "NAME", value_delimiter = ',')]
     pub(crate) skills: Vec<String>,
     /// A host that may be reached, within `egress.max` of the configuration; those named replace those before
     #[arg(long = "allow", value_name = "HOST[:PORT]")]
@@ -413,15 +487,12 @@ pub(crate) struct AgentFields {
     /// A bound secret that its sessions may use; those named replace those before
     #[arg(long = "secret", value_name = "NAME")]
     pub(crate) secrets: Vec<String>,
+    /// A tenant whose sessions have all of it, your vault, secrets and accounts among it; `*` for every tenant. Those named replace those
+    /// before, and an empty name takes all away
+    #[arg(long = "lend-to", value_name = "TENANT", value_delimiter = ',')]
+    pub(crate) tenants: Vec<String>,
     #[command(flatten)]
     pub(crate) limits: Limits,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Agents {
-    /// The verb and what belongs to it
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    pub(crate) words: Vec<String>,
 }
 
 #[derive(Debug, Subcommand)]

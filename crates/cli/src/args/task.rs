@@ -72,6 +72,13 @@ pub(crate) struct TaskAdd {
     /// The job's engine
     #[arg(long, requires = "prompt")]
     pub(crate) engine: Option<String>,
+    /// A script that runs in the sandbox before the agent is asked; status 1, or a last line {"wakeAgent": false}, says that it need not
+    /// be: the text, @FILE, or - for standard input
+    #[arg(long, value_name = "SCRIPT", requires = "message")]
+    pub(crate) gate: Option<String>,
+    /// A destination of the agent that the answer goes to, by its name; may be given again
+    #[arg(long, value_name = "NAME", requires = "message")]
+    pub(crate) to: Vec<String>,
     /// The session that the message is said in; a new one each time when left out
     #[arg(long, value_name = "ses_...", requires = "message")]
     pub(crate) session: Option<String>,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueHint};
 
-use super::sessions::{Agent, Agents, Begin, Chat, Env, Session, Token, Tools};
+use super::sessions::{Agent, Begin, Chat, Env, Session, Token, Tools};
 
 /// Runs AI agents in sealed sandboxes: no network, no credential, every request through one door.
 #[derive(Debug, Parser)]
@@ -22,12 +22,18 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
+    /// Do the first steps: a model, an agent, a chat network, your chat, hello. Goes on where it stopped.
+    Setup(Box<super::Setup>),
+    /// Ask about this install: an agent that can look at logs, audit and state, and change nothing, answers.
+    Ask(super::Ask),
     /// Run one task with an agent in a sandbox and print what it says.
     Run(Box<Run>),
     /// Talk with an agent, turn by turn, in a session that stays.
     Chat(Box<Chat>),
-    /// Open a terminal in a new sandbox.
+    /// Open a terminal in a new sandbox, or in that of a session.
     Shell(Box<Shell>),
+    /// Come back to a terminal: of `run -it`, of `shell`.
+    Attach(Attach),
     /// Jobs: one piece of work each, in a queue, with one result.
     #[command(subcommand)]
     Job(super::Job),
@@ -43,6 +49,12 @@ pub(crate) enum Verb {
     /// Take over what another server has in files.
     #[command(subcommand)]
     Import(super::Import),
+    /// Write all that this install has to a file, without secrets: agents, people, chats, tasks, memories, conversations.
+    Export {
+        /// A new file, a directory, or `-`
+        #[arg(value_name = "DIR|FILE", value_hint = ValueHint::AnyPath)]
+        to: PathBuf,
+    },
     /// Sessions: list, show, send, undo, fork, compare, take along.
     #[command(subcommand)]
     Session(Session),
@@ -52,15 +64,50 @@ pub(crate) enum Verb {
     /// Agents: who a session is with.
     #[command(subcommand)]
     Agent(Agent),
-    /// Branch agents (not part of this version).
+    /// Begin an agent on a branch of a repository, in a clone of its own; on a branch that has one, give it a further task.
+    Spawn(Box<super::Spawn>),
+    /// Agents on branches: list, follow, read, merge, put away.
+    #[command(subcommand)]
+    Agents(super::Agents),
+    /// Watch agents on branches on one screen: what each does and waits for, its log and changes; approve, stop, resume, merge.
+    Board(super::Board),
+    /// Tools for an agent program on this machine, for example Claude Code, that coordinates agents on branches: an MCP server on standard
+    /// input and output.
+    Mcp(super::Mcp),
+    /// `agents list`, by its short name.
     #[command(hide = true)]
-    Agents(Agents),
+    ListAgents {
+        /// Of this repository only
+        #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+        repo: Option<PathBuf>,
+    },
+    /// `agents status`, by its short name.
+    #[command(hide = true)]
+    StatusAgent(super::OnBranch),
+    /// `agents summary`, by its short name.
+    #[command(hide = true)]
+    SummaryAgent(super::OnBranch),
+    /// `agents logs`, by its short name.
+    #[command(hide = true)]
+    LogsAgent(super::OnBranch),
+    /// `agents follow`, by its short name.
+    #[command(hide = true)]
+    FollowAgent(super::OnBranch),
+    /// `agents stop`, by its short name.
+    #[command(hide = true)]
+    StopAgent(super::OnBranches),
     /// Programs and libraries that every sandbox sees at /opt/lazaret-tools.
     #[command(subcommand)]
     Tools(Tools),
     /// Plugins: what agents may call beside their engine's own tools.
     #[command(subcommand)]
     Plugin(super::Plugin),
+    /// Model providers: where each answers, its key, and whether it does.
+    #[command(subcommand)]
+    Provider(super::Provider),
+    /// Skills: folders that tell agents how something is done.
+    #[command(subcommand)]
+    Skill(super::Skill),
     /// What agents remember.
     #[command(subcommand)]
     Memory(super::Memory),
@@ -79,6 +126,27 @@ pub(crate) enum Verb {
     /// People who log in, and what each is in which tenant.
     #[command(subcommand)]
     User(super::User),
+    /// Accounts of chat networks.
+    #[command(subcommand)]
+    Channel(super::Channel),
+    /// Chats that were heard of.
+    #[command(subcommand)]
+    Chats(super::Chats),
+    /// Which agent hears which chat, and where it may send to.
+    #[command(subcommand)]
+    Wire(super::Wire),
+    /// People of chat networks: who is who, and who asks to be let in.
+    #[command(subcommand)]
+    People(super::People),
+    /// What somebody is to an agent.
+    #[command(subcommand)]
+    Role(super::Role),
+    /// What became of a message, turn, job or task, what stopped it, and what helps.
+    Why {
+        /// Its identity, or the platform's id of a message
+        #[arg(value_name = "MESSAGE|TURN|JOB|TASK")]
+        what: String,
+    },
     /// Sandboxes without an agent.
     #[command(subcommand)]
     Sandbox(Sandbox),
@@ -123,6 +191,9 @@ pub(crate) enum Verb {
         #[arg(value_hint = ValueHint::FilePath)]
         tape: String,
     },
+    /// How well agents do what suites of scenarios ask: run, look at, compare.
+    #[command(subcommand)]
+    Eval(super::Eval),
     /// Be the daemon, in the foreground.
     Up(Up),
     /// Start the daemon and return when it is ready.
@@ -225,9 +296,45 @@ pub(crate) struct Run {
     /// Forget the session when it is done
     #[arg(long)]
     pub(crate) no_keep: bool,
-    /// What to do; `-` reads standard input
-    #[arg(value_name = "PROMPT|-")]
-    pub(crate) prompt: String,
+    /// Use the engine's own program on this terminal; with -t the same, so that `-it` does what it does elsewhere
+    #[arg(short, long)]
+    pub(crate) interactive: bool,
+    /// The same as -i
+    #[arg(short, long)]
+    pub(crate) tty: bool,
+    /// With -it: the keys that leave the program running, for example ctrl-a,d [default: ctrl-p,ctrl-q]
+    #[arg(long, value_name = "KEYS")]
+    pub(crate) detach_keys: Option<String>,
+    /// What to do; `-` reads standard input. With -it: what is said first
+    #[arg(value_name = "PROMPT|-", required_unless_present_any = ["interactive", "tty"])]
+    pub(crate) prompt: Option<String>,
+}
+
+impl Run {
+    /// Whether a person uses the engine's own program.
+    pub(crate) fn is_interactive(&self) -> bool {
+        self.interactive || self.tty
+    }
+}
+
+/// Which terminal.
+#[derive(Debug, Args)]
+pub(crate) struct Attach {
+    /// The session, or the branch of an agent
+    #[arg(value_name = "ses_...|BRANCH")]
+    pub(crate) what: String,
+    /// The repository of the branch [default: the one around the current directory, or the only one with such an agent]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) repo: Option<PathBuf>,
+    /// Only look
+    #[arg(long)]
+    pub(crate) watch: bool,
+    /// Type, although somebody else does: they watch from now on
+    #[arg(long, conflicts_with = "watch")]
+    pub(crate) take: bool,
+    /// The keys that leave the program running [default: ctrl-p,ctrl-q]
+    #[arg(long, value_name = "KEYS")]
+    pub(crate) detach_keys: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -236,6 +343,21 @@ pub(crate) struct Shell {
     pub(crate) places: Places,
     #[command(flatten)]
     pub(crate) limits: Limits,
+    /// A git repository that is cloned into /workspace (its current branch alone)
+    #[arg(long, value_name = "DIR", conflicts_with = "workspace", value_hint = ValueHint::DirPath)]
+    pub(crate) repo: Option<PathBuf>,
+    /// In the sandbox of this session, beside what it has: a turn of it
+    #[arg(long, value_name = "ses_...", conflicts_with_all = ["repo", "agent", "keep"])]
+    pub(crate) session: Option<String>,
+    /// The same for the agent on this branch
+    #[arg(long, value_name = "BRANCH", conflicts_with_all = ["repo", "keep"])]
+    pub(crate) agent: Option<String>,
+    /// Keep the session and its files afterwards
+    #[arg(long)]
+    pub(crate) keep: bool,
+    /// The keys that leave the program running, for example ctrl-a,d [default: ctrl-p,ctrl-q]
+    #[arg(long, value_name = "KEYS")]
+    pub(crate) detach_keys: Option<String>,
     /// The program to run instead of bash
     #[arg(last = true)]
     pub(crate) command: Vec<String>,
@@ -341,13 +463,22 @@ pub(crate) enum Secret {
         /// Let this one agent hold it, in its engine's environment
         #[arg(long, value_name = "AGENT")]
         expose: Option<String>,
+        /// For this agent alone: where it uses a secret of this name, this value is meant
+        #[arg(long, value_name = "AGENT", conflicts_with = "expose")]
+        agent: Option<String>,
+        /// End turns that run with the value before
+        #[arg(long)]
+        restart: bool,
     },
-    /// The names, never the values.
+    /// The names, never the values: whose each is, what uses it, when it was last used, and how old it is.
     List,
-    /// Forget a secret.
+    /// Forget a secret. What it was goes on being taken out of what agents say.
     Remove {
         /// Its name
         name: String,
+        /// That of this agent alone
+        #[arg(long, value_name = "AGENT")]
+        agent: Option<String>,
     },
     /// Store the provider keys that this environment holds.
     ImportEnv,
@@ -428,6 +559,9 @@ pub(crate) struct Up {
     /// Where the HTTP API listens [default: 127.0.0.1:8420]
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen: Option<String>,
+    /// Answer below this path only, as a hub's module does: /agent
+    #[arg(long, value_name = "PATH")]
+    pub(crate) base_path: Option<String>,
     /// Started by a command: no HTTP port, and end when idle.
     #[arg(long, hide = true)]
     pub(crate) on_demand: bool,

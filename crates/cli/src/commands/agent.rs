@@ -1,4 +1,4 @@
-//! `lazaret agent`, and what `lazaret agents` says until there are branch agents.
+//! `lazaret agent`.
 
 use app::AgentForm;
 use http::Method;
@@ -14,9 +14,7 @@ use crate::home::Home;
 use crate::{out, places};
 
 /// The verbs of the configured personas.
-const AGENT_VERBS: &[&str] = &["add", "list", "show", "set", "remove"];
-/// The verbs of agents that work on branches.
-const AGENTS_VERBS: &[&str] = &["list", "follow", "status", "stop", "merge", "wait", "spawn", "diff", "log"];
+pub(super) const AGENT_VERBS: &[&str] = &["add", "list", "show", "set", "remove", "templates", "new", "update"];
 /// The longest instructions.
 const INSTRUCTIONS_BYTES_MAX: usize = 200 << 10;
 
@@ -51,25 +49,17 @@ pub(super) async fn run(context: &Context, verb: args::Agent) -> Done {
         args::Agent::Remove { name } => {
             let _: Value = client.json(Method::DELETE, &path(&name)?, None).await?;
         }
+        args::Agent::Templates => super::agent_template::list(context, &client).await?,
+        args::Agent::New { name, how } => return super::agent_template::apply(context, &client, &path(&name)?, how, false).await,
+        args::Agent::Update { name, how } => return super::agent_template::apply(context, &client, &path(&name)?, how, true).await,
         args::Agent::Other(_) => {}
     }
     Ok(0)
 }
 
-/// `lazaret agents`.
-pub(super) fn agents(words: &[String]) -> Done {
-    let verb = words.first().map_or("", String::as_str);
-    let failure = Failure::new(Code::Usage, "agents that work on branches are not part of this version");
-    Err(if AGENT_VERBS.contains(&verb) {
-        failure.hint(format!("`lazaret agent {verb}` is for the agents that sessions are with"))
-    } else {
-        failure
-    })
-}
-
 fn not_a_verb(verb: &str) -> Failure {
     let failure = Failure::new(Code::Usage, format!("`{}` is not a verb of `lazaret agent`", verb.escape_debug()));
-    if AGENTS_VERBS.contains(&verb) {
+    if super::branches::VERBS.contains(&verb) {
         return failure.hint(format!("`lazaret agents {verb}` is for agents that work on branches"));
     }
     failure.hint(format!("its verbs are {}", AGENT_VERBS.join(", ")))
@@ -91,21 +81,47 @@ fn apply(context: &Context, mut form: AgentForm, fields: &args::AgentFields) -> 
     if let Some(model) = &fields.model {
         form.model = or_none(model);
     }
+    if let Some(trigger) = &fields.trigger {
+        form.trigger = or_none(trigger);
+    }
     if let Some(group) = &fields.group {
         form.group = group.clone();
     }
     if !fields.tools.is_empty() {
         form.tools = fields.tools.clone();
     }
-    if !fields.skills.is_empty() {
-        form.skills = fields.skills.clone();
+    if fields.all_for_members {
+        form.member_tools = None;
+    } else if !fields.member_tools.is_empty() {
+        form.member_tools = Some(fields.member_tools.clone());
     }
+    if fields.nothing_for_guests {
+        (form.guest_tools, form.guest_egress) = (Vec::new(), Vec::new());
+    }
+    if !fields.guest_tools.is_empty() {
+        form.guest_tools = fields.guest_tools.clone();
+    }
+    if !fields.fallback.is_empty() {
+        form.fallback = fields.fallback.iter().filter(|name| !name.is_empty()).cloned().collect();
+    }
+    if !fields.skills.is_empty() {
+        form.skills = fields.skills.iter().filter(|name| !name.is_empty()).cloned().collect();
+    }
+    let rules = |texts: &[String], flag: &str| {
+        let rule = |text: &String| text.parse::<EgressRule>().map_err(|e| Failure::new(Code::Usage, e.to_string()).field(flag));
+        texts.iter().map(rule).collect::<Result<Vec<_>, _>>()
+    };
     if !fields.allow.is_empty() {
-        let rule = |text: &String| text.parse::<EgressRule>().map_err(|e| Failure::new(Code::Usage, e.to_string()).field("--allow"));
-        form.egress = fields.allow.iter().map(rule).collect::<Result<_, _>>()?;
+        form.egress = rules(&fields.allow, "--allow")?;
+    }
+    if !fields.guest_allow.is_empty() {
+        form.guest_egress = rules(&fields.guest_allow, "--guest-allow")?;
     }
     if !fields.secrets.is_empty() {
         form.secrets = fields.secrets.clone();
+    }
+    if !fields.tenants.is_empty() {
+        form.tenants = fields.tenants.iter().filter(|name| !name.is_empty()).cloned().collect();
     }
     let config = Config::load(Home::open(&context.env.home)?.path())?;
     if let Some(limits) = places::limits_if_any(&fields.limits, &config)? {
@@ -142,9 +158,13 @@ fn show(context: &Context, form: &AgentForm) -> Result<(), Failure> {
         ("group", form.group.clone()),
         ("engine", form.engine.clone().unwrap_or_default()),
         ("model", form.model.clone().unwrap_or_default()),
+        ("fallback", form.fallback.join(" ")),
         ("tools", form.tools.join(" ")),
+        ("for members", form.member_tools.as_ref().map(|tools| tools.join(" ")).unwrap_or_default()),
+        ("for guests", form.guest_tools.join(" ")),
         ("skills", form.skills.join(" ")),
         ("hosts", rules.join(" ")),
+        ("lent to", form.tenants.join(" ")),
         ("limits", limits.unwrap_or_default()),
     ];
     for (name, value) in lines.iter().filter(|(_, value)| !value.is_empty()) {
@@ -165,7 +185,5 @@ mod tests {
         let hint = |failure: Failure| failure.hint.unwrap_or_default();
         assert!(hint(not_a_verb("merge")).contains("lazaret agents merge"));
         assert!(hint(not_a_verb("frobnicate")).contains("add, list"));
-        let failure = agents(&["add".to_owned()]).expect_err("not there");
-        assert!(hint(failure).contains("lazaret agent add"));
     }
 }

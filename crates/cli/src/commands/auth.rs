@@ -27,7 +27,10 @@ pub(super) async fn run(context: &Context, verb: args::Auth) -> Done {
     let client = context.client()?;
     match verb {
         args::Auth::ApiKey { plugin, key, name, agent } => api_key(context, &client, &plugin, key, name, agent).await,
-        args::Auth::Login { plugin, device, agent } => login(context, &client, &plugin, device, agent).await,
+        args::Auth::Login { plugin, device, client_id, client_secret, agent } => {
+            let form = form(device, agent, client_id, client_secret.as_deref())?;
+            login(context, &client, &plugin, device, form).await
+        }
         args::Auth::Status => status(context, &client).await,
     }
 }
@@ -154,14 +157,27 @@ fn in_words(at: u64, now: u64) -> String {
     }
 }
 
-async fn login(context: &Context, client: &Client, plugin: &str, device: bool, agent: Option<String>) -> Done {
+/// What begins a login.
+fn form(device: bool, agent: Option<String>, client_id: Option<String>, client_secret: Option<&str>) -> Result<Value, Failure> {
+    let secret = match client_secret {
+        None => None,
+        Some("-") => Some(super::secret::read("the client's secret")?.to_string()),
+        Some(_) => {
+            return Err(Failure::new(Code::Usage, "a client's secret is not taken from the command line, where others can see it")
+                .hint("--client-secret -   and type or pipe it")
+                .field("--client-secret"));
+        }
+    };
+    let flow = if device { "device" } else { "loopback" };
+    Ok(json!({ "flow": flow, "agent": agent, "client_id": client_id, "client_secret": secret }))
+}
+
+async fn login(context: &Context, client: &Client, plugin: &str, device: bool, mut form: Value) -> Done {
     plain("--plugin", plugin)?;
     let fail = |e: std::io::Error| internal(&format!("no port for the browser: {e}"));
     // Listens for this login alone; a device login has no need of it.
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(fail)?;
     let redirect = format!("http://127.0.0.1:{}/", listener.local_addr().map_err(fail)?.port());
-    let flow = if device { "device" } else { "loopback" };
-    let mut form = json!({ "flow": flow, "agent": agent });
     if !device {
         form["redirect"] = redirect.clone().into();
     }

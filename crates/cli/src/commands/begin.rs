@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use app::{MountNote, SessionForm, SessionView};
+use bytes::Bytes;
 use http::Method;
 use model::{Code, Failure, Money};
 use serde_json::json;
@@ -12,7 +13,7 @@ use serde_json::json;
 use super::follow::RECONNECT_STEP;
 use super::{Context, sandbox};
 use crate::args;
-use crate::client::{Client, Ticket, internal};
+use crate::client::{Client, Ticket, collect, full, internal};
 use crate::config::Config;
 use crate::home::Home;
 use crate::{out, places};
@@ -133,6 +134,22 @@ pub(super) async fn again<T>(attempt: impl AsyncFn() -> Result<T, Failure>) -> R
         }
     }
     attempt().await
+}
+
+/// Says something that is accepted once, however often it has to be said: the key makes a repetition harmless.
+pub(super) async fn accepted_once(client: &Client, path: &str, key: &str, body: Vec<u8>) -> Result<Bytes, Failure> {
+    again(async || {
+        let request = http::Request::builder()
+            .method(Method::POST)
+            .uri(path)
+            .header("host", "lazaret")
+            .header("content-type", "application/json")
+            .header("idempotency-key", key)
+            .body(full(body.clone()))
+            .map_err(|e| internal(&e.to_string()))?;
+        collect(client.connection().await?.send_request(request).await?).await
+    })
+    .await
 }
 
 /// `KEY=VALUE`, each key once.

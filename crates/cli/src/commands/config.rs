@@ -87,14 +87,16 @@ fn set(path: &std::path::Path, key: &str, value: &str) -> Result<(), Failure> {
             as_text
         }
     };
+    replace(path, &written).map_err(|e| fail(e.to_string()))
+}
+
+/// Replaces the file at once.
+fn replace(path: &std::path::Path, written: &str) -> std::io::Result<()> {
     let fresh = path.with_extension("toml.fresh");
-    let replace = || -> std::io::Result<()> {
-        let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
-        file.write_all(written.as_bytes())?;
-        file.sync_all()?;
-        std::fs::rename(&fresh, path)
-    };
-    replace().map_err(|e| fail(e.to_string()))
+    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
+    file.write_all(written.as_bytes())?;
+    file.sync_all()?;
+    std::fs::rename(&fresh, path)
 }
 
 fn document_set_text(document: &mut DocumentMut, parts: &[&str], value: &str) {
@@ -108,6 +110,30 @@ fn document_set_text(document: &mut DocumentMut, parts: &[&str], value: &str) {
 /// Changes one key, from a verb that runs already.
 pub(super) async fn put(context: &Context, home: &Home, key: &str, value: &str) -> Result<(), Failure> {
     set(&Config::path(home.path()), key, value)?;
+    tell(context, home).await
+}
+
+/// Takes a key, or a table with all that is in it, out of the text. What is not there is no error.
+pub(super) async fn forget(context: &Context, home: &Home, parts: &[&str]) -> Result<(), Failure> {
+    let path = Config::path(home.path());
+    let fail = |why: String| Failure::new(Code::ConfigInvalid, format!("`{}` cannot be taken out: {why}", parts.join(".")));
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(fail(e.to_string())),
+    };
+    let mut document: DocumentMut = text.parse().map_err(|e: toml_edit::TomlError| fail(e.to_string()))?;
+    let Some((last, tables)) = parts.split_last() else { return Ok(()) };
+    let mut at = Some(document.as_table_mut() as &mut dyn toml_edit::TableLike);
+    for part in tables {
+        at = at.and_then(|table| table.get_mut(part)).and_then(Item::as_table_like_mut);
+    }
+    if at.and_then(|table| table.remove(last)).is_none() {
+        return Ok(());
+    }
+    let written = document.to_string();
+    Config::parse(&written).map_err(fail)?;
+    replace(&path, &written).map_err(|e| fail(e.to_string()))?;
     tell(context, home).await
 }
 

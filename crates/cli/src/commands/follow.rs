@@ -27,6 +27,8 @@ pub(super) struct Follow<'a> {
     after: u64,
     /// The turn whose end is waited for; any when not known yet.
     turn: Option<TurnId>,
+    /// Whether nothing is shown but that turn.
+    is_alone: bool,
     screen: Screen,
     stream: Option<Events>,
     held: Vec<u8>,
@@ -58,7 +60,7 @@ impl<'a> Follow<'a> {
     /// The same from a place in the log on.
     pub(super) fn after(client: &'a Client, session: &SessionView, after: u64, form: Form) -> Self {
         let path = format!("/v1/sessions/{}", session.id);
-        Self { client, path, after, turn: None, screen: Screen::new(form), stream: None, held: Vec::new() }
+        Self { client, path, after, turn: None, is_alone: false, screen: Screen::new(form), stream: None, held: Vec::new() }
     }
 
     /// Opens the stream. As long as it is open, the session's work goes on.
@@ -84,6 +86,12 @@ impl<'a> Follow<'a> {
     /// Waits for this turn's end alone.
     pub(super) fn expect(&mut self, turn: TurnId) {
         self.turn = Some(turn);
+    }
+
+    /// The same, and shows nothing of other turns.
+    pub(super) fn expect_alone(&mut self, turn: TurnId) {
+        self.turn = Some(turn);
+        self.is_alone = true;
     }
 
     /// Shows what happens until the next result. Nobody is here who could answer: a question is left to others.
@@ -177,6 +185,9 @@ impl<'a> Follow<'a> {
             }
             let event: Event = serde_json::from_slice(&line).map_err(|e| internal(&format!("an event is not understood: {e}")))?;
             self.after = event.seq;
+            if self.is_alone && self.turn.as_ref().is_some_and(|turn| *turn != event.turn) {
+                continue;
+            }
             self.screen.show(&event)?;
             if self.turn.as_ref().is_some_and(|turn| *turn != event.turn) {
                 continue;

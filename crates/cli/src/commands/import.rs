@@ -41,8 +41,11 @@ impl Taken {
 }
 
 pub(super) async fn run(context: &Context, verb: args::Import) -> Done {
-    let args::Import::Parpaing { dir, dry_run, keys } = verb;
-    directory(context, &dir, dry_run, true, keys).await
+    match verb {
+        args::Import::Parpaing { dir, dry_run, keys } => directory(context, &dir, dry_run, true, keys).await,
+        args::Import::Nanoclaw { dir, dry_run, zone } => super::nanoclaw::run(context, &dir, dry_run, zone.as_deref()).await,
+        args::Import::Lazaret { file, dry_run } => super::carry::import(context, &file, dry_run).await,
+    }
 }
 
 /// Takes over a directory; `is_other` when it is the other server's own, with its `.env` and its way with undefined names.
@@ -202,7 +205,7 @@ async fn variables(
 }
 
 /// `NAME=VALUE` lines, without remarks and quotes. A variable without a value was not set.
-fn lines(text: &str) -> Vec<(String, String)> {
+pub(super) fn lines(text: &str) -> Vec<(String, String)> {
     let pairs = text.lines().filter_map(|line| {
         let line = line.trim();
         let line = line.strip_prefix("export ").unwrap_or(line);

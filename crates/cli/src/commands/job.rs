@@ -9,12 +9,12 @@ use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
-use super::begin::again;
+use super::begin::{accepted_once, again};
 use super::lists;
 use super::sandbox::escaped;
 use super::{Context, job_files, job_form, job_log};
 use crate::args;
-use crate::client::{Client, collect, full, internal};
+use crate::client::{Client, internal};
 use crate::exit::{Done, clean};
 use crate::home::random_hex;
 use crate::out;
@@ -76,19 +76,8 @@ async fn create(context: &Context, client: &Client, flags: args::JobCreate) -> D
     };
     let form = job_form::form(flags, &context.env)?;
     let body = serde_json::to_vec(&form).map_err(|e| internal(&e.to_string()))?;
-    // The key makes a repetition harmless: a daemon that died over it may have accepted the job.
-    let sent = again(async || {
-        let request = http::Request::builder()
-            .method(Method::POST)
-            .uri("/v1/jobs")
-            .header("host", "lazaret")
-            .header("content-type", "application/json")
-            .header("idempotency-key", &key)
-            .body(full(body.clone()))
-            .map_err(|e| internal(&e.to_string()))?;
-        collect(client.connection().await?.send_request(request).await?).await
-    });
-    let job: JobView = serde_json::from_slice(&sent.await?).map_err(|e| internal(&e.to_string()))?;
+    let sent = accepted_once(client, "/v1/jobs", &key, body).await?;
+    let job: JobView = serde_json::from_slice(&sent).map_err(|e| internal(&e.to_string()))?;
     accepted(context, client, &job, wait).await
 }
 

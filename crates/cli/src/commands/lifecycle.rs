@@ -36,6 +36,9 @@ pub(super) async fn start(context: &Context, flags: &args::Up) -> Done {
     if let Some(listen) = &flags.listen {
         command.args(["--listen", listen]);
     }
+    if let Some(base) = &flags.base_path {
+        command.args(["--base-path", base]);
+    }
     command.process_group(0);
     let mut child = command.spawn().map_err(|e| internal(&format!("the daemon cannot be started: {e}")))?;
     let (Some(out), Some(mut err)) = (child.stdout.take(), child.stderr.take()) else { return Err(internal("the daemon has no output")) };
@@ -86,6 +89,7 @@ pub(super) async fn status(context: &Context) -> Done {
     }
     let mut status: Value = client.json(Method::GET, "/v1/status", None).await?;
     status["alerts"] = alerts(&client).await.into();
+    status["pool"] = client.json(Method::GET, "/v1/pool", None).await?;
     let running = crate::config::Config::load(home.path())?.session_settings().map_err(|why| Failure::new(Code::ConfigInvalid, why))?;
     if context.json {
         status["up"] = true.into();
@@ -98,6 +102,7 @@ pub(super) async fn status(context: &Context) -> Done {
     out::line(&format!("{} sandboxes of at most {}, {} sessions", n("sandboxes"), n("sandboxes_max"), n("sessions")));
     out::line(&format!("at most {} turns at once (sessions.running_max)", running.running_max));
     let empty = Vec::new();
+    pool(&status["pool"]);
     let names: Vec<&str> = status["providers"].as_array().unwrap_or(&empty).iter().filter_map(Value::as_str).collect();
     out::line(&if names.is_empty() { "no provider has a key".to_owned() } else { format!("providers with a key: {}", names.join(", ")) });
     for held in status["exposed"].as_array().unwrap_or(&empty) {
@@ -110,6 +115,18 @@ pub(super) async fn status(context: &Context) -> Done {
     Ok(0)
 }
 
+/// Sandboxes that are kept ready; nothing where there are none.
+fn pool(pool: &Value) {
+    for row in pool["profiles"].as_array().into_iter().flatten() {
+        let n = |key: &str| row[key].as_u64().unwrap_or(0);
+        let profile = crate::exit::clean(row["profile"].as_str().unwrap_or(""));
+        out::line(&format!("ready for jobs of {profile}: {} of {} sandboxes", n("ready"), n("target")));
+        if let Some(trouble) = row["trouble"].as_str() {
+            out::line(&format!("ALERT: no sandbox is made ahead for {profile}: {}", crate::exit::clean(trouble)));
+        }
+    }
+}
+
 /// What the owner should do something about: logins of plugins that have ended.
 async fn alerts(client: &Client) -> Vec<String> {
     let listed: Value = client.json(Method::GET, "/v1/plugin-logins", None).await.unwrap_or_default();
@@ -117,7 +134,17 @@ async fn alerts(client: &Client) -> Vec<String> {
         let (plugin, why) = (login["plugin"].as_str()?, login["trouble"].as_str()?);
         Some(format!("the login of {plugin} has ended ({why}); run: lazaret auth login --plugin {plugin}"))
     });
-    ended.collect()
+    let mut alerts: Vec<String> = ended.collect();
+    for notice in notices(client).await {
+        alerts.push(format!("{}; run: {}", notice.detail, notice.fix));
+    }
+    alerts
+}
+
+/// What the daemon thinks should be done something about.
+pub(crate) async fn notices(client: &Client) -> Vec<app::Notice> {
+    let listed: Value = client.json(Method::GET, "/v1/notices", None).await.unwrap_or_default();
+    serde_json::from_value(listed["items"].clone()).unwrap_or_default()
 }
 
 pub(super) async fn stop(context: &Context, grace: &str) -> Done {

@@ -36,7 +36,7 @@ pub(crate) fn sweep(run_dir: &Path) {
 
 impl Clone {
     /// An empty directory that is this process's own.
-    fn make(run_dir: &Path) -> std::io::Result<Self> {
+    pub(super) fn make(run_dir: &Path) -> std::io::Result<Self> {
         loop {
             let name = random_hex::<8>().map_err(|failure| std::io::Error::other(failure.message))?;
             let dir = run_dir.join(format!("{PREFIX}{name}"));

@@ -19,7 +19,10 @@ use crate::home::{Home, random_hex};
 use crate::places;
 
 pub(super) async fn run(context: &Context, flags: args::Run) -> Done {
-    let prompt = text::prompt(&flags.prompt)?;
+    if flags.is_interactive() {
+        return super::interactive::run(context, flags).await;
+    }
+    let prompt = text::prompt(flags.prompt.as_deref().unwrap_or_default())?;
     let home = Home::open(&context.env.home)?;
     let config = Config::load(home.path())?;
     let client = Client::new(&home, context.may_start);
@@ -63,15 +66,17 @@ pub(super) async fn run(context: &Context, flags: args::Run) -> Done {
 
 /// How long a cancelled turn may take to say so.
 const CANCEL_WAIT: std::time::Duration = std::time::Duration::from_millis(1800);
+/// How long giving back a session may take when its turn came to no end.
+const END_WAIT: std::time::Duration = std::time::Duration::from_secs(5);
 
-struct Work<'a> {
-    desk: Desk<'a>,
-    flags: &'a args::Run,
+pub(super) struct Work<'a> {
+    pub(super) desk: Desk<'a>,
+    pub(super) flags: &'a args::Run,
 }
 
 impl Work<'_> {
     /// Makes the session, or makes it ready again, with everything that it needs before its turn.
-    async fn session(&self) -> Result<(SessionView, Option<Ticket>), Failure> {
+    pub(super) async fn session(&self) -> Result<(SessionView, Option<Ticket>), Failure> {
         if let Some(id) = &self.flags.resume {
             if self.flags.begin.agent.is_some() || places::split_env(&self.flags.begin.places.env)?.0.is_some() {
                 return Err(Failure::new(Code::Usage, "a session keeps its agent and env").hint("leave out --agent and --env"));
@@ -82,7 +87,8 @@ impl Work<'_> {
         // The files of an env are those of its home.
         let is_in_workspace = form.env.is_none() || self.flags.repo.is_some() || self.flags.begin.places.workspace.is_some();
         form.workdir = is_in_workspace.then(|| "/workspace".to_owned());
-        form.foreground = true;
+        // Who loses a terminal comes back to it.
+        form.foreground = !self.flags.is_interactive();
         form.tape = match (&self.flags.record, &self.flags.replay) {
             (Some(_), _) => Tape::Record,
             (_, Some(_)) => Tape::Replay,
@@ -125,7 +131,7 @@ impl Work<'_> {
     }
 
     /// What is to be taken home, and the end of what is not kept.
-    async fn afterwards(&self, path: &str, has_result: bool) -> Result<(), Failure> {
+    pub(super) async fn afterwards(&self, path: &str, has_result: bool) -> Result<(), Failure> {
         let taken = async {
             if let Some(dir) = &self.flags.out {
                 sandbox::download(self.desk.client, &format!("{path}/files?path=/workspace"), dir, 1).await?;
@@ -139,7 +145,13 @@ impl Work<'_> {
             Ok(())
         };
         let taken = if has_result { taken.await } else { Ok(()) };
-        let end = again(|| self.end(path)).await;
+        let end = again(|| self.end(path));
+        let end = if has_result {
+            end.await
+        } else {
+            // What went wrong may be in the way of this as well; a session that nobody waits for is ended by the daemon.
+            tokio::time::timeout(END_WAIT, end).await.unwrap_or(Ok(()))
+        };
         taken?;
         match end {
             // A daemon that died over it had done it.

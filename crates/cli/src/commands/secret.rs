@@ -22,34 +22,25 @@ const VALUE_BYTES_MAX: u64 = 64 << 10;
 pub(super) async fn run(context: &Context, verb: args::Secret) -> Done {
     let client = context.client()?;
     match verb {
-        args::Secret::Set { name, value, expose: holder } => {
+        args::Secret::Set { name, value, expose: holder, agent, restart } => {
             if value != "-" {
                 return Err(Failure::new(Code::Usage, "a secret is not taken from the command line, where others can see it")
                     .hint(format!("run: lazaret secret set {name} -   and type or pipe the value")));
             }
             let value = read(&name)?;
-            store(&client, &name, &value).await?;
-            if !context.json {
-                out::note(&format!("{name} is stored"));
-            }
+            let kept = store(&client, &name, &value, agent.as_deref(), restart).await?;
+            told(context, &kept);
             if let Some(agent) = holder {
                 expose(context, &client, name, agent).await?;
             }
         }
         args::Secret::List => {
-            let answer: Value = client.json(Method::GET, "/v1/secrets", None).await?;
-            let empty = Vec::new();
-            for item in answer["items"].as_array().unwrap_or(&empty) {
-                if context.json {
-                    out::json(item)?;
-                } else {
-                    let holder = item["exposed_to"].as_str().map(|agent| format!("  EXPOSED to the agent {agent}"));
-                    out::line(&format!("{}{}", item["name"].as_str().unwrap_or(""), holder.unwrap_or_default()));
-                }
-            }
+            let all: Vec<app::SecretView> = super::lists::all(&client, "/v1/secrets").await?;
+            if context.json { all.iter().try_for_each(out::json)? } else { all.iter().for_each(line) }
         }
-        args::Secret::Remove { name } => {
-            let _: Value = client.json(Method::DELETE, &path(&name)?, None).await?;
+        args::Secret::Remove { name, agent } => {
+            let query = agent.map(|agent| format!("?agent={}", super::sandbox::escaped(&agent))).unwrap_or_default();
+            let _: Value = client.json(Method::DELETE, &format!("{}{query}", path(&name)?), None).await?;
         }
         args::Secret::Bind { name, host, path, method, header } => {
             let form = app::BindForm { name, host, path, method, header };
@@ -80,7 +71,7 @@ pub(super) async fn run(context: &Context, verb: args::Secret) -> Done {
                 return Err(Failure::new(Code::NotFound, format!("this environment holds none of {}", names.join(", "))));
             }
             for (variable, name, value) in found {
-                store(&client, name, &Zeroizing::new(value)).await?;
+                store(&client, name, &Zeroizing::new(value), None, false).await?;
                 if !context.json {
                     out::note(&format!("{variable} is stored as {name}"));
                 }
@@ -118,9 +109,35 @@ fn show(context: &Context, bound: &BoundView) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn store(client: &Client, name: &str, value: &Zeroizing<String>) -> Result<(), Failure> {
-    let _: Value = client.json(Method::PUT, &path(name)?, Some(&json!({ "value": value.as_str() }))).await?;
-    Ok(())
+/// What was kept, and who still has what was there before.
+fn told(context: &Context, kept: &app::SecretKept) {
+    if !context.json {
+        out::note(&format!("{} is stored", kept.name));
+    }
+    for one in &kept.sessions {
+        let word = if kept.restarted { "was ended" } else { "still runs with the value before; end it with --restart" };
+        out::note(&format!("the turn of {} (agent {}) {word}", one.session, one.agent));
+    }
+}
+
+/// One secret on a line: its name first.
+fn line(secret: &app::SecretView) {
+    let uses = if secret.uses.is_empty() { String::new() } else { format!("  {}", secret.uses.join(", ")) };
+    let used = secret.used.map_or_else(|| "never used".to_owned(), |at| format!("used {}", out::ago(at)));
+    let holder = secret.exposed_to.as_ref().map(|agent| format!("  EXPOSED to the agent {agent}")).unwrap_or_default();
+    let text = format!("{}{holder}  {}  set {}  {used}{uses}", secret.name, secret.scope, out::ago(secret.updated));
+    out::line(&crate::exit::clean(&text));
+}
+
+async fn store(
+    client: &Client,
+    name: &str,
+    value: &Zeroizing<String>,
+    agent: Option<&str>,
+    restart: bool,
+) -> Result<app::SecretKept, Failure> {
+    let agent = agent.map(|agent| format!("&agent={}", super::sandbox::escaped(agent))).unwrap_or_default();
+    client.json(Method::PUT, &format!("{}?restart={restart}{agent}", path(name)?), Some(&json!({ "value": value.as_str() }))).await
 }
 
 /// A name that can stand in a path.
@@ -139,13 +156,14 @@ pub(super) fn read(name: &str) -> Result<Zeroizing<String>, Failure> {
     let fail = |e: std::io::Error| Failure::new(Code::Usage, format!("the value cannot be read: {e}"));
     let mut value = Zeroizing::new(String::new());
     if stdin.is_terminal() {
-        out::note(&format!("value of {name} (it is not shown):"));
         let before = tcgetattr(&stdin).map_err(|e| fail(e.into()))?;
         let mut silent = before.clone();
         silent.local_modes.remove(LocalModes::ECHO);
         tcsetattr(&stdin, OptionalActions::Flush, &silent).map_err(|e| fail(e.into()))?;
+        // Only now: what is typed before would be seen, and is forgotten.
+        out::note(&format!("value of {name} (it is not shown):"));
         let read = stdin.read_line(&mut value);
-        let _ = tcsetattr(&stdin, OptionalActions::Flush, &before);
+        let _ = tcsetattr(&stdin, OptionalActions::Drain, &before);
         read.map_err(fail)?;
     } else {
         stdin.lock().take(VALUE_BYTES_MAX + 1).read_to_string(&mut value).map_err(fail)?;

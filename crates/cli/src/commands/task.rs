@@ -19,6 +19,8 @@ use crate::out;
 const LIST_MAX: usize = 10_000;
 /// The longest description of a job.
 const JOB_BYTES_MAX: u64 = 1 << 20;
+/// The longest script of a gate that is read; the daemon takes shorter ones only.
+const GATE_BYTES_MAX: usize = 64 << 10;
 /// Who asks for the jobs of a task that does not say, in the jobs' identities.
 const ASKS: &str = "task";
 
@@ -145,7 +147,9 @@ fn action(add: &args::TaskAdd) -> Result<TaskAction, Failure> {
     if let Some(text) = &add.message {
         let session = add.session.as_deref().map(str::parse).transpose();
         let session = session.map_err(|e: IdError| Failure::new(Code::NotFound, e.to_string()).field("--session"))?;
-        return Ok(TaskAction::Message(TaskMessage { text: text.clone(), session, agent: add.agent.clone(), env: add.env.clone() }));
+        let (agent, env, to) = (add.agent.clone(), add.env.clone(), add.to.clone());
+        let gate = add.gate.as_deref().map(|given| super::text::given("--gate", given, GATE_BYTES_MAX)).transpose()?;
+        return Ok(TaskAction::Message(TaskMessage { text: text.clone(), session, agent, env, gate, to }));
     }
     let mut job = match (&add.prompt, &add.job) {
         (Some(prompt), _) => JobForm {

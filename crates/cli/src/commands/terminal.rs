@@ -12,12 +12,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::signal::unix::{SignalKind, signal};
 use wire::{Decoder, Exit, FromGuest, Size, ToGuest};
 
-use crate::client::{Client, full, internal};
+use crate::client::{Body, Client, full, internal};
 
 /// Bytes read at once.
-const READ_BYTES: usize = 64 << 10;
+pub(super) const READ_BYTES: usize = 64 << 10;
 /// Pieces of standard input that wait to be sent.
-const INPUT_PIECES_MAX: usize = 16;
+pub(super) const INPUT_PIECES_MAX: usize = 16;
 
 /// Runs a command in a sandbox with this process's streams and gives its exit status.
 pub(super) async fn attach(client: &Client, sandbox: &str, mut form: ExecForm, wants_tty: bool) -> Result<u8, Failure> {
@@ -30,15 +30,7 @@ pub(super) async fn attach(client: &Client, sandbox: &str, mut form: ExecForm, w
         form.tty = Some(size());
     }
     let command = serde_json::to_string(&form).map_err(|e| internal(&e.to_string()))?;
-    let request = Request::builder()
-        .method(Method::POST)
-        .uri(format!("/v1/sandboxes/{}/exec", super::sandbox::plain(sandbox)?))
-        .header("host", "lazaret")
-        .header("connection", "upgrade")
-        .header("upgrade", "lazaret-exec")
-        .header("command", ascii(&command))
-        .body(full(Vec::new()))
-        .map_err(|e| internal(&e.to_string()))?;
+    let request = upgrading(&format!("/v1/sandboxes/{}/exec", super::sandbox::plain(sandbox)?), "command", &command)?;
     let mut connection = client.connection().await?;
     let response = connection.send_request(request).await?;
     let stream = hyper::upgrade::on(response).await.map_err(|e| internal(&format!("the daemon does not carry the command: {e}")))?;
@@ -71,30 +63,61 @@ fn ascii(json: &str) -> String {
     out
 }
 
-async fn output<R: tokio::io::AsyncRead + Unpin>(mut read: ReadHalf<R>) -> Result<Exit, Failure> {
-    let gone = || Failure::new(Code::DaemonMissing, "the daemon went away while the command ran");
-    let mut decoder = Decoder::default();
-    let mut buffer = vec![0; READ_BYTES];
-    loop {
-        let n = read.read(&mut buffer).await.map_err(|_| gone())?;
-        if n == 0 {
-            return Err(gone());
-        }
-        decoder.push(&buffer[..n]);
-        while let Some(frame) = decoder.next_frame().map_err(|e| internal(&e.to_string()))? {
-            match FromGuest::read(&frame).map_err(|e| internal(&e.to_string()))? {
-                FromGuest::Stdout(bytes) => write(&mut std::io::stdout().lock(), &bytes),
-                FromGuest::Stderr(bytes) => write(&mut std::io::stderr().lock(), &bytes),
-                FromGuest::Exited(exit) => return Ok(exit),
-                FromGuest::Trouble(trouble) => return Err(Failure::new(Code::SandboxFailed, trouble.message)),
-                _ => {}
+/// What is said over an upgraded connection, frame by frame.
+pub(super) struct Frames<R> {
+    read: R,
+    decoder: Decoder,
+    buffer: Vec<u8>,
+}
+
+impl<R: tokio::io::AsyncRead + Unpin> Frames<R> {
+    pub(super) fn new(read: R) -> Self {
+        Self { read, decoder: Decoder::default(), buffer: vec![0; READ_BYTES] }
+    }
+
+    /// The next frame; `None` when the daemon went away.
+    pub(super) async fn next(&mut self) -> Result<Option<FromGuest>, Failure> {
+        loop {
+            if let Some(frame) = self.decoder.next_frame().map_err(|e| internal(&e.to_string()))? {
+                return FromGuest::read(&frame).map(Some).map_err(|e| internal(&e.to_string()));
+            }
+            match self.read.read(&mut self.buffer).await {
+                Ok(0) | Err(_) => return Ok(None),
+                Ok(n) => self.decoder.push(&self.buffer[..n]),
             }
         }
     }
 }
 
+/// A request after which both sides speak frames, with what it is about in a header.
+pub(super) fn upgrading(path: &str, header: &str, about: &str) -> Result<Request<Body>, Failure> {
+    let request = Request::builder()
+        .method(Method::POST)
+        .uri(path)
+        .header("host", "lazaret")
+        .header("connection", "upgrade")
+        .header("upgrade", "lazaret-exec")
+        .header(header, ascii(about))
+        .body(full(Vec::new()));
+    request.map_err(|e| internal(&e.to_string()))
+}
+
+async fn output<R: tokio::io::AsyncRead + Unpin>(read: ReadHalf<R>) -> Result<Exit, Failure> {
+    let gone = || Failure::new(Code::DaemonMissing, "the daemon went away while the command ran");
+    let mut frames = Frames::new(read);
+    loop {
+        match frames.next().await?.ok_or_else(gone)? {
+            FromGuest::Stdout(bytes) => write(&mut std::io::stdout().lock(), &bytes),
+            FromGuest::Stderr(bytes) => write(&mut std::io::stderr().lock(), &bytes),
+            FromGuest::Exited(exit) => return Ok(exit),
+            FromGuest::Trouble(trouble) => return Err(Failure::new(Code::SandboxFailed, trouble.message)),
+            _ => {}
+        }
+    }
+}
+
 /// A reader that has left is no failure: the command goes on, as in a pipeline.
-fn write(to: &mut impl Write, bytes: &[u8]) {
+pub(super) fn write(to: &mut impl Write, bytes: &[u8]) {
     let _ = to.write_all(bytes).and_then(|()| to.flush());
 }
 
@@ -144,17 +167,17 @@ async fn input<W: tokio::io::AsyncWrite + Unpin>(mut to: WriteHalf<W>, is_tty: b
     }
 }
 
-fn size() -> (u16, u16) {
+pub(super) fn size() -> (u16, u16) {
     tcgetwinsize(std::io::stdout().as_fd()).map_or((24, 80), |w| (w.ws_row, w.ws_col))
 }
 
-/// A terminal that hands every key on, until dropped.
-struct Raw {
+/// A terminal that hands every key on, until dropped; then it is as it was.
+pub(super) struct Raw {
     before: Termios,
 }
 
 impl Raw {
-    fn enter() -> Result<Self, Failure> {
+    pub(super) fn enter() -> Result<Self, Failure> {
         let fail = |e: rustix::io::Errno| Failure::new(Code::Usage, format!("the terminal cannot be used: {e}"));
         let before = tcgetattr(std::io::stdin()).map_err(fail)?;
         let mut raw = before.clone();
@@ -166,6 +189,8 @@ impl Raw {
 
 impl Drop for Raw {
     fn drop(&mut self) {
-        let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, &self.before);
+        write(&mut std::io::stdout().lock(), app::TERMINAL_RESET);
+        // What was typed for the program, or sent by the mouse, is not for whoever reads next.
+        let _ = tcsetattr(std::io::stdin(), OptionalActions::Flush, &self.before);
     }
 }

@@ -33,6 +33,8 @@ fn plan<'a>(program: &'a ProgramPath, prompt: &'a str) -> Plan<'a> {
         memory_bytes: 1 << 30,
         has_instructions: false,
         live: false,
+        turn: 1,
+        history: None,
         options: lazaret_engines::Options::default(),
     }
 }

@@ -1,5 +1,6 @@
 //! What the crate promises, through its public interface.
 
+mod acp;
 mod custom;
 mod hostile;
 mod live;

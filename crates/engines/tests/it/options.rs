@@ -19,6 +19,8 @@ fn plan(engine: &dyn Engine, options: Options<'_>) -> Result<Launch, Failure> {
         memory_bytes: 1 << 30,
         has_instructions: false,
         live: false,
+        turn: 1,
+        history: None,
         options,
     })
 }
@@ -29,7 +31,7 @@ fn by_name(name: &str) -> &'static dyn Engine {
 
 /// Whether a text stands in a file or an argument.
 fn holds(launch: &Launch, text: &str) -> bool {
-    launch.argv.iter().any(|word| word.contains(text))
+    launch.argv.iter().chain(launch.env.iter().map(|(_, value)| value)).any(|word| word.contains(text))
         || launch.files.iter().any(|file| String::from_utf8_lossy(&file.bytes).contains(text))
 }
 
@@ -50,9 +52,9 @@ fn what_an_engine_can_be_held_to_reaches_it_and_the_rest_is_refused() {
     };
     for (name, tool, system, server) in [
         ("claude-code", Some("Read,WebSearch"), true, Some("notes-server")),
-        ("codex", None, true, Some("notes-server")),
-        ("opencode", None, true, Some("notes-server")),
-        ("gemini", None, true, Some("notes-server")),
+        ("codex", Some("features.shell_tool=false"), true, Some("notes-server")),
+        ("opencode", Some("\"read\":\"allow\""), true, Some("notes-server")),
+        ("gemini", Some("\"core\":[\"google_web_search\",\"read_file\"]"), true, Some("notes-server")),
         ("mini", Some("read"), true, None),
     ] {
         check(name, "allowed_tools", Options { allowed_tools: Some(&tools), ..Options::default() }, tool);
@@ -78,7 +80,7 @@ fn names_that_would_do_more_are_refused() {
     let refused = |name: &str, options: Options<'_>| plan(by_name(name), options).expect_err(name).field;
     for bad in ["Bash(git:*)", "--dangerous", "Teleport", ""] {
         let tools = [bad.to_owned()];
-        for engine in ["claude-code", "mini"] {
+        for engine in ["claude-code", "codex", "mini", "opencode", "gemini"] {
             assert_eq!(
                 refused(engine, Options { allowed_tools: Some(&tools), ..Options::default() }).as_deref(),
                 Some("allowed_tools"),

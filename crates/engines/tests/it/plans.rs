@@ -29,6 +29,8 @@ fn plan<'a>(prompt: &'a str, program: &'a engines::ProgramPath, wire: engines::W
         memory_bytes: 1 << 30,
         has_instructions: false,
         live: false,
+        turn: 1,
+        history: None,
         options: engines::Options::default(),
     }
 }
@@ -90,4 +92,34 @@ fn an_engine_is_found_by_name_or_by_path() {
     assert_eq!(missing.code, Code::EngineMissing);
     assert!(missing.hint.is_some_and(|hint| hint.contains("mini")));
     assert_eq!(engines::find("program:bin").err().map(|f| f.code), Some(Code::Usage));
+}
+
+/// On a terminal each is the program that people know: nothing of a turn that nobody watches is left in its arguments.
+#[test]
+fn every_engine_has_a_terminal() {
+    let name = "0190a6b4-0000-4000-8000-000000000001";
+    let of_turns =
+        ["-p", "exec", "run", "--json", "--output-format", "stream-json", "--verbose", "--format", "json", "-", "--stream", "--title"];
+    for engine in engines::ALL {
+        let program = render::program(*engine);
+        let wire = engine.wires()[0];
+        let started = engine.terminal(&plan("", &program, wire), name).expect("a start");
+        let argv = &started.launch.argv;
+        assert!(!argv.iter().any(|word| of_turns.contains(&word.as_str())), "{}: {argv:?}", engine.name());
+        assert_eq!((&started.launch.stdin, started.launch.stdin_open), (&None, false));
+        let value = |key: &str| started.launch.env.iter().filter(|(k, _)| k == key).map(|(_, v)| v.as_str()).collect::<Vec<_>>();
+        assert_eq!((value("TERM"), value("NO_COLOR")), (vec!["xterm-256color"], vec![]), "{}", engine.name());
+        let said = engine.terminal(&plan("-first words", &program, wire), name).expect("a start").launch;
+        let is_said = said.argv.iter().any(|word| word == " -first words") || said.files.iter().any(|file| file.bytes == b"-first words");
+        assert!(is_said, "{}: {:?}", engine.name(), said.argv);
+        let resumed = engines::Plan { resume: Some("abc"), ..plan("", &program, wire) };
+        let resumed = engine.terminal(&resumed, name).expect("a start");
+        assert!(resumed.session.is_none() && resumed.launch.argv.iter().any(|word| word == "abc"), "{}", engine.name());
+    }
+    assert!(
+        engines::find("program:/bin/x")
+            .expect("a program")
+            .terminal(&plan("", &engines::ProgramPath::native("/bin/x"), engines::Wire::Anthropic), name)
+            .is_err()
+    );
 }

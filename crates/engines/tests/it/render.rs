@@ -80,6 +80,8 @@ pub(crate) fn plans(engine: &dyn engines::Engine) -> String {
             memory_bytes: 2 << 30,
             has_instructions: false,
             live: false,
+            turn: 1,
+            history: None,
             options: engines::Options::default(),
         };
         let later = engines::Plan {

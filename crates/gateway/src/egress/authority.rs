@@ -124,6 +124,14 @@ impl Inspection {
         &self.certificate
     }
 
+    /// From when and until when sandboxes take the authority for good, in milliseconds since 1970; `None` when its
+    /// certificate does not say so in the usual form.
+    #[must_use]
+    pub fn valid(&self) -> Option<(u64, u64)> {
+        let der = CertificateDer::from_pem_slice(self.certificate.as_bytes()).ok()?;
+        validity(&der)
+    }
+
     /// How TLS with a sandbox is ended in the name of `host`.
     pub(super) fn server(&self, host: &str) -> Result<Arc<ServerConfig>, AuthorityError> {
         if let Some(config) = self.leaves.lock().unwrap_or_else(PoisonError::into_inner).get(host) {
@@ -218,6 +226,52 @@ impl ResolvesServerCert for OneHost {
     }
 }
 
+/// The validity of a certificate: the first sequence in it of exactly two times.
+fn validity(der: &[u8]) -> Option<(u64, u64)> {
+    const SEQUENCE: u8 = 0x30;
+    let pairs = (0..der.len()).filter(|at| der[*at] == SEQUENCE);
+    pairs
+        .filter_map(|at| {
+            let len = usize::from(*der.get(at + 1)?);
+            let inner = der.get(at + 2..at + 2 + len)?;
+            let (from, rest) = time(inner)?;
+            let (until, rest) = time(rest)?;
+            rest.is_empty().then_some((from, until))
+        })
+        .next()
+}
+
+/// One time in DER, and what follows it.
+fn time(der: &[u8]) -> Option<(u64, &[u8])> {
+    const UTC: u8 = 0x17;
+    const GENERALIZED: u8 = 0x18;
+    let (kind, len) = (*der.first()?, usize::from(*der.get(1)?));
+    let text = std::str::from_utf8(der.get(2..2 + len)?).ok()?.strip_suffix('Z')?;
+    if !text.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let (year, rest) = match kind {
+        UTC if text.len() == 12 => {
+            let short: u64 = text[..2].parse().ok()?;
+            (if short >= 50 { 1900 + short } else { 2000 + short }, &text[2..])
+        }
+        GENERALIZED if text.len() == 14 => (text[..4].parse().ok()?, &text[4..]),
+        _ => return None,
+    };
+    let part = |n: usize| rest[2 * n..2 * n + 2].parse::<u64>().ok();
+    let seconds = days(year, part(0)?, part(1)?)? * 86_400 + part(2)? * 3600 + part(3)? * 60 + part(4)?;
+    Some((seconds * 1000, &der[2 + len..]))
+}
+
+/// Days from 1970 to a day.
+fn days(year: u64, month: u64, day: u64) -> Option<u64> {
+    const BEFORE: [u64; 12] = [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334];
+    let is_leap = |year: u64| (year.is_multiple_of(4) && !year.is_multiple_of(100)) || year.is_multiple_of(400);
+    let years: u64 = (1970..year).map(|year| 365 + u64::from(is_leap(year))).sum();
+    let months = BEFORE.get(usize::try_from(month.checked_sub(1)?).ok()?)?;
+    Some(years + months + u64::from(month > 2 && is_leap(year)) + day.checked_sub(1)?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -242,5 +296,16 @@ mod tests {
             inspection.server(&format!("h{n}.example.com")).unwrap();
         }
         assert_eq!(inspection.leaves.lock().unwrap().len(), LEAVES_MAX);
+    }
+
+    #[test]
+    fn a_certificate_says_how_long_it_is_good() {
+        let inspection = Inspection::open(&StoredAuthority::make().unwrap(), None).unwrap();
+        // The first days of 2020 and of 2099.
+        assert_eq!(inspection.valid(), Some((1_577_836_800_000, 4_070_908_800_000)));
+        assert_eq!(days(2024, 3, 1), Some(19_783));
+        for broken in [&b""[..], b"\x30", b"\x30\xff", b"\x30\x04\x17\x02Z\x17", &[0x30; 300]] {
+            assert_eq!(validity(broken), None);
+        }
     }
 }

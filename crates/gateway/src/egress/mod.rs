@@ -34,7 +34,7 @@ pub use address::refused_range;
 pub use authority::{AuthorityError, Inspection, StoredAuthority};
 pub use body::{Body, Framing};
 pub use bound::{Bound, BoundError, BoundSecrets, PLACEHOLDER_PREFIX, check_header, check_value, placeholder};
-pub use budget::{Budget, Spent};
+pub use budget::{Budget, Spent, Used};
 pub use courier::{ADDRESS_BYTES_MAX, Address, AddressError, Answer, Courier, CourierError, Reach};
 pub use head::{Aim, HEAD_BYTES_MAX, Head, HeadError, Target, parse_head};
 pub use hello::{Gate, HELLO_BYTES_MAX, HelloError};

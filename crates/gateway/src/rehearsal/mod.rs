@@ -13,7 +13,7 @@ mod script;
 mod shell;
 
 pub use asked::{Asked, AskedError, Output, Tool};
-pub use script::rehearse;
+pub use script::{REHEARSAL_COMMIT, rehearse};
 pub use shell::shell_call;
 
 use bytes::Bytes;

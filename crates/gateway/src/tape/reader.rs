@@ -76,6 +76,8 @@ struct RawExchange {
     content_type: String,
     pieces: Vec<RawPiece>,
     whole: bool,
+    #[serde(default, rename = "by")]
+    _by: Option<String>,
 }
 
 #[derive(Deserialize)]

@@ -10,7 +10,7 @@ fn record(exchanges: &[(&str, &str, &[&[u8]], bool)]) -> String {
     let mut file = tempfile::tempfile().unwrap();
     let writer = Arc::new(Writer::create(file.try_clone().unwrap(), "0.1.0").unwrap());
     for (path, body, pieces, whole) in exchanges {
-        let request = Request { method: "POST".into(), path: (*path).into(), body: Bytes::from((*body).to_owned()) };
+        let request = Request { method: "POST".into(), path: (*path).into(), body: Bytes::from((*body).to_owned()), by: None };
         let mut tap = writer.tap(request, 200, "text/event-stream");
         for piece in *pieces {
             tap.piece(&Bytes::copy_from_slice(piece));

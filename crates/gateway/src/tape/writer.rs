@@ -46,6 +46,8 @@ pub(crate) struct Request {
     pub(crate) method: String,
     pub(crate) path: String,
     pub(crate) body: Bytes,
+    /// Who answered, where it was not who was asked first.
+    pub(crate) by: Option<String>,
 }
 
 impl Writer {
@@ -203,7 +205,7 @@ fn entry(n: u64, exchange: &Exchange) -> Value {
         Ok(text) => json!({"t": text, "w": wait}),
         Err(_) => json!({"b": STANDARD.encode(bytes), "w": wait}),
     };
-    json!({
+    let mut entry = json!({
         "n": n,
         "method": exchange.request.method,
         "path": exchange.request.path,
@@ -212,5 +214,9 @@ fn entry(n: u64, exchange: &Exchange) -> Value {
         "type": exchange.content_type,
         "pieces": exchange.pieces.iter().map(piece).collect::<Vec<_>>(),
         "whole": exchange.is_whole,
-    })
+    });
+    if let Some(by) = &exchange.request.by {
+        entry["by"] = json!(by);
+    }
+    entry
 }

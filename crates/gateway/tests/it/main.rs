@@ -5,6 +5,7 @@
 mod budgets;
 mod doors;
 mod egress;
+mod fallback;
 mod faults;
 mod keys;
 mod limits;

@@ -194,12 +194,14 @@ pub(crate) fn identity(provider: &str) -> Identity {
         session: SessionId::from_bits(1),
         turn: turn(1),
         provider: provider.to_owned(),
+        fallback: Vec::new(),
         model: None,
         models: Vec::new(),
         budgets: Vec::new(),
         tape: None,
         rehearsal: false,
         patience: None,
+        rounds: None,
     }
 }
 

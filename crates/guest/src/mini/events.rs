@@ -16,16 +16,23 @@ use super::tools::Question;
 /// Where the lines go.
 pub(super) struct Events {
     out: Box<dyn Write>,
+    /// Whether a person reads it on a terminal.
+    is_read: bool,
 }
 
 impl Events {
     pub(super) fn to_stdout() -> Self {
-        Self { out: Box::new(std::io::stdout()) }
+        Self { out: Box::new(std::io::stdout()), is_read: false }
+    }
+
+    /// Text for a person, in place of lines for a program.
+    pub(super) fn to_terminal() -> Self {
+        Self { is_read: true, ..Self::to_stdout() }
     }
 
     #[cfg(test)]
     pub(super) fn to(out: impl Write + 'static) -> Self {
-        Self { out: Box::new(out) }
+        Self { out: Box::new(out), is_read: false }
     }
 
     pub(super) fn session(&mut self, id: &str, model: &str) {
@@ -77,9 +84,46 @@ impl Events {
 
     /// One line in one write. A reader that is gone is no reason to stop: the transcript is kept all the same.
     fn line(&mut self, value: &Value) {
-        let mut line = value.to_string();
-        line.push('\n');
-        drop(self.out.write_all(line.as_bytes()));
+        let text = if self.is_read { for_person(value) } else { format!("{value}\n") };
+        self.write(&text);
+    }
+
+    /// A person may type now.
+    pub(super) fn ready(&mut self) {
+        if self.is_read {
+            self.write("\n> ");
+        }
+    }
+
+    /// Shows what was said without being typed.
+    pub(super) fn echo(&mut self, text: &str) {
+        if self.is_read {
+            self.write(&format!("> {text}\n"));
+        }
+    }
+
+    fn write(&mut self, text: &str) {
+        drop(self.out.write_all(text.as_bytes()));
         drop(self.out.flush());
+    }
+}
+
+/// How much of a tool's input and output a person is shown.
+const SHOWN_CHARS_MAX: usize = 400;
+
+/// An object as a person reads it.
+fn for_person(value: &Value) -> String {
+    let text = |key: &str| value[key].as_str().unwrap_or_default();
+    let short = |text: &str| text.chars().take(SHOWN_CHARS_MAX).collect::<String>();
+    match text("type") {
+        "text" => text("text").to_owned(),
+        "tool_call" => format!("\n\x1b[2m[{}] {}\x1b[0m\n", text("name"), short(&value["input"].to_string())),
+        "tool_result" => format!("\x1b[2m{}\x1b[0m\n", short(text("output")).trim_end()),
+        "question" => format!("\n{}\n? ", text("text")),
+        "notice" => format!("\x1b[2m{}\x1b[0m\n", text("text")),
+        "retry" => format!("\x1b[2mtrying again: {}\x1b[0m\n", text("message")),
+        "error" => format!("\n\x1b[31m{}\x1b[0m\n", text("message")),
+        "result" => "\n".to_owned(),
+        _ => String::new(),
     }
 }

@@ -8,8 +8,8 @@ use super::events::Events;
 use super::tools::{self, OUTPUT_BYTES_MAX, Offer};
 use crate::ipc::{self, DoorError, Gate, Host, Outcome, Waits};
 
-/// How long the list of tools is waited for, and a host that is away: a turn goes on without it.
-const LIST_WAIT: Duration = Duration::from_secs(5);
+/// How long the list of tools is waited for, which a busy machine takes its time for, and a host that is away: a turn goes on without it.
+const LIST_WAIT: Duration = Duration::from_secs(30);
 const HOST_WAIT: Duration = Duration::from_millis(500);
 
 /// What may be called over the host's socket, as of one turn.

@@ -21,6 +21,8 @@ pub(super) struct Input {
     waiting: VecDeque<String>,
     /// Prompts for which there was no room.
     pub(super) lost: usize,
+    /// Whether a person types: each line is what they say, and nothing else.
+    is_typed: bool,
 }
 
 /// One line that means something.
@@ -31,7 +33,12 @@ enum Line {
 
 impl Input {
     pub(super) fn of(lines: impl BufRead + 'static) -> Self {
-        Self { lines: Box::new(lines), waiting: VecDeque::new(), lost: 0 }
+        Self { lines: Box::new(lines), waiting: VecDeque::new(), lost: 0, is_typed: false }
+    }
+
+    /// What a person types.
+    pub(super) fn typed(lines: impl BufRead + 'static) -> Self {
+        Self { is_typed: true, ..Self::of(lines) }
     }
 
     /// The next prompt, waited for; `None` at the end of the input.
@@ -56,6 +63,7 @@ impl Input {
                 None => return Ok(None),
                 Some(Line::Answer { id, text }) if id == question => return Ok(Some(text)),
                 Some(Line::Answer { .. }) => (),
+                Some(Line::User(text)) if self.is_typed => return Ok(Some(text)),
                 Some(Line::User(text)) if self.waiting.len() < WAITING_MAX => self.waiting.push_back(text),
                 Some(Line::User(_)) => self.lost += 1,
             }
@@ -72,6 +80,9 @@ impl Input {
             }
             if line.len() as u64 == LINE_BYTES_MAX && line.last() != Some(&b'\n') {
                 return Err(Trouble::new(format!("a line of the input has more than {LINE_BYTES_MAX} bytes")));
+            }
+            if self.is_typed {
+                return Ok(Some(Line::User(String::from_utf8_lossy(&line).trim().to_owned())));
             }
             if let Some(line) = meaning(&line) {
                 return Ok(Some(line));

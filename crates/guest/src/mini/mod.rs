@@ -11,7 +11,7 @@
 //!
 //! `mini [--wire anthropic|openai] [--base-url URL] [--model NAME] [--state DIR] [--resume ID] [--prompt-file FILE]
 //! [--instructions FILE] [--max-turns N] [--max-tokens N] [--cwd DIR] [--tools SOCKET] [--allow NAME,NAME]
-//! [--system FILE] [--stream]`. Exit status: 0 the model came to its
+//! [--system FILE] [--stream | --terminal] [--name ID]`. With `--terminal` a person types and reads. Exit status: 0 the model came to its
 //! end, or with `--stream` the input did, 1 it did not (an `error` line says why), 2 wrong arguments.
 
 mod anthropic;
@@ -41,7 +41,10 @@ pub(crate) fn main(args: Vec<String>) -> i32 {
             return 2;
         }
     };
-    let done = if options.stream {
+    let done = if options.terminal {
+        events = Events::to_terminal();
+        turn::serve(&options, &mut events, Input::typed(std::io::stdin().lock()))
+    } else if options.stream {
         turn::serve(&options, &mut events, Input::of(std::io::stdin().lock()))
     } else {
         turn::run(&options, &mut events)

@@ -38,6 +38,10 @@ pub(super) struct Options {
     pub(super) system: Option<PathBuf>,
     /// Whether prompts come one after the other on standard input, each as a line of JSON.
     pub(super) stream: bool,
+    /// Whether a person types at a terminal.
+    pub(super) terminal: bool,
+    /// What a new conversation is called.
+    pub(super) name: Option<String>,
 }
 
 impl Options {
@@ -57,10 +61,16 @@ impl Options {
             allowed: None,
             system: None,
             stream: false,
+            terminal: false,
+            name: None,
         };
         while let Some(flag) = args.next() {
             if flag == "--stream" {
                 options.stream = true;
+                continue;
+            }
+            if flag == "--terminal" {
+                options.terminal = true;
                 continue;
             }
             let value = args.next().ok_or_else(|| format!("the option {flag} needs a value"))?;
@@ -100,6 +110,7 @@ impl Options {
             "--cwd" => self.cwd = Some(value.into()),
             "--tools" => self.tools = Some(value.into()),
             "--allow" => self.allowed = Some(value.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()),
+            "--name" => self.name = Some(value),
             "--system" => self.system = Some(value.into()),
             _ => return Err(format!("there is no option {}", flag.escape_debug())),
         }

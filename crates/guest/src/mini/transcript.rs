@@ -19,9 +19,13 @@ pub(super) struct Transcript {
 }
 
 impl Transcript {
-    /// Begins a new conversation.
-    pub(super) fn create(state: &Path) -> Result<Self, Trouble> {
-        let id = random_id("mini").map_err(|error| Trouble::io("make an identity", &error))?;
+    /// Begins a new conversation, under a name of its own when it has none.
+    pub(super) fn create(state: &Path, name: Option<&str>) -> Result<Self, Trouble> {
+        let id = match name {
+            Some(name) if is_id(name) => name.to_owned(),
+            Some(_) => return Err(Trouble::new("the name of the conversation is not an identity of mini")),
+            None => random_id("mini").map_err(|error| Trouble::io("make an identity", &error))?,
+        };
         std::fs::create_dir_all(state).map_err(|error| Trouble::io("make the directory of transcripts", &error))?;
         let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(path(state, &id));
         let file = file.map_err(|error| Trouble::io("make the transcript", &error))?;
@@ -31,7 +35,7 @@ impl Transcript {
     /// Goes on with a conversation. A last line that was cut by the end of a process is dropped; any other damage is an
     /// error, because a model must not be shown a conversation that never was.
     pub(super) fn resume(state: &Path, id: &str) -> Result<(Self, Vec<Message>), Trouble> {
-        if id.is_empty() || id.len() > 64 || !id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+        if !is_id(id) {
             return Err(Trouble::new("the session to resume is not an identity of mini"));
         }
         let read = |error: &std::io::Error| match error.kind() {
@@ -71,6 +75,10 @@ impl Transcript {
     }
 }
 
+fn is_id(id: &str) -> bool {
+    !id.is_empty() && id.len() <= 64 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
 fn path(state: &Path, id: &str) -> PathBuf {
     state.join(format!("{id}.jsonl"))
 }
@@ -89,7 +97,7 @@ mod tests {
     #[test]
     fn a_torn_last_line_is_dropped_and_other_damage_is_told() {
         let state = tempfile::tempdir().expect("a directory");
-        let mut transcript = Transcript::create(state.path()).expect("made");
+        let mut transcript = Transcript::create(state.path(), None).expect("made");
         let id = transcript.id.clone();
         transcript.add(&Message::User("one".into())).expect("written");
         transcript.file.write_all(b"{\"role\":\"user\",\"te").expect("written");

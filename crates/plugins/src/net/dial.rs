@@ -22,7 +22,7 @@ const ANSWER_BYTES_MAX: usize = 8 << 10;
 
 /// Why the other side could not be reached or talked to.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum NetError {
+pub enum NetError {
     /// The proxy does not let this plugin reach that host.
     #[error("{host}:{port} is not on the list of hosts that this plugin may reach; its owner can add it ({why})")]
     Denied {

@@ -4,6 +4,7 @@ mod dial;
 mod reply;
 mod url;
 
-pub(crate) use dial::{BoxStream, Net, NetError};
+pub use dial::NetError;
+pub(crate) use dial::{BoxStream, Net};
 pub(crate) use reply::{ANSWER, Ask, Reply};
 pub(crate) use url::{Url, UrlError, encode_path, encode_query};

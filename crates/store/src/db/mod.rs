@@ -10,6 +10,7 @@ mod params;
 mod row;
 mod server;
 mod statement;
+mod tls;
 mod value;
 
 pub(crate) use dialect::schema;
@@ -21,6 +22,7 @@ pub(crate) use rusqlite::{ToSql, params};
 pub(crate) use statement::Statement;
 
 pub(crate) use server::{CHANNEL, Postgres, Settings};
+pub(crate) use tls::Tls;
 
 /// A connection to either database. Used by one thread at a time.
 pub(crate) struct Connection {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use postgres::SimpleQueryMessage;
 
+use super::tls::Tls;
 use super::value::Passed;
 use super::{DbError, Params, Result, dialect};
 use crate::shared::{Change, Topic};
@@ -27,6 +28,8 @@ const SILENCE_MAX: Duration = Duration::from_secs(30);
 #[derive(Clone)]
 pub(crate) struct Settings {
     config: postgres::Config,
+    /// How it is encrypted; `None` for a way that stays on this machine.
+    tls: Option<Tls>,
     /// What is said first on a new connection.
     greeting: &'static str,
     /// Who this daemon is to the others.
@@ -183,15 +186,18 @@ impl Postgres {
 
 impl Settings {
     /// A server by its address.
-    pub(crate) fn new(config: postgres::Config, greeting: &'static str, replica: &str) -> Self {
-        Self { config, greeting, replica: replica.to_owned() }
+    pub(crate) fn new(config: postgres::Config, tls: Option<Tls>, greeting: &'static str, replica: &str) -> Self {
+        Self { config, tls, greeting, replica: replica.to_owned() }
     }
 
     /// One more connection.
     pub(crate) fn client(&self) -> std::result::Result<postgres::Client, postgres::Error> {
         let mut config = self.config.clone();
         config.application_name("lazaret").connect_timeout(CONNECT_WAIT).tcp_user_timeout(SILENCE_MAX).keepalives_idle(SILENCE_MAX);
-        let mut client = config.connect(postgres::NoTls)?;
+        let mut client = match &self.tls {
+            Some(tls) => config.connect(tls.clone())?,
+            None => config.connect(postgres::NoTls)?,
+        };
         client.batch_execute(self.greeting)?;
         Ok(client)
     }

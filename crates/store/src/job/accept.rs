@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::blob::{self, JobBlob};
 use super::queue;
-use super::row::{JobRow, from_row, read_job};
+use super::row::{JobRow, from_row};
 use crate::db::{Connection, OptionalExtension, params};
 use crate::error::Doing;
 use crate::row::{int, to_json};
@@ -146,8 +146,10 @@ fn accept(conn: &Connection, new: &NewJob, texts: &Texts) -> Result<AcceptedJob,
         }
     }
     crate::quota::hold(conn, &new.tenant, crate::Claim::Job, new.now)?;
-    let brought = new.blobs.iter().map(|blob| blob.bytes).sum();
-    crate::quota::hold(conn, &new.tenant, crate::Claim::Bytes(brought), new.now)?;
+    if !new.blobs.is_empty() {
+        let brought = new.blobs.iter().map(|blob| blob.bytes).sum();
+        crate::quota::hold(conn, &new.tenant, crate::Claim::Bytes(brought), new.now)?;
+    }
     if queue::counted(conn, &new.tenant, JobState::Queued)? >= new.queued_max {
         return Err(StoreError::Limit { what: "jobs of one tenant that wait", max: new.queued_max });
     }
@@ -156,7 +158,7 @@ fn accept(conn: &Connection, new: &NewJob, texts: &Texts) -> Result<AcceptedJob,
     let sql = "INSERT INTO jobs (id, n, tenant, agent_id, agent, state, priority, profile, engine, model, labels, idem, request, ready,
                  not_before_ms, retries_max, usage, webhook_url, webhook_key, traceparent, created_ms)
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)
-               ON CONFLICT (id) DO NOTHING";
+               ON CONFLICT (id) DO NOTHING RETURNING *";
     let hook = new.webhook.as_ref();
     let with = params![
         new.id,
@@ -181,9 +183,8 @@ fn accept(conn: &Connection, new: &NewJob, texts: &Texts) -> Result<AcceptedJob,
         hook.and_then(|h| h.traceparent.as_ref()),
         int("now", n / NUMBERS_IN_MS)?,
     ];
-    if conn.prepare_cached(sql).and_then(|mut s| s.execute(with)).doing(doing)? == 0 {
-        return Err(StoreError::Conflict(format!("job `{}` exists", new.id)));
-    }
+    let made = conn.prepare_cached(sql).and_then(|mut s| s.query_row(with, from_row)).optional().doing(doing)?;
+    let row = made.ok_or_else(|| StoreError::Conflict(format!("job `{}` exists", new.id)))?;
     let sql = "INSERT INTO job_forms (job, form, resolved, prompt) VALUES (?1, ?2, ?3, ?4)";
     let with = params![new.id, texts.form, texts.resolved, new.prompt.as_bytes()];
     conn.prepare_cached(sql).and_then(|mut s| s.execute(with)).doing(doing)?;
@@ -197,7 +198,7 @@ fn accept(conn: &Connection, new: &NewJob, texts: &Texts) -> Result<AcceptedJob,
     if ready {
         queue::enter(conn, &new.tenant, new.priority, &new.agent_id)?;
     }
-    Ok(AcceptedJob { row: read_job(conn, &new.id)?, fresh: true })
+    Ok(AcceptedJob { row, fresh: true })
 }
 
 /// The number of a new job: of its time, and above that of every other.

@@ -66,12 +66,19 @@ pub struct Blobs {
 }
 
 impl Blobs {
-    /// Those below `dir`, which is made when missing, closed to others.
+    /// Those below `dir`, which is made when missing, closed to others. What an earlier process began to write there and
+    /// did not finish is removed: no two processes may have the same directory open.
     ///
     /// # Errors
-    /// The directory cannot be made.
+    /// The directory cannot be made, read or cleared.
     pub fn open(dir: &Path) -> Result<Self, BlobError> {
         make_dir(dir)?;
+        let fail = |action, path: &Path, source| BlobError { action, path: path.to_owned(), source };
+        for entry in std::fs::read_dir(dir).map_err(|e| fail("read", dir, e))?.flatten() {
+            if entry.file_name().to_string_lossy().starts_with(GROWING) {
+                std::fs::remove_file(entry.path()).map_err(|e| fail("remove", &entry.path(), e))?;
+            }
+        }
         Ok(Self { dir: dir.to_owned() })
     }
 
@@ -98,7 +105,7 @@ impl Blobs {
         let path = self.dir.join(name);
         let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
         let file = file.map_err(|source| BlobError { action: "make", path: path.clone(), source })?;
-        Ok(GrowingBlob { dir: self.dir.clone(), path, file, hash: Sha256::new(), bytes: 0 })
+        Ok(GrowingBlob { dir: self.dir.clone(), path: Unfinished(path), file, hash: Sha256::new(), bytes: 0 })
     }
 
     /// Opens the file of a hash.
@@ -157,11 +164,22 @@ impl Blobs {
     }
 }
 
+/// A file that has no name of its own yet; removed when this is dropped.
+#[derive(Debug)]
+struct Unfinished(PathBuf);
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        // Kept, it has another name.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
 /// A file that is being written; gone when it is dropped before it is kept.
 #[derive(Debug)]
 pub struct GrowingBlob {
     dir: PathBuf,
-    path: PathBuf,
+    path: Unfinished,
     file: File,
     hash: Sha256,
     bytes: u64,
@@ -173,7 +191,7 @@ impl GrowingBlob {
     /// # Errors
     /// They cannot be written.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), BlobError> {
-        self.file.write_all(bytes).map_err(|source| BlobError { action: "write", path: self.path.clone(), source })?;
+        self.file.write_all(bytes).map_err(|source| BlobError { action: "write", path: self.path.0.clone(), source })?;
         self.hash.update(bytes);
         self.bytes += bytes.len() as u64;
         Ok(())
@@ -190,27 +208,60 @@ impl GrowingBlob {
     /// # Errors
     /// It cannot be written or named.
     pub fn keep(self) -> Result<String, BlobError> {
-        let hash: String = self.hash.clone().finalize().iter().map(|b| format!("{b:02x}")).collect();
+        self.rest().keep()
+    }
+
+    /// Writes no more for now, without holding the file open.
+    #[must_use]
+    pub fn rest(self) -> StagedBlob {
+        let hash = self.hash.finalize().iter().map(|b| format!("{b:02x}")).collect();
+        StagedBlob { dir: self.dir, path: self.path, hash, bytes: self.bytes }
+    }
+}
+
+/// A file that is written and not kept yet; gone when it is dropped before.
+#[derive(Debug)]
+pub struct StagedBlob {
+    dir: PathBuf,
+    path: Unfinished,
+    hash: String,
+    bytes: u64,
+}
+
+impl StagedBlob {
+    /// What its bytes hash to.
+    #[must_use]
+    pub fn hash(&self) -> &str {
+        &self.hash
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Names the file by its hash; it is on the disk when this returns.
+    ///
+    /// # Errors
+    /// It cannot be written or named.
+    pub fn keep(self) -> Result<String, BlobError> {
         let fail = |action| move |path: &Path, source| BlobError { action, path: path.to_owned(), source };
-        self.file.sync_all().map_err(|e| fail("write")(&self.path, e))?;
-        let target = place(&self.dir, &hash);
+        let file = OpenOptions::new().write(true).open(&self.path.0).map_err(|e| fail("open")(&self.path.0, e))?;
+        // Young again, however long it lay: no sweep takes it before its row is written.
+        let written = file.set_modified(SystemTime::now()).and_then(|()| file.sync_all());
+        written.map_err(|e| fail("write")(&self.path.0, e))?;
+        let target = place(&self.dir, &self.hash);
         let shelf = target.parent().unwrap_or(&self.dir);
         make_dir(shelf)?;
         model::crash::point("blob:written");
         // The same bytes may be there already: a newer file in the place of the old one keeps them from the sweep.
-        std::fs::rename(&self.path, &target).map_err(|e| fail("name")(&target, e))?;
+        std::fs::rename(&self.path.0, &target).map_err(|e| fail("name")(&target, e))?;
         let sync = |dir: &Path| File::open(dir).and_then(|d| d.sync_all()).map_err(|e| fail("write")(dir, e));
         sync(shelf)?;
         sync(&self.dir)?;
         model::crash::point("blob:kept");
-        Ok(hash)
-    }
-}
-
-impl Drop for GrowingBlob {
-    fn drop(&mut self) {
-        // Kept, it has another name.
-        let _ = std::fs::remove_file(&self.path);
+        Ok(self.hash.clone())
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
-use model::{Code, JobEvent, SessionId, Timestamp, TurnId};
+use model::{Code, JobEvent, JobState, SessionId, Timestamp, TurnId};
 
 use super::end::{self, retry};
-use super::row::{JobRow, column, from_row, read_job, set_state};
+use super::queue::Shelf;
+use super::row::{Along, JobRow, column, from_row, write_state};
 use super::{JobEnd, queue};
 use crate::db::{Connection, OptionalExtension, params};
 use crate::error::Doing;
@@ -158,6 +159,14 @@ impl Running {
         Ok(running)
     }
 
+    fn of_tenant(&self, tenant: &str) -> u64 {
+        self.tenants.get(tenant).copied().unwrap_or(0)
+    }
+
+    fn of_agent(&self, tenant: &str, agent_id: &str) -> u64 {
+        self.agents.iter().find(|((t, a), _)| t == tenant && a == agent_id).map_or(0, |(_, count)| *count)
+    }
+
     fn add(&mut self, tenant: &str, agent_id: &str) {
         *self.tenants.entry(tenant.to_owned()).or_default() += 1;
         *self.agents.entry((tenant.to_owned(), agent_id.to_owned())).or_default() += 1;
@@ -166,38 +175,65 @@ impl Running {
 
 fn claim(conn: &Connection, lease: &JobLease, names: Vec<JobNames>, caps: JobCaps, now: Timestamp) -> Result<Vec<JobRow>, StoreError> {
     wake(conn, now)?;
+    let mut shelves = queue::shelves(conn)?;
+    if shelves.is_empty() || names.is_empty() {
+        return Ok(Vec::new());
+    }
     let mut running = Running::read(conn)?;
-    let mut claimed = Vec::new();
+    let mut clock = queue::tick(conn, names.len())?;
+    let mut claimed: Vec<JobRow> = Vec::new();
     for names in names {
-        let Some(id) = next(conn, &running, caps)? else { break };
-        let job = read_job(conn, &id)?;
-        set_state(conn, &job, true, JobEvent::Claim)?;
-        queue::serve(conn, &job.tenant, &job.agent_id)?;
+        let Some(job) = next(conn, &mut shelves, &running, caps)? else { break };
+        let row = begin_try(conn, &job, lease, &names)?;
+        clock += 1;
+        queue::serve(conn, &job, clock)?;
+        for shelf in shelves.iter_mut().filter(|shelf| shelf.tenant == job.tenant) {
+            shelf.served = clock;
+            shelf.waiting -= u64::from(shelf.priority == job.priority && shelf.waiting > 0);
+        }
+        shelves.retain(|shelf| shelf.waiting > 0);
         running.add(&job.tenant, &job.agent_id);
-        let sql = "UPDATE jobs SET fence = fence + 1, tries = tries + 1, replica = ?2, lease_ms = ?3, session = ?4, turn = ?5,
-                     deaths = 0, progress = 0 WHERE id = ?1 RETURNING *";
-        let with = params![id, lease.replica, column("until", lease.until)?, names.session.as_str(), names.turn.as_str()];
-        let row = conn.prepare_cached(sql).and_then(|mut s| s.query_row(with, from_row)).doing("claim a job")?;
-        let sql = "INSERT INTO job_tries (job, n, session) VALUES (?1, ?2, ?3)";
-        let with = params![id, row.tries, names.session.as_str()];
-        conn.prepare_cached(sql).and_then(|mut s| s.execute(with)).doing("claim a job")?;
         claimed.push(row);
     }
+    let mut begun: HashMap<&str, i64> = HashMap::new();
+    claimed.iter().for_each(|job| *begun.entry(&job.tenant).or_default() += 1);
+    begun.into_iter().try_for_each(|(tenant, jobs)| queue::moved(conn, tenant, (JobState::Queued, JobState::Running), jobs))?;
     Ok(claimed)
 }
 
-/// Who is next.
-fn next(conn: &Connection, running: &Running, caps: JobCaps) -> Result<Option<String>, StoreError> {
-    for (tenant, priority) in queue::shelves(conn)? {
-        if running.tenants.get(&tenant).copied().unwrap_or(0) >= caps.tenant {
-            continue;
+/// Begins a new try of a job from the queue.
+fn begin_try(conn: &Connection, job: &JobRow, lease: &JobLease, names: &JobNames) -> Result<JobRow, StoreError> {
+    let (until, session, turn) = (column("until", lease.until)?, names.session.as_str(), names.turn.as_str());
+    let along = Along(
+        ", fence = fence + 1, tries = tries + 1, replica = ?3, lease_ms = ?4, session = ?5, turn = ?6, deaths = 0, progress = 0",
+        &[&lease.replica, &until, &session, &turn],
+    );
+    let row = write_state(conn, job, JobEvent::Claim, &along)?;
+    let sql = "INSERT INTO job_tries (job, n, session) VALUES (?1, ?2, ?3)";
+    let with = params![row.id, row.tries, session];
+    conn.prepare_cached(sql).and_then(|mut s| s.execute(with)).doing("claim a job")?;
+    Ok(row)
+}
+
+/// Who is next. Shelves of which nothing may be served now are left out from then on.
+fn next(conn: &Connection, shelves: &mut Vec<Shelf>, running: &Running, caps: JobCaps) -> Result<Option<JobRow>, StoreError> {
+    shelves.retain(|shelf| running.of_tenant(&shelf.tenant) < caps.tenant);
+    loop {
+        let Some(at) = (0..shelves.len()).min_by(|a, b| shelves[*a].turn().cmp(&shelves[*b].turn())) else { return Ok(None) };
+        let Shelf { tenant, priority, .. } = &shelves[at];
+        let is_full = |agent_id: &str| running.of_agent(tenant, agent_id) >= caps.agent_id;
+        let found = match queue::first(conn, tenant, *priority)? {
+            Some(job) if is_full(&job.agent_id) => match queue::lane(conn, tenant, *priority, is_full)? {
+                Some(agent_id) => queue::head(conn, tenant, *priority, &agent_id)?,
+                None => None,
+            },
+            first => first,
+        };
+        if found.is_some() {
+            return Ok(found);
         }
-        let full = |agent_id: &str| running.agents.iter().any(|((t, a), count)| *t == tenant && a == agent_id && *count >= caps.agent_id);
-        if let Some(agent_id) = queue::lane(conn, &tenant, priority, full)? {
-            return queue::head(conn, &tenant, priority, &agent_id);
-        }
+        shelves.swap_remove(at);
     }
-    Ok(None)
 }
 
 fn take(conn: &Connection, lease: &JobLease, deaths_max: u32, now: Timestamp) -> Result<(Vec<JobRow>, Vec<JobRow>), StoreError> {
@@ -231,9 +267,9 @@ fn lapse(conn: &Connection, now: Timestamp) -> Result<Vec<JobRow>, StoreError> {
     let lost: Vec<JobRow> = rows.collect::<crate::db::Result<_>>().doing(doing)?;
     let again = |job: &JobRow| {
         if job.tries <= job.retries_max {
-            return retry(conn, job, now, Code::SandboxFailed, "its host was lost");
+            return retry(conn, job, now, Code::HostLost, "its host was lost");
         }
-        end::end(conn, &JobEnd::failed(job, Code::SandboxFailed, "its host was lost".to_owned(), now))
+        end::end(conn, &JobEnd::failed(job, Code::HostLost, "its host was lost".to_owned(), now))
     };
     lost.iter().map(again).collect()
 }

@@ -3,7 +3,7 @@
 use model::{Code, JobEvent, JobState, Money, Timestamp, Usage};
 
 use super::blob::{self, JobBlob};
-use super::row::{JobRow, column, from_row, held_job, is_ready, read_job, set_state};
+use super::row::{Along, JobRow, column, from_row, held_job, is_ready, read_job, set_state};
 use crate::db::{Connection, params};
 use crate::error::Doing;
 use crate::row::{int, to_json};
@@ -98,10 +98,10 @@ impl Store {
     pub async fn mark_job_waiting(&self, work: JobWork, is_waiting: bool) -> Result<JobRow, StoreError> {
         self.write(Kind::JobMark, 0, move |conn| {
             let job = held_job(conn, &work.id, work.fence)?;
-            if (job.state == JobState::Waiting) != is_waiting {
-                set_state(conn, &job, false, if is_waiting { JobEvent::Ask } else { JobEvent::Answer })?;
+            if (job.state == JobState::Waiting) == is_waiting {
+                return Ok(job);
             }
-            read_job(conn, &work.id)
+            set_state(conn, &job, false, if is_waiting { JobEvent::Ask } else { JobEvent::Answer }, &Along::NOTHING)
         })
         .await
     }
@@ -147,12 +147,13 @@ impl Store {
                 return Err(StoreError::Conflict(format!("job `{id}` is {} already", job.state.as_str())));
             }
             let ready = is_ready(conn, &id)?;
-            set_state(conn, &job, ready, JobEvent::Cancel)?;
+            let at = column("now", now)?;
             // Whoever works on it finds its claim gone.
-            let sql = "UPDATE jobs SET fence = fence + 1, exit_code = 130, code = ?2, error = ?3, finished_ms = ?4, lease_ms = NULL
-                       WHERE id = ?1 RETURNING *";
-            let with = params![id, Code::Cancelled.as_str(), "somebody stopped it", column("now", now)?];
-            let row = conn.prepare_cached(sql).and_then(|mut s| s.query_row(with, from_row)).doing("stop a job")?;
+            let along = Along(
+                ", fence = fence + 1, exit_code = 130, code = ?3, error = ?4, finished_ms = ?5, lease_ms = NULL",
+                &[&Code::Cancelled.as_str(), &"somebody stopped it", &at],
+            );
+            let row = set_state(conn, &job, ready, JobEvent::Cancel, &along)?;
             tell(conn, &row, now)?;
             Ok(EndedJob { row, was: job.state })
         })
@@ -177,19 +178,21 @@ impl Store {
 
 /// Lets a job wait for another try.
 pub(super) fn retry(conn: &Connection, job: &JobRow, not_before: Timestamp, code: Code, why: &str) -> Result<JobRow, StoreError> {
-    set_state(conn, job, false, JobEvent::Retry)?;
-    let sql = "UPDATE jobs SET fence = fence + 1, replica = NULL, lease_ms = NULL, session = NULL, turn = NULL, not_before_ms = ?2,
-                 code = ?3, error = ?4, usage = ?5, cost = ?6 WHERE id = ?1 RETURNING *";
-    let with = params![
-        job.id,
-        column("not_before", not_before)?,
-        code.as_str(),
-        cut(why.to_owned(), ERROR_BYTES_MAX),
-        to_json("usage", &job.usage)?,
-        int("cost", job.cost.0)?,
-    ];
-    conn.prepare_cached(sql).and_then(|mut s| s.query_row(with, from_row)).doing("let a job wait for another try")
+    let (begins, why) = (column("not_before", not_before)?, cut(why.to_owned(), ERROR_BYTES_MAX));
+    let (usage, cost) = (to_json("usage", &job.usage)?, int("cost", job.cost.0)?);
+    let along = Along(
+        ", fence = fence + 1, replica = NULL, lease_ms = NULL, session = NULL, turn = NULL, not_before_ms = ?3, code = ?4, error = ?5, \
+         usage = ?6, cost = ?7",
+        &[&begins, &code.as_str(), &why, &usage, &cost],
+    );
+    set_state(conn, job, false, JobEvent::Retry, &along)
 }
+
+/// What is kept with the end of a job.
+const ENDED: &str = ", exit_code = ?3, code = ?4, error = ?5, usage = ?6, cost = ?7, finished_ms = ?8, lease_ms = NULL";
+/// The same where no session was made.
+const ENDED_WITHOUT_SESSION: &str =
+    ", exit_code = ?3, code = ?4, error = ?5, usage = ?6, cost = ?7, finished_ms = ?8, lease_ms = NULL, session = NULL, turn = NULL";
 
 /// Ends a job.
 pub(super) fn end(conn: &Connection, end: &JobEnd) -> Result<JobRow, StoreError> {
@@ -197,22 +200,13 @@ pub(super) fn end(conn: &Connection, end: &JobEnd) -> Result<JobRow, StoreError>
     if job.state == JobState::Queued {
         return Err(StoreError::Conflict(format!("job `{}` has nobody who works on it", job.id)));
     }
-    set_state(conn, &job, false, if end.is_good { JobEvent::Finish } else { JobEvent::Fail })?;
     blob::keep(conn, &job.id, &end.blobs)?;
-    let sql = "UPDATE jobs SET exit_code = ?2, code = ?3, error = ?4, usage = ?5, cost = ?6, finished_ms = ?7, lease_ms = NULL,
-                 session = CASE WHEN ?8 = 1 THEN session END, turn = CASE WHEN ?8 = 1 THEN turn END
-               WHERE id = ?1 RETURNING *";
-    let with = params![
-        job.id,
-        i64::from(end.exit_code),
-        end.code.map(Code::as_str),
-        end.error.clone().map(|text| cut(text, ERROR_BYTES_MAX)),
-        to_json("usage", &end.usage)?,
-        int("cost", end.cost.0)?,
-        column("now", end.now)?,
-        i64::from(end.has_session),
-    ];
-    let row = conn.prepare_cached(sql).and_then(|mut s| s.query_row(with, from_row)).doing("end a job")?;
+    let (exit_code, code) = (i64::from(end.exit_code), end.code.map(Code::as_str));
+    let error = end.error.clone().map(|text| cut(text, ERROR_BYTES_MAX));
+    let (usage, cost, at) = (to_json("usage", &end.usage)?, int("cost", end.cost.0)?, column("now", end.now)?);
+    let more = if end.has_session { ENDED } else { ENDED_WITHOUT_SESSION };
+    let along = Along(more, &[&exit_code, &code, &error, &usage, &cost, &at]);
+    let row = set_state(conn, &job, false, if end.is_good { JobEvent::Finish } else { JobEvent::Fail }, &along)?;
     tell(conn, &row, end.now)?;
     Ok(row)
 }

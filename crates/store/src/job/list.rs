@@ -7,7 +7,7 @@ use model::{JobState, Timestamp};
 use super::accept::number_at;
 use super::blob::{self, JobBlob};
 use super::row::{JobRow, from_row};
-use crate::db::ToSql;
+use crate::db::{Connection, ToSql};
 use crate::error::Doing;
 use crate::session::{LIST_MAX, check_limit, page};
 use crate::{Page, Store, StoreError};
@@ -33,6 +33,9 @@ pub struct JobFilter {
     pub to: Option<Timestamp>,
 }
 
+/// Jobs that are looked at for one page where no index holds all that is asked for. Some milliseconds.
+const LOOKED_AT_MAX: usize = 2000;
+
 /// How many jobs stand where.
 pub type JobCounts = BTreeMap<JobStateWord, u64>;
 /// The word of a state.
@@ -41,55 +44,15 @@ type JobStateWord = &'static str;
 impl Store {
     /// A page of jobs, the youngest first: those with a number below `after`. Costs what the page is, not what there is.
     ///
+    /// What several filters leave is looked for among a bounded number of jobs: where that many were looked at, the page may
+    /// be shorter than asked for, or empty, and the next one goes on behind them.
+    ///
     /// # Errors
     /// [`StoreError::Invalid`] when `limit` is 0 or above [`LIST_MAX`].
     pub async fn list_jobs(&self, filter: &JobFilter, after: Option<u64>, limit: usize) -> Result<Page<JobRow>, StoreError> {
         check_limit(limit, LIST_MAX)?;
         let filter = filter.clone();
-        self.read(move |conn| {
-            let doing = "list jobs";
-            let below = match (after, filter.to) {
-                (Some(after), Some(to)) => Some(after.min(number_at(to))),
-                (after, to) => after.or_else(|| to.map(number_at)),
-            };
-            let below = below.map(|n| i64::try_from(n).unwrap_or(i64::MAX));
-            let from = filter.from.map(|t| i64::try_from(number_at(t)).unwrap_or(i64::MAX));
-            let state = filter.state.map(JobState::as_str);
-            let (name, value) = filter.label.as_ref().map_or((None, None), |(k, v)| (Some(k), Some(v)));
-            // A label's rows are in the order of the list, so the search begins with them.
-            let (mut sql, order) = match &name {
-                Some(_) => ("SELECT jobs.* FROM job_labels JOIN jobs ON jobs.n = job_labels.n WHERE true".to_owned(), "job_labels.n"),
-                None => ("SELECT jobs.* FROM jobs WHERE true".to_owned(), "jobs.n"),
-            };
-            let mut with: Vec<&dyn ToSql> = Vec::new();
-            let (is_below, is_from) = (format!(" AND {order} < ?"), format!(" AND {order} >= ?"));
-            let conditions: [(&str, Option<&dyn ToSql>); 9] = [
-                (" AND job_labels.name = ?", name.as_ref().map(|k| k as &dyn ToSql)),
-                (" AND job_labels.value = ?", value.as_ref().map(|v| v as &dyn ToSql)),
-                (" AND jobs.tenant = ?", filter.tenant.as_ref().map(|t| t as &dyn ToSql)),
-                (" AND jobs.state = ?", state.as_ref().map(|s| s as &dyn ToSql)),
-                (" AND jobs.agent_id = ?", filter.agent_id.as_ref().map(|a| a as &dyn ToSql)),
-                (" AND jobs.profile = ?", filter.profile.as_ref().map(|p| p as &dyn ToSql)),
-                (" AND jobs.engine = ?", filter.engine.as_ref().map(|e| e as &dyn ToSql)),
-                (&is_below, below.as_ref().map(|b| b as &dyn ToSql)),
-                (&is_from, from.as_ref().map(|f| f as &dyn ToSql)),
-            ];
-            for (condition, value) in conditions {
-                if let Some(value) = value {
-                    sql.push_str(condition);
-                    with.push(value);
-                    sql.push_str(&with.len().to_string());
-                }
-            }
-            let rows = limit + 1;
-            with.push(&rows);
-            sql.push_str(&format!(" ORDER BY {order} DESC LIMIT ?{}", with.len()));
-            let mut statement = conn.prepare_cached(&sql).doing(doing)?;
-            let rows = statement.query_map(with.as_slice(), from_row).doing(doing)?;
-            let items = rows.collect::<crate::db::Result<Vec<_>>>().doing(doing)?;
-            Ok(page(items, limit, |job| job.n.to_string()))
-        })
-        .await
+        self.read(move |conn| list(conn, &filter, after, limit)).await
     }
 
     /// What these jobs left as artifacts, by job.
@@ -125,4 +88,124 @@ impl Store {
         })
         .await
     }
+}
+
+/// Entries of one index in the order of the list, from which a page is taken.
+struct Way<'a> {
+    table: &'static str,
+    wants: Vec<(&'static str, &'a dyn ToSql)>,
+}
+
+/// A statement as it grows, with its values.
+struct Growing<'a> {
+    sql: String,
+    with: Vec<&'a dyn ToSql>,
+}
+
+impl<'a> Growing<'a> {
+    fn new(sql: impl Into<String>) -> Self {
+        Self { sql: sql.into(), with: Vec::new() }
+    }
+
+    /// Adds text that ends with the place of a value, and the value.
+    fn push(&mut self, text: &str, value: &'a dyn ToSql) {
+        self.with.push(value);
+        self.sql.push_str(&format!("{text}?{}", self.with.len()));
+    }
+
+    /// Adds the entries of a way within the range, the youngest first.
+    fn walk(&mut self, way: &Way<'a>, range: &'a Range, limit: &'a usize) {
+        self.sql.push_str(&format!(" FROM {} WHERE true", way.table));
+        way.wants.iter().for_each(|(column, value)| self.push(&format!(" AND {column} = "), *value));
+        range.below.iter().for_each(|below| self.push(" AND n < ", below));
+        range.from.iter().for_each(|from| self.push(" AND n >= ", from));
+        self.push(" ORDER BY n DESC LIMIT ", limit);
+    }
+}
+
+/// Numbers of jobs.
+struct Range {
+    below: Option<i64>,
+    from: Option<i64>,
+}
+
+fn list(conn: &Connection, filter: &JobFilter, after: Option<u64>, limit: usize) -> Result<Page<JobRow>, StoreError> {
+    let doing = "list jobs";
+    let below = match (after, filter.to) {
+        (Some(after), Some(to)) => Some(after.min(number_at(to))),
+        (after, to) => after.or_else(|| to.map(number_at)),
+    };
+    let column = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    let range = Range { below: below.map(column), from: filter.from.map(|t| column(number_at(t))) };
+    let state = filter.state.map(JobState::as_str);
+    let columns: [(&'static str, Option<&dyn ToSql>); 4] = [
+        ("agent_id", filter.agent_id.as_ref().map(|a| a as &dyn ToSql)),
+        ("profile", filter.profile.as_ref().map(|p| p as &dyn ToSql)),
+        ("engine", filter.engine.as_ref().map(|e| e as &dyn ToSql)),
+        ("state", state.as_ref().map(|s| s as &dyn ToSql)),
+    ];
+    let tenant: Vec<(&'static str, &dyn ToSql)> = filter.tenant.iter().map(|t| ("tenant", t as &dyn ToSql)).collect();
+    let columns: Vec<(&'static str, &dyn ToSql)> = columns.into_iter().filter_map(|(column, value)| Some((column, value?))).collect();
+    let mut ways: Vec<Way<'_>> = Vec::new();
+    ways.extend(filter.label.iter().map(|(name, value)| Way { table: "job_labels", wants: vec![("name", name), ("value", value)] }));
+    // Each of these has an index, with the tenant and without.
+    ways.extend(columns.iter().map(|column| Way { table: "jobs", wants: tenant.iter().chain([column]).copied().collect() }));
+    if ways.is_empty() {
+        ways.push(Way { table: "jobs", wants: tenant.clone() });
+    }
+    let (rows, looked_at) = (limit + 1, LOOKED_AT_MAX);
+    let others: Vec<_> = tenant.iter().chain(&columns).copied().collect();
+    let (way, is_all) = match ways.as_slice() {
+        // Everything that is asked for is in the index.
+        [only] if filter.label.is_none() || others.is_empty() => {
+            let mut page_of = Growing::new(if filter.label.is_some() { "SELECT jobs.* FROM (SELECT n" } else { "SELECT *" });
+            page_of.walk(only, &range, &rows);
+            if filter.label.is_some() {
+                page_of.sql.push_str(") AS looked JOIN jobs ON jobs.n = looked.n ORDER BY jobs.n DESC");
+            }
+            return Ok(page(read_all(conn, &page_of)?, limit, |job| job.n.to_string()));
+        }
+        all => shortest(conn, all, &range)?,
+    };
+    let mut page_of = Growing::new("SELECT jobs.* FROM (SELECT n");
+    page_of.walk(way, &range, &looked_at);
+    page_of.sql.push_str(") AS looked JOIN jobs ON jobs.n = looked.n WHERE true");
+    others.iter().for_each(|(column, value)| page_of.push(&format!(" AND jobs.{column} = "), *value));
+    page_of.push(" ORDER BY jobs.n DESC LIMIT ", &rows);
+    let mut found = page(read_all(conn, &page_of)?, limit, |job| job.n.to_string());
+    if found.next.is_none() && !is_all {
+        let mut last = Growing::new("SELECT min(n) FROM (SELECT n");
+        last.walk(way, &range, &looked_at);
+        last.sql.push_str(") AS looked");
+        let mut statement = conn.prepare_cached(&last.sql).doing(doing)?;
+        let last: Option<u64> = statement.query_row(last.with.as_slice(), |r| r.get(0)).doing(doing)?;
+        found.next = last.map(|n| n.to_string());
+    }
+    Ok(found)
+}
+
+/// The way with the fewest entries, and whether all of them are looked at. Each is counted only so far.
+fn shortest<'w, 'a>(conn: &Connection, ways: &'w [Way<'a>], range: &'a Range) -> Result<(&'w Way<'a>, bool), StoreError> {
+    let doing = "list jobs";
+    let most = LOOKED_AT_MAX + 1;
+    let mut best: Option<(&Way<'_>, usize)> = None;
+    for way in ways {
+        let mut count = Growing::new("SELECT count(*) FROM (SELECT n");
+        count.walk(way, range, &most);
+        count.sql.push_str(") AS looked");
+        let mut statement = conn.prepare_cached(&count.sql).doing(doing)?;
+        let entries: usize = statement.query_row(count.with.as_slice(), |r| r.get(0)).doing(doing)?;
+        if best.is_none_or(|(_, fewest)| entries < fewest) {
+            best = Some((way, entries));
+        }
+    }
+    let (way, entries) = best.ok_or_else(|| StoreError::invalid("filter", "asks for nothing"))?;
+    Ok((way, entries <= LOOKED_AT_MAX))
+}
+
+fn read_all(conn: &Connection, page_of: &Growing<'_>) -> Result<Vec<JobRow>, StoreError> {
+    let doing = "list jobs";
+    let mut statement = conn.prepare_cached(&page_of.sql).doing(doing)?;
+    let rows = statement.query_map(page_of.with.as_slice(), from_row).doing(doing)?;
+    rows.collect::<crate::db::Result<Vec<_>>>().doing(doing)
 }

@@ -11,12 +11,16 @@ mod end;
 mod list;
 mod queue;
 mod row;
+mod session;
+mod shelf;
 mod sweep;
 
 pub use accept::{AcceptedJob, JOB_FORM_BYTES_MAX, NewJob, Webhook};
-pub use blob::{BLOB_INLINE_BYTES, BlobError, Blobs, GrowingBlob, JobBlob, JobBody};
+pub use blob::{BLOB_INLINE_BYTES, BlobError, Blobs, GrowingBlob, JobBlob, JobBody, StagedBlob};
 pub use claim::{JobCaps, JobLease, JobNames};
 pub use end::{EndedJob, JobEnd, JobWork};
 pub use list::{JobCounts, JobFilter};
 pub use row::{JobDetail, JobRow};
+pub use session::JobTry;
+pub use shelf::SHELF_PIECE_BYTES;
 pub use sweep::SweptJob;

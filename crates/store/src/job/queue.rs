@@ -5,7 +5,7 @@
 
 use model::JobState;
 
-use super::row::JobRow;
+use super::row::{JobRow, from_row};
 use crate::StoreError;
 use crate::db::{Connection, OptionalExtension};
 use crate::error::Doing;
@@ -39,15 +39,22 @@ pub(super) fn leave(conn: &Connection, job: &JobRow) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Notes that a tenant and its `agent_id` are served now.
-pub(super) fn serve(conn: &Connection, tenant: &str, agent_id: &str) -> Result<(), StoreError> {
+/// Moves the queue's clock on for so many jobs that may be served, and gives what it showed before.
+pub(super) fn tick(conn: &Connection, times: usize) -> Result<i64, StoreError> {
+    let sql = "UPDATE job_clock SET served = served + ?1 WHERE id = 1 RETURNING served";
+    let times = int("jobs", times as u64)?;
+    let after: i64 = conn.prepare_cached(sql).and_then(|mut s| s.query_row([times], |r| r.get(0))).doing("serve a job")?;
+    Ok(after - times)
+}
+
+/// Takes a job that could begin from the queue, and notes that its tenant and `agent_id` are served at this time.
+pub(super) fn serve(conn: &Connection, job: &JobRow, clock: i64) -> Result<(), StoreError> {
     let doing = "serve a job";
-    let sql = "UPDATE job_clock SET served = served + 1 WHERE id = 1 RETURNING served";
-    let clock: i64 = conn.prepare_cached(sql).and_then(|mut s| s.query_row([], |r| r.get(0))).doing(doing)?;
-    let sql = "UPDATE job_shelves SET served = ?2 WHERE tenant = ?1";
-    conn.prepare_cached(sql).and_then(|mut s| s.execute((tenant, clock))).doing(doing)?;
-    let sql = "UPDATE job_lanes SET served = ?3 WHERE tenant = ?1 AND agent_id = ?2";
-    conn.prepare_cached(sql).and_then(|mut s| s.execute((tenant, agent_id, clock))).doing(doing)?;
+    let sql = "UPDATE job_shelves SET served = ?2, waiting = waiting - CASE WHEN priority = ?3 THEN 1 ELSE 0 END WHERE tenant = ?1";
+    conn.prepare_cached(sql).and_then(|mut s| s.execute((&job.tenant, clock, job.priority))).doing(doing)?;
+    let sql = "UPDATE job_lanes SET served = ?3, waiting = waiting - CASE WHEN priority = ?4 THEN 1 ELSE 0 END
+               WHERE tenant = ?1 AND agent_id = ?2";
+    conn.prepare_cached(sql).and_then(|mut s| s.execute((&job.tenant, &job.agent_id, clock, job.priority))).doing(doing)?;
     Ok(())
 }
 
@@ -57,12 +64,39 @@ pub(super) fn forget_lanes(conn: &Connection) -> Result<(), StoreError> {
     conn.prepare_cached(sql).and_then(|mut s| s.execute([LANES_KEPT])).doing("forget lanes").map(drop)
 }
 
-/// Shelves with jobs that could begin, the next one first.
-pub(super) fn shelves(conn: &Connection) -> Result<Vec<(String, u8)>, StoreError> {
-    let sql = "SELECT tenant, priority FROM job_shelves WHERE waiting > 0 ORDER BY priority DESC, served, tenant";
+/// A tenant's jobs of one priority that could begin.
+pub(super) struct Shelf {
+    pub(super) tenant: String,
+    pub(super) priority: u8,
+    pub(super) waiting: u64,
+    pub(super) served: i64,
+}
+
+impl Shelf {
+    /// Shelves are served in the order of this.
+    pub(super) fn turn(&self) -> (std::cmp::Reverse<u8>, i64, &str) {
+        (std::cmp::Reverse(self.priority), self.served, &self.tenant)
+    }
+}
+
+/// Shelves with jobs that could begin.
+pub(super) fn shelves(conn: &Connection) -> Result<Vec<Shelf>, StoreError> {
+    let sql = "SELECT tenant, priority, waiting, served FROM job_shelves WHERE waiting > 0";
     let mut statement = conn.prepare_cached(sql).doing("look for work")?;
-    let rows = statement.query_map([], |r| Ok((r.get(0)?, r.get(1)?))).doing("look for work")?;
+    let read = |r: &crate::db::Row<'_>| {
+        Ok(Shelf { tenant: r.get("tenant")?, priority: r.get("priority")?, waiting: r.get("waiting")?, served: r.get("served")? })
+    };
+    let rows = statement.query_map([], read).doing("look for work")?;
     rows.collect::<crate::db::Result<_>>().doing("look for work")
+}
+
+/// The oldest job of the lane of a shelf that is next, whether that may be served or not.
+pub(super) fn first(conn: &Connection, tenant: &str, priority: u8) -> Result<Option<JobRow>, StoreError> {
+    let sql = "SELECT * FROM jobs WHERE tenant = ?1 AND priority = ?2 AND ready = 1 AND agent_id =
+                 (SELECT agent_id FROM job_lanes WHERE tenant = ?1 AND priority = ?2 AND waiting > 0 ORDER BY served, agent_id LIMIT 1)
+               ORDER BY n LIMIT 1";
+    let mut statement = conn.prepare_cached(sql).doing("look for work")?;
+    statement.query_row((tenant, priority), from_row).optional().doing("look for work")
 }
 
 /// The next lane of a shelf that is not `full`.
@@ -70,8 +104,8 @@ pub(super) fn lane(conn: &Connection, tenant: &str, priority: u8, full: impl Fn(
     let doing = "look for work";
     let sql = "SELECT agent_id FROM job_lanes WHERE tenant = ?1 AND priority = ?2 AND waiting > 0 ORDER BY served, agent_id LIMIT ?3";
     let mut statement = conn.prepare_cached(sql).doing(doing)?;
-    // Lanes that are full hold running jobs, so few lanes have to be passed over: nearly always none.
-    for limit in [1u64, 64, 4096] {
+    // Lanes that are full hold running jobs, so few lanes have to be passed over.
+    for limit in [64u64, 4096] {
         let rows = statement.query_map((tenant, priority, int("limit", limit)?), |r| r.get::<_, String>(0)).doing(doing)?;
         let lanes: Vec<String> = rows.collect::<crate::db::Result<_>>().doing(doing)?;
         let count = lanes.len() as u64;
@@ -86,10 +120,18 @@ pub(super) fn lane(conn: &Connection, tenant: &str, priority: u8, full: impl Fn(
 }
 
 /// The oldest job of a lane that could begin.
-pub(super) fn head(conn: &Connection, tenant: &str, priority: u8, agent_id: &str) -> Result<Option<String>, StoreError> {
-    let sql = "SELECT id FROM jobs WHERE tenant = ?1 AND priority = ?2 AND agent_id = ?3 AND ready = 1 ORDER BY n LIMIT 1";
+pub(super) fn head(conn: &Connection, tenant: &str, priority: u8, agent_id: &str) -> Result<Option<JobRow>, StoreError> {
+    let sql = "SELECT * FROM jobs WHERE tenant = ?1 AND priority = ?2 AND agent_id = ?3 AND ready = 1 ORDER BY n LIMIT 1";
     let mut statement = conn.prepare_cached(sql).doing("look for work")?;
-    statement.query_row((tenant, priority, agent_id), |r| r.get(0)).optional().doing("look for work")
+    statement.query_row((tenant, priority, agent_id), from_row).optional().doing("look for work")
+}
+
+/// Counts jobs of a tenant out of one state and into another one.
+pub(super) fn moved(conn: &Connection, tenant: &str, (from, to): (JobState, JobState), jobs: i64) -> Result<(), StoreError> {
+    let sql = "INSERT INTO job_counts (tenant, state, jobs) VALUES (?1, ?2, ?4), (?1, ?3, ?5)
+               ON CONFLICT (tenant, state) DO UPDATE SET jobs = job_counts.jobs + excluded.jobs";
+    let with = (tenant, from.as_str(), to.as_str(), -jobs, jobs);
+    conn.prepare_cached(sql).and_then(|mut s| s.execute(with)).doing("count jobs").map(drop)
 }
 
 /// Counts a job into a state, or out of it.

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{JobBlob, queue};
-use crate::db::{Connection, OptionalExtension, Row};
+use crate::db::{Connection, OptionalExtension, Row, ToSql};
 use crate::error::Doing;
 use crate::row::{int, json, maybe_parsed, unreadable};
 use crate::{Fence, Store, StoreError};
@@ -155,18 +155,34 @@ impl Store {
     }
 }
 
-/// The only writer of `jobs.state` after a job was accepted. Keeps the queue and the counts true.
-pub(super) fn set_state(conn: &Connection, job: &JobRow, is_ready: bool, event: JobEvent) -> Result<JobState, StoreError> {
-    let doing = "change the state of a job";
-    let next = job.state.on(event).map_err(|refused| StoreError::Conflict(format!("job `{}`: {refused}", job.id)))?;
+/// What changes of a job together with its state: more of the statement's `SET`, and the values of it, from `?3` on.
+pub(super) struct Along<'a>(pub(super) &'static str, pub(super) &'a [&'a dyn ToSql]);
+
+impl Along<'_> {
+    /// Nothing but the state.
+    pub(super) const NOTHING: Self = Along("", &[]);
+}
+
+/// The only writer of `jobs.state` after a job was accepted. Keeps the queue and the counts true, and gives the job as it is
+/// then.
+pub(super) fn set_state(conn: &Connection, job: &JobRow, is_ready: bool, event: JobEvent, along: &Along<'_>) -> Result<JobRow, StoreError> {
     if is_ready {
         queue::leave(conn, job)?;
     }
-    queue::count(conn, &job.tenant, job.state, -1)?;
-    queue::count(conn, &job.tenant, next, 1)?;
-    let mut statement = conn.prepare_cached("UPDATE jobs SET state = ?2, ready = 0 WHERE id = ?1").doing(doing)?;
-    statement.execute((&job.id, next.as_str())).doing(doing)?;
-    Ok(next)
+    let row = write_state(conn, job, event, along)?;
+    queue::moved(conn, &job.tenant, (job.state, row.state), 1)?;
+    Ok(row)
+}
+
+/// The same where the caller keeps the queue and the counts true.
+pub(super) fn write_state(conn: &Connection, job: &JobRow, event: JobEvent, along: &Along<'_>) -> Result<JobRow, StoreError> {
+    let doing = "change the state of a job";
+    let next = job.state.on(event).map_err(|refused| StoreError::Conflict(format!("job `{}`: {refused}", job.id)))?.as_str();
+    let Along(more, values) = along;
+    let sql = format!("UPDATE jobs SET state = ?2, ready = 0{more} WHERE id = ?1 RETURNING *");
+    let mut with: Vec<&dyn ToSql> = vec![&job.id, &next];
+    with.extend(values.iter());
+    conn.prepare_cached(&sql).and_then(|mut s| s.query_row(with.as_slice(), from_row)).doing(doing)
 }
 
 pub(super) fn read_job(conn: &Connection, id: &str) -> Result<JobRow, StoreError> {

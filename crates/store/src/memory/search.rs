@@ -21,9 +21,9 @@ pub const MEMORY_QUERY_CHARS_MAX: usize = 500;
 /// The most entries that one search gives.
 pub const MEMORY_RESULTS_MAX: usize = 100;
 /// Different words of a question that count.
-const WORDS_MAX: usize = 24;
+const WORDS_MAX: usize = 20;
 /// Entries in the lists that one question reads, in all.
-const POSTINGS_MAX: u64 = 1000;
+const POSTINGS_MAX: u64 = 640;
 /// Of words that are all common, how many must come together.
 const COMMON_MAX: usize = 3;
 /// Of the entries so found, how many are weighed for each one that is asked for, and how many at least.

@@ -47,6 +47,8 @@ pub struct SecretEntry {
     pub created: Timestamp,
     /// When it was last set.
     pub updated: Timestamp,
+    /// When it was last used, to the minute; `None` when it never was.
+    pub used: Option<Timestamp>,
 }
 
 /// The data key as it is stored.
@@ -124,15 +126,33 @@ impl Secrets {
     /// What the store said.
     pub async fn list(&self) -> Result<Vec<SecretEntry>, SecretsError> {
         let entries = self.store.read(|conn| {
-            let sql = "SELECT name, scope, created_ms, updated_ms FROM secrets ORDER BY name, scope";
+            let sql = "SELECT s.name, s.scope, s.created_ms, s.updated_ms, u.used_ms FROM secrets s
+                       LEFT JOIN secret_uses u ON u.name = s.name AND u.scope = s.scope ORDER BY s.name, s.scope";
             let mut statement = conn.prepare_cached(sql).doing("list secrets")?;
             let rows = statement.query_map([], |r| {
                 let (created, updated) = (Timestamp(r.get(2)?), Timestamp(r.get(3)?));
-                Ok(SecretEntry { name: r.get(0)?, scope: r.get(1)?, created, updated })
+                let used = r.get::<_, Option<u64>>(4)?.map(Timestamp);
+                Ok(SecretEntry { name: r.get(0)?, scope: r.get(1)?, created, updated, used })
             });
             rows.and_then(Iterator::collect::<crate::db::Result<Vec<_>>>).doing("list secrets")
         });
         Ok(entries.await?)
+    }
+
+    /// Notes when secrets were used: name, scope and time. One that is not there any more is left out.
+    ///
+    /// # Errors
+    /// What the store said.
+    pub async fn note_used(&self, uses: Vec<(String, String, Timestamp)>) -> Result<(), SecretsError> {
+        let written = self.store.write(Kind::SecretUse, 0, move |conn| {
+            let sql = "INSERT INTO secret_uses (name, scope, used_ms) SELECT name, scope, CAST(?3 AS INTEGER) FROM secrets WHERE name = ?1 AND scope = ?2
+                       ON CONFLICT (name, scope) DO UPDATE SET used_ms = excluded.used_ms";
+            for (name, scope, at) in uses {
+                conn.execute(sql, (name, scope, int("used", at.0)?)).doing("note the use of a secret")?;
+            }
+            Ok(())
+        });
+        Ok(written.await?)
     }
 
     /// Removes a secret.
@@ -143,7 +163,9 @@ impl Secrets {
         check_names(name, scope)?;
         let (asked, whose) = (name.to_owned(), scope.to_owned());
         let gone = self.store.write(Kind::Secret, 0, move |conn| {
-            conn.execute("DELETE FROM secrets WHERE name = ?1 AND scope = ?2", (asked, whose)).doing("remove a secret")
+            let doing = "remove a secret";
+            conn.execute("DELETE FROM secret_uses WHERE name = ?1 AND scope = ?2", (&asked, &whose)).doing(doing)?;
+            conn.execute("DELETE FROM secrets WHERE name = ?1 AND scope = ?2", (asked, whose)).doing(doing)
         });
         match gone.await? {
             0 => Err(SecretsError::NotFound { name: name.to_owned() }),

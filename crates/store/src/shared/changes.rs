@@ -28,7 +28,7 @@ pub enum Topic {
     Tasks,
     /// Webhooks that are owed.
     Webhooks,
-    /// Agents, plugins, profiles, engines, templates, hooks and envs.
+    /// Agents, plugins, skills, profiles, engines, templates, hooks and envs.
     Configs,
     /// Confirmations.
     Approvals,
@@ -64,7 +64,7 @@ impl Topic {
             "job" => Self::Jobs,
             "task" => Self::Tasks,
             "webhook" => Self::Webhooks,
-            "config" | "agent" | "plugin" | "env" => Self::Configs,
+            "config" | "agent" | "plugin" | "env" | "skill" => Self::Configs,
             "approval" => Self::Approvals,
             "question" => Self::Questions,
             "token" | "tenant" | "budget" => Self::Access,

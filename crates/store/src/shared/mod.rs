@@ -10,6 +10,7 @@ mod schema;
 
 pub(crate) use changes::Listener;
 pub use changes::{Change, Changes, Topic};
+pub use open::Access;
 pub(crate) use open::{Opened, open};
-pub(crate) use replica::Replica;
+pub(crate) use replica::{CLOCK, Replica, retire};
 pub use replica::{REPLICA_LOST_AFTER, ReplicaRow};

@@ -1,13 +1,13 @@
 //! Opening a shared database.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use postgres::config::{Host, SslMode};
 use zeroize::Zeroizing;
 
 use crate::StoreError;
-use crate::db::{Connection, Postgres, Settings};
+use crate::db::{Connection, Postgres, Settings, Tls};
 use crate::error::Doing;
 use crate::shared::replica::{Replica, register};
 use crate::shared::schema::migrate;
@@ -18,6 +18,15 @@ const VERSION_MIN: u32 = 140_000;
 const WRITES: &str = "SET synchronous_commit = on; SET client_min_messages = warning; SET idle_in_transaction_session_timeout = '30s'";
 /// What a connection that reads begins with.
 const READS: &str = "SET client_min_messages = warning; SET default_transaction_read_only = on";
+
+/// What opens a shared database, beside its address.
+#[derive(Default)]
+pub struct Access {
+    /// The password.
+    pub password: Option<Zeroizing<String>>,
+    /// The file of certificates, in PEM, that may have signed the server's; by default those that the system trusts.
+    pub authorities: Option<PathBuf>,
+}
 
 /// A shared database that passed every check.
 pub(crate) struct Opened {
@@ -30,33 +39,35 @@ pub(crate) struct Opened {
 }
 
 /// Opens the database at `url` for the daemon of `home`. Blocks; works on any thread.
-pub(crate) fn open(url: &str, password: Option<Zeroizing<String>>, home: &Path, readers: usize) -> Result<Opened, StoreError> {
+pub(crate) fn open(url: &str, access: Access, home: &Path, readers: usize) -> Result<Opened, StoreError> {
     let mut config = checked(url)?;
-    if let Some(password) = password {
+    let tls = (config.get_ssl_mode() == SslMode::Require).then(|| Tls::open(access.authorities.as_deref())).transpose();
+    let tls = tls.map_err(|why| StoreError::invalid("store.ca_file", why))?;
+    if let Some(password) = access.password {
         config.password(password.as_bytes());
     }
     let replica = Replica::of(home)?;
     // The driver waits for the server by itself, which it cannot do on a thread of an async runtime.
-    let opened = std::thread::scope(|scope| scope.spawn(|| connect(config, replica, readers)).join());
+    let opened = std::thread::scope(|scope| scope.spawn(|| connect(config, tls, replica, readers)).join());
     opened.unwrap_or_else(|_| Err(StoreError::invalid("store.url", "cannot be opened: its driver failed")))
 }
 
-fn connect(config: postgres::Config, replica: Replica, readers: usize) -> Result<Opened, StoreError> {
+fn connect(config: postgres::Config, tls: Option<Tls>, replica: Replica, readers: usize) -> Result<Opened, StoreError> {
     let doing = "connect to the database";
-    let settings = Settings::new(config.clone(), WRITES, replica.id());
+    let settings = Settings::new(config.clone(), tls.clone(), WRITES, replica.id());
     let writer = Connection::from(Postgres::connect(&settings).doing(doing)?);
     check_server(&writer)?;
     migrate(&writer)?;
     register(&writer, &replica)?;
-    let reading = Settings::new(config, READS, replica.id());
+    let reading = Settings::new(config, tls, READS, replica.id());
     let connect = |_| Postgres::connect(&reading).map(Connection::from).doing(doing);
     let readers = (0..readers).map(connect).collect::<Result<_, _>>()?;
     Ok(Opened { writer, readers, replica, settings })
 }
 
-/// Reads the address, and refuses a way to the server that others could listen on.
+/// Reads the address, and sees to it that nobody can listen on the way to the server unless the address allows it.
 fn checked(url: &str) -> Result<postgres::Config, StoreError> {
-    let config =
+    let mut config =
         postgres::Config::from_str(url).map_err(|e| StoreError::invalid("store.url", format!("is no address: {}", model::chain(&e))))?;
     let is_near = |host: &Host| match host {
         Host::Unix(_) => true,
@@ -71,10 +82,16 @@ fn checked(url: &str) -> Result<postgres::Config, StoreError> {
     if config.get_hosts().is_empty() {
         return Err(StoreError::invalid("store.url", "names no host"));
     }
-    let is_asked = config.get_ssl_mode() == SslMode::Require;
-    if is_asked || !config.get_hosts().iter().all(is_near) && config.get_ssl_mode() != SslMode::Disable {
-        let why = "leads over a network, and this version cannot encrypt that way: use a socket or a tunnel on this machine, or say sslmode=disable";
-        return Err(StoreError::invalid("store.url", why));
+    // A way over a network is encrypted unless the address says otherwise; one on this machine when it asks for it.
+    let is_far = !config.get_hosts().iter().all(is_near);
+    match config.get_ssl_mode() {
+        SslMode::Prefer if is_far => {
+            config.ssl_mode(SslMode::Require);
+        }
+        SslMode::Prefer => {
+            config.ssl_mode(SslMode::Disable);
+        }
+        _ => {}
     }
     Ok(config)
 }

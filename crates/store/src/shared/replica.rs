@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use model::{SessionId, Timestamp};
@@ -19,6 +19,8 @@ use crate::{Store, StoreError, home};
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(2);
 /// After how long without that its machine counts as lost, unless the configuration says otherwise.
 pub const REPLICA_LOST_AFTER: Duration = Duration::from_secs(60);
+/// After how long without a sign of life a daemon of the same machine is looked for.
+const SILENT: Duration = Duration::from_secs(6);
 /// Turns of lost machines that are given out at once.
 const LOST_MAX: u64 = 500;
 /// What the file in the home is called.
@@ -26,7 +28,7 @@ const FILE: &str = "replica";
 /// The bytes of a name.
 const NAME_BYTES: usize = 16;
 /// The database's own clock, in milliseconds: the clocks of several machines never agree.
-pub(super) const CLOCK: &str = "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)";
+pub(crate) const CLOCK: &str = "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)";
 
 /// A daemon that shares the database.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -87,18 +89,63 @@ impl Replica {
     }
 }
 
+/// What this machine calls itself.
+fn host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// Whether a directory of this user's is the home of a replica.
+fn is_home_of(home: &Path, id: &str) -> bool {
+    let is_safe = home.is_absolute() && home::check_home(home).is_ok();
+    let is_safe = is_safe && matches!(home::check_path(&home.join(FILE)), Ok(Some(_)));
+    is_safe && std::fs::read_to_string(home.join(FILE)).is_ok_and(|text| text == id)
+}
+
 /// Puts a daemon among those that share the database.
 pub(super) fn register(conn: &Connection, replica: &Replica) -> Result<(), StoreError> {
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let sql = format!(
         "INSERT INTO replicas (id, host, home, heartbeat_ms, started_ms) VALUES (?1, ?2, ?3, {CLOCK}, {CLOCK})
          ON CONFLICT (id) DO UPDATE SET host = excluded.host, home = excluded.home, heartbeat_ms = excluded.heartbeat_ms,
-           started_ms = excluded.started_ms"
+           started_ms = excluded.started_ms, stopped_ms = NULL"
     );
-    conn.execute(&sql, (&replica.id, host, &replica.home)).doing("join those that share the database").map(drop)
+    conn.execute(&sql, (&replica.id, host(), &replica.home)).doing("join those that share the database").map(drop)
+}
+
+/// Notes that this daemon ends in order: nobody needs to take up what it left.
+pub(crate) fn retire(conn: &Connection, id: &str) -> Result<(), StoreError> {
+    let sql = format!("UPDATE replicas SET stopped_ms = {CLOCK} WHERE id = ?1");
+    conn.execute(&sql, [id]).doing("leave those that share the database").map(drop)
 }
 
 impl Store {
+    /// Homes of this machine whose daemons were killed: they say nothing any more, and did not end in order. None where this
+    /// daemon is the only one.
+    ///
+    /// # Errors
+    /// What the database said.
+    pub async fn killed_neighbours(&self) -> Result<Vec<PathBuf>, StoreError> {
+        let Some(shared) = self.shared() else { return Ok(Vec::new()) };
+        let (silent, own) = (millis(SILENT)?, shared.replica.clone());
+        let rows: Vec<(String, String)> = self
+            .read(move |conn| {
+                let doing = "look for neighbours";
+                let sql = format!(
+                    "SELECT id, home FROM replicas WHERE host = ?1 AND id <> ?2 AND stopped_ms IS NULL AND heartbeat_ms < {CLOCK} - ?3"
+                );
+                let mut statement = conn.prepare_cached(&sql).doing(doing)?;
+                let rows = statement.query_map((host(), own, silent), |r| Ok((r.get(0)?, r.get(1)?))).doing(doing)?;
+                rows.collect::<crate::db::Result<_>>().doing(doing)
+            })
+            .await?;
+        // Machines may have the same name, and a row is no proof: the home itself must say that it is this replica's.
+        Ok(rows
+            .into_iter()
+            .map(|(id, home)| (id, PathBuf::from(home)))
+            .filter(|(id, home)| is_home_of(home, id))
+            .map(|(_, home)| home)
+            .collect())
+    }
+
     /// The name of this daemon among those that share the database; `None` where it is the only one.
     #[must_use]
     pub fn replica(&self) -> Option<&str> {

@@ -11,3 +11,4 @@ pub use run::{RUNS_AT_ONCE, RUNS_BEGUN_MAX, RUNS_WAITING_MAX, TaskPlan, TaskRunR
 pub use table::{NewTask, TASK_ACTION_BYTES_MAX, TASKS_AT_ONCE, TASKS_MAX, TaskChange, TaskRow, TaskState};
 
 pub(crate) use run::{End, job_ended, turn_ended};
+pub(crate) use table::{from_row as task_row, read as read_task};

@@ -132,8 +132,10 @@ pub(crate) fn job_ended(conn: &Connection, job: &str, end: End<'_>) -> Result<()
     ended(conn, "SELECT id FROM task_runs WHERE job = ?1 AND state = 'begun'", job, end)
 }
 
-/// The work of a run ended, which was a turn.
+/// The work of a run ended, which was a turn. What its gate said is the note of one that ended well.
 pub(crate) fn turn_ended(conn: &Connection, turn: &TurnId, end: End<'_>) -> Result<(), StoreError> {
+    let said = if end.is_well { crate::agent_tool::said(conn, turn)? } else { None };
+    let end = End { note: said.as_deref().or(end.note), ..end };
     ended(conn, "SELECT id FROM task_runs WHERE turn = ?1 AND state = 'begun'", turn.as_str(), end)
 }
 
@@ -168,7 +170,9 @@ fn end_run(conn: &Connection, run: &str, end: End<'_>) -> Result<(), StoreError>
     if failures >= row.failures_max {
         let note = format!("it failed {failures} times, one after the other");
         let sql = "UPDATE tasks SET state = 'broken', note = ?2 WHERE id = ?1 AND state = 'active'";
-        conn.execute(sql, params![task.as_str(), note]).doing(doing)?;
+        if conn.execute(sql, params![task.as_str(), note]).doing(doing)? > 0 {
+            crate::agent_tool::broke(conn, &row, &note, end.now)?;
+        }
         let sql = "UPDATE task_runs SET state = 'skipped', ended_ms = ?2, note = 'the task was stopped' WHERE task = ?1 AND state = 'due' AND by_hand = 0";
         conn.execute(sql, params![task.as_str(), now]).doing(doing)?;
     }

@@ -4,6 +4,7 @@ use model::{TaskId, Timestamp};
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::agent_tool::NewTaskPlace;
 use crate::db::{Connection, OptionalExtension, Row, params};
 use crate::error::Doing;
 use crate::row::{int, json, parsed, to_json, unreadable};
@@ -137,15 +138,25 @@ impl Store {
     /// [`StoreError::Conflict`] when the name is taken, [`StoreError::Limit`] at [`TASKS_MAX`], [`StoreError::Invalid`] when a
     /// field is out of bounds.
     pub async fn create_task(&self, new: NewTask) -> Result<TaskRow, StoreError> {
-        check_name("name", &new.name)?;
-        let action = to_json("action", &new.action)?;
-        if action.len() > TASK_ACTION_BYTES_MAX {
-            return Err(StoreError::invalid("action", format!("has more than {TASK_ACTION_BYTES_MAX} bytes")));
-        }
-        if new.cron.len() > EXPRESSION_BYTES_MAX || new.zone.len() > EXPRESSION_BYTES_MAX {
-            return Err(StoreError::invalid("cron", format!("has more than {EXPRESSION_BYTES_MAX} bytes")));
-        }
+        let action = check_task(&new)?;
         self.write(Kind::TaskCreate, action.len(), move |conn| create(conn, &new, &action)).await
+    }
+
+    /// The same for one that is made in a chat, by a call: the same call makes one.
+    ///
+    /// # Errors
+    /// Those of [`Store::create_task`], and [`StoreError::Limit`] when the agent has made too many.
+    pub async fn create_task_at(&self, new: NewTask, place: NewTaskPlace) -> Result<TaskRow, StoreError> {
+        let action = check_task(&new)?;
+        self.write(Kind::TaskCreate, action.len(), move |conn| {
+            if let Some(row) = crate::agent_tool::claim(conn, &new.tenant, &place)? {
+                return Ok(row);
+            }
+            let row = create(conn, &new, &action)?;
+            crate::agent_tool::put_place(conn, &row, &place)?;
+            Ok(row)
+        })
+        .await
     }
 
     /// One task.
@@ -261,6 +272,19 @@ impl Store {
     }
 }
 
+/// What can be wrong with a task before the database is asked. Gives what it does as JSON.
+fn check_task(new: &NewTask) -> Result<String, StoreError> {
+    check_name("name", &new.name)?;
+    let action = to_json("action", &new.action)?;
+    if action.len() > TASK_ACTION_BYTES_MAX {
+        return Err(StoreError::invalid("action", format!("has more than {TASK_ACTION_BYTES_MAX} bytes")));
+    }
+    if new.cron.len() > EXPRESSION_BYTES_MAX || new.zone.len() > EXPRESSION_BYTES_MAX {
+        return Err(StoreError::invalid("cron", format!("has more than {EXPRESSION_BYTES_MAX} bytes")));
+    }
+    Ok(action)
+}
+
 fn create(conn: &Connection, new: &NewTask, action: &str) -> Result<TaskRow, StoreError> {
     let doing = "keep a task";
     let count: u64 = conn.query_row("SELECT count(*) FROM tasks", [], |r| r.get(0)).doing(doing)?;
@@ -290,12 +314,12 @@ fn create(conn: &Connection, new: &NewTask, action: &str) -> Result<TaskRow, Sto
     row.ok_or_else(|| StoreError::Conflict(format!("there is a task `{}`", new.name)))
 }
 
-pub(super) fn read(conn: &Connection, id: &TaskId) -> Result<TaskRow, StoreError> {
+pub(crate) fn read(conn: &Connection, id: &TaskId) -> Result<TaskRow, StoreError> {
     let row = conn.query_row("SELECT * FROM tasks WHERE id = ?1", [id.as_str()], from_row).optional();
     row.doing("read a task")?.ok_or_else(|| StoreError::NotFound { what: "task", id: id.to_string() })
 }
 
-pub(super) fn from_row(row: &Row<'_>) -> crate::db::Result<TaskRow> {
+pub(crate) fn from_row(row: &Row<'_>) -> crate::db::Result<TaskRow> {
     Ok(TaskRow {
         id: parsed(row, "id")?,
         tenant: row.get("tenant")?,

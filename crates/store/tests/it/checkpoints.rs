@@ -232,3 +232,30 @@ async fn every_tree_that_is_named_is_known() {
     store.undo(back.clone()).await.unwrap();
     assert_eq!(store.tree_refs().await.unwrap(), HashSet::from([back.tree, kept, env]), "the tree before is garbage");
 }
+
+#[tokio::test]
+async fn files_that_are_left_as_they_are_become_a_checkpoint_before_anything_takes_them() {
+    let home = home();
+    let store = open(home.path());
+    let session = session_with_tree(&store).await;
+    assert!(store.initial_checkpoint(&session, tree(), NOW).await.unwrap());
+    let lease = running(&store, &session).await;
+    let ends = Record::new(lease.turn.clone(), lease.fence, vec![result(Outcome::Completed, None)], NOW).change(TurnEvent::Finish);
+    let both = Record { checkpoint: Some(tree()), is_left: true, ..ends.clone() };
+    assert!(matches!(store.record(both).await, Err(StoreError::Conflict(_))), "a checkpoint or none, not both");
+    let running_still = Record { is_left: true, ..Record::new(lease.turn.clone(), lease.fence, vec![text("x")], NOW) };
+    assert!(matches!(store.record(running_still).await, Err(StoreError::Conflict(_))), "it is not over");
+    store.record(Record { is_left: true, ..ends }).await.unwrap();
+    let row = store.session(&session).await.unwrap();
+    assert_eq!((row.head, row.left, turns_kept(&store, &session).await), (1, Some(1), vec![0]));
+    // What would take the only copy away is refused until it is kept.
+    assert!(matches!(store.undo(undo(&session, 0)).await, Err(StoreError::Conflict(_))));
+    assert!(matches!(store.save_env(new_env("e", tree()), &session).await, Err(StoreError::Conflict(_))));
+    assert!(store.initial_checkpoint(&session, tree(), NOW).await.unwrap());
+    assert_eq!((store.session(&session).await.unwrap().left, turns_kept(&store, &session).await), (None, vec![0, 1]));
+    store.undo(undo(&session, 0)).await.unwrap();
+    store.undo(undo(&session, 1)).await.unwrap();
+    // A further turn that keeps its files says nothing of those before it.
+    let (last, _) = turn_with_checkpoint(&store, &session).await;
+    assert_eq!((store.session(&session).await.unwrap().left, last), (None, 2));
+}

@@ -101,7 +101,7 @@ pub(crate) fn database(home: &Path) -> PathBuf {
 
 pub(crate) fn try_open(home: &Path) -> Result<Store, StoreError> {
     if crate::SHARED {
-        return Store::open_shared(&address(home), None, home, &Config::default());
+        return Store::open_shared(&address(home), lazaret_store::Access::default(), home, &Config::default());
     }
     Store::open(&database(home), &Config::default())
 }

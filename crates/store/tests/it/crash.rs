@@ -8,8 +8,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
 use lazaret_store::{
-    ApprovalAnswer, AuditFilter, CRASH_POINTS, Call, KeySource, MemoryAuthor, MemoryKind, MemoryOwner, MemoryQuery, MemoryScope,
-    MemorySource, MemoryState, NewApproval, NewMemory, NewSession, PluginRow, Record, Secrets, Store, StoreError, Undo,
+    ApprovalAnswer, AuditFilter, CRASH_POINTS, Call, ForeignKey, KeySource, MemoryAuthor, MemoryKind, MemoryOwner, MemoryQuery,
+    MemoryScope, MemorySource, MemoryState, NewApproval, NewMemory, NewSession, PluginRow, PoolAsk, Record, Secrets, SetupStepRow, Store,
+    StoreError, TakenRow, Undo,
 };
 use model::{
     ApprovalId, ApprovalState, EventKind, MemoryId, Money, Outcome, QuestionId, Risk, SessionId, Timestamp, TreeId, TurnEvent, TurnId,
@@ -129,6 +130,7 @@ async fn steps(store: &Store, home: &Path) {
     let secrets = Secrets::open(store, home, KeySource::File).await.unwrap();
     secrets.set("a", "", Zeroizing::new("v".into()), NOW).await.unwrap();
     acknowledge("secret");
+    crate::crash_personas::steps(store, &secrets).await;
     lasting_steps(store).await;
     doors(store).await;
     agents_and_tokens(store).await;
@@ -225,6 +227,15 @@ async fn agents_and_tokens(store: &Store) {
     acknowledge("token-create");
     store.revoke_token(&token.id, NOW).await.unwrap();
     acknowledge("token-revoke");
+    let step = SetupStepRow { step: "model".into(), is_skipped: true, note: String::new(), changed: NOW };
+    store.note_setup_step("default", step).await.unwrap();
+    acknowledge("setup-step");
+    store.note_taken(foreign(), TakenRow { made: "here".into(), hash: "h".into() }, NOW).await.unwrap();
+    acknowledge("taken-note");
+}
+
+fn foreign() -> ForeignKey {
+    ForeignKey { tenant: "default".into(), source: "other".into(), kind: "agent".into(), id: "there".into() }
 }
 
 fn note(n: u128, source: MemorySource) -> NewMemory {
@@ -278,6 +289,11 @@ async fn memories_and_plugins(store: &Store) {
     store.remove_plugin("p").await.unwrap();
     acknowledge("plugin-remove");
     crate::crash_work::steps(store).await;
+    let ask = PoolAsk { profile: "default".into(), target: 3, held: 0 };
+    assert_eq!(store.share_pool(vec![ask.clone()]).await.unwrap()["default"], 3);
+    acknowledge("pool-share");
+    // Nothing is written where nothing changes.
+    assert_eq!(store.share_pool(vec![ask]).await.unwrap()["default"], 3);
     store.signal_cancel(&SessionId::from_bits(9)).await.unwrap();
     acknowledge("signal");
 }
@@ -372,6 +388,7 @@ async fn check(home: &Path, said: &[String], point: &str) {
     crate::crash_work::check(&store, &did, point).await;
     let secrets = Secrets::open(&store, home, KeySource::File).await.unwrap();
     assert!(secrets.get("a", "").await.is_ok() || !did("secret") || point.starts_with("store.secret"), "{point}");
+    crate::crash_personas::check(&store, &secrets, &did, point).await;
     accept(&store, &session(&store).await).await;
     store.close().await.unwrap();
 }
@@ -428,6 +445,8 @@ async fn check_doors(store: &Store, did: &impl Fn(&str) -> bool, point: &str) {
 
 async fn check_agents_and_tokens(store: &Store, did: &impl Fn(&str) -> bool, point: &str) {
     assert_eq!(store.agent("helper").await.is_ok(), did("agent-put") && !did("agent-remove"), "{point}");
+    assert_eq!(store.setup_steps("default").await.unwrap().len(), usize::from(did("setup-step")), "{point}");
+    assert_eq!(store.taken(&foreign()).await.unwrap().is_some(), did("taken-note"), "{point}");
     let imported = SessionId::from_bits(0xd);
     assert_eq!(store.session(&imported).await.is_ok(), did("session-import"), "{point}");
     if did("session-import") {

@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 
 use lazaret_store::{
-    ConfigKey, ConfigRule, JobCaps, JobEnd, JobLease, JobNames, JobRow, JobWork, NewConfig, NewJob, NewTask, Store, TaskChange, TaskPlan,
-    TaskRunStart, Webhook, WebhookOutcome, WebhookTried,
+    ConfigKey, ConfigRule, JobCaps, JobEnd, JobLease, JobNames, JobRow, JobTry, JobWork, NewConfig, NewJob, NewSession, NewTask, NewTurn,
+    Store, TaskChange, TaskPlan, TaskRunStart, Webhook, WebhookOutcome, WebhookTried,
 };
-use model::{Code, JobState, Money, SessionId, TaskId, TaskRunId, Timestamp, TurnId, Usage};
+use model::{Code, JobState, Money, SessionId, TaskId, TaskRunId, Timestamp, TreeId, TurnId, Usage};
 use serde_json::json;
 
 use crate::common::NOW;
@@ -61,8 +61,11 @@ fn held(job: &JobRow) -> JobWork {
 pub(crate) async fn steps(store: &Store) {
     rules(store).await;
     jobs(store).await;
+    shelf(store).await;
     webhooks(store).await;
     tasks(store).await;
+    crate::branches::steps(store).await;
+    crate::crash_chats::steps(store).await;
 }
 
 async fn rules(store: &Store) {
@@ -101,6 +104,8 @@ async fn jobs(store: &Store) {
     store.lapse_jobs(later(1000)).await.unwrap();
     acknowledge("job-lapse");
     let job = store.job(&job.id).await.unwrap();
+    store.begin_job(first_try(&job)).await.unwrap();
+    acknowledge("session-begin");
     store.start_job(held(&job), NOW).await.unwrap();
     acknowledge("job-start");
     store.mark_job_waiting(held(&job), true).await.unwrap();
@@ -120,6 +125,25 @@ async fn jobs(store: &Store) {
     acknowledge("job-settle");
     store.delete_job("j2").await.unwrap();
     acknowledge("job-delete");
+}
+
+/// The session and the turn of a job's first try.
+fn first_try(job: &JobRow) -> JobTry {
+    let (id, turn) = (job.session.clone().unwrap(), job.turn.clone().unwrap());
+    let tree = Some(TreeId::from_bits(0x31));
+    let session = NewSession { tree, ..NewSession::new(id.clone(), "mini", "", "rehearsal", json!({}), NOW) };
+    let turn = NewTurn { key: Some("job".into()), ..NewTurn::new(turn, id, "do it", NOW) };
+    JobTry { work: held(job), session, beginning: Some(TreeId::from_bits(0x30)), turn }
+}
+
+async fn shelf(store: &Store) {
+    store.shelve_piece("aa", 0, b"left".to_vec(), NOW).await.unwrap();
+    acknowledge("shelf-piece");
+    store.shelve("aa", 1, 4, NOW).await.unwrap();
+    acknowledge("shelf");
+    store.shelve_piece("bb", 0, b"never whole".to_vec(), NOW).await.unwrap();
+    assert_eq!(store.sweep_shelf(later(1)).await.unwrap(), 1, "no job names it");
+    acknowledge("shelf-sweep");
 }
 
 async fn webhooks(store: &Store) {
@@ -175,6 +199,8 @@ async fn tasks(store: &Store) {
 
 /// What must be there after these steps, and nothing else.
 pub(crate) async fn check(store: &Store, did: &impl Fn(&str) -> bool, point: &str) {
+    crate::branches::check(store, did, point).await;
+    crate::crash_chats::check(store, did, point).await;
     assert_eq!(store.tenant("red").await.is_ok(), did("tenant-change"), "{point}");
     assert_eq!(store.list_budgets(NOW).await.unwrap().len(), usize::from(did("budget-set")), "{point}");
     assert_eq!(store.config(&key()).await.unwrap().is_some(), did("config-put"), "{point}");
@@ -192,7 +218,15 @@ pub(crate) async fn check(store: &Store, did: &impl Fn(&str) -> bool, point: &st
         };
         assert!(expect.contains(&job.state), "{point}: {:?}", job.state);
     }
+    let session = SessionId::from_bits(0x31);
+    let begun =
+        (store.session(&session).await.is_ok(), store.checkpoint(&session, 0).await.is_ok(), store.turn(&TurnId::from_bits(0x31)).await);
+    let is_begun = did("session-begin");
+    assert_eq!((begun.0, begun.1, begun.2.is_ok()), (is_begun, is_begun, is_begun), "{point}: a try begins whole or not at all");
     assert_eq!(store.job("j2").await.is_ok_and(|job| job.state == JobState::Cancelled), did("job-cancel") && !did("job-delete"), "{point}");
+    let shelved = store.shelved("aa").await.unwrap();
+    assert_eq!(shelved.is_some(), did("shelf") && !did("shelf-sweep"), "{point}");
+    assert!(!did("shelf-sweep") || store.shelf_piece("bb", 0).await.is_err(), "{point}: what never became whole goes");
     let hooks: u64 = store.count_webhooks().await.unwrap().into_iter().map(|(_, n)| n).sum();
     assert_eq!(hooks, u64::from(did("job-finish")), "{point}: its end and what is owed for it come together");
 

@@ -73,7 +73,7 @@ fn a_full_disk_refuses_what_does_not_fit_and_nothing_else() {
 async fn after_an_error_of_the_disk_nothing_more_is_promised() {
     let home = home();
     // A limit on the size of files is an error that SQLite does not know as a full disk.
-    let said = surrounded(r#"shift; trap '' XFSZ; ulimit -f 2000; exec "$@""#, home.path(), "work=broken");
+    let said = surrounded(r#"shift; trap '' XFSZ; ulimit -f 4000; exec "$@""#, home.path(), "work=broken");
     let store = open(home.path());
     let turns: Vec<TurnId> = said.iter().filter_map(|s| s.strip_prefix("turn ")).map(|id| id.parse().unwrap()).collect();
     assert!(turns.len() > 5);

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use lazaret_store::{
-    BLOB_INLINE_BYTES, Blobs, Fence, JobBlob, JobBody, JobCaps, JobEnd, JobFilter, JobLease, JobNames, JobRow, JobWork, NewJob, Store,
-    StoreError, Webhook,
+    BLOB_INLINE_BYTES, Blobs, Fence, JobBlob, JobBody, JobCaps, JobEnd, JobFilter, JobLease, JobNames, JobRow, JobTry, JobWork, NewJob,
+    NewSession, NewTurn, Store, StoreError, Webhook,
 };
-use model::{Code, JobState, Money, SessionId, Timestamp, TurnId, Usage};
+use model::{Code, JobState, Money, SessionId, Timestamp, TreeId, TurnId, Usage};
 use serde_json::json;
 
 use crate::common::{NOW, home, open, turn_id};
@@ -340,6 +340,80 @@ async fn lists_are_pages_from_the_youngest_on() {
 }
 
 #[tokio::test]
+async fn filters_that_hardly_meet_look_at_so_many_jobs_and_go_on_behind_them() {
+    let home = home();
+    let store = open(home.path());
+    const JOBS: u64 = 4500;
+    // Two agents take turns, and one job of the oldest is with the other profile: nothing tells where but a look.
+    let accepts = (0..JOBS).map(|n| {
+        let profile = if n == 1 { "rare" } else { ["even", "odd"][usize::try_from(n % 2).unwrap()] };
+        let agent_id = if n % 2 == 0 { "even" } else { "odd" }.into();
+        let labels = [("all".into(), "yes".into())].into();
+        store.accept_job(NewJob { agent_id, profile: profile.into(), labels, ..new_job(&format!("j{n}")) })
+    });
+    futures_util::future::try_join_all(accepts).await.unwrap();
+    let list = async |filter: JobFilter| {
+        let (mut ids, mut numbers, mut after, mut pages) = (Vec::new(), Vec::new(), None, 0);
+        loop {
+            let page = store.list_jobs(&filter, after, 50).await.unwrap();
+            assert!(page.items.len() <= 50);
+            numbers.extend(page.items.iter().map(|job| job.n));
+            ids.extend(page.items.into_iter().map(|job| job.id));
+            pages += 1;
+            match page.next {
+                Some(next) => {
+                    let next: u64 = next.parse().unwrap();
+                    assert!(after.is_none_or(|after| next < after), "it goes on");
+                    after = Some(next);
+                }
+                None => {
+                    assert!(numbers.is_sorted_by(|a, b| a > b), "the youngest first, each once");
+                    return (ids, pages);
+                }
+            }
+        }
+    };
+    let of = |agent: &str, profile: &str| JobFilter { agent_id: Some(agent.into()), profile: Some(profile.into()), ..JobFilter::default() };
+    assert_eq!(list(of("odd", "rare")).await, (vec!["j1".to_owned()], 1), "the shorter way has one entry");
+    let (none, pages) = list(of("odd", "even")).await;
+    assert!(none.is_empty() && pages == 2, "2,250 are looked at in two goes: {pages}");
+    assert_eq!(list(of("odd", "none")).await, (vec![], 1));
+    let labelled = JobFilter { label: Some(("all".into(), "yes".into())), ..of("even", "even") };
+    let (all, _) = list(labelled.clone()).await;
+    assert_eq!(all.len(), 2250);
+    let other = JobFilter { tenant: Some("other".into()), ..labelled };
+    assert_eq!(list(other).await, (vec![], 1), "nothing of another tenant, and nothing about how much there is");
+    assert_eq!(list(JobFilter { state: Some(JobState::Failed), ..of("even", "even") }).await, (vec![], 1));
+}
+
+#[tokio::test]
+async fn a_try_begins_once_and_only_under_its_claim() {
+    let home = home();
+    let store = open(home.path());
+    accept(&store, new_job("a")).await;
+    let job = claim(&store, 1).await.remove(0);
+    let (id, turn) = (job.session.clone().unwrap(), job.turn.clone().unwrap());
+    let tree = |n: u128| TreeId::from_bits(0x7e00 + n);
+    let session = NewSession { tree: Some(tree(1)), ..NewSession::new(id.clone(), "mini", "", "rehearsal", json!({}), NOW) };
+    let asked = NewTurn { key: Some("job".into()), ..NewTurn::new(turn.clone(), id.clone(), "do it", NOW) };
+    let begins = JobTry { work: held(&job), session, beginning: Some(tree(2)), turn: asked };
+    let stale = JobTry { work: JobWork { fence: Fence(job.fence.0 + 1), ..held(&job) }, ..begins.clone() };
+    assert!(matches!(store.begin_job(stale).await, Err(StoreError::Conflict(_))));
+    assert!(store.session(&id).await.is_err(), "nothing is made for a claim that is not in force");
+    let first = store.begin_job(begins.clone()).await.unwrap();
+    assert_eq!((first.turn.clone(), first.fresh), (turn.clone(), true));
+    // As a daemon does that comes after one that died behind the commit: with another tree.
+    let later =
+        JobTry { session: NewSession { tree: Some(tree(3)), ..begins.session.clone() }, beginning: Some(tree(4)), ..begins.clone() };
+    let again = store.begin_job(later).await.unwrap();
+    assert_eq!((again.turn, again.fresh), (turn, false));
+    assert_eq!(store.session(&id).await.unwrap().tree, Some(tree(1)));
+    assert_eq!(store.checkpoint(&id, 0).await.unwrap().tree, tree(2));
+    store.cancel_job("a", NOW).await.unwrap();
+    assert!(matches!(store.begin_job(begins).await, Err(StoreError::Conflict(_))), "it was stopped");
+}
+
+#[tokio::test]
 async fn old_jobs_go_but_none_whose_end_is_still_to_be_told() {
     let home = home();
     let store = open(home.path());
@@ -405,4 +479,36 @@ async fn unused_files_are_those_that_no_job_names() {
     assert!(matches!(store.job_blob("a", "artifact", "c").await, Err(StoreError::NotFound { .. })));
     store.delete_job("a").await.unwrap();
     assert_eq!(store.unused_blobs(vec!["ab".repeat(32)]).await.unwrap(), ["ab".repeat(32)]);
+}
+
+#[tokio::test]
+async fn what_is_shared_is_whole_or_not_there_and_stays_while_a_job_names_it() {
+    let home = home();
+    let store = open(home.path());
+    let hash = "ab".repeat(32);
+    assert_eq!(store.shelved(&hash).await.unwrap(), None);
+    assert!(!store.reshelve(&hash, NOW).await.unwrap());
+    assert!(matches!(store.shelve(&hash, 2, 9, NOW).await, Err(StoreError::Conflict(_))), "no piece is there");
+    for (n, body) in [&b"first"[..], b"last"].into_iter().enumerate() {
+        store.shelve_piece(&hash, n as u64, body.to_vec(), NOW).await.unwrap();
+    }
+    assert_eq!(store.shelved(&hash).await.unwrap(), None, "not whole before it is said");
+    store.shelve(&hash, 2, 9, NOW).await.unwrap();
+    assert_eq!(store.shelved(&hash).await.unwrap(), Some(2));
+    assert_eq!(store.shelf_piece(&hash, 1).await.unwrap(), b"last");
+    assert!(matches!(store.shelf_piece(&hash, 2).await, Err(StoreError::NotFound { .. })));
+    let long = vec![0; lazaret_store::SHELF_PIECE_BYTES + 1];
+    assert!(matches!(store.shelve_piece(&hash, 3, long, NOW).await, Err(StoreError::Invalid { .. })));
+
+    // A job names it: no sweep takes it. Then it is young: it stays too. Then it goes.
+    let file = JobBlob { kind: "file".into(), path: "a".into(), bytes: 9, body: JobBody::Kept(hash.clone()) };
+    accept(&store, NewJob { blobs: vec![file], ..new_job("j1") }).await;
+    assert_eq!(store.sweep_shelf(later(10)).await.unwrap(), 0);
+    store.cancel_job("j1", later(1)).await.unwrap();
+    store.delete_job("j1").await.unwrap();
+    assert!(store.reshelve(&hash, later(20)).await.unwrap());
+    assert_eq!(store.sweep_shelf(later(20)).await.unwrap(), 0);
+    assert_eq!(store.sweep_shelf(later(21)).await.unwrap(), 1);
+    assert_eq!(store.shelved(&hash).await.unwrap(), None);
+    assert!(store.shelf_piece(&hash, 0).await.is_err());
 }

@@ -8,14 +8,22 @@ const SHARED: bool = true;
 
 #[path = "../it/access.rs"]
 mod access;
+#[path = "../it/agent_tools.rs"]
+mod agent_tools;
 #[path = "../it/approvals.rs"]
 mod approvals;
+#[path = "../it/askers.rs"]
+mod askers;
 #[path = "../it/audit.rs"]
 mod audit;
+#[path = "../it/branches.rs"]
+mod branches;
 #[path = "../it/budget.rs"]
 mod budget;
 #[path = "../it/chain.rs"]
 mod chain;
+#[path = "../it/channels.rs"]
+mod channels;
 #[path = "../it/checkpoints.rs"]
 mod checkpoints;
 #[path = "../it/common.rs"]
@@ -24,6 +32,10 @@ mod common;
 mod configs;
 #[path = "../it/crash.rs"]
 mod crash;
+#[path = "../it/crash_chats.rs"]
+mod crash_chats;
+#[path = "../it/crash_personas.rs"]
+mod crash_personas;
 #[path = "../it/crash_work.rs"]
 mod crash_work;
 /// The disk is the server's.
@@ -35,6 +47,7 @@ mod disk {
     pub(crate) async fn full(_: &Store, _: &Path) {}
     pub(crate) async fn broken(_: &Store) {}
 }
+mod encrypted;
 #[path = "../it/envs.rs"]
 mod envs;
 #[path = "../it/import.rs"]
@@ -47,6 +60,8 @@ mod ledger;
 mod log;
 #[path = "../it/memory.rs"]
 mod memory;
+#[path = "../it/personas.rs"]
+mod personas;
 #[path = "../it/plugins.rs"]
 mod plugins;
 #[path = "../it/questions.rs"]
@@ -61,5 +76,7 @@ mod speed;
 mod tasks;
 #[path = "../it/turns.rs"]
 mod turns;
+#[path = "../it/web.rs"]
+mod web;
 
 mod replicas;

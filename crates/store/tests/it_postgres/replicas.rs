@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use lazaret_store::{Change, Changes, Config, KeySource, Record, Secrets, Store, StoreError, Topic};
+use lazaret_store::{Access, Change, Changes, Config, KeySource, PoolAsk, Record, Secrets, Store, StoreError, Topic};
 use model::{Code, TurnEvent, TurnState};
 use tempfile::TempDir;
 
@@ -152,7 +152,7 @@ async fn a_home_has_one_daemon_and_all_have_one_key() {
     let first = home();
     let second = beside(&first);
     let a = open(first.path());
-    let again = Store::open_shared(&address(first.path()), None, first.path(), &Config::default());
+    let again = Store::open_shared(&address(first.path()), Access::default(), first.path(), &Config::default());
     assert!(matches!(again, Err(StoreError::InUse { .. })));
     let secrets = Secrets::open(&a, first.path(), KeySource::File).await.unwrap();
     secrets.set("a", "", zeroize::Zeroizing::new("value".into()), NOW).await.unwrap();
@@ -215,8 +215,8 @@ async fn a_lost_connection_is_made_again() {
 #[tokio::test]
 async fn what_leads_nowhere_or_over_a_network_is_refused() {
     let first = home();
-    let try_url = |url: &str| Store::open_shared(url, None, first.path(), &Config::default()).map(drop);
-    for url in ["", "mysql://x", "postgresql://", "postgresql://lazaret@db.example/x", "postgresql://u:secret@localhost/x"] {
+    let try_url = |url: &str| Store::open_shared(url, Access::default(), first.path(), &Config::default()).map(drop);
+    for url in ["", "mysql://x", "postgresql://", "postgresql://u:secret@localhost/x"] {
         let error = try_url(url).unwrap_err();
         assert!(matches!(error, StoreError::Invalid { field: "store.url", .. }), "{url}: {error}");
         assert!(!error.to_string().contains("secret"));
@@ -226,12 +226,59 @@ async fn what_leads_nowhere_or_over_a_network_is_refused() {
     let foreign = home();
     meddle(foreign.path(), "CREATE TABLE diary (day TEXT)");
     assert!(matches!(
-        Store::open_shared(&address(foreign.path()), None, foreign.path(), &Config::default()),
+        Store::open_shared(&address(foreign.path()), Access::default(), foreign.path(), &Config::default()),
         Err(StoreError::Foreign { .. })
     ));
     let newer = home();
     open(newer.path()).close().await.unwrap();
     meddle(newer.path(), "UPDATE meta SET value = '99' WHERE key = 'schema'");
-    let found = Store::open_shared(&address(newer.path()), None, newer.path(), &Config::default());
+    let found = Store::open_shared(&address(newer.path()), Access::default(), newer.path(), &Config::default());
     assert!(matches!(found, Err(StoreError::Newer { found: 99, .. })), "{found:?}");
+}
+
+/// Those that keep sandboxes ready share what is asked for, and what a newcomer gets was given up before.
+#[tokio::test]
+async fn together_they_keep_no_more_than_is_asked_for() {
+    let first = home();
+    let second = beside(&first);
+    let (a, b) = (open(first.path()), open(second.path()));
+    let ask = |target, held| vec![PoolAsk { profile: "default".to_owned(), target, held }];
+    let share = async |store: &Store, target, held| store.share_pool(ask(target, held)).await.unwrap()["default"];
+    assert_eq!(share(&a, 5, 0).await, 5, "alone it has all");
+    assert_eq!(share(&b, 5, 0).await, 0, "the other one has them still");
+    let less = share(&a, 5, 5).await;
+    assert!(less == 2 || less == 3, "{less}");
+    assert_eq!(share(&b, 5, 0).await, 0, "they are not gone yet");
+    assert_eq!(share(&a, 5, less).await, less);
+    assert_eq!(share(&b, 5, 0).await, 5 - less);
+    // Who takes no part any more leaves all to the others, once it has none.
+    assert_eq!(share(&a, 0, less).await, 0);
+    assert_eq!(share(&b, 5, 5 - less).await, 5 - less);
+    assert_eq!(share(&a, 0, 0).await, 0);
+    assert_eq!(share(&b, 5, 5 - less).await, 5);
+}
+
+/// One that was killed says nothing any more, and never said that it ended.
+#[tokio::test]
+async fn a_neighbour_that_was_killed_is_known_from_one_that_ended() {
+    let first = home();
+    let second = beside(&first);
+    let a = open(first.path());
+    let b = open(second.path());
+    assert!(a.killed_neighbours().await.unwrap().is_empty(), "it says that it lives");
+    // Ended in order: whatever time passes, nobody is missing.
+    b.close().await.unwrap();
+    drop(b);
+    let silent = "UPDATE replicas SET heartbeat_ms = heartbeat_ms - 60000 WHERE home LIKE '%'";
+    meddle(first.path(), silent);
+    assert!(a.killed_neighbours().await.unwrap().is_empty());
+    // As a killed one leaves it.
+    meddle(first.path(), "UPDATE replicas SET stopped_ms = NULL");
+    meddle(first.path(), silent);
+    let home = second.path().to_path_buf();
+    assert_eq!(a.killed_neighbours().await.unwrap(), std::slice::from_ref(&home));
+    // A row is no proof: what is not that replica's home is left alone.
+    std::fs::write(home.join("replica"), format!("rep_{}", "0".repeat(32))).unwrap();
+    assert!(a.killed_neighbours().await.unwrap().is_empty());
+    a.close().await.unwrap();
 }

@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     fn env(home: &Path) -> Env {
-        Env { home: home.to_owned(), log: None, crash_at: None, passphrase_file: None, path: String::new() }
+        Env { home: home.to_owned(), log: None, crash_at: None, passphrase_file: None, path: String::new(), no_color: false }
     }
 
     #[test]

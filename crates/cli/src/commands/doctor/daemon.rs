@@ -14,6 +14,11 @@ use crate::home::Home;
 /// How long a provider may take to be connected to.
 const CONNECT_WAIT: Duration = Duration::from_secs(5);
 
+const DAY_MS: u64 = 86_400_000;
+/// Days before its end from which the authority of the egress proxy is warned of.
+const AUTHORITY_WARN_DAYS: u64 = 30;
+const AUTHORITY_FIX: &str = "check the clock of this machine; if it is right, make a new home and import its sessions";
+
 /// Asks the daemon, if one is up or `live` says so; else looks at the store itself.
 pub(super) async fn checks(context: &Context, home: &Home, config: &Config, live: bool) -> Result<Vec<Check>, Failure> {
     let client = Client::new(home, live && context.may_start);
@@ -31,12 +36,24 @@ pub(super) async fn checks(context: &Context, home: &Home, config: &Config, live
     let detail = format!("version {}, process {}", status["version"].as_str().unwrap_or("?"), status["pid"]);
     let mut checks = vec![Check::pass("daemon", detail), Check::pass("store", "open")];
     checks.push(keys(&status));
+    checks.extend(egress_authority(&status));
     checks.extend(plugins(&client, live).await);
     checks.extend(logins(&client).await);
+    checks.extend(notices(&client).await);
     if live {
         checks.extend(providers(config, &status).await);
     }
     Ok(checks)
+}
+
+/// Chat networks, what they are owed, tasks that stopped and people who wait: nothing of it is wrong with the host, so each warns.
+async fn notices(client: &Client) -> Vec<Check> {
+    let all = crate::commands::lifecycle::notices(client).await;
+    let check = |notice: app::Notice| match notice.about.as_str() {
+        "login" => Check::fail(notice.about, notice.detail, notice.fix),
+        _ => Check::warn(notice.about, notice.detail, notice.fix),
+    };
+    all.into_iter().map(check).collect()
 }
 
 /// Opens the store as the daemon would, while there is none.
@@ -68,6 +85,23 @@ fn keys(status: &Value) -> Check {
         return Check::warn("providers", "no provider has a key, so only rehearsals run", fix);
     }
     Check::pass("providers", format!("keys for {}", names.join(", ")))
+}
+
+/// Whether sandboxes take the certificates for good with which hosts are looked into, and for how long.
+fn egress_authority(status: &Value) -> Option<Check> {
+    let at = |key: &str| status["authority"][key].as_u64();
+    let (from, until, now) = (at("from")?, at("until")?, at("now")?);
+    let label = "egress authority";
+    let days = until.saturating_sub(now) / DAY_MS;
+    Some(if now < from {
+        Check::fail(label, "this machine's clock is before its first day", "set the clock of this machine")
+    } else if now >= until {
+        Check::fail(label, "it has expired: sandboxes refuse every host that is looked into", AUTHORITY_FIX)
+    } else if days < AUTHORITY_WARN_DAYS {
+        Check::warn(label, format!("it expires in {days} days"), AUTHORITY_FIX)
+    } else {
+        Check::pass(label, format!("good for {} more years", days / 365))
+    })
 }
 
 async fn plugins(client: &Client, live: bool) -> Vec<Check> {
@@ -112,7 +146,9 @@ fn plugin_check(name: &str, plugin: &Value) -> Check {
         _ => format!("run: lazaret plugin show {name}"),
     };
     match text(&plugin["state"]).as_str() {
-        "off" => Check::pass(label, if why.is_empty() { "off".to_owned() } else { format!("off: {why}") }),
+        "off" if why.is_empty() => Check::pass(label, "off"),
+        "off" if hint.is_empty() => Check::pass(label, format!("off: {why}")),
+        "off" => Check::pass(label, format!("off: {why}; {hint}")),
         "failed" | "pending" => Check::fail(label, why, fix()),
         // What comes and goes.
         state if !category.is_empty() => Check::warn(label, format!("{state}, with trouble: {why}"), fix()),
@@ -151,6 +187,16 @@ fn authority(url: &str) -> Option<(&str, u16)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_authority_is_good_warned_of_or_over() {
+        let label = |now: u64| {
+            let status = json!({ "authority": { "from": 10 * DAY_MS, "until": 1000 * DAY_MS, "now": now * DAY_MS } });
+            serde_json::to_value(egress_authority(&status).expect("a check")).expect("JSON")["status"].as_str().expect("a word").to_owned()
+        };
+        assert_eq!([label(9), label(10), label(969), label(971), label(1000)], ["fail", "pass", "pass", "warn", "fail"]);
+        assert!(egress_authority(&json!({})).is_none(), "none where nothing is looked into");
+    }
 
     #[test]
     fn a_url_has_a_host_and_a_port() {

@@ -3,13 +3,13 @@
 use std::io::{IsTerminal, Read, Write};
 
 use app::PluginView;
-use http::Method;
 use model::{Code, Failure, Risk};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::super::begin::accepted_once;
 use super::super::{Context, lists};
-use crate::client::Client;
+use crate::client::{Client, internal};
 use crate::exit::{Done, clean};
 use crate::out;
 
@@ -24,13 +24,13 @@ struct Called {
 
 /// Calls a tool as the owner. The owner's yes to a call of high risk comes from the terminal or with the command, and from
 /// nowhere else.
-pub(super) async fn run(context: &Context, client: &Client, tool: &str, arguments: &str, yes: bool) -> Done {
+pub(in super::super) async fn run(context: &Context, client: &Client, tool: &str, arguments: &str, yes: bool) -> Done {
     let arguments = read(arguments)?;
     let plugins: Vec<PluginView> = lists::all(client, "/v1/plugins").await?;
     let risk = plugins.iter().flat_map(|plugin| &plugin.tools).find(|one| one.name == tool).map(|one| one.risk);
     let yes = yes || (risk == Some(Risk::High) && confirmed(tool, &arguments)?);
     let body = json!({ "tool": tool, "arguments": arguments, "yes": yes });
-    let called: Called = client.json(Method::POST, "/v1/plugin-calls", Some(&body)).await?;
+    let called = once(client, &body).await?;
     match called.error {
         Some(error) => {
             let code = Code::ALL.iter().copied().find(|code| code.as_str() == error.code).unwrap_or(Code::Internal);
@@ -50,6 +50,15 @@ pub(super) async fn run(context: &Context, client: &Client, tool: &str, argument
             Ok(0)
         }
     }
+}
+
+/// Asks for the call under a key of this command's own: a daemon that goes away over it is asked again, and makes no call of
+/// high risk twice.
+async fn once(client: &Client, body: &Value) -> Result<Called, Failure> {
+    let key = crate::home::random_hex::<16>()?;
+    let body = serde_json::to_vec(body).map_err(|e| internal(&e.to_string()))?;
+    let answer = accepted_once(client, "/v1/plugin-calls", &key, body).await?;
+    serde_json::from_slice(&answer).map_err(|e| internal(&e.to_string()))
 }
 
 fn read(arguments: &str) -> Result<Value, Failure> {

@@ -7,6 +7,8 @@ mod repository;
 mod scaffold;
 mod show;
 
+pub(super) use call::run as call_tool;
+
 use std::path::Path;
 
 use app::{PluginInstalled, PluginView};
@@ -163,22 +165,39 @@ async fn source_of(client: &Client, name: &str) -> Result<String, Failure> {
 /// rights of whoever runs this, and sent as an archive.
 async fn install(client: &Client, order: Order) -> Result<PluginInstalled, Failure> {
     app::check_plugin_name(&order.name)?;
-    let source = order.source.strip_prefix("git+").unwrap_or(&order.source);
+    match packed(&order.source).await? {
+        Packed::Remote(source) => {
+            let body = json!({ "source": source, "name": order.name, "hash": order.hash, "update": order.update });
+            client.json(Method::POST, "/v1/plugins", Some(&body)).await
+        }
+        Packed::Here(label, body) => send(client, &order, &label, body).await,
+    }
+}
+
+/// What a source comes to.
+pub(super) enum Packed {
+    /// A repository that the daemon clones, in a sandbox.
+    Remote(String),
+    /// An archive, and what its source is called from now on.
+    Here(String, Body),
+}
+
+/// Reads a source with the rights of whoever runs this, unless it is reached over HTTP.
+pub(super) async fn packed(source: &str) -> Result<Packed, Failure> {
+    let source = source.strip_prefix("git+").unwrap_or(source);
     let local = Path::new(source.strip_prefix("path:").unwrap_or(source));
     if source.starts_with("https://") || source.starts_with("http://") {
-        let body = json!({ "source": source, "name": order.name, "hash": order.hash, "update": order.update });
-        return client.json(Method::POST, "/v1/plugins", Some(&body)).await;
+        return Ok(Packed::Remote(source.to_owned()));
     }
-    let (label, body) = if repository::is_one(source) {
-        (format!("git+{source}"), full(repository::archive(source).await?))
+    Ok(if repository::is_one(source) {
+        Packed::Here(format!("git+{source}"), full(repository::archive(source).await?))
     } else if local.is_dir() {
         let mut packed = Vec::new();
         pack::folder(local, &mut packed)?;
-        (label_of(local), full(packed))
+        Packed::Here(label_of(local), full(packed))
     } else {
-        (label_of(local), archive::body_of(local).await?)
-    };
-    send(client, &order, &label, body).await
+        Packed::Here(label_of(local), archive::body_of(local).await?)
+    })
 }
 
 fn label_of(path: &Path) -> String {

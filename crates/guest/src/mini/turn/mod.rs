@@ -49,11 +49,15 @@ pub(super) fn run(options: &Options, events: &mut Events) -> Result<(), Trouble>
 /// Runs turn after turn, as they come. One that fails says so; the process takes the next one all the same.
 pub(super) fn serve(options: &Options, events: &mut Events, input: Input) -> Result<(), Trouble> {
     let mut session = Session::open(options, Some(input))?;
+    if options.terminal && options.prompt_file.is_some() {
+        let first = prompt(options)?;
+        events.echo(&first);
+        session.try_turn(first, events);
+    }
+    events.ready();
     while let Some(prompt) = session.next()? {
-        let done = if prompt.trim().is_empty() { Err(Trouble::new("the prompt is empty")) } else { session.turn(prompt, events) };
-        if let Err(trouble) = done {
-            events.error(trouble.status, &trouble.message);
-        }
+        session.try_turn(prompt, events);
+        events.ready();
     }
     Ok(())
 }
@@ -80,9 +84,21 @@ impl<'a> Session<'a> {
         system(options, false)?;
         let (transcript, messages) = match &options.resume {
             Some(id) => Transcript::resume(&options.state, id)?,
-            None => (Transcript::create(&options.state)?, Vec::new()),
+            None => (Transcript::create(&options.state, options.name.as_deref())?, Vec::new()),
         };
         Ok(Self { options, address, transcript, messages, input, granted: Granted::default() })
+    }
+
+    /// A turn; one that fails says so.
+    fn try_turn(&mut self, prompt: String, events: &mut Events) {
+        let done = match prompt.trim() {
+            "" if self.options.terminal => Ok(()),
+            "" => Err(Trouble::new("the prompt is empty")),
+            _ => self.turn(prompt, events),
+        };
+        if let Err(trouble) = done {
+            events.error(trouble.status, &trouble.message);
+        }
     }
 
     fn next(&mut self) -> Result<Option<String>, Trouble> {
@@ -132,7 +148,7 @@ impl<'a> Session<'a> {
                 }
             }
         }
-        Err(Trouble::new(format!("the model was asked {} times and came to no end", self.options.turns_max)))
+        Err(Trouble::new(format!("TURN_LIMIT: the model was asked {} times and came to no end", self.options.turns_max)))
     }
 
     /// Runs a tool; a question goes to the person at the other end, where there is one.

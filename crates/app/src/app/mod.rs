@@ -1,5 +1,7 @@
 //! The application: one handle over all parts.
 
+mod parts;
+
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::PathBuf;
@@ -9,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use broker::Broker;
 use gateway::egress::Egress;
-use gateway::{Gateway, REHEARSAL, WELL_KNOWN};
+use gateway::{REHEARSAL, WELL_KNOWN};
 use model::{Code, Failure};
 use sandbox::Sandboxes;
 use store::{Secrets, Store};
@@ -64,8 +66,12 @@ struct Parts {
     ledger: Arc<StoreLedger>,
     callers: Arc<Callers>,
     sessions: Registry,
+    pool: crate::pool::Pool,
     places: Places,
+    branches: crate::branches::BranchDesk,
+    yard: crate::git::Yard,
     book: crate::plugins::Book,
+    shelf: crate::skills::Shelf,
     installs: EngineInstalls,
     egress: crate::egress::EgressBook,
     trees: crate::trees::Trees,
@@ -88,7 +94,9 @@ struct Parts {
     busy: AtomicUsize,
     idle_since: Mutex<Instant>,
     desk: crate::webhooks::Desk,
+    board: crate::channels::Board,
     timer: crate::tasks::Timer,
+    terminals: crate::terminals::Terminals,
     adopted: Mutex<Vec<AdoptedCommand>>,
     stop: Mutex<Option<Duration>>,
     stop_asked: Notify,
@@ -127,7 +135,8 @@ impl App {
         let touched = Arc::default();
         let egress = crate::egress::EgressBook::open(Arc::clone(&opening.secrets), &settings).await?;
         let secrets = SecretBook::open(opening.secrets, Arc::clone(&touched)).await?;
-        let gateway = open_gateway(&settings, &secrets, &ledger, &callers)?;
+        let shelf = crate::skills::Shelf::open(&opening.store).await?;
+        let gateway = crate::ledger::open_gateway(&settings, &secrets, &ledger, &callers)?;
         let approvals = Arc::new(Approvals::new(opening.store.clone()));
         let broker = Broker::new(Arc::clone(&approvals) as Arc<dyn broker::Confirm>, Arc::clone(&audit) as Arc<dyn broker::Audit>);
         broker.set_rate(settings.calls.usual, settings.calls.groups.clone());
@@ -137,8 +146,12 @@ impl App {
         let app = Self {
             parts: Arc::new(Parts {
                 sessions: Registry::default(),
+                pool: crate::pool::Pool::default(),
                 places: Places::default(),
+                branches: crate::branches::BranchDesk::default(),
+                yard: crate::git::Yard::default(),
                 book: crate::plugins::Book::new(opening.shipped, touched),
+                shelf,
                 installs: EngineInstalls::new(opening.home.join("engines")),
                 egress,
                 trees: crate::trees::Trees::default(),
@@ -169,7 +182,9 @@ impl App {
                 busy: AtomicUsize::new(0),
                 idle_since: Mutex::new(Instant::now()),
                 desk: crate::webhooks::Desk::default(),
+                board: crate::channels::Board::default(),
                 timer: crate::tasks::Timer::default(),
+                terminals: crate::terminals::Terminals::default(),
                 adopted: Mutex::default(),
                 stop: Mutex::new(None),
                 stop_asked: Notify::new(),
@@ -181,13 +196,18 @@ impl App {
         app.renew_inspection().await;
         app.hear_others();
         app.take_up().await?;
+        app.sweep_half_made_skills();
         app.open_plugins();
         app.open_jobs().await?;
         app.keep_tokens_fresh();
         app.forget_old_memories();
         app.send_webhooks();
+        app.open_channels().await?;
+        app.show_cards().await?;
         app.send_traces();
         app.keep_time();
+        app.keep_orders();
+        app.keep_branches_home();
         Ok(app)
     }
 
@@ -301,12 +321,13 @@ impl App {
     /// The settings are wrong; the old ones stay in force.
     pub fn reload(&self) -> Result<(), Failure> {
         let settings = Arc::new((self.parts.reload)()?);
-        let gateway = open_gateway(&settings, &self.parts.secrets, &self.parts.ledger, &self.parts.callers)?;
+        let gateway = crate::ledger::open_gateway(&settings, &self.parts.secrets, &self.parts.ledger, &self.parts.callers)?;
         let before = self.doors().replace_gateway(gateway);
         self.parts.egress.set_ceiling(&settings.egress_max);
         self.broker().set_rate(settings.calls.usual, settings.calls.groups.clone());
         *self.parts.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
         self.set_traces();
+        self.pool().changed();
         let app = self.clone();
         self.spawn(async move {
             app.renew_inspection().await;
@@ -331,10 +352,12 @@ impl App {
     /// How long nothing has been asked and nothing worked.
     #[must_use]
     pub fn idle(&self) -> Duration {
-        // A plugin's process that nobody calls is no work.
-        let at_work = |s: &sandbox::Summary| !s.label.starts_with(crate::plugins::PLUGIN_LABEL);
+        // A plugin's process that nobody calls is no work, nor is what was made ahead.
+        let at_work =
+            |s: &sandbox::Summary| ![crate::plugins::PLUGIN_LABEL, crate::pool::POOL_LABEL].iter().any(|idle| s.label.starts_with(idle));
         let sandboxes = self.sandboxes().list().iter().any(at_work);
-        let works = self.parts.busy.load(Ordering::SeqCst) > 0 || !self.live_sessions().is_empty() || sandboxes;
+        let works =
+            self.parts.busy.load(Ordering::SeqCst) > 0 || self.board().is_listening() || !self.live_sessions().is_empty() || sandboxes;
         let mut since = lock(&self.parts.idle_since);
         if works {
             *since = Instant::now();
@@ -451,6 +474,11 @@ impl App {
         &self.parts.book
     }
 
+    /// The skills that are in force.
+    pub(crate) fn shelf(&self) -> &crate::skills::Shelf {
+        &self.parts.shelf
+    }
+
     /// Owns every task of the daemon.
     pub(crate) fn tracker(&self) -> &TaskTracker {
         &self.parts.tasks
@@ -482,8 +510,22 @@ impl App {
         &self.parts.trees
     }
 
+    /// What is kept of git between calls.
+    pub(crate) fn yard(&self) -> &crate::git::Yard {
+        &self.parts.yard
+    }
+
+    pub(crate) fn branch_desk(&self) -> &crate::branches::BranchDesk {
+        &self.parts.branches
+    }
+
     pub(crate) fn places(&self) -> &Places {
         &self.parts.places
+    }
+
+    /// Sandboxes that are made ahead.
+    pub(crate) fn pool(&self) -> &crate::pool::Pool {
+        &self.parts.pool
     }
 
     pub(crate) fn registry(&self) -> &Registry {
@@ -503,49 +545,6 @@ impl App {
         &self.parts.adopted
     }
 
-    /// Logins by an issuer that are under way.
-    pub(crate) fn pendings(&self) -> &crate::oidc::Pendings {
-        &self.parts.pendings
-    }
-
-    /// Changes whenever a budget is set or raised.
-    pub(crate) fn raised(&self) -> &watch::Sender<u64> {
-        &self.parts.raised
-    }
-
-    /// For who is part of it.
-    pub(crate) fn weak(&self) -> WeakApp {
-        WeakApp(Arc::downgrade(&self.parts))
-    }
-
-    /// Tells open streams that some token may do less than before.
-    pub(crate) fn rights_changed(&self) {
-        self.parts.rights.send_modify(|n| *n += 1);
-    }
-
-    /// Changes whenever some token of this process may do less than before.
-    #[must_use]
-    pub fn rights(&self) -> watch::Receiver<u64> {
-        self.parts.rights.subscribe()
-    }
-
-    /// Who waits for jobs and works on them.
-    pub(crate) fn desk_of_jobs(&self) -> &crate::jobs::JobDesk {
-        &self.parts.jobs
-    }
-
-    pub(crate) fn timer(&self) -> &crate::tasks::Timer {
-        &self.parts.timer
-    }
-
-    pub(crate) fn desk(&self) -> &crate::webhooks::Desk {
-        &self.parts.desk
-    }
-
-    pub(crate) fn opened_at(&self) -> watch::Receiver<Option<tokio::time::Instant>> {
-        self.parts.opened.subscribe()
-    }
-
     pub(crate) fn cancel(&self) -> &CancellationToken {
         &self.parts.cancel
     }
@@ -562,10 +561,4 @@ impl Drop for Busy {
         *lock(&self.0.parts.idle_since) = Instant::now();
         self.0.parts.busy.fetch_sub(1, Ordering::SeqCst);
     }
-}
-
-fn open_gateway(settings: &Settings, secrets: &SecretBook, ledger: &Arc<StoreLedger>, callers: &Arc<Callers>) -> Result<Gateway, Failure> {
-    let (keys, ledger, callers) = (Arc::new(secrets.clone()), Arc::clone(ledger), Arc::clone(callers));
-    Gateway::open(settings.gateway.clone(), keys, ledger, callers)
-        .map_err(|e| Failure::new(Code::ConfigInvalid, model::chain(&e)).hint("check [providers] in the configuration"))
 }

@@ -1,0 +1,131 @@
+//! The model providers of this install, as its owner sees them: where each answers, whether it can be asked, and who asks it.
+
+use gateway::{Kind, REHEARSAL, WELL_KNOWN};
+use model::Failure;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::App;
+
+/// Whether a provider has what it needs to be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ProviderKey {
+    /// A secret of its name is stored.
+    Stored,
+    /// It needs one, and there is none.
+    Missing,
+    /// It works without.
+    NotNeeded,
+}
+
+impl ProviderKey {
+    /// The word for people.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Stored => "key stored",
+            Self::Missing => "no key",
+            Self::NotNeeded => "needs no key",
+        }
+    }
+}
+
+/// An agent that asks a provider.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ProviderUse {
+    /// The agent.
+    pub agent: String,
+    /// The model that it asks for there; its engine's own choice when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// 0 is asked first; the others in their order when those before do not answer.
+    pub place: u32,
+}
+
+/// A provider.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ProviderView {
+    /// Its name, also that of its key among the secrets.
+    pub name: String,
+    /// The API that it speaks: `anthropic`, `openai` or `gemini`.
+    pub kind: String,
+    /// Where it answers.
+    pub base_url: String,
+    /// Whether it has what it needs. The key itself is never shown.
+    pub key: ProviderKey,
+    /// Whether it can be asked.
+    pub usable: bool,
+    /// Whether it is known without any configuration.
+    pub built_in: bool,
+    /// Whether its models cost nothing, whatever the list of prices says.
+    pub free: bool,
+    /// Agents that name it, first or as one that stands in.
+    pub agents: Vec<ProviderUse>,
+}
+
+/// Providers, for the owner.
+pub struct ProvidersOf<'a> {
+    app: &'a App,
+}
+
+impl App {
+    /// The providers of this install. They are the owner's: a caller of a tenant has no business here.
+    #[must_use]
+    pub fn providers_of(&self) -> ProvidersOf<'_> {
+        ProvidersOf { app: self }
+    }
+}
+
+impl ProvidersOf<'_> {
+    /// Every provider, by name.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn list(&self) -> Result<Vec<ProviderView>, Failure> {
+        let (known, settings) = (self.app.providers(), self.app.settings());
+        let mut uses: Vec<(String, ProviderUse)> = Vec::new();
+        for agent in self.app.agents().list().await? {
+            let named = agent.model.iter().chain(&agent.fallback).enumerate();
+            // Without a model of its own the first that stands in is still not the first that is asked.
+            let before = u32::from(agent.model.is_none());
+            for (n, text) in named {
+                let (provider, model) = text.split_once('/').map_or((text.as_str(), None), |(provider, model)| (provider, Some(model)));
+                if known.contains_key(provider) {
+                    let place = u32::try_from(n).unwrap_or(u32::MAX).saturating_add(before);
+                    uses.push((provider.to_owned(), ProviderUse { agent: agent.name.clone(), model: model.map(str::to_owned), place }));
+                }
+            }
+        }
+        let view = |(name, provider): (String, crate::Provider)| {
+            let config = settings.gateway.providers.get(&name);
+            let usual = WELL_KNOWN.iter().find(|known| known.name == name);
+            let base_url = config.and_then(|config| config.base_url.clone()).or_else(|| usual.map(|known| known.base_url.to_owned()));
+            let keyless = config.is_some_and(|config| config.keyless);
+            let has_key = gateway::Keys::key(self.app.secrets(), &name).is_some();
+            ProviderView {
+                kind: kind_word(provider.kind).to_owned(),
+                base_url: base_url.unwrap_or_default(),
+                key: match (has_key, keyless) {
+                    (true, _) => ProviderKey::Stored,
+                    (false, true) => ProviderKey::NotNeeded,
+                    (false, false) => ProviderKey::Missing,
+                },
+                usable: provider.is_usable,
+                built_in: usual.is_some(),
+                free: config.is_some_and(|config| config.free),
+                agents: uses.iter().filter(|(of, _)| *of == name).map(|(_, one)| one.clone()).collect(),
+                name,
+            }
+        };
+        Ok(known.into_iter().filter(|(name, _)| name != REHEARSAL).map(view).collect())
+    }
+}
+
+fn kind_word(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Anthropic => "anthropic",
+        Kind::OpenAi => "openai",
+        Kind::Gemini => "gemini",
+    }
+}

@@ -1,0 +1,58 @@
+//! The user's repository: found and opened with the user's own rights.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use app::BranchAuthor;
+use model::{Code, Failure};
+use rustix::fs::{Mode, OFlags};
+
+use crate::env::Env;
+
+/// The longest name or address of an author, in characters.
+const AUTHOR_CHARS_MAX: usize = 200;
+
+/// The top of the repository around a directory, without links in its path; `None` when there is none.
+pub(in crate::commands) fn top(dir: &Path) -> Result<Option<PathBuf>, Failure> {
+    let real = std::fs::canonicalize(dir).map_err(|e| unusable(dir, &e.to_string()))?;
+    // A working tree holds `.git`, a directory or a file; a bare repository holds what `.git` would.
+    let is_bare = |at: &Path| at.join("HEAD").is_file() && at.join("objects").is_dir() && at.join("refs").is_dir();
+    Ok(real.ancestors().find(|at| at.join(".git").exists() || is_bare(at)).map(Path::to_owned))
+}
+
+/// The same where there must be one.
+pub(in crate::commands) fn needed(dir: Option<&Path>) -> Result<PathBuf, Failure> {
+    let here = Path::new(".");
+    let dir = dir.unwrap_or(here);
+    top(dir)?.ok_or_else(|| unusable(dir, "there is no git repository here or above").hint("name one with --repo DIR"))
+}
+
+/// Opens the repository's directory.
+pub(super) fn open(path: &Path) -> Result<OwnedFd, Failure> {
+    let fd = rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|e| unusable(path, &e.to_string()))?;
+    let need = rustix::fs::Access::READ_OK | rustix::fs::Access::WRITE_OK;
+    rustix::fs::access(format!("/proc/self/fd/{}", fd.as_raw_fd()), need)
+        .map_err(|e| unusable(path, &format!("you may not read and write it ({e})")))?;
+    Ok(fd)
+}
+
+/// The user's name as their git knows it. Reading configuration starts no program.
+pub(super) fn author(repo: &Path, env: &Env) -> Option<BranchAuthor> {
+    let get = |key: &str| {
+        let mut git = Command::new("git");
+        let asked = git.env("PATH", &env.path).args(["-C"]).arg(repo).args(["config", "--get", key]);
+        let out = asked.stdin(Stdio::null()).stderr(Stdio::null()).output().ok().filter(|out| out.status.success())?;
+        let text = String::from_utf8(out.stdout).ok()?;
+        let text = text.trim();
+        let is_plain =
+            !text.is_empty() && text.chars().count() <= AUTHOR_CHARS_MAX && !text.chars().any(|c| c.is_control() || "<>".contains(c));
+        is_plain.then(|| text.to_owned())
+    };
+    Some(BranchAuthor { name: get("user.name")?, email: get("user.email")? })
+}
+
+fn unusable(path: &Path, why: &str) -> Failure {
+    Failure::new(Code::PathUnusable, format!("the repository {} cannot be used: {why}", path.display())).field("--repo")
+}

@@ -1,0 +1,1 @@
+-- What channels and their people keep beside what they say.

@@ -1,0 +1,59 @@
+//! Who is asked for models, as the owner handles them: added with a key that is never shown, tried with one small call, named by agents,
+//! and removed.
+
+use serde_json::Value;
+use testkit::model_server::{Fault, Say, Script};
+
+use crate::support::{KEY, Lab};
+use crate::web::Web;
+
+const MODEL: &str = "claude-haiku-4-5";
+
+#[test]
+fn a_provider_is_added_tried_named_and_removed_and_its_key_is_never_shown() {
+    let lab = Lab::new();
+    let server = lab.model(Script { key: Some(KEY.to_owned()), replies: vec![Say::Text("ready".to_owned()); 9], ..Script::default() });
+    lab.run(&["config", "set", "engine", "mini"]).succeeds();
+    let web = Web::start(&lab);
+    let url = server.url();
+    let mut printed = String::new();
+    let mut run = |args: &[&str], input: &str| {
+        let ran = lab.run_with(args, input.as_bytes());
+        printed.push_str(&ran.out);
+        printed.push_str(&ran.err);
+        ran
+    };
+    // What is not said, and what would be seen by others.
+    run(&["provider", "add", "night", "--key", "-"], KEY).fails("USAGE", 2);
+    run(&["provider", "add", "night", "--base-url", &url, "--key", "sk-in-the-open"], "").fails("USAGE", 2);
+    run(&["provider", "add", "night", "--base-url", &url], "").fails("KEY_MISSING", 3);
+    let add = ["provider", "add", "night", "--kind", "anthropic", "--base-url", &url, "--key", "-", "--model", MODEL];
+    let said = run(&add, KEY).succeeds().out;
+    assert!(said.contains("night/claude-haiku-4-5 answered") && said.contains('$') && said.contains("tokens in"), "{said}");
+    let all = run(&["provider", "list", "--json"], "").succeeds().events();
+    let night = all.iter().find(|one| one["name"] == "night").expect("it is listed");
+    assert_eq!((&night["kind"], &night["key"], &night["usable"]), (&Value::from("anthropic"), &Value::from("stored"), &Value::from(true)));
+    assert!(all.iter().any(|one| one["name"] == "openai" && one["key"] == "missing" && one["built_in"] == true), "{all:#?}");
+    // The order in which an agent asks.
+    run(&["provider", "add", "day", "--kind", "anthropic", "--base-url", &url, "--key", "-", "--no-test"], KEY).succeeds();
+    run(&["agent", "add", "andy", "--model", "day/claude-sonnet-4-5", "--fallback", "night/claude-haiku-4-5"], "").succeeds();
+    let shown = run(&["provider", "list"], "").succeeds().out;
+    assert!(shown.contains("stands in, number 1: claude-haiku-4-5") && shown.contains("asked first: claude-sonnet-4-5"), "{shown}");
+    assert!(run(&["provider", "remove", "night"], "").fails("CONFLICT", 1).err.contains("andy"));
+    // What does not answer is said, with its code, and costs nothing.
+    server.fail(Fault::Status(401));
+    let failed = run(&["provider", "test", "night", "--json", "--model", MODEL], "").ends_with(1).events();
+    assert_eq!((&failed[0]["status"], &failed[0]["code"]), (&Value::from("failed"), &Value::from("CREDENTIAL_EXPIRED")), "{failed:#?}");
+    run(&["provider", "remove", "night", "--force"], "").succeeds();
+    run(&["provider", "test", "night"], "").fails("NOT_FOUND", 2);
+    let secrets = run(&["secret", "list"], "").succeeds().out;
+    assert!(secrets.contains("day") && !secrets.contains("night"), "{secrets}");
+    let config = std::fs::read_to_string(lab.home().join("config.toml")).expect("a configuration");
+    assert!(config.contains("providers.day") && !config.contains("night"), "{config}");
+    assert!(!printed.contains(KEY) && !config.contains(KEY), "a key was shown: {printed}");
+    // The rooms of others have no window here.
+    let (token, _) = web.token("manage", Some("default"));
+    assert_eq!(web.ask(&token, "GET", "/v1/providers", Value::Null).status, 403);
+    let (reader, _) = web.token("read", None);
+    assert!(!String::from_utf8_lossy(&web.ask(&reader, "GET", "/v1/providers", Value::Null).body).contains(KEY));
+}
