@@ -21,7 +21,7 @@ export function Tokens() {
     pages.reload();
   };
   return html`<${Head} title="Tokens" sub="What other programs show to be let in." />
-    <details class="panel" open=${pages.items.length === 0}><summary>Make a token</summary><${Form} run=${run} label="Make a token" send="Make">
+    <details class="panel" open=${!pages.isLoading && !pages.items.length}><summary>Make a token</summary><${Form} run=${run} label="Make a token" send="Make">
       <div class="fields"><${Field} label="Name"><input name="name" required maxlength="64" placeholder="what it is for" /><//>
       <${Field} label="Scope"><select name="scope">${SCOPES.map(([name, what]) => html`<option value=${name}>${name}: ${what}</option>`)}</select><//>
       <${Field} label="Or narrower" hint="rights with spaces between them"><input name="rights" placeholder="jobs:write sessions:read" /><//>

@@ -59,7 +59,7 @@ export function Wiring({ chat: id }) {
     <div class="filters"><${Field} label="Senders who are not known"><select value=${chat.policy} onChange=${async (event) => (await call("PATCH", path, { policy: event.target.value }), reload())}>${POLICIES.map(([value, text]) => html`<option value=${value}>${text}</option>`)}</select><//></div>
     <h2>Who hears it</h2><${Trouble} problem=${wirings.problem} />
     ${rows.length ? html`<${Table} label="Wirings" heads=${["Agent", "Engages", "Senders", "The rest", "Conversation", "#Priority", "Programs", ""]} rows=${rows} />` : html`<${Empty} title="No agent hears this chat.">What is said in it is kept for an hour and answered once one does.<//>`}
-    <details class="panel" open=${!rows.length}><summary>Let an agent hear it, or change how</summary><${Wire} chat=${chat} done=${again} /></details>`;
+    <details class="panel" open=${!wirings.isLoading && !rows.length}><summary>Let an agent hear it, or change how</summary><${Wire} chat=${chat} done=${again} /></details>`;
 }
 
 const word = (of, value) => of.find(([name]) => name === value)?.[1] ?? value;

@@ -51,7 +51,9 @@ pub(super) async fn start(context: &Context, flags: &args::Up) -> Done {
     let mut text = String::new();
     let _ = tokio::time::timeout(Duration::from_secs(1), err.read_to_string(&mut text)).await;
     out::note(text.trim_end());
-    let status = child.try_wait().ok().flatten().and_then(|s| s.code()).and_then(|c| u8::try_from(c).ok());
+    // It closes its output a moment before it has ended.
+    let ended = tokio::time::timeout(Duration::from_secs(1), child.wait()).await;
+    let status = ended.ok().and_then(Result::ok).and_then(|s| s.code()).and_then(|c| u8::try_from(c).ok());
     Ok(status.unwrap_or(1))
 }
 
