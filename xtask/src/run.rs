@@ -17,7 +17,17 @@ pub(crate) fn root() -> &'static Path {
 pub(crate) fn command(program: &str, args: &[&str]) -> Command {
     let mut command = Command::new(program);
     command.args(args).current_dir(root()).stdin(Stdio::null());
+    for (name, _) in std::env::vars_os().filter(|(name, _)| is_of_this_package(&name.to_string_lossy())) {
+        command.env_remove(name);
+    }
     command
+}
+
+/// Whether cargo set a variable for this program and not the user for cargo. Build scripts that watch such a variable
+/// would run again, and everything behind them, whenever a build is begun by turns from here and from a shell.
+fn is_of_this_package(name: &str) -> bool {
+    const OF_A_PACKAGE: &[&str] = &["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_CFG_"];
+    name == "CARGO" || OF_A_PACKAGE.iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// Prints and runs a command and fails when it fails.

@@ -11,6 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::{UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower::make::Shared;
 
 use crate::auth::Door;
 use crate::tickets::Tickets;
@@ -23,8 +24,9 @@ const FDS_MAX: usize = 64;
 /// # Errors
 /// The listener failed.
 pub async fn serve_owner(listener: UnixListener, router: Router, cancel: CancellationToken) -> std::io::Result<()> {
-    let router = router.layer(Extension(Door::Owner));
-    axum::serve(OwnerOnly(listener), router).with_graceful_shutdown(cancel.cancelled_owned()).await
+    // Shared, and not given as a router: of that every route is made anew for each connection.
+    let service = Shared::new(router.layer(Extension(Door::Owner)));
+    axum::serve(OwnerOnly(listener), service).with_graceful_shutdown(cancel.cancelled_owned()).await
 }
 
 /// Takes descriptors from the owner's clients until `cancel`. A ticket lives as long as its connection.
