@@ -9,7 +9,7 @@ use testkit::model_server::{ModelServer, Script};
 
 /// Whatever is waited for comes within this time, or the test fails; a run that takes longer is ended. No test is about this time: it is
 /// far more than anything takes on a machine that is slow and has much else to do.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(600);
 /// How often something is looked at that nobody tells of.
 const STEP: Duration = Duration::from_millis(20);
 

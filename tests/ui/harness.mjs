@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 export { assert };
 
 // Whatever is waited for comes within this time, or the test fails.
-export const PATIENCE_MS = 300_000;
+export const PATIENCE_MS = 600_000;
 // How long one of several tries is given.
 const TRY_MS = 10_000;
 // How long a view may take to come to rest before it is looked at as it is.
