@@ -18,7 +18,7 @@ use super::process::{Launch, Process, Running};
 use crate::CallFailure;
 
 /// How long a program may take from its start to its list of tools.
-pub(super) const BEGIN_MAX: Duration = Duration::from_secs(60);
+pub(super) const BEGIN_MAX: Duration = Duration::from_secs(30);
 /// How long the sandbox of a program may take to start.
 const LAUNCH_MAX: Duration = Duration::from_secs(120);
 /// How long a program may take to end when it is told to.
