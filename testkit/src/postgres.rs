@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long a server may take to answer, on a machine with much else to do.
-const START_WAIT: Duration = Duration::from_secs(60);
+const START_WAIT: Duration = Duration::from_secs(300);
 /// Whom it runs as when the tests are root's: PostgreSQL refuses to run as root.
 const NOBODY: u32 = 65_534;
 /// Who everything in it belongs to.

@@ -188,23 +188,24 @@ def work(method, id, params):
     elif method == "session/cancel": say("I stop"); answer(SELF["id"], {"stopReason": "cancelled"}); answer(SELF["id"], {"stopReason": "end_turn"})
 "#;
     let dir = describe(&lab, "polite", work);
+    // Who cancels does not wait for long: on a machine that stands still for that time there is no last word. One that is never heard is
+    // not heard in any of these.
+    assert!((0..10).any(|_| has_last_word(&lab, &dir)), "its last word is not heard");
+}
+
+/// Cancels a turn, and says whether the agent had its last word.
+fn has_last_word(lab: &Lab, dir: &str) -> bool {
     let mount = format!("{dir}:/home/sandbox/polite");
     let mut command = lab.command(&["run", "--json", "--engine", "polite", "--mount", &mount, "go"]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("started");
     let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().expect("a pipe")));
-    let mut next = || serde_json::from_str::<Value>(&lines.next().expect("a line").expect("text")).expect("JSON");
-    while next()["type"] != "text" {}
+    let mut next = || lines.next().map(|line| serde_json::from_str::<Value>(&line.expect("text")).expect("JSON"));
+    while next().expect("a line")["type"] != "text" {}
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("interrupted");
-    let mut said = Vec::new();
-    let result = loop {
-        let event = next();
-        if event["type"] == "result" {
-            break event;
-        }
-        said.push(event);
-    };
-    assert_eq!(result["status"], "cancelled", "{said:?}");
-    assert!(said.iter().any(|event| event["text"] == "I stop"), "{said:?}");
+    let said: Vec<Value> = std::iter::from_fn(next).collect();
     assert_eq!(child.wait().expect("ended").code(), Some(130));
+    let result = said.iter().find(|event| event["type"] == "result");
+    assert!(result.is_none_or(|result| result["status"] == "cancelled"), "{said:?}");
+    result.is_some() && said.iter().any(|event| event["text"] == "I stop")
 }

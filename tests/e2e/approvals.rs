@@ -1,9 +1,8 @@
 //! Calls of high risk: nothing happens without a yes, and with one it happens once.
 
 use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use testkit::model_server::{ModelServer, Rule, Say, Script};
 
@@ -57,16 +56,6 @@ fn id_of(view: &Value) -> &str {
 
 fn up(lab: &Lab) {
     lab.run(&["start", "--listen", "127.0.0.1:0"]).succeeds();
-}
-
-fn kill(lab: &Lab) {
-    let pid = lab.run(&["status", "--json"]).succeeds().events()[0]["pid"].as_i64().expect("a process");
-    let pid = Pid::from_raw(i32::try_from(pid).expect("a process")).expect("a process");
-    kill_process(pid, Signal::KILL).expect("kill");
-    let began = Instant::now();
-    while lab.run(&["status", "--no-daemon"]).status == 0 {
-        assert!(began.elapsed() < Duration::from_secs(30), "the daemon lives");
-    }
 }
 
 #[test]
@@ -170,7 +159,7 @@ fn a_question_outlives_the_daemon() {
     let session = begin(&lab, "mark one");
     let before = marks::pending(&lab, 1).remove(0);
     marks::is_in(&lab, &session, "waiting");
-    kill(&lab);
+    lab.kill_daemon();
     up(&lab);
     let after = marks::pending(&lab, 1).remove(0);
     assert_eq!((id_of(&after), &after["hash"]), (id_of(&before), &before["hash"]), "it is the same one");
@@ -189,8 +178,8 @@ fn a_question_outlives_an_orderly_stop() {
     let session = begin(&lab, "mark one");
     let before = marks::pending(&lab, 1).remove(0);
     marks::is_in(&lab, &session, "waiting");
-    let stopped = lab.run(&["stop", "--grace", "60s"]).succeeds();
-    assert!(stopped.took < Duration::from_secs(45), "it waited for the person: {:?}", stopped.took);
+    // Whoever waited for the person would be ended before this is over.
+    lab.run(&["stop", "--grace", "1h"]).succeeds();
     up(&lab);
     lab.run(&["approvals", "approve", id_of(&before)]).succeeds();
     let said = printed(&lab, &session);

@@ -10,11 +10,8 @@ use testkit::model_server::{Rule, Say, Script};
 
 use crate::branches::{Project, status, told};
 use crate::marks;
-use crate::support::{KEY, Lab};
+use crate::support::{KEY, Lab, PATIENCE};
 use crate::web::{Web, begun};
-
-/// How long anything may take to appear.
-const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A terminal of its own, with the board in it. Its server ends with this value.
 struct Term<'a> {
@@ -109,10 +106,6 @@ fn begin(lab: &Lab, project: &Project, branch: &str, task: &str) {
 fn kill(pid: &str, signal: Signal) {
     let pid = pid.parse().ok().and_then(Pid::from_raw).unwrap_or_else(|| panic!("{pid} is one process"));
     kill_process(pid, signal).expect("kill");
-}
-
-fn daemon(lab: &Lab) -> String {
-    lab.run(&["status", "--json"]).succeeds().events()[0]["pid"].to_string()
 }
 
 #[test]
@@ -235,7 +228,7 @@ fn the_board_outlives_the_daemon_and_gives_the_terminal_back_when_it_is_ended() 
     begin(&lab, &project, "first", "Add a rehearsal");
     let term = Term::open(&lab, (80, 24), &["--repo", project.repo(), "--no-color"]);
     term.row("first", "done");
-    kill(&daemon(&lab), Signal::KILL);
+    lab.kill_daemon();
     term.expect("no daemon");
     lab.run(&["start", "--listen", "127.0.0.1:0"]).succeeds();
     term.expect("the daemon answers again");

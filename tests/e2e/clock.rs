@@ -142,6 +142,7 @@ fn question_over_a_jump(by: i64) {
         command.envs(clock.env());
         Ran::of(command, None).succeeds();
     };
+    lab.run(&["config", "set", "approvals.ttl", "1h"]).succeeds();
     start();
     let begin = |text: &str| {
         let session = lab.session(json!({ "engine": "mini" }));
@@ -167,7 +168,8 @@ fn question_over_a_jump(by: i64) {
     clock.shift(0);
     start();
     let session = begin("leave it");
-    crate::marks::pending(&lab, 1);
+    // The log tells that it was asked, also to who comes when its time is over.
+    lab.event_where(&session, |event| event["type"] == "approval" && event["status"] == "pending");
     clock.shift(by);
     crate::marks::is_in(&lab, &session, "idle");
     let log = lab.log(&session);

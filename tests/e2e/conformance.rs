@@ -34,7 +34,7 @@ fn nothing_that_the_document_allows_makes_the_server_fail() {
         "--generation-database",
         "none",
         "--request-timeout",
-        "30",
+        "300",
         "--workers",
         "2",
         "--suppress-health-check",

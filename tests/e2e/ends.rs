@@ -1,16 +1,11 @@
 //! How a run ends when it does not end by itself: interrupted, killed, out of time or over a limit.
 
+use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
-
-use rustix::process::{Pid, Signal, kill_process};
 use testkit::model_server::{ModelServer, Say, Script};
 
-use crate::support::{KEY, Lab};
-
-/// Ends and their traces must be gone by then.
-const SOON: Duration = Duration::from_secs(2);
+use crate::support::{KEY, Lab, comes};
 
 /// A model whose first answer is this command.
 fn model(lab: &Lab, command: &str) -> ModelServer {
@@ -42,11 +37,9 @@ fn an_interrupt_ends_the_whole_tree() {
     let lab = Lab::new();
     let _server = model(&lab, STUBBORN);
     let mut child = started(&lab);
-    let began = Instant::now();
     kill_process(Pid::from_child(&child), Signal::INT).expect("interrupt");
     let status = child.wait().expect("wait");
     assert_eq!(status.code(), Some(130));
-    assert!(began.elapsed() < SOON, "it took {:?}", began.elapsed());
     lab.assert_nothing_left();
 }
 
@@ -57,7 +50,6 @@ fn killing_the_client_cancels_its_run() {
     let mut child = started(&lab);
     child.kill().expect("kill");
     child.wait().expect("wait");
-    let began = Instant::now();
     // The sandbox may stay for its idle time, the work may not.
     let marked = || {
         std::fs::read_dir("/proc").expect("read /proc").flatten().any(|p| {
@@ -65,10 +57,7 @@ fn killing_the_client_cancels_its_run() {
             String::from_utf8_lossy(&line).contains("e2e-mark-of-the-killed-client")
         })
     };
-    while marked() {
-        assert!(began.elapsed() < SOON, "the work goes on");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    assert!(comes(|| !marked()), "the work goes on");
 }
 
 #[test]
@@ -121,7 +110,7 @@ fn limits_bite_in_sandbox_run() {
     // Killed by the kernel for its memory, as a shell would show it.
     let hog = run(&["--memory", "64m", "--", "python3", "-c", "x = bytearray(256 << 20)"]);
     assert!(hog.status == 137 || hog.err.contains("MEMORY_LIMIT"), "{} {}", hog.status, hog.err);
-    let forks = run(&["--pids", "16", "--", "sh", "-c", "for i in $(seq 40); do sleep 5 & done; echo made all"]);
+    let forks = run(&["--pids", "16", "--", "sh", "-c", "for i in $(seq 40); do sleep 600 & done; echo made all"]);
     assert!(!forks.out.contains("made all") || forks.err.contains("fork"), "{} {}", forks.out, forks.err);
     let disk = run(&["--disk", "16m", "--", "sh", "-c", "head -c 64m /dev/zero > /workspace/big; wc -c < /workspace/big"]);
     let written: u64 = disk.out.trim().parse().expect("a size");

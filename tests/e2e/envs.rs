@@ -53,7 +53,7 @@ fn a_session_is_saved_in_the_middle_of_a_turn_and_goes_on() {
 
 #[test]
 fn a_clone_goes_its_own_way_and_deletion_ends_the_work() {
-    let (lab, _server) = lab(&[("write", "echo one > note"), ("change", "echo two > note"), ("read", "cat note"), ("long", "sleep 60")]);
+    let (lab, _server) = lab(&[("write", "echo one > note"), ("change", "echo two > note"), ("read", "cat note"), ("long", "sleep 3000")]);
     lab.ask("POST", "/v1/envs", json!({ "name": "origin" })).is(201);
     let session = lab.session(json!({ "env": "origin" }));
     do_turn(&lab, &session, "write");
@@ -78,7 +78,10 @@ fn a_clone_goes_its_own_way_and_deletion_ends_the_work() {
 
 #[test]
 fn both_are_told_when_they_write_the_same_path() {
-    let write = "for n in 1 2 3 4 5 6 7 8; do echo $n > same; echo $n > WHO; sleep 0.5; done";
+    // Neither begins before the other one is there, nor ends before it has written.
+    let write = "touch ready-WHO; until [ -e ready-of-a ] && [ -e ready-of-b ]; do sleep 0.1; done; \
+                 for n in 1 2 3 4 5 6 7 8; do echo $n > same; echo $n > WHO; sleep 0.5; done; \
+                 touch over-WHO; until [ -e over-of-a ] && [ -e over-of-b ]; do sleep 0.1; done";
     let (lab, _server) = lab(&[("as a", &write.replace("WHO", "of-a")), ("as b", &write.replace("WHO", "of-b"))]);
     lab.ask("POST", "/v1/envs", json!({ "name": "shared" })).is(201);
     let (a, b) = (lab.session(json!({ "env": "shared" })), lab.session(json!({ "env": "shared" })));

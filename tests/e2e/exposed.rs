@@ -6,7 +6,7 @@ use std::fs;
 use serde_json::{Value, json};
 use testkit::model_server::{Rule, Say, Script};
 
-use crate::support::{KEY, Lab, of_type};
+use crate::support::{KEY, Lab, comes, of_type};
 use crate::web::Web;
 
 /// The secret, in halves so that this file and the prompts are none of the places where it is found.
@@ -185,7 +185,7 @@ fn neither_the_output_that_is_kept_nor_pieces_of_it_hold_the_value() {
     }
     lab.ask("POST", &format!("/v1/sessions/{session}/cancel"), json!({}));
     assert_eq!(lab.result_of(&session, &turn)["status"], "cancelled");
-    assert!(!raw.exists(), "it goes with the turn");
+    assert!(comes(|| !raw.exists()), "it goes with the turn");
 }
 
 /// The first file of this name below a directory.

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::support::Lab;
+pub(crate) use crate::support::PATIENCE;
 
-/// Whatever is waited for comes within this time, or the test fails.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// How long one request of a job waits for its end; it is asked again until [`PATIENCE`] is over.
+const WAIT_S: u64 = 30;
 
 /// What was answered.
 #[derive(Debug)]
@@ -105,14 +106,36 @@ impl Lab {
     /// Every event of a session.
     #[track_caller]
     pub(crate) fn log(&self, session: &str) -> Vec<Value> {
+        self.log_so_far(session).unwrap_or_else(|| panic!("there is no session {session}"))
+    }
+
+    /// Every event of a session; none where there is no session yet. A job names the one that it is about to make.
+    #[track_caller]
+    fn log_so_far(&self, session: &str) -> Option<Vec<Value>> {
         let mut all: Vec<Value> = Vec::new();
         loop {
-            let page = self.ask("GET", &format!("/v1/sessions/{session}/events?after={}&limit=1000", all.len()), Value::Null).is(200);
-            let page = page["events"].as_array().expect("events").clone();
+            let page = self.ask("GET", &format!("/v1/sessions/{session}/events?after={}&limit=1000", all.len()), Value::Null);
+            if page.status == 404 {
+                return None;
+            }
+            let page = page.is(200)["events"].as_array().expect("events").clone();
             if page.is_empty() {
-                return all;
+                return Some(all);
             }
             all.extend(page);
+        }
+    }
+
+    /// Waits until a job is over.
+    #[track_caller]
+    pub(crate) fn job_over(&self, id: &str) -> Value {
+        let began = Instant::now();
+        loop {
+            let waited = self.ask("GET", &format!("/v1/jobs/{id}/wait?timeout_s={WAIT_S}"), Value::Null);
+            if waited.status == 200 || began.elapsed() > PATIENCE {
+                return waited.is(200);
+            }
+            waited.refused(408, "TIMEOUT");
         }
     }
 
@@ -127,7 +150,7 @@ impl Lab {
     pub(crate) fn event_where(&self, session: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let began = Instant::now();
         loop {
-            let log = self.log(session);
+            let log = self.log_so_far(session).unwrap_or_default();
             if let Some(found) = log.iter().find(|e| wanted(e)) {
                 return found.clone();
             }

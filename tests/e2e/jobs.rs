@@ -3,12 +3,11 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use testkit::model_server::{ModelServer, Rule, Say, Script};
 
 use crate::http::PATIENCE;
-use crate::support::{KEY, Lab};
+use crate::support::{Deaf, KEY, Lab};
 
 /// What runs until somebody ends it.
 const FOR_EVER: &str = "sleep 100000";
@@ -48,7 +47,7 @@ fn show(lab: &Lab, id: &str) -> Value {
 
 #[track_caller]
 fn over(lab: &Lab, id: &str) -> Value {
-    lab.ask("GET", &format!("/v1/jobs/{id}/wait?timeout_s={}", PATIENCE.as_secs()), Value::Null).is(200)
+    lab.job_over(id)
 }
 
 /// Waits until a job's engine runs a tool.
@@ -63,16 +62,6 @@ fn at_work(lab: &Lab, id: &str) -> Value {
         }
         assert!(began.elapsed() < PATIENCE && shown["finished"].is_null(), "it does not work: {shown}");
         std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-fn kill(lab: &Lab) {
-    let pid = lab.run(&["status", "--json"]).succeeds().events()[0]["pid"].as_i64().expect("a process");
-    let pid = Pid::from_raw(i32::try_from(pid).expect("a process")).expect("a process");
-    kill_process(pid, Signal::KILL).expect("kill");
-    let began = Instant::now();
-    while lab.run(&["status", "--no-daemon"]).status == 0 {
-        assert!(began.elapsed() < PATIENCE, "the daemon lives");
     }
 }
 
@@ -127,8 +116,9 @@ fn a_job_has_its_time() {
 
 #[test]
 fn what_is_nobodys_fault_is_tried_again() {
-    let (lab, server) = lab(&[], &[]);
-    drop(server);
+    let (lab, _server) = lab(&[], &[]);
+    let gone = Deaf::new();
+    lab.run(&["config", "set", "providers.anthropic.base_url", &gone.url()]).succeeds();
     let end = over(&lab, &job(&lab, "a", "go", json!({ "retries": 1 })));
     assert_eq!((&end["status"], &end["tries"]), (&json!("failed"), &json!(2)), "{end}");
     assert_eq!(end["code"], "PROVIDER_DOWN", "{end}");
@@ -216,7 +206,7 @@ fn a_job_outlives_its_daemon() {
     let (lab, _server) = lab(&[("slow", shell("sleep 3; echo through"))], &[]);
     let id = job(&lab, "a", "slow", json!({}));
     at_work(&lab, &id);
-    kill(&lab);
+    lab.kill_daemon();
     up(&lab);
     let end = over(&lab, &id);
     assert_eq!((&end["status"], &end["tries"], &end["text"]), (&json!("completed"), &json!(1), &json!("it is over")), "{end}");

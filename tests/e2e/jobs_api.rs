@@ -16,12 +16,6 @@ impl Lab {
     fn job(&self, form: Value) -> String {
         self.ask("POST", "/v1/jobs", job_form(form)).is(202)["id"].as_str().expect("an identity").to_owned()
     }
-
-    /// Waits until a job is over.
-    #[track_caller]
-    fn job_over(&self, id: &str) -> Value {
-        self.ask("GET", &format!("/v1/jobs/{id}/wait?timeout_s={}", PATIENCE.as_secs() / 2), Value::Null).is(200)
-    }
 }
 
 fn job_form(mut form: Value) -> Value {

@@ -3,7 +3,6 @@
 use serde_json::{Value, json};
 use testkit::model_server::{ModelServer, Rule, Say, Script};
 
-use crate::http::PATIENCE;
 use crate::support::Lab;
 
 /// A home with a daemon, whose agent writes what it is told to, and looks otherwise.
@@ -30,7 +29,7 @@ fn lab(settings: &[(&str, &str)]) -> (Lab, ModelServer) {
 fn left(lab: &Lab) -> String {
     let form = json!({ "agent_id": "bot", "engine": "mini", "prompt": "write one" });
     let id = lab.ask("POST", "/v1/jobs", form).is(202)["id"].as_str().expect("an identity").to_owned();
-    let end = lab.ask("GET", &format!("/v1/jobs/{id}/wait?timeout_s={}", PATIENCE.as_secs()), Value::Null).is(200);
+    let end = lab.job_over(&id);
     assert_eq!(end["status"], "completed", "{end}");
     end["session"].as_str().expect("a session").to_owned()
 }

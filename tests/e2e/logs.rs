@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Lab, Ran};
+use crate::support::{Lab, Ran, comes};
 use crate::webhooks::Mailbox;
 
 fn start(lab: &Lab) {
@@ -43,10 +43,19 @@ fn every_line_says_what_it_belongs_to() {
         }
     };
     assert!(record["traceId"].as_str().is_some_and(|id| id.len() == 32) && span.as_str().is_some_and(|id| id.len() == 16), "{record}");
-    let text = std::fs::read_to_string(lab.home().join("logs/daemon.log")).expect("the log");
-    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))).collect();
-    assert!(lines.iter().all(|line| line["time"].is_string() && line["level"].is_string() && line["message"].is_string()), "{text}");
-    let of_job = lines.iter().find(|line| line["job"] == job && line["turn"].is_string()).expect("a line of the job");
+    // The file and the collector are written each for itself, and the last line may not be whole yet.
+    let mut of_job = None;
+    let is_there = comes(|| {
+        let text = std::fs::read_to_string(lab.home().join("logs/daemon.log")).expect("the log");
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        let read = |line: &str| serde_json::from_str::<Value>(line).unwrap_or_else(|e| panic!("{e}: {line}"));
+        let lines: Vec<Value> = whole.lines().map(read).collect();
+        assert!(lines.iter().all(|line| line["time"].is_string() && line["level"].is_string() && line["message"].is_string()), "{text}");
+        of_job = lines.into_iter().find(|line| line["job"] == job && line["turn"].is_string());
+        of_job.is_some()
+    });
+    assert!(is_there, "no line of the job");
+    let of_job = of_job.expect("a line of the job");
     assert!(of_job["session"].as_str().is_some_and(|id| id.starts_with("ses_")), "{of_job}");
     // A format that there is not is refused before it is written.
     lab.run(&["config", "set", "log.format", "xml"]).fails("CONFIG_INVALID", 2);
@@ -60,7 +69,7 @@ fn a_trace_goes_on_after_a_killed_daemon() {
     lab.run(&["config", "set", "telemetry.otlp_endpoint", &base(&collector)]).succeeds();
     start(&lab);
     let (trace, caller) = ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331");
-    let form = json!({ "agent_id": "trace", "prompt": "hello", "delay_s": 3 });
+    let form = json!({ "agent_id": "trace", "prompt": "hello", "delay_s": 6 });
     let fields = [("content-type", "application/json"), ("traceparent", &*format!("00-{trace}-{caller}-01"))];
     lab.ask_with("POST", "/v1/jobs", &fields, form.to_string().as_bytes()).is(202);
     lab.kill_daemon();

@@ -5,10 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::support::Lab;
-
-/// Whatever is waited for comes within this time, or the test fails.
-const PATIENCE: Duration = Duration::from_secs(90);
+use crate::support::{Lab, PATIENCE};
 
 const MANIFEST: &str = r#"
 description = "Marks that can be counted."

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use testkit::model_server::{ModelServer, Rule, Say, Script};
 
 use crate::http::PATIENCE;
-use crate::support::{KEY, Lab};
+use crate::support::{KEY, Lab, comes};
 use crate::web::Web;
 
 /// What a program inside can see of where it is, but for names that no two sandboxes share.
@@ -70,7 +70,7 @@ impl Lab {
 
     #[track_caller]
     fn done(&self, id: &str) -> Value {
-        let end = self.ask("GET", &format!("/v1/jobs/{id}/wait?timeout_s={}", PATIENCE.as_secs()), Value::Null).is(200);
+        let end = self.job_over(id);
         assert_eq!(end["status"], "completed", "{end}");
         end
     }
@@ -230,7 +230,7 @@ fn a_change_of_the_profile_or_the_configuration_makes_them_stale() {
     let end = lab.done(&lab.goes(json!({ "profile": "small" })));
     assert!(lab.seen(&end).0.to_string().contains("300 MiB"), "{end}");
     lab.pool_has(1);
-    assert!(lab.members().iter().all(|pid| !old.contains(pid)), "the old one is still there");
+    assert!(comes(|| lab.members().iter().all(|pid| !old.contains(pid))), "the old one is still there");
     let end = lab.done(&lab.goes(json!({ "profile": "small" })));
     assert!(lab.seen(&end).0.to_string().contains("300 MiB"), "{end}");
     profile("300m", 0);
@@ -254,7 +254,7 @@ fn none_without_a_daemon_that_stays_and_none_of_an_earlier_one() {
     lab.kill_daemon();
     lab.run(&["start", "--listen", "127.0.0.1:0"]).succeeds();
     lab.pool_has(2);
-    assert!(lab.members().iter().all(|pid| !old.contains(pid)), "one of an earlier daemon is still there");
+    assert!(comes(|| lab.members().iter().all(|pid| !old.contains(pid))), "one of an earlier daemon is still there");
     lab.run(&["stop", "--grace", "0s"]).succeeds();
     // Started for this alone.
     lab.run(&["sandbox", "list"]).succeeds();

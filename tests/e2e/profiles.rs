@@ -4,7 +4,6 @@ use serde_json::{Value, json};
 use testkit::model_server::{ModelServer, Rule, Say, Script};
 use testkit::servers::{Page, Pages};
 
-use crate::http::PATIENCE;
 use crate::support::{KEY, Lab};
 use crate::web::Web;
 
@@ -35,7 +34,7 @@ impl Lab {
     #[track_caller]
     pub(crate) fn job_ends(&self, form: Value) -> Value {
         let id = self.ask("POST", "/v1/jobs", form).is(202)["id"].as_str().expect("an identity").to_owned();
-        self.ask("GET", &format!("/v1/jobs/{id}/wait?timeout_s={}", PATIENCE.as_secs() / 2), Value::Null).is(200)
+        self.job_over(&id)
     }
 
     /// What its session logged in remarks.

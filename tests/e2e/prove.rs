@@ -4,7 +4,7 @@ use std::net::TcpListener;
 
 use serde_json::{Value, json};
 
-use crate::support::{KEY, Lab};
+use crate::support::{Deaf, KEY, Lab};
 
 #[test]
 fn all_walls_hold_here() {
@@ -48,6 +48,7 @@ fn a_live_look_finds_what_answers_and_what_does_not() {
     lab.run(&["start", "--listen", "127.0.0.1:0"]).succeeds();
     lab.plugin("there", "tools = \"all\"\n", "def tool_there(a, m): return text('yes')\n");
     lab.reload_plugins();
+    lab.plugin_is_ready("there");
     let live = |lab: &Lab| lab.run(&["doctor", "--live", "--json"]);
     let of = |checks: &[Value], label: &str| {
         checks.iter().find(|c| c["label"] == label).cloned().unwrap_or_else(|| panic!("{label}: {checks:#?}"))
@@ -57,9 +58,8 @@ fn a_live_look_finds_what_answers_and_what_does_not() {
         (of(&checks, "live anthropic")["status"].as_str(), of(&checks, "live there")["status"].as_str()),
         (Some("pass"), Some("pass"))
     );
-    // Nobody listens at a port that was just given back.
-    let free = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("an address");
-    lab.run(&["config", "set", "providers.anthropic.base_url", &format!("http://{free}")]).succeeds();
+    let gone = Deaf::new();
+    lab.run(&["config", "set", "providers.anthropic.base_url", &gone.url()]).succeeds();
     let checks = live(&lab).ends_with(1).events();
     let check = of(&checks, "live anthropic");
     assert!(check["status"] == "fail" && check["fix"].as_str().is_some_and(|fix| fix.contains("base_url")), "{check}");

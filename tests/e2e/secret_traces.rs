@@ -117,7 +117,7 @@ fn no_credential_is_left_anywhere() {
     lab.run_with(&["secret", "set", "plugin.leaky.token", "-"], secrets[0].as_bytes()).succeeds();
     lab.plugin("leaky", MANIFEST, LEAKY);
     lab.reload_plugins();
-    assert_eq!(lab.plugin_view("leaky")["state"], "ready");
+    lab.plugin_is_ready("leaky");
 
     let session = lab.session(json!({}));
     let turn = lab.send(&session, "give");

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use testkit::model_server::{Rule, Say, Script};
 
-use crate::support::{KEY, Lab, Ran};
+use crate::support::{KEY, Lab, Ran, comes};
 
 /// A lab whose model runs whatever command a message holds between `$(` and `)`, and says what it printed.
 fn lab() -> Lab {
@@ -77,11 +77,7 @@ fn sending_cancelling_and_archiving() {
     lab.run(&["session", "archive", &session]).fails("CONFLICT", 1);
     lab.run(&["session", "cancel", &session]).succeeds();
     let turns = || lab.run(&["session", "turns", "--json", &session]).succeeds().events();
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
-    while turns().last().is_none_or(|t| t["state"] != "cancelled") {
-        assert!(std::time::Instant::now() < deadline, "{:?}", turns().last());
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
+    assert!(comes(|| turns().last().is_some_and(|t| t["state"] == "cancelled")), "{:?}", turns().last());
     lab.run(&["session", "archive", &session]).succeeds();
     lab.run(&["session", "send", &session, "read"]).fails("CONFLICT", 1);
     assert!(!lab.run(&["session", "list"]).succeeds().out.contains(&session));

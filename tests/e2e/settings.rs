@@ -10,7 +10,7 @@ fn a_changed_setting_takes_effect() {
     assert_eq!(lab.run(&["config", "get", "limits.pids"]).succeeds().out.trim(), "256");
     lab.run(&["config", "set", "limits.pids", "32"]).succeeds();
     assert_eq!(lab.run(&["config", "get", "limits.pids"]).succeeds().out.trim(), "32");
-    let ran = lab.run(&["sandbox", "run", "--", "sh", "-c", "for i in $(seq 60); do sleep 3 & done; echo made all"]);
+    let ran = lab.run(&["sandbox", "run", "--", "sh", "-c", "for i in $(seq 60); do sleep 600 & done; echo made all"]);
     assert!(!ran.out.contains("made all") || ran.err.contains("fork"), "{} {}", ran.out, ran.err);
     lab.run(&["config", "set", "no.such.key", "1"]).fails("CONFIG_INVALID", 2);
     lab.run(&["config", "set", "limits.memory", "plenty"]).fails("CONFIG_INVALID", 2);

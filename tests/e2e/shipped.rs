@@ -56,7 +56,7 @@ fn a_mail_goes_out_and_comes_in() {
         ("plugins.email.smtp_tls", "none".to_owned()),
     ];
     let lab = lab(&lines, &[("plugin.email.password", Mail::SECRET)]);
-    assert_eq!(lab.plugin_view("email")["state"], "ready");
+    lab.plugin_is_ready("email");
     let letter = json!({"to": ["owner@mail.test"], "subject": "Tide", "body": "Ebb at noon."});
     let sent = call(&lab, "email_send", letter).expect("sent");
     assert_eq!(sent["already_sent"], false, "{sent}");

@@ -7,8 +7,11 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use testkit::model_server::{ModelServer, Script};
 
-/// A run that takes longer is ended and fails its test.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// Whatever is waited for comes within this time, or the test fails; a run that takes longer is ended. No test is about this time: it is
+/// far more than anything takes on a machine that is slow and has much else to do.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(600);
+/// How often something is looked at that nobody tells of.
+const STEP: Duration = Duration::from_millis(20);
 
 /// An empty home. Dropping it stops its daemon and looks for what was left behind.
 pub(crate) struct Lab {
@@ -90,15 +93,12 @@ impl Lab {
 
     /// Looks for anything that a sandbox may leave: processes, control groups, mounts, directories.
     pub(crate) fn assert_nothing_left(&self) {
-        let deadline = Instant::now() + Duration::from_secs(2);
-        loop {
-            let left = self.left();
-            if left.is_empty() {
-                return;
-            }
-            assert!(Instant::now() < deadline, "left behind: {left:#?}");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        let mut left = Vec::new();
+        let is_clean = comes(|| {
+            left = self.left();
+            left.is_empty()
+        });
+        assert!(is_clean, "left behind: {left:#?}");
     }
 
     fn left(&self) -> Vec<String> {
@@ -137,14 +137,16 @@ impl Drop for Lab {
         if !self.home().exists() {
             return;
         }
-        let stopped = self.command(&["stop", "--grace", "0s"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+        // A daemon that just ends by itself may hang up on who asks it to.
+        let stop = || self.command(&["stop", "--grace", "0s"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+        let is_stopped = if std::thread::panicking() { stop().is_ok() } else { comes(|| stop().is_ok_and(|status| status.success())) };
         if std::thread::panicking() {
             let log = std::fs::read_to_string(self.home().join("logs/daemon.log")).unwrap_or_default();
             #[expect(clippy::print_stderr, reason = "a failing test shows what its daemon said")]
             let () = eprintln!("the daemon's log:\n{log}");
             return;
         }
-        assert!(stopped.is_ok_and(|s| s.success()), "the daemon did not stop");
+        assert!(is_stopped, "the daemon did not stop");
         self.assert_nothing_left();
     }
 }
@@ -222,6 +224,40 @@ impl Ran {
         let last = events.last().expect("an event").clone();
         assert_eq!(last["type"], "result");
         last
+    }
+}
+
+/// Looks again and again until something is so; says whether it came to be.
+pub(crate) fn comes(mut is_so: impl FnMut() -> bool) -> bool {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        if is_so() {
+            return true;
+        }
+        if Instant::now() > end {
+            return false;
+        }
+        std::thread::sleep(STEP);
+    }
+}
+
+/// A port of loopback at which nobody listens, nor will as long as this value is there.
+pub(crate) struct Deaf {
+    _socket: rustix::fd::OwnedFd,
+    pub(crate) port: u16,
+}
+
+impl Deaf {
+    pub(crate) fn new() -> Self {
+        use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, socket_with};
+        let held = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None).expect("a socket");
+        bind(&held, &std::net::SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let address = std::net::SocketAddr::try_from(getsockname(&held).expect("its name")).expect("an address");
+        Self { _socket: held, port: address.port() }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
     }
 }
 

@@ -67,13 +67,17 @@ fn a_silent_stream_ends_with_its_token_at_once() {
     let lab = Lab::new();
     let web = Web::start(&lab);
     let session = lab.session(json!({}));
-    let (token, id) = web.token("read", None);
     let path = format!("/v1/sessions/{session}/events");
-    let mut stream = begun(web.begin(&token, "GET", &path, "accept: text/event-stream\r\n", b""));
-    lab.run(&["token", "revoke", &id]).succeeds();
-    let mut seen = String::new();
-    stream.read_to_string(&mut seen).expect("an end");
-    assert!(!seen.contains("alive"), "it did not wait for its next sign of life: {seen}");
+    let seen = || {
+        let (token, id) = web.token("read", None);
+        let mut stream = begun(web.begin(&token, "GET", &path, "accept: text/event-stream\r\n", b""));
+        web.ask(&web.owner, "DELETE", &format!("/v1/tokens/{id}"), Value::Null).is(200);
+        let mut seen = String::new();
+        stream.read_to_string(&mut seen).expect("an end");
+        seen
+    };
+    // On a machine that stands still a sign of life may be due before the token is ended; one that waits for it shows it each time.
+    assert!((0..10).any(|_| !seen().contains("alive")), "it did not wait for its next sign of life");
 }
 
 #[test]

@@ -3,12 +3,9 @@
 use std::io::{Read, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crate::support::Lab;
-
-/// How long anything may take to appear.
-const PATIENCE: Duration = Duration::from_secs(90);
+use crate::support::{Lab, PATIENCE};
 
 /// A command on a terminal of its own. Dropping it ends the terminal.
 pub(crate) struct Typed {

@@ -7,10 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::Lab;
-
-/// More than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(120);
+use crate::support::{Lab, PATIENCE};
 
 /// What a receiver was sent.
 pub(crate) struct Letter {
@@ -41,10 +38,13 @@ impl Mailbox {
         let url = format!("http://{}/in?from=lazaret", listener.local_addr().expect("an address"));
         let (tell, letters) = channel();
         std::thread::spawn(move || {
-            for n in 0.. {
+            let mut n = 0;
+            loop {
                 let Ok((stream, _)) = listener.accept() else { return };
                 let answer = answers.get(n).or_else(|| answers.last()).expect("an answer");
+                // A connection on which nothing was asked takes no answer.
                 let Some(letter) = take(stream, answer) else { continue };
+                n += 1;
                 if tell.send(letter).is_err() {
                     return;
                 }

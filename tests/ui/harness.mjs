@@ -6,7 +6,11 @@ import assert from "node:assert/strict";
 export { assert };
 
 // Whatever is waited for comes within this time, or the test fails.
-export const PATIENCE_MS = 90_000;
+export const PATIENCE_MS = 600_000;
+// How long one of several tries is given.
+const TRY_MS = 10_000;
+// How long a view may take to come to rest before it is looked at as it is.
+const REST_MS = 5_000;
 
 // Answers that the page asks for on purpose and shows calmly.
 const CALM = /the server responded with a status of (401|403|404|409|422)/;
@@ -43,6 +47,33 @@ export class Page {
     await this.page.locator(within).getByText(text).first().waitFor();
   }
 
+  // Does something until a place of the page is seen: whatever was drawn anew meanwhile may have taken the first try back.
+  async until(place, act) {
+    await this.world.until("what was to be seen", async () => {
+      if (await place.first().isVisible()) return true;
+      await act();
+      return place.first().waitFor({ timeout: TRY_MS }).then(() => true, () => false);
+    });
+  }
+
+  // Opens what is folded away behind some words, so that a place in it is seen.
+  async opens(words, place) {
+    await this.until(place, () => words.first().click());
+  }
+
+  // Presses two keys, one after the other, until their view is there: a machine that stands still between them makes two of them.
+  async keys(first, second, place) {
+    await this.until(place, async () => {
+      await this.page.keyboard.press(first);
+      await this.page.keyboard.press(second);
+    });
+  }
+
+  // Waits for a while until nothing is on its way any more. A view that goes on asking never comes to that.
+  async settles() {
+    await this.page.waitForLoadState("networkidle", { timeout: REST_MS }).catch(() => {});
+  }
+
   check() {
     assert.deepEqual(this.faults, []);
   }
@@ -60,7 +91,7 @@ export class World {
     world.issuer = process.env.LAZARET_UI_ISSUER;
     // Root may not use Chromium's own sandbox; what it loads here is the test's own daemon.
     const args = process.getuid() === 0 ? ["--no-sandbox"] : [];
-    world.browser = await chromium.launch({ executablePath: process.env.LAZARET_UI_CHROMIUM ?? "/usr/bin/chromium", args });
+    world.browser = await chromium.launch({ executablePath: process.env.LAZARET_UI_CHROMIUM ?? "/usr/bin/chromium", args, timeout: PATIENCE_MS });
     return world;
   }
 
@@ -87,6 +118,7 @@ export class World {
   // A page of its own, not logged in.
   async fresh(options = {}) {
     const context = await this.browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
+    context.setDefaultTimeout(PATIENCE_MS);
     return new Page(this, context, await context.newPage());
   }
 

@@ -12,9 +12,7 @@ export const tests = {
     const page = await world.page();
     const places = { j: "Jobs", n: "New job", s: "Sessions", a: "Approvals", t: "Schedules", p: "Profiles", e: "Envs", l: "Plugins", u: "Usage", k: "Tokens", d: "Audit", c: "Chat", r: "Branch agents", v: "Channels", i: "Wirings", h: "People", y: "Activity", x: "Secrets", f: "First steps", o: "Overview" };
     for (const [key, name] of Object.entries(places)) {
-      await page.page.keyboard.press("g");
-      await page.page.keyboard.press(key);
-      await page.page.getByRole("heading", { name, level: 1 }).waitFor();
+      await page.keys("g", key, page.page.getByRole("heading", { name, level: 1 }));
     }
     await page.page.keyboard.press("?");
     await page.page.getByRole("dialog", { name: "Keys" }).waitFor();
@@ -47,8 +45,7 @@ export const tests = {
   async "a conversation without a mouse"(world) {
     await world.session("the first", { title: "By hand" });
     const page = await world.page();
-    await page.page.keyboard.press("g");
-    await page.page.keyboard.press("s");
+    await page.keys("g", "s", page.page.getByRole("heading", { name: "Sessions", level: 1 }));
     await page.page.locator("main a.open", { hasText: "By hand" }).waitFor();
     await page.page.keyboard.press("j");
     assert.equal((await focused(page)).text, "By hand");
@@ -80,8 +77,7 @@ export const tests = {
     const { id } = await world.ask("POST", "/v1/sessions", { engine: "mini" });
     await world.ask("POST", `/v1/sessions/${id}/messages`, { text: "mark by hand" });
     const page = await world.page();
-    await page.page.keyboard.press("g");
-    await page.page.keyboard.press("a");
+    await page.keys("g", "a", page.page.getByRole("heading", { name: "Approvals", level: 1 }));
     await page.page.getByRole("article").waitFor();
     for (let n = 0; (await focused(page)).text !== "Approve"; n += 1) {
       assert.ok(n < 60, "the button is never reached");

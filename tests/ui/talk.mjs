@@ -96,7 +96,7 @@ export const tests = {
     await world.ask("POST", "/v1/memory", { agent: "default", type: "fact", content: WORDS.join(" ") });
     for (const view of ["wirings", "channels", "channels/web", "people", "activity", "setup", "agents", "agents/mole", "memory", "secrets"]) {
       await page.view(view);
-      await page.page.waitForLoadState("networkidle").catch(() => {});
+      await page.settles();
       await unfold(page);
       await isClean(page);
     }
@@ -118,7 +118,7 @@ export const tests = {
     const chat = (await world.ask("GET", "/v1/chats?channel=web")).items.find((item) => item.agents.length);
     const page = await world.page();
     await page.view(`wirings/${chat.id}`);
-    await page.page.getByText("Let an agent hear it, or change how").click();
+    await page.opens(page.page.getByText("Let an agent hear it, or change how"), page.page.locator("[name=pattern]"));
     await page.page.locator("[name=pattern]").fill("(");
     await page.page.getByRole("button", { name: "Wire", exact: true }).click();
     // What is wrong stands beside its field.

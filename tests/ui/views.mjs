@@ -16,7 +16,7 @@ async function each(world, page, names) {
         await page.page.emulateMedia({ colorScheme: theme });
         await page.page.setViewportSize(size);
         await page.view(path);
-        await page.page.waitForLoadState("networkidle").catch(() => {});
+        await page.settles();
         const aside = await page.page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
         assert.ok(aside <= 0, `${name} scrolls sideways by ${aside} at ${size.width}`);
         const ground = await page.page.evaluate(() => getComputedStyle(document.body).backgroundColor.match(/[\d.]+/g).slice(0, 3).map(Number));

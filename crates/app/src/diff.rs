@@ -24,7 +24,7 @@ const CHANGES_BYTES_MAX: usize = 32 << 20;
 /// The most bytes of the changes of one file.
 const PATCH_BYTES_MAX: usize = 16 << 20;
 /// How long a comparison may take.
-const DIFF_TIME: Duration = Duration::from_secs(60);
+const DIFF_TIME: Duration = Duration::from_secs(180);
 
 /// A line of the guest's comparison.
 #[derive(Debug, Deserialize)]

@@ -303,7 +303,7 @@ const LIVE: &str = "live";
 /// The longest name, in characters.
 const NAME_CHARS_MAX: usize = 200;
 /// How long a cancelled session may take to let go of its env.
-const RELEASE_TIME: std::time::Duration = std::time::Duration::from_secs(30);
+const RELEASE_TIME: std::time::Duration = std::time::Duration::from_secs(120);
 
 /// Slug and name of an env that is to be made.
 fn named(form: &EnvForm) -> Result<(String, String), Failure> {

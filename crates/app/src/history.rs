@@ -73,9 +73,9 @@ impl Default for ForkForm {
 /// How full a tree may be, in percent of its limit, before checkpoints go that still hold its old files.
 const FULL_PERCENT: u64 = 75;
 /// How long a turn that is over may take until the next thing can be done.
-const PUT_AWAY: Duration = Duration::from_secs(5);
+const PUT_AWAY: Duration = Duration::from_secs(60);
 /// How long cancelled turns of other sessions may take to end.
-const OTHERS_END: Duration = Duration::from_secs(5);
+const OTHERS_END: Duration = Duration::from_secs(60);
 /// How much of a prompt is shown.
 const PROMPT_CHARS_SHOWN: usize = 200;
 

@@ -23,7 +23,7 @@ const COMPLAINT_BYTES_MAX: usize = 16 << 10;
 /// How much of a complaint is shown, in characters.
 const COMPLAINT_CHARS_MAX: usize = 300;
 /// How long a verb that gives a short answer may take.
-const VERB_TIME: std::time::Duration = std::time::Duration::from_secs(60);
+const VERB_TIME: std::time::Duration = std::time::Duration::from_secs(180);
 /// A piece of a file on its way in.
 const PIECE_BYTES: usize = 64 << 10;
 /// SIGKILL.

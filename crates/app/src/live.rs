@@ -15,9 +15,11 @@ use crate::process::Process;
 use crate::waits::Waits;
 use crate::{App, SessionSpec};
 
-/// How long foreground work goes on when nobody is attached. A client that has lost its daemon is back within a few
-/// milliseconds of the next one's start, and one that was killed must be without work two seconds later.
+/// How long foreground work goes on when nobody is attached any more: a client that was killed must be without work two seconds later.
 pub(crate) const DETACH_GRACE: Duration = Duration::from_secs(1);
+/// How long it goes on when nobody has come back yet to a daemon that has just started. A client that has lost its daemon is back within a few
+/// milliseconds, but on a machine that is busy just then.
+const RETURN_GRACE: Duration = Duration::from_secs(10);
 /// Model calls of a turn whose events wait to be logged. Beyond it the gateway drops the event; the ledger has the row.
 const CALLS_WAITING_MAX: usize = 1024;
 
@@ -170,10 +172,11 @@ impl Live {
                 continue;
             }
             // Counted from when the last one left, however often it is asked.
-            let since = opened.max(*lock(&self.alone_since));
+            let left = *lock(&self.alone_since);
+            let end = if opened > left { opened + RETURN_GRACE } else { left + DETACH_GRACE };
             tokio::select! {
                 () = changed => {}
-                () = tokio::time::sleep_until(since + DETACH_GRACE) => return,
+                () = tokio::time::sleep_until(end) => return,
             }
         }
     }

@@ -226,7 +226,11 @@ impl<'a> Running<'a> {
             }
         }
         if !self.is_begun() {
-            self.app.plugins_settled(crate::plugins::SETTLE_AGENT).await;
+            tokio::select! {
+                () = self.cancel.cancelled() => return Ok(Ending::cancelled()),
+                () = live.abandoned() => return Ok(Ending::cancelled()),
+                () = self.app.plugins_settled(crate::plugins::SETTLE_AGENT) => {}
+            }
         }
         let sandbox = tokio::select! {
             () = self.cancel.cancelled() => return Ok(Ending::cancelled()),

@@ -29,8 +29,8 @@ pub(crate) struct Client {
     may_start: bool,
 }
 
-/// How long a daemon may take from its start to its first answer.
-const START_WAIT: Duration = Duration::from_secs(20);
+/// How long a daemon may take from its start to its first answer: after a kill it takes up first what it left, and the machine may be busy.
+const START_WAIT: Duration = Duration::from_secs(120);
 /// The longest answer that is read whole.
 const ANSWER_BYTES_MAX: usize = 256 << 20;
 

@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
 /// How long a command may take from its fork to its exec. Only something that stops it on the way takes longer, and
 /// that must not stop its parent.
-pub const EXEC_WAIT: Duration = Duration::from_secs(2);
+pub const EXEC_WAIT: Duration = Duration::from_secs(10);
 
 /// The PATH when the environment of a command has none.
 pub const PATH_DEFAULT: &str = "/usr/local/bin:/usr/bin:/bin";

@@ -16,8 +16,11 @@ use crate::record::Record;
 use crate::sandboxes::{Parts, blocking};
 use crate::{Adopted, Kept, Sandbox, SandboxError, Sandboxes, channel, clean, direct, disk, door};
 
-/// How long a guest has to come back. It tries again every few milliseconds, so a longer wait only delays the start.
-const COME_BACK_MAX: Duration = Duration::from_millis(1500);
+/// How long a guest that lives has to come back. It tries at once, and again within a second; on a machine that is busy it may have to wait
+/// for its turn, and what runs in it would be lost.
+const COME_BACK_MAX: Duration = Duration::from_secs(15);
+/// How often it is looked whether it still lives.
+const LOOK: Duration = Duration::from_millis(50);
 
 pub(crate) async fn adopt(all: &Sandboxes) -> Result<Adopted, SandboxError> {
     let host = all.0.host.clone();
@@ -90,8 +93,17 @@ async fn take_over(all: &Sandboxes, dir: &Path, record: Record, init: Init) -> R
         let ready = first_message(&stream, &mut decoder).await?;
         Ok((stream, decoder, ready))
     };
-    let late = SandboxError::Timeout { what: "the return of a sandbox", limit_ms: 1500 };
-    let back = tokio::time::timeout(COME_BACK_MAX, back).await.unwrap_or(Err(late));
+    let late =
+        SandboxError::Timeout { what: "the return of a sandbox", limit_ms: u64::try_from(COME_BACK_MAX.as_millis()).unwrap_or(u64::MAX) };
+    let ended = async {
+        while !init.has_ended() {
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    let back = tokio::select! {
+        back = tokio::time::timeout(COME_BACK_MAX, back) => back.unwrap_or(Err(late)),
+        () = ended => Err(SandboxError::Gone("its first process ended".into())),
+    };
     let (channel, rest, ready) = back.inspect_err(|_| door.cancel())?;
     let taken = ready.commands.iter().map(|(stream, ..)| *stream).max().unwrap_or(0);
     let group = record.group.as_deref().and_then(|name| all.0.host.groups.open(name));

@@ -20,11 +20,11 @@ use crate::record::Process;
 /// What the guest program is called in lists of processes.
 const GUEST_NAME: &str = "lazaret-guest";
 /// How long a sandbox may take until it stands.
-const START_MAX: Duration = Duration::from_secs(10);
+const START_MAX: Duration = Duration::from_secs(60);
 /// Messages that a command which was started at once can have sent before the sandbox was known.
 const EARLY_MAX: usize = 16;
 /// How long killed processes may take to be gone.
-const END_MAX: Duration = Duration::from_secs(2);
+const END_MAX: Duration = Duration::from_secs(10);
 
 /// A sandbox that stands.
 #[derive(Debug)]

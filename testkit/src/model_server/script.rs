@@ -6,6 +6,9 @@ use gateway::rehearsal::{Asked, Reply, ToolCall, shell_call};
 use model::Usage;
 use serde_json::Value;
 
+/// The longest that mini lets a command run, in seconds.
+const COMMAND_S: u32 = 3600;
+
 /// One reply.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Say {
@@ -49,6 +52,17 @@ pub struct Script {
     pub pause: Duration,
 }
 
+/// Gives a command as much time as the tool takes: what a test lets run until it ends it must not end by itself before, however slow the
+/// machine is.
+fn without_haste(asked: &Asked, mut call: ToolCall) -> ToolCall {
+    let tool = asked.tools.iter().find(|tool| tool.name == call.name && tool.namespace == call.namespace);
+    let properties = tool.map(|tool| &tool.schema["properties"]);
+    if properties.is_some_and(|known| known["timeout_s"].is_object()) {
+        call.input["timeout_s"] = COMMAND_S.into();
+    }
+    call
+}
+
 impl Default for Script {
     fn default() -> Self {
         let usage = Usage { input_tokens: 100, output_tokens: 20, ..Usage::default() };
@@ -81,7 +95,7 @@ impl Script {
                 reply.calls.push(ToolCall { name, namespace: tool.and_then(|tool| tool.namespace.clone()), input });
             }
             Say::Shell(command) => match shell_call(asked, &command) {
-                Some(call) => reply.calls.push(call),
+                Some(call) => reply.calls.push(without_haste(asked, call)),
                 None => reply.text = "no tool runs commands".to_owned(),
             },
         }

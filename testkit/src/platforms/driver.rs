@@ -14,7 +14,7 @@ use wire::chat::{
 };
 
 /// How long something may take to come before the test fails.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// An account of a network: what outlives the processes that run it.
 pub struct Account {

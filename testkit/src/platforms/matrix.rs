@@ -17,7 +17,7 @@ use super::signed::Posted;
 use super::{Call, Reply, Web};
 
 /// How long the homeserver may take to come up.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// The homeserver.
 pub struct Matrix {

@@ -131,7 +131,7 @@ impl Slack {
     pub fn wait_acked(&self, wanted: usize) {
         let begun = std::time::Instant::now();
         while self.envelopes().0 < wanted {
-            assert!(begun.elapsed().as_secs() < 60, "{:?} of {wanted} envelopes were acknowledged", self.envelopes());
+            assert!(begun.elapsed().as_secs() < 300, "{:?} of {wanted} envelopes were acknowledged", self.envelopes());
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
     }

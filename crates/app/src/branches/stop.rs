@@ -8,7 +8,7 @@ use super::BranchesOf;
 use super::forms::BranchView;
 
 /// How long a stopped turn may take to come to its end before it is shown as it stands.
-const STOP_WAIT: Duration = Duration::from_secs(10);
+const STOP_WAIT: Duration = Duration::from_secs(60);
 
 impl BranchesOf<'_> {
     /// Stops what an agent does and what waits for it. What it committed comes home with the end of its turn.

@@ -35,7 +35,7 @@ const DISK_BYTES: u64 = 512 << 20;
 const PIDS: u32 = 64;
 const CPU_MILLIS: u32 = 1000;
 /// How long a program may think about what it needs.
-const ABOUT_WAIT: Duration = Duration::from_secs(30);
+const ABOUT_WAIT: Duration = Duration::from_secs(120);
 /// Bytes of what it says.
 const ABOUT_BYTES_MAX: usize = 256 << 10;
 /// Hosts and credentials that one network may need, each.

@@ -12,7 +12,7 @@ use crate::house::Ground;
 /// Entries that a session is told of.
 const ENTRIES_MAX: usize = 50;
 /// A session begins without its brief rather than wait longer for it.
-const WAIT: Duration = Duration::from_secs(5);
+const WAIT: Duration = Duration::from_secs(30);
 /// Entries that a person is asked about by name when a session begins.
 const NAMED_MAX: usize = 5;
 /// How much of each is shown.

@@ -27,9 +27,9 @@ const DRAIN_MAX: Duration = Duration::from_secs(32);
 /// Plugins that are loaded at once.
 const LOADS_MAX: usize = 4;
 /// How long the owner waits for the plugins of a daemon that has just started.
-pub(crate) const SETTLE_MAX: Duration = Duration::from_secs(30);
+pub(crate) const SETTLE_MAX: Duration = Duration::from_secs(180);
 /// How long the work of an agent does.
-pub(crate) const SETTLE_AGENT: Duration = Duration::from_secs(5);
+pub(crate) const SETTLE_AGENT: Duration = Duration::from_secs(30);
 /// How often plugins are tried again whose program failed.
 const RETRY_EVERY: Duration = Duration::from_secs(60);
 /// The longest list that is kept of a program.
@@ -192,8 +192,12 @@ impl App {
             let _ = settled.wait_for(|settled| *settled).await;
             self.load_touched().await;
         };
-        if tokio::time::timeout(limit, wait).await.is_err() {
-            tracing::warn!("the plugins are not loaded yet");
+        tokio::select! {
+            // They never will be.
+            () = self.cancel().cancelled() => {}
+            waited = tokio::time::timeout(limit, wait) => if waited.is_err() {
+                tracing::warn!("the plugins are not loaded yet");
+            },
         }
     }
 

@@ -19,7 +19,7 @@ use crate::turn::Running;
 /// another one's end reads this much again, and so has the screen.
 const NOTED_BYTES: usize = 256 << 10;
 /// How long a program waits for somebody to come before it starts.
-const COME_TIME: std::time::Duration = std::time::Duration::from_secs(10);
+const COME_TIME: std::time::Duration = std::time::Duration::from_secs(60);
 /// Of the last page, how much becomes the turn's text.
 const TEXT_BYTES_MAX: usize = 16 << 10;
 

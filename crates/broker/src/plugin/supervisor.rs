@@ -18,9 +18,9 @@ use super::process::{Launch, Process, Running};
 use crate::CallFailure;
 
 /// How long a program may take from its start to its list of tools.
-pub(super) const BEGIN_MAX: Duration = Duration::from_secs(10);
+pub(super) const BEGIN_MAX: Duration = Duration::from_secs(30);
 /// How long the sandbox of a program may take to start.
-const LAUNCH_MAX: Duration = Duration::from_secs(30);
+const LAUNCH_MAX: Duration = Duration::from_secs(120);
 /// How long a program may take to end when it is told to.
 const END_MAX: Duration = Duration::from_secs(5);
 /// The first pause before a program that failed is started again; each further one is twice as long.

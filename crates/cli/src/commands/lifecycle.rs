@@ -16,9 +16,11 @@ use crate::home::Home;
 use crate::out;
 
 /// How long a daemon may take to be ready.
-const READY_WAIT: Duration = Duration::from_secs(30);
+const READY_WAIT: Duration = Duration::from_secs(120);
 /// How long a daemon may take to end after its grace.
-const END_WAIT: Duration = Duration::from_secs(20);
+const END_WAIT: Duration = Duration::from_secs(120);
+/// How long a daemon that would not start may take to say why, and to be gone.
+const LAST_WORDS: Duration = Duration::from_secs(10);
 
 pub(super) async fn start(context: &Context, flags: &args::Up) -> Done {
     let home = Home::open(&context.env.home)?;
@@ -49,10 +51,10 @@ pub(super) async fn start(context: &Context, flags: &args::Up) -> Done {
         return Ok(0);
     }
     let mut text = String::new();
-    let _ = tokio::time::timeout(Duration::from_secs(1), err.read_to_string(&mut text)).await;
+    let _ = tokio::time::timeout(LAST_WORDS, err.read_to_string(&mut text)).await;
     out::note(text.trim_end());
     // It closes its output a moment before it has ended.
-    let ended = tokio::time::timeout(Duration::from_secs(1), child.wait()).await;
+    let ended = tokio::time::timeout(LAST_WORDS, child.wait()).await;
     let status = ended.ok().and_then(Result::ok).and_then(|s| s.code()).and_then(|c| u8::try_from(c).ok());
     Ok(status.unwrap_or(1))
 }
@@ -166,7 +168,11 @@ pub(super) async fn stop(context: &Context, grace: &str) -> Done {
 /// Asks the daemon to end and waits until it is gone with everything that it had: the lock is free then.
 async fn end_daemon(client: &Client, home: &Home, grace: Duration) -> Result<(), Failure> {
     let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
-    let _: Value = client.json(Method::POST, "/v1/shutdown", Some(&json!({ "grace_ms": grace_ms }))).await?;
+    let asked: Result<Value, Failure> = client.json(Method::POST, "/v1/shutdown", Some(&json!({ "grace_ms": grace_ms }))).await;
+    // One that was ending anyway may hang up without an answer: it is gone soon, or the failure is told.
+    if asked.is_err() && home.lock()?.is_none() && client.is_up().await {
+        asked?;
+    }
     let deadline = tokio::time::Instant::now() + grace + END_WAIT;
     while home.lock()?.is_none() {
         if tokio::time::Instant::now() > deadline {

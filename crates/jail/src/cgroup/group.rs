@@ -22,9 +22,9 @@ pub(super) enum Kind {
 /// Processes that a guest may have beside its commands: itself, and what unpacks and packs files.
 const GUEST_PIDS: u32 = 16;
 /// How long killing may take. Only a process that the kernel itself holds takes longer than milliseconds.
-pub const KILL_WAIT: Duration = Duration::from_secs(2);
+pub const KILL_WAIT: Duration = Duration::from_secs(10);
 /// How long an empty group may refuse to go away.
-pub const REMOVE_WAIT: Duration = Duration::from_millis(500);
+pub const REMOVE_WAIT: Duration = Duration::from_secs(5);
 /// The first pause between two looks; doubled up to [`PAUSE_MAX`].
 const PAUSE: Duration = Duration::from_micros(200);
 const PAUSE_MAX: Duration = Duration::from_millis(10);

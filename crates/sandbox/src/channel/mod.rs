@@ -24,7 +24,7 @@ const STREAMS_MAX: usize = 256;
 /// Pings that wait for their answer.
 const PINGS_MAX: usize = 64;
 /// How long the guest has to start a command or answer a ping.
-const ANSWER_MAX: Duration = Duration::from_secs(10);
+const ANSWER_MAX: Duration = Duration::from_secs(60);
 /// Bytes that are read at once.
 const READ_BYTES: usize = 32 << 10;
 /// Pieces of a tree, of a frame each, that wait for their reader.

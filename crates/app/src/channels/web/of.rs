@@ -23,7 +23,7 @@ const PAGE: (usize, usize) = (100, 500);
 /// The longest wait for a change, in seconds.
 const WAIT_S_MAX: u64 = 50;
 /// How long the host's answer to a pressed button is waited for, and how often is looked.
-const HOST_WAIT: (Duration, Duration) = (Duration::from_secs(5), Duration::from_millis(20));
+const HOST_WAIT: (Duration, Duration) = (Duration::from_secs(30), Duration::from_millis(20));
 /// Files of one message, and bytes of all of them together.
 const FILES_MAX: usize = 10;
 const FILES_BYTES_MAX: usize = 48 << 20;

@@ -19,7 +19,7 @@ use crate::home::random_hex;
 use crate::{out, places};
 
 /// How long a cancelled turn may take to say so.
-const CANCEL_WAIT: Duration = Duration::from_secs(10);
+const CANCEL_WAIT: Duration = Duration::from_secs(60);
 
 /// A session that is talked in.
 pub(super) struct Conversation<'a> {

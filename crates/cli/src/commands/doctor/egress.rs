@@ -29,7 +29,7 @@ use crate::home::Home;
 /// The loopback port inside that leads to the proxy.
 const PORT_INSIDE: u16 = 4101;
 /// How long all of it may take.
-const TIME: Duration = Duration::from_secs(60);
+const TIME: Duration = Duration::from_secs(300);
 /// The longest output of the sandbox, and the longest answer outside.
 const OUTPUT_BYTES_MAX: usize = 256 << 10;
 /// What the service says. Who reads it has reached it.

@@ -22,7 +22,7 @@ use crate::home::Home;
 const PIDS: u32 = 64;
 const MEMORY_BYTES: u64 = 256 << 20;
 /// How long all probes may take.
-const TIME: Duration = Duration::from_secs(60);
+const TIME: Duration = Duration::from_secs(300);
 /// The longest output.
 const OUTPUT_BYTES_MAX: u64 = 64 << 10;
 /// How many probes there are at least: fewer lines mean that they were cut short.
