@@ -52,14 +52,14 @@ impl Stage {
     }
 }
 
-/// Waits until the fault has met something, and takes it away.
+/// Waits until the fault that holds has met something, and takes it away.
 fn met(disk: &mut FaultyDisk, fault: Fault, prefix: &str) {
     let began = Instant::now();
-    while disk.clear() == 0 {
+    while disk.struck() == 0 {
         assert!(began.elapsed() < PATIENCE, "{fault} of {prefix} meets nothing");
-        disk.set(fault, prefix);
-        std::thread::sleep(std::time::Duration::from_millis(50));
+        std::thread::sleep(std::time::Duration::from_millis(10));
     }
+    disk.clear();
 }
 
 /// The turn waits for room and goes on when there is some.
