@@ -267,7 +267,7 @@ mod tests {
             "HTTP/1.1 404 No\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{\"err\r\n17\r\nor\":{\"code\":\"MISSING\"}}\r\n0\r\n\r\n",
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\none\n\r\n5\r\ntwo\nt\r\n5\r\nhree\n\r\n0\r\n\r\n",
         ]);
-        let mut connection = Connection::open(&path, Duration::from_secs(5)).expect("connect");
+        let mut connection = Connection::open(&path, Duration::from_secs(240)).expect("connect");
         assert_eq!(connection.ask("GET", "/", &[], None).expect("a reply").good().expect("good")["a"], 1);
         let reply = connection.ask("GET", "/", &[], None).expect("a reply");
         assert_eq!((reply.status, reply.code().as_str()), (404, "MISSING"));

@@ -4,7 +4,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use crate::chance::Chance;
-use crate::scene::{Running, dies};
+use crate::scene::{PATIENCE, Running, dies};
 use crate::support::Lab;
 use crate::world;
 
@@ -31,7 +31,7 @@ fn its_sandbox_ends_by_itself() {
     let mut run = Running::start(&lab, &["sandbox", "run", "--", "sh", "-c", "trap '' TERM HUP INT; while :; do sleep 1; done"]);
     let began = Instant::now();
     while processes(&lab) == 0 {
-        assert!(began.elapsed() < Duration::from_secs(10), "the sandbox does not start");
+        assert!(began.elapsed() < PATIENCE, "the sandbox does not start");
         std::thread::sleep(Duration::from_millis(5));
     }
     run.kill();

@@ -1,7 +1,9 @@
 //! An install that is killed leaves no half engine, and the next one works.
 
+use std::time::{Duration, Instant};
+
 use crate::registry::Registry;
-use crate::scene::{Running, daemon, dies, kill_daemon};
+use crate::scene::{PATIENCE, Running, daemon, dies, kill_daemon};
 use crate::support::Lab;
 use crate::{chance::Chance, world};
 
@@ -24,8 +26,11 @@ fn check(lab: &Lab, about: &str) {
     if there {
         lab.run(&["engine", "verify", ENGINE]).succeeds();
     }
-    let sessions = std::fs::read_dir(lab.home().join("sessions")).expect("read").flatten().count();
-    assert_eq!(sessions, 0, "{about}: the tree of the install is left");
+    let began = Instant::now();
+    while std::fs::read_dir(lab.home().join("sessions")).expect("read").flatten().count() > 0 {
+        assert!(began.elapsed() < PATIENCE, "{about}: the tree of the install is left");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// The daemon dies at a point of an install.

@@ -6,7 +6,7 @@ use std::time::Instant;
 use model::Outcome;
 
 use crate::chance::Chance;
-use crate::scene::{Running, TOOL, is_up, kill_daemon, lab};
+use crate::scene::{AWAY, PATIENCE, Running, TOOL, is_up, kill_daemon, lab};
 use crate::support::Lab;
 use crate::{log, world};
 
@@ -52,8 +52,9 @@ fn a_killed_client_of_a_chatty_engine() {
     let program = lab.program("chatty", "#!/bin/sh\nwhile :; do echo word; sleep 0.05; done\n");
     let mut client = Running::start(&lab, &["run", "--json", "--model", "rehearsal", "--engine", &program, "talk"]);
     let began = Instant::now();
-    while world::traces(&lab).is_empty() {
-        assert!(began.elapsed() < crate::scene::PATIENCE, "no sandbox");
+    // A sandbox that is started is one of a turn that was accepted.
+    while !world::traces(&lab).values().flatten().any(|trace| trace.starts_with("process")) {
+        assert!(began.elapsed() < PATIENCE, "no sandbox");
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
     std::thread::sleep(std::time::Duration::from_millis(300));
@@ -83,6 +84,12 @@ fn a_killed_daemon_under_load() {
                 continue;
             }
             std::thread::sleep(chance.wait(0, 700));
+            // Every other daemon sees a run come to its end, so that some do where a run takes longer than that.
+            let (before, began) = (completed.load(Ordering::SeqCst), Instant::now());
+            while kills.load(Ordering::SeqCst) % 2 == 1 && completed.load(Ordering::SeqCst) == before {
+                assert!(began.elapsed() < PATIENCE, "seed {seed}: no run completes");
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
             if kill_daemon(&lab) {
                 kills.fetch_add(1, Ordering::SeqCst);
             }
@@ -95,7 +102,7 @@ fn a_killed_daemon_under_load() {
     let (completed, failed) = (completed.into_inner(), failed.into_inner());
     eprintln!("{completed} runs completed, {failed} failed");
     assert!(done >= completed, "{about}: clients saw {completed} results and the store has {done}");
-    assert!(completed > failed, "{about}: {completed} completed, {failed} failed");
+    assert!(completed >= DAEMONS / 2, "{about}: {completed} completed, {failed} failed");
 }
 
 /// A run that is disturbed completes once, or fails and says why.
@@ -109,8 +116,8 @@ fn one_run(lab: &Lab, seed: u64, completed: &AtomicUsize, failed: &AtomicUsize) 
     }
     failed.fetch_add(1, Ordering::SeqCst);
     // The last: a kill met each of the tries that an engine has.
-    let clear = ["DAEMON_MISSING", "SANDBOX_FAILED", "failed to read from the model"];
-    let clear = clear.iter().any(|why| ran.err.contains(why) || ran.out.contains(why));
+    let mut clear = ["DAEMON_MISSING", "SANDBOX_FAILED"].iter().chain(&AWAY);
+    let clear = clear.any(|why| ran.err.contains(why) || ran.out.contains(why));
     assert!(clear, "seed {seed}: status {}: {} {}", ran.status, ran.out, ran.err);
 }
 
@@ -145,7 +152,11 @@ fn a_killed_daemon_and_its_client() {
 fn a_killed_client_that_clones() {
     let lab = Lab::new();
     lab.run(&["sandbox", "list"]).succeeds();
-    let git = lab.program("git", "#!/bin/sh\nexec sleep 5\n");
+    // It clones as long as the file is there.
+    let (hold, begun) = (lab.path("hold"), lab.path("begun"));
+    std::fs::write(&hold, "").expect("write");
+    let script = format!("#!/bin/sh\n: > {}\nwhile [ -e {} ]; do sleep 0.1; done\n", begun.display(), hold.display());
+    let git = lab.program("git", &script);
     let tools = std::path::Path::new(&git).parent().expect("a directory").display().to_string();
     let clones = || {
         std::fs::read_dir(lab.home().join("run"))
@@ -158,8 +169,8 @@ fn a_killed_client_that_clones() {
     command.env("PATH", format!("{tools}:/usr/bin:/bin")).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
     let mut client = command.spawn().expect("run");
     let began = Instant::now();
-    while clones() == 0 {
-        assert!(began.elapsed() < crate::scene::PATIENCE, "no clone");
+    while !begun.exists() {
+        assert!(began.elapsed() < PATIENCE, "no clone");
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
     kill_daemon(&lab);
@@ -170,4 +181,5 @@ fn a_killed_client_that_clones() {
     kill_daemon(&lab);
     lab.run(&["sandbox", "list"]).succeeds();
     assert_eq!(clones(), 0);
+    std::fs::remove_file(hold).expect("remove");
 }

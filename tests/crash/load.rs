@@ -18,7 +18,7 @@ use store::SessionFilter;
 use testkit::client::{Connection, Reply};
 
 use crate::chance::Chance;
-use crate::scene::{self, PATIENCE};
+use crate::scene::{self, AWAY, PATIENCE};
 use crate::support::Lab;
 use crate::{log, points, world};
 
@@ -38,10 +38,10 @@ const TOOL: &str = "echo run >> runs; wc -l < runs";
 const UNKNOWN: &str = "whether it had an effect is not known.";
 /// How long a client waits before it asks again.
 const AGAIN: Duration = Duration::from_millis(15);
-/// How long one daemon lives at most.
+/// How long one daemon lives at most, beyond twice the time that it took to start.
 const LIFE: Duration = Duration::from_millis(2500);
 /// The load is over after this time, or somebody is stuck.
-const STUCK: Duration = Duration::from_secs(900);
+const STUCK: Duration = Duration::from_secs(3000);
 
 /// What all threads share.
 struct Load {
@@ -189,12 +189,19 @@ impl Asked {
         let ends: Vec<&Value> = self.events.iter().filter(|e| e["type"] == "result").collect();
         let order: Vec<&str> = ends.iter().filter_map(|e| e["turn"].as_str()).collect();
         assert_eq!(order, self.turns, "{about}: {} answers in the order of its inbox, each turn once", self.session);
-        let (mut runs, mut failed) = (0, 0);
+        let (mut runs, mut failed, mut unheard) = (0, 0, 0);
         for (place, end) in ends.iter().enumerate() {
             let turn = end["turn"].as_str().unwrap_or_default();
             if end["status"] != "completed" {
+                // A turn whose every request of the model met a kill says so, and took no guest with it.
+                let story = self.story(turn);
+                let said = format!("{story:?}");
+                if end["code"] != "SANDBOX_FAILED" && AWAY.iter().any(|why| said.contains(why)) {
+                    unheard += 1;
+                    continue;
+                }
                 failed += 1;
-                assert_eq!(end["code"], "SANDBOX_FAILED", "{about}: turn {} of {}: {:#?}", place + 1, self.session, self.story(turn));
+                assert_eq!(end["code"], "SANDBOX_FAILED", "{about}: turn {} of {}: {story:#?}", place + 1, self.session);
                 continue;
             }
             assert_eq!(of(turn, "start"), 1, "{about}: {turn} in {}", self.session);
@@ -210,7 +217,7 @@ impl Asked {
             }
             let now: usize = said.rsplit(' ').next().and_then(|n| n.trim().parse().ok()).unwrap_or_else(|| self.unread(turn, about));
             assert!(now > runs && now <= place + 1, "{about}: run {now} after {runs} at the end of turn {} of {}", place + 1, self.session);
-            assert!(now - runs <= 1 + failed, "{about}: no tool runs twice");
+            assert!(now - runs <= 1 + failed + unheard, "{about}: no tool runs twice");
             runs = now;
         }
         failed
@@ -249,13 +256,16 @@ fn kill(lab: &Lab, load: &Load, chance: &mut Chance) -> usize {
             format!("{name}@{}", 1 + chance.below(25))
         });
         let before = world::traces(lab);
+        let started = Instant::now();
         let (mut child, is_ready) = daemon(lab, point.as_deref());
+        // Where starting takes long, so does everything else: daemons that live shorter than that get nothing done.
+        let least = started.elapsed() * 2;
         let about = format!("seed {}, kill {kills}, point {point:?}", load.seed);
         assert!(is_ready || point.is_some(), "{about}: the daemon does not come up");
         if is_ready && point.is_none() && chance.below(4) == 0 {
             world::settles(lab, &before, &about);
         }
-        let life = Instant::now() + chance.wait(100, u64::try_from(LIFE.as_millis()).unwrap_or(1));
+        let life = Instant::now() + least + chance.wait(100, u64::try_from(LIFE.as_millis()).unwrap_or(1));
         while Instant::now() < life && load.working.load(Ordering::SeqCst) > 0 && child.try_wait().expect("wait").is_none() {
             std::thread::sleep(AGAIN);
             if chance.below(200) == 0 && kill_a_guest(lab, chance) {
@@ -322,6 +332,9 @@ fn nothing_is_lost_or_doubled_under_load() {
     // The last daemon ends what is open, sweeps, and forgets nothing.
     lab.run(&["sandbox", "list"]).succeeds();
     go_back(&load, &asked, &about);
+    // Whoever starts next sweeps what that left.
+    lab.run(&["stop", "--grace", "0s"]).succeeds();
+    lab.run(&["sandbox", "list"]).succeeds();
     world::ends(&lab, &about);
     compare(&lab, &asked, &about);
     trees(&lab, &about);

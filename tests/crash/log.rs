@@ -21,7 +21,7 @@ pub(crate) fn open(lab: &Lab) -> Store {
     let began = Instant::now();
     loop {
         match Store::open(&lab.home().join("lazaret.db"), &Config::default()) {
-            Err(StoreError::InUse { .. }) if began.elapsed() < Duration::from_secs(2) => std::thread::sleep(Duration::from_millis(5)),
+            Err(StoreError::InUse { .. }) if began.elapsed() < crate::scene::PATIENCE => std::thread::sleep(Duration::from_millis(5)),
             opened => return opened.expect("the store opens"),
         }
     }

@@ -25,7 +25,7 @@ const REPLICAS: usize = 3;
 /// How long whoever is not answered waits before somebody else is asked.
 const AGAIN: Duration = Duration::from_millis(20);
 /// The load is over after this time, or somebody is stuck.
-const STUCK: Duration = Duration::from_secs(900);
+const STUCK: Duration = Duration::from_secs(3000);
 /// How long one request for the end of a job waits, in seconds.
 const WAIT_S: u64 = 10;
 
@@ -87,9 +87,10 @@ impl Load<'_> {
 
     /// Kills one daemon after the other, until nobody works any more; how often.
     fn kill(&self, daemons: &mut [Option<Child>], chance: &mut Chance) -> usize {
-        let mut kills = 0;
+        let (mut kills, mut rest) = (0, Duration::ZERO);
         while self.working.load(Ordering::SeqCst) > 0 {
-            let until = Instant::now() + chance.wait(1000, 4000);
+            // Where starting takes long, working does too: a fleet that is killed more often than it starts does nothing.
+            let until = Instant::now() + chance.wait(1000, 4000) + rest;
             while Instant::now() < until && self.working.load(Ordering::SeqCst) > 0 {
                 std::thread::sleep(AGAIN);
             }
@@ -99,7 +100,9 @@ impl Load<'_> {
                 child.wait().expect("wait");
                 kills += 1;
             }
+            let began = Instant::now();
             daemons[dying] = Some(daemon(&self.labs[dying], None));
+            rest = began.elapsed() * 2;
         }
         kills
     }

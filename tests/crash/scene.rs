@@ -13,8 +13,10 @@ use testkit::model_server::{ModelServer, Say, Script};
 use crate::support::{Lab, Ran};
 
 /// Whatever is waited for comes within this time, or the test fails.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(240);
 
+/// What mini says when each of its tries to ask the model met a daemon that was away.
+pub(crate) const AWAY: [&str; 3] = ["failed to reach the model", "failed to send to the model", "failed to read from the model"];
 /// A tool that takes a moment and tells how often it has run.
 pub(crate) const TOOL: &str = "echo once >> /workspace/runs; sleep 0.3; echo ran $(wc -l < /workspace/runs) times";
 /// What the model says at the end, with what the tool printed.

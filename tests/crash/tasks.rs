@@ -207,9 +207,7 @@ impl Mailbox {
         let kept = Arc::clone(&letters);
         std::thread::spawn(move || {
             while let Ok((stream, _)) = listener.accept() {
-                if let Some(letter) = take(stream, answer) {
-                    kept.lock().expect("letters").push(letter);
-                }
+                take(stream, answer, |letter| kept.lock().expect("letters").push(letter));
             }
         });
         Self { url, letters }
@@ -224,7 +222,8 @@ impl Mailbox {
     }
 }
 
-fn take(mut stream: TcpStream, answer: &str) -> Option<(String, String)> {
+/// Takes a letter, and answers when it is kept: whoever was told that it came must find it.
+fn take(mut stream: TcpStream, answer: &str, keep: impl FnOnce((String, String))) -> Option<()> {
     stream.set_read_timeout(Some(PATIENCE)).ok()?;
     let mut text = String::new();
     let mut buffer = [0; 65536];
@@ -232,8 +231,8 @@ fn take(mut stream: TcpStream, answer: &str) -> Option<(String, String)> {
         if let Some((head, body)) = text.split_once("\r\n\r\n") {
             let field = |name: &str| head.lines().find_map(|l| l.to_ascii_lowercase().strip_prefix(name).map(|v| v.trim().to_owned()));
             if body.len() >= field("content-length:")?.parse::<usize>().ok()? {
-                stream.write_all(format!("HTTP/1.1 {answer}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").as_bytes()).ok()?;
-                return Some((field("x-lazaret-delivery:")?, body.to_owned()));
+                keep((field("x-lazaret-delivery:")?, body.to_owned()));
+                return stream.write_all(format!("HTTP/1.1 {answer}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").as_bytes()).ok();
             }
         }
         match stream.read(&mut buffer) {

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use crate::support::Lab;
 
-/// All of an earlier life must be gone this long after the next start.
-pub(crate) const GONE: Duration = Duration::from_secs(2);
+/// All of an earlier life is gone this long after the next start, also where everybody waits for a processor: two seconds on a
+/// machine with nothing else to do.
+pub(crate) const GONE: Duration = Duration::from_secs(120);
 /// How often it is looked.
 const STEP: Duration = Duration::from_millis(20);
 /// How deep control groups are searched.

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::support::{Caller, finish, within};
 
 /// Whatever is waited for comes within this time, or the test fails.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(240);
 
 const MANIFEST: &str = "description = \"Marks.\"\nversion = \"1\"\ncommand = [\"python3\", \"./server.py\"]\nstate = true\n\
     tools = \"all\"\nlow = [\"mark_list\", \"mark_free\", \"mark_fail\", \"mark_say\"]\n";

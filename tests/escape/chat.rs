@@ -11,7 +11,7 @@ use crate::agent::Agent;
 use crate::support::{Caller, finish, within};
 
 /// Whatever is waited for comes within this time, or the test fails.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(240);
 /// A key that is nobody's.
 const KEY: &str = "sk-ant-api03-canary-of-a-chat-000000000000000000000";
 

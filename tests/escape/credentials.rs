@@ -115,7 +115,7 @@ fn the_key_of_a_run_stays_on_the_host() {
         );
         let output = finish(run(caller, &script), Stdio::null());
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        let sent = requests.recv_timeout(Duration::from_secs(5)).unwrap_or_else(|_| panic!("no request came: {output:?}"));
+        let sent = requests.recv_timeout(Duration::from_secs(120)).unwrap_or_else(|_| panic!("no request came: {output:?}"));
         assert!(sent.contains(&key), "the upstream got no key: {sent}");
         assert!(said.contains("\"how\":[]"), "{output:?}");
         assert!(said.contains("200 OK") && said.contains("echo"), "{output:?}");

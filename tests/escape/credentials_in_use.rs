@@ -99,7 +99,7 @@ for step in ["first", "second", "third"]:
         let mount = format!("{}:/home/sandbox/steps", dir.display());
         command.args(["run", "--engine", "/bin/bash", "--mount", &mount, &script]);
         let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("run the binary");
-        let sent = || requests.recv_timeout(std::time::Duration::from_secs(60)).expect("a request");
+        let sent = || requests.recv_timeout(std::time::Duration::from_secs(240)).expect("a request");
         caller.file("steps/first", "");
         assert!(sent().contains(&format!("{}-one", secret())));
         agent.secret("anthropic", &format!("{}-two", secret()));

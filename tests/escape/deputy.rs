@@ -134,7 +134,7 @@ fn a_stranger_reaches_no_host_of_the_agents() {
             }
         });
         let fetch = format!(
-            "NO_PROXY= no_proxy= python3 -c 'import urllib.request as u; print(u.urlopen(\"http://127.0.0.1:{port}/\", timeout=20).read().decode())' 2>&1 | tail -1; echo over"
+            "NO_PROXY= no_proxy= python3 -c 'import urllib.request as u; print(u.urlopen(\"http://127.0.0.1:{port}/\", timeout=100).read().decode())' 2>&1 | tail -1; echo over"
         );
         let rule = format!("127.0.0.1:{port}");
         let chat = Chat::new(caller, vec![on("fetch it", fetch)], std::slice::from_ref(&rule));

@@ -1,8 +1,6 @@
 //! A credential that ends while an engine is at work: the turn says so plainly, the owner is told what to do, nothing of the
 //! credential comes inside with the error, and nothing inside can put another one in its place.
 
-use std::time::Duration;
-
 use serde_json::Value;
 use testkit::model_server::{Fault, ModelServer, Say, Script};
 
@@ -31,7 +29,7 @@ fn a_login_that_ends_at_work_is_said_and_leaves_nothing() {
             command.args(["run", "--json", "--workspace", dir.to_str().expect("utf-8"), "work"]);
             let child = std::thread::scope(|scope| {
                 let work = scope.spawn(|| finish(command, std::process::Stdio::null()));
-                assert!(within(Duration::from_secs(60), || dir.join("begun").exists()), "the tool runs");
+                assert!(within(crate::support::PATIENCE, || dir.join("begun").exists()), "the tool runs");
                 if expires {
                     server.fail(Fault::ReflectKey(401));
                 }

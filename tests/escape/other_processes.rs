@@ -1,7 +1,6 @@
 //! Processes of the host and of other sandboxes: not seen, not signalled, not traced.
 
 use std::process::{Child, Command};
-use std::time::Duration;
 
 use crate::support::{Caller, each_caller, within};
 
@@ -46,7 +45,7 @@ fn a_neighbour_is_not_seen() {
         std::thread::scope(|scope| {
             let script = format!(": {mark}; touch /home/sandbox/meet/up; while [ ! -e /home/sandbox/meet/done ]; do sleep 0.05; done");
             let neighbour = scope.spawn(move || first.run(&["/bin/sh", "-c", &script]));
-            assert!(within(Duration::from_secs(10), || dir.join("up").exists()), "the neighbour did not start");
+            assert!(within(crate::support::PATIENCE, || dir.join("up").exists()), "the neighbour did not start");
             let report = caller.sandbox().attack(&["processes"]);
             std::fs::write(dir.join("done"), "").expect("let the neighbour end");
             assert!(neighbour.join().expect("a run").status.success());
@@ -82,7 +81,7 @@ impl Drop for Bystander {
 fn killing_everything_kills_only_the_sandbox() {
     each_caller(|caller| {
         let mut bystander = Bystander::start(caller);
-        let output = caller.sandbox().run(&["/bin/sh", "-c", "sleep 60 & kill -KILL -1; kill -KILL $$"]);
+        let output = caller.sandbox().run(&["/bin/sh", "-c", "sleep 1000 & kill -KILL -1; kill -KILL $$"]);
         assert_eq!(output.status.code(), Some(128 + 9), "{output:?}");
         assert!(bystander.is_alive());
     });

@@ -265,6 +265,6 @@ fn a_plugin_that_starves_its_neighbours_hurts_itself() {
         assert_eq!(house.call("beta_own", ""), json!({ "worked": null }));
         house.run(&["stop", "--grace", "0s"], "");
         let mark = caller.home.join(".lazaret").display().to_string();
-        assert!(within(std::time::Duration::from_secs(10), || host_processes(&mark).is_empty()), "{:?}", host_processes(&mark));
+        assert!(within(crate::support::PATIENCE, || host_processes(&mark).is_empty()), "{:?}", host_processes(&mark));
     });
 }

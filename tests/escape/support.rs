@@ -18,7 +18,7 @@ use serde_json::Value;
 /// Where the probe stands inside.
 pub(crate) const PROBE: &str = "/home/sandbox/probe/escape_probe";
 /// A run that takes longer is ended and fails its test.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(240);
 
 /// Who starts sandboxes, with a home of their own. Dropping it removes the home.
 #[derive(Debug)]

@@ -85,7 +85,7 @@ fn a_definition_that_changes_later_is_held_back() {
             fs::write(&tools, json!([bad, end]).to_string()).expect("write");
             // Its program ends and is started again; nobody reloaded it.
             look(&agent, "sly_end");
-            assert!(within(std::time::Duration::from_secs(60), || {
+            assert!(within(crate::support::PATIENCE, || {
                 look(&agent, "sly_say");
                 view(&agent, "sly")["plugin"]["state"] == "pending"
             }));

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use broker::{Asker, Caller, Standing, Who};
+use broker::{Asker, Broker, Caller, Standing, Who};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use model::{Code, EgressRule, Failure, SandboxId, TurnId, TurnState};
@@ -80,14 +80,38 @@ pub(crate) struct TurnCaller {
     pub(crate) store: Store,
     pub(crate) base: Arc<Caller>,
     pub(crate) turn: TurnId,
+    /// For a job of an agent that names no tools.
+    of_job: Option<OfJob>,
+}
+
+/// The tools of a job's plugins. They are looked up for each call: a turn that a daemon took over goes on before its plugins are
+/// loaded.
+struct OfJob {
+    broker: Broker,
+    plugins: Vec<String>,
+}
+
+impl OfJob {
+    fn tools(&self) -> BTreeSet<String> {
+        let catalogue = self.broker.catalogue();
+        catalogue.iter().filter(|tool| self.plugins.contains(&tool.plugin)).map(|tool| tool.name.clone()).collect()
+    }
 }
 
 impl TurnCaller {
+    /// Who calls, without whoever asked.
+    fn base(&self) -> Arc<Caller> {
+        match &self.of_job {
+            Some(job) => Arc::new(Caller { tools: Some(job.tools()), ..(*self.base).clone() }),
+            None => Arc::clone(&self.base),
+        }
+    }
+
     async fn now(&self) -> Result<Caller, Failure> {
         let gone = || Failure::new(Code::NotFound, "it is not known who asked this turn");
         let now = self.store.asker_now(&self.turn).await.map_err(|e| e.failure())?.ok_or_else(gone)?;
         let agent = agent_in(&self.store, &self.base.agent).await?;
-        Ok(Caller { asker: Some(asker_of(&now, &agent)), ..(*self.base).clone() })
+        Ok(Caller { asker: Some(asker_of(&now, &agent)), ..(*self.base()).clone() })
     }
 }
 
@@ -95,7 +119,7 @@ impl Who for TurnCaller {
     fn who(&self) -> BoxFuture<'_, Option<Arc<Caller>>> {
         async move {
             if self.base.asker.is_none() {
-                return Some(Arc::clone(&self.base));
+                return Some(self.base());
             }
             match self.now().await {
                 Ok(caller) => Some(Arc::new(caller)),
@@ -152,11 +176,13 @@ impl Running<'_> {
             is_trusted: agent.is_lent(&self.ground.row.tenant),
             asker: self.asker.clone(),
         };
-        TurnCaller { store: self.app.store().clone(), base: Arc::new(base), turn: self.turn.id.clone() }
+        let job = self.live.spec.job.as_ref().filter(|_| !self.live.spec.ask && agent.tools.is_empty());
+        let of_job = job.map(|job| OfJob { broker: self.app.broker().clone(), plugins: job.plugins.clone() });
+        TurnCaller { store: self.app.store().clone(), base: Arc::new(base), turn: self.turn.id.clone(), of_job }
     }
 
     /// The tools that may be called: the agent's, or all of them. A job of an agent that names none has those of its
-    /// plugins only.
+    /// plugins only: none here, and [`OfJob`] tells which there are.
     fn tools(&self) -> Option<BTreeSet<String>> {
         if self.live.spec.ask {
             return Some(crate::ask::NAMES.map(str::to_owned).into());
@@ -165,10 +191,7 @@ impl Running<'_> {
         if !agent.tools.is_empty() {
             return Some(agent.tools.iter().cloned().collect());
         }
-        let job = self.live.spec.job.as_ref()?;
-        let catalogue = self.app.broker().catalogue();
-        let of_job = catalogue.iter().filter(|tool| job.plugins.contains(&tool.plugin));
-        Some(of_job.map(|tool| tool.name.clone()).collect())
+        self.live.spec.job.is_some().then(BTreeSet::new)
     }
 
     /// Tools of the daemon's own that the turn does not have because its agent names none.

@@ -19,7 +19,7 @@ use crate::{App, SessionSpec};
 pub(crate) const DETACH_GRACE: Duration = Duration::from_secs(1);
 /// How long it goes on when nobody has come back yet to a daemon that has just started. A client that has lost its daemon is back within a few
 /// milliseconds, but on a machine that is busy just then.
-const RETURN_GRACE: Duration = Duration::from_secs(10);
+const RETURN_GRACE: Duration = Duration::from_secs(4);
 /// Model calls of a turn whose events wait to be logged. Beyond it the gateway drops the event; the ledger has the row.
 const CALLS_WAITING_MAX: usize = 1024;
 

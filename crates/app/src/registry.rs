@@ -20,6 +20,8 @@ use crate::sessions::read_spec;
 const LIVE_MAX: usize = 16_384;
 /// How often a waiting shutdown looks again.
 const DRAIN_STEP: Duration = Duration::from_millis(50);
+/// How long cancelled turns may take to say how they ended. What does not is told by the next daemon.
+const CANCELLED_END: Duration = Duration::from_secs(20);
 
 /// The sessions in memory, by identity. Locks are held for single map operations.
 #[derive(Default)]
@@ -171,7 +173,7 @@ impl App {
         for live in at_work() {
             live.cancel_turn();
         }
-        let end = Instant::now() + Duration::from_secs(2);
+        let end = Instant::now() + CANCELLED_END;
         while Instant::now() < end && !at_work().is_empty() {
             tokio::time::sleep(DRAIN_STEP).await;
         }

@@ -33,6 +33,8 @@ pub(crate) struct Client {
 const START_WAIT: Duration = Duration::from_secs(120);
 /// The longest answer that is read whole.
 const ANSWER_BYTES_MAX: usize = 256 << 20;
+/// How long is waited for a daemon that somebody else is starting before it is looked again.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 impl Client {
     /// A client; with `may_start` it starts a daemon when none answers.
@@ -88,6 +90,7 @@ impl Client {
                 let status = child.wait().await.map_err(|e| fail(e.to_string()))?;
                 // Another command may have been quicker: then its daemon answers.
                 if status.code() == Some(i32::from(crate::daemon::ALREADY_UP)) {
+                    tokio::time::sleep(LOOK_AGAIN).await;
                     return Ok(());
                 }
                 Err(failure_of_child(text.trim()).unwrap_or_else(|| fail(text.trim().to_owned())))
@@ -121,17 +124,17 @@ impl Client {
     pub(crate) async fn hand_over(&self, fds: &[OwnedFd]) -> Result<Ticket, Failure> {
         // The connection above has made sure that there is a daemon.
         drop(self.connection().await?);
-        let stream =
-            connect(&self.run_dir, api::FDS_SOCKET).await.map_err(|e| internal(&format!("the daemon takes no descriptors: {e}")))?;
+        let stream = connect(&self.run_dir, api::FDS_SOCKET).await.map_err(|e| went_away(&format!("it takes no descriptors: {e}")))?;
         let borrowed: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
         stream.writable().await.map_err(|e| internal(&e.to_string()))?;
-        jail::scm::send(stream.as_fd(), b"f", &borrowed).map_err(|e| internal(&format!("descriptors cannot be sent: {e}")))?;
+        jail::scm::send(stream.as_fd(), b"f", &borrowed).map_err(|e| went_away(&format!("descriptors cannot be sent: {e}")))?;
         let mut reader = tokio::io::BufReader::new(stream);
         let mut line = String::new();
-        reader.read_line(&mut line).await.map_err(|e| internal(&e.to_string()))?;
+        reader.read_line(&mut line).await.map_err(|e| went_away(&e.to_string()))?;
         let name = line.trim().to_owned();
         if name.is_empty() {
-            return Err(internal("the daemon took no descriptors"));
+            // Refused, or it died over it.
+            return Err(if self.is_up().await { internal("the daemon took no descriptors") } else { went_away("it took no descriptors") });
         }
         Ok(Ticket { name, _held: reader.into_inner() })
     }
@@ -176,11 +179,7 @@ impl Connection {
 
     /// The same for a whole request.
     pub(crate) async fn send_request(&mut self, request: Request<Body>) -> Result<Response<Incoming>, Failure> {
-        let response = self
-            .sender
-            .send_request(request)
-            .await
-            .map_err(|e| Failure::new(Code::DaemonMissing, format!("the daemon went away: {}", model::chain(&e))))?;
+        let response = self.sender.send_request(request).await.map_err(|e| went_away(&model::chain(&e)))?;
         if response.status().is_success() || response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Ok(response);
         }
@@ -224,6 +223,11 @@ pub(crate) async fn collect(response: Response<Incoming>) -> Result<Bytes, Failu
 async fn connect(run_dir: &Path, name: &str) -> std::io::Result<UnixStream> {
     let dir = rustix::fs::open(run_dir, rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC, rustix::fs::Mode::empty())?;
     UnixStream::connect(format!("/proc/self/fd/{}/{name}", dir.as_raw_fd())).await
+}
+
+/// It was there a moment ago.
+fn went_away(why: &str) -> Failure {
+    Failure::new(Code::DaemonMissing, format!("the daemon went away: {why}"))
 }
 
 pub(crate) fn internal(why: &str) -> Failure {

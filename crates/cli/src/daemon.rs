@@ -27,6 +27,9 @@ use crate::out;
 pub(crate) const ALREADY_UP: u8 = 75;
 /// How often an idle daemon on demand looks whether its time has come.
 const IDLE_STEP: Duration = Duration::from_secs(1);
+/// How long a daemon that just starts or ends is waited for, and how often it is looked.
+const LOCK_WAIT: Duration = Duration::from_secs(10);
+const LOCK_STEP: Duration = Duration::from_millis(20);
 /// How much time running work gets when the daemon is told to end by a signal.
 const SIGNAL_GRACE: Duration = Duration::from_secs(2);
 
@@ -56,7 +59,8 @@ pub(crate) async fn up(context: Context, flags: args::Up) -> Done {
     if !flags.on_demand {
         lifecycle::make_room(&home).await?;
     }
-    let Some(_lock) = home.lock()? else {
+    let lock = if flags.on_demand { home.lock()? } else { free_lock(&home).await? };
+    let Some(_lock) = lock else {
         if flags.on_demand {
             return Ok(ALREADY_UP);
         }
@@ -104,6 +108,20 @@ pub(crate) async fn up(context: Context, flags: args::Up) -> Done {
         let _ = std::fs::remove_file(home.run_dir().join(socket));
     }
     Ok(0)
+}
+
+/// The home's lock. A daemon that was killed a moment ago leaves it to a process that it was about to start, until that has become
+/// its program: that is waited for, unless a daemon answers.
+async fn free_lock(home: &Home) -> Result<Option<OwnedFd>, Failure> {
+    let deadline = tokio::time::Instant::now() + LOCK_WAIT;
+    loop {
+        let lock = home.lock()?;
+        if lock.is_some() || tokio::time::Instant::now() > deadline {
+            return Ok(lock);
+        }
+        lifecycle::make_room(home).await?;
+        tokio::time::sleep(LOCK_STEP).await;
+    }
 }
 
 /// Where the daemon is reached over HTTP, with a one-time link to its page.

@@ -63,7 +63,7 @@ mod tests {
         assert!(start_time(pid).expect("start time") > 0);
         assert!(!wait(process.as_fd(), Some(Duration::ZERO)).expect("poll"));
         kill(process.as_fd(), libc::SIGKILL).expect("kill");
-        assert!(wait(process.as_fd(), Some(Duration::from_secs(10))).expect("poll"));
+        assert!(wait(process.as_fd(), Some(Duration::from_secs(240))).expect("poll"));
         child.wait().expect("reap");
         assert!(kill(process.as_fd(), libc::SIGKILL).is_err());
         assert!(start_time(-1).is_err());

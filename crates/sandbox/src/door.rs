@@ -27,7 +27,7 @@ pub(crate) const SOCKET: &str = "host.sock";
 /// Connections of one sandbox at once; further ones are closed.
 pub(crate) const CONNECTIONS_MAX: usize = 128;
 /// How long a connection may take to say where it wants to go.
-const DOOR_LINE_MAX: Duration = Duration::from_secs(5);
+const DOOR_LINE_MAX: Duration = Duration::from_secs(15);
 /// A rest after the host could not accept, so that a lack of descriptors does not become a busy loop.
 const ACCEPT_REST: Duration = Duration::from_millis(50);
 

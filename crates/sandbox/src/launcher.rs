@@ -82,6 +82,10 @@ pub(crate) fn launch(
     }
 }
 
+fn millis(limit: Duration) -> u64 {
+    u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)
+}
+
 fn end_launcher(launcher: &mut Child) {
     // It may have ended already; the wait that follows takes it either way.
     let _ = launcher.kill();
@@ -175,7 +179,7 @@ fn receive(channel: &UnixStream, decoder: &mut Decoder, came: &mut Vec<OwnedFd>,
     let failed = || SandboxError::io("read the control channel");
     let left = deadline.saturating_duration_since(Instant::now());
     if !jail::pidfd::wait(channel.as_fd(), Some(left)).map_err(failed())? {
-        return Err(SandboxError::Timeout { what: "the start of a sandbox", limit_ms: 10_000 });
+        return Err(SandboxError::Timeout { what: "the start of a sandbox", limit_ms: millis(START_MAX) });
     }
     let mut buffer = [0u8; 16 << 10];
     let got = jail::scm::receive(channel.as_fd(), &mut buffer, came).map_err(failed())?;
@@ -206,7 +210,7 @@ impl Init {
         // It may have ended by itself.
         let _ = jail::pidfd::kill(self.pidfd.as_fd(), Signal::KILL.as_raw());
         if !jail::pidfd::wait(self.pidfd.as_fd(), Some(END_MAX)).map_err(SandboxError::io("wait for the end of a sandbox"))? {
-            return Err(SandboxError::Timeout { what: "the end of a sandbox", limit_ms: 2000 });
+            return Err(SandboxError::Timeout { what: "the end of a sandbox", limit_ms: millis(END_MAX) });
         }
         self.reap();
         Ok(())

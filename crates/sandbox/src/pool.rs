@@ -302,7 +302,7 @@ mod tests {
         let device = pool.device.path.clone();
         drop(pool);
         let backing = PathBuf::from("/sys/block").join(device.file_name().expect("name")).join("loop/backing_file");
-        let gone = (0..200).any(|_| {
+        let gone = (0..12_000).any(|_| {
             let left = fs::read_to_string(&backing).is_ok_and(|b| b.contains(dir.path().to_str().expect("text")));
             left.then(|| std::thread::sleep(std::time::Duration::from_millis(10)));
             !left

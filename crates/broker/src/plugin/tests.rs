@@ -151,7 +151,7 @@ fn usual() -> Scene {
 }
 
 /// Long enough for a machine under load.
-const LONG: Duration = Duration::from_secs(30);
+const LONG: Duration = Duration::from_secs(240);
 
 impl Scene {
     async fn call(&self, tool: &str, arguments: Value) -> Result<Value, Code> {
@@ -225,16 +225,24 @@ async fn a_program_that_crashes_again_and_again_is_left_alone_for_longer_and_lon
     assert_eq!(scene.call("echo", json!({})).await, Err(Code::PluginUnavailable), "after a pause");
     assert_eq!(scene.call("echo", json!({})).await, Err(Code::PluginUnavailable), "after a longer pause");
     assert_eq!(scene.started(), 3);
-    let failure = scene.supervisor.call("a", "echo", &json!({}), &json!({}), LONG).await.unwrap_err();
-    assert!(failure.code == Code::PluginUnavailable && failure.message.contains("started again in"), "{failure}");
-    assert_eq!(scene.started(), 3, "the pause is four seconds now, and no call waits for it");
+    // The pause is four seconds now, or longer still if the machine slept over it, and no call waits for it.
+    loop {
+        let before = scene.started();
+        let failure = scene.supervisor.call("a", "echo", &json!({}), &json!({}), LONG).await.unwrap_err();
+        assert_eq!(failure.code, Code::PluginUnavailable, "{failure}");
+        if failure.message.contains("started again in") {
+            assert_eq!(scene.started(), before);
+            break;
+        }
+        assert!(before < 8, "it is started without a pause");
+    }
 }
 
 #[tokio::test]
 async fn a_hanging_call_times_out_is_cancelled_and_the_third_ends_the_program() {
     let scene = usual();
     let pid = scene.call("pid", json!({})).await.unwrap();
-    let short = Duration::from_millis(300);
+    let short = Duration::from_millis(600);
     for _ in 0..2 {
         assert_eq!(scene.call_as("a", "hang", json!({}), short).await, Err(Code::PluginTimeout));
     }
@@ -276,9 +284,14 @@ async fn a_flood_of_standard_error_leaves_its_end() {
 }
 
 #[tokio::test]
-async fn a_slow_start_is_waited_for_and_a_start_without_an_end_is_not() {
+async fn a_slow_start_is_waited_for() {
     let slow = scene(SERVER, &[("SLOW", "1")], config());
     assert_eq!(slow.call("echo", json!({ "text": "x" })).await, Ok(json!("x")));
+}
+
+/// With a clock that goes on to the next deadline as soon as everybody waits: the limit may be long.
+#[tokio::test(start_paused = true)]
+async fn a_start_without_an_end_is_not_waited_for() {
     let never = || scene("import time; time.sleep(3600)", &[], config());
     let (late, waited) = (never(), never());
     let short = late.call_as("a", "echo", json!({}), Duration::from_millis(200));

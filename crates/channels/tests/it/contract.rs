@@ -33,7 +33,7 @@ pub(crate) trait Stage {
 }
 
 /// How long something may take to come to be so.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(240);
 
 /// Waits until a platform has seen something that a program does beside what is asked of it.
 #[track_caller]

@@ -13,15 +13,15 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use crate::support::*;
 
 fn small() -> Config {
-    let limits = Limits {
-        request_bytes: 10_000,
-        head_bytes: 8 << 10,
-        head_time: Duration::from_millis(60),
-        body_idle: Duration::from_millis(60),
-        write_idle: Duration::from_millis(60),
-        ..Limits::default()
-    };
+    let limits = Limits { request_bytes: 10_000, head_bytes: 8 << 10, ..Limits::default() };
     Config { limits, ..Config::default() }
+}
+
+/// The same without patience, for callers who would never come to an end.
+fn hasty() -> Config {
+    let short = Duration::from_millis(400);
+    let config = small();
+    Config { limits: Limits { head_time: short, body_idle: short, write_idle: short, ..config.limits }, ..config }
 }
 
 #[tokio::test]
@@ -47,7 +47,7 @@ async fn raw(house: &House, first: &'static [u8], bytes: &[u8]) -> String {
 
 #[tokio::test]
 async fn slow_callers_are_closed() {
-    let house = House::with(small(), Some(CANARY)).await;
+    let house = House::with(hasty(), Some(CANARY)).await;
     assert_eq!(raw(&house, b"", b"POST /v1/messages HTTP/1.1\r\nhost:").await, "", "a head that never ends");
     let text = raw(&house, b"", b"POST /v1/messages HTTP/1.1\r\nhost: x\r\ncontent-length: 50\r\n\r\n{").await;
     assert!(text.starts_with("HTTP/1.1 408"), "{text}");
@@ -56,7 +56,7 @@ async fn slow_callers_are_closed() {
 
 #[tokio::test]
 async fn a_caller_who_takes_nothing_is_closed() {
-    let house = House::with(small(), Some(CANARY)).await;
+    let house = House::with(hasty(), Some(CANARY)).await;
     house.server.fail(testkit::model_server::Fault::Endless);
     let (mut near, far) = tokio::io::duplex(512);
     let body = prompt("/v1/messages", "x").to_string();

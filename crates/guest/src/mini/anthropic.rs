@@ -193,7 +193,7 @@ fn refused(error: &Value) -> HttpError {
         _ => None,
     };
     let message = format!("the model answered with an error: {error}");
-    HttpError { status, message, retriable: matches!(status, Some(529 | 429 | 500)), wait: None }
+    HttpError { status, message, retriable: matches!(status, Some(529 | 429 | 500)), wait: None, away: false }
 }
 
 #[cfg(test)]

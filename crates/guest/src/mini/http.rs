@@ -53,12 +53,19 @@ pub(super) struct HttpError {
     pub(super) retriable: bool,
     /// How long the other side wants us to wait.
     pub(super) wait: Option<Duration>,
+    /// Whether nothing was heard at all: who passes requests on is away, and comes back.
+    pub(super) away: bool,
 }
 
 impl HttpError {
     /// The connection failed or the answer makes no sense as HTTP.
     pub(super) fn broken(message: impl Into<String>) -> Self {
-        Self { status: None, message: message.into(), retriable: true, wait: None }
+        Self { status: None, message: message.into(), retriable: true, wait: None, away: false }
+    }
+
+    /// No connection, or one that ended before the answer began.
+    fn unheard(message: String) -> Self {
+        Self { away: true, ..Self::broken(message) }
     }
 }
 
@@ -83,7 +90,7 @@ enum Framing {
 
 /// Sends `body` and gives the body of the answer.
 pub(super) fn post(address: &Address, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Body, HttpError> {
-    let stream = connect(address).map_err(|error| HttpError::broken(format!("failed to reach the model: {error}")))?;
+    let stream = connect(address).map_err(|error| HttpError::unheard(format!("failed to reach the model: {error}")))?;
     let mut head = format!("POST {}{path} HTTP/1.1\r\nhost: {}\r\n", address.prefix, address.authority);
     for (name, value) in headers {
         head.push_str(&format!("{name}: {value}\r\n"));
@@ -99,8 +106,11 @@ pub(super) fn post(address: &Address, path: &str, headers: &[(&str, &str)], body
     let mut reader = BufReader::with_capacity(64 << 10, stream);
     let head = match (read_head(&mut reader), sent) {
         (Ok(head), _) => head,
-        (Err(_), Err(error)) => return Err(HttpError::broken(format!("failed to send to the model: {error}"))),
-        (Err(error), Ok(())) => return Err(HttpError::broken(format!("failed to read from the model: {error}"))),
+        (Err(_), Err(error)) => return Err(HttpError::unheard(format!("failed to send to the model: {error}"))),
+        (Err(error), Ok(())) => {
+            let away = matches!(error.kind(), std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::ConnectionReset);
+            return Err(HttpError { away, ..HttpError::broken(format!("failed to read from the model: {error}")) });
+        }
     };
     let body = Body { reader, framing: head.framing, ended: false, taken: 0, held: Vec::new() };
     if head.status == 200 { Ok(body) } else { Err(refusal(&head, body)) }
@@ -198,6 +208,7 @@ fn refusal(head: &Head, mut body: Body) -> HttpError {
         message: format!("the model answered with status {}: {}", head.status, text.trim()),
         retriable,
         wait: head.wait,
+        away: false,
     }
 }
 

@@ -77,7 +77,7 @@ impl Stream {
         if let Some(error) = value.get("error").filter(|e| !e.is_null()) {
             let status = error["code"].as_u64().and_then(|code| u16::try_from(code).ok());
             let message = format!("the model answered with an error: {error}");
-            return Err(HttpError { status, message, retriable: matches!(status, Some(429 | 500..=599)), wait: None });
+            return Err(HttpError { status, message, retriable: matches!(status, Some(429 | 500..=599)), wait: None, away: false });
         }
         let cached = value["usage"]["prompt_tokens_details"]["cached_tokens"].as_u64().unwrap_or(0);
         if let Some(input) = value["usage"]["prompt_tokens"].as_u64() {

@@ -71,5 +71,7 @@ fn a_host_that_says_nothing_is_no_host() {
         }
     }
     assert!(left.elapsed() >= Duration::from_millis(1500) && left.elapsed() < PATIENCE);
-    assert!((2..=5).contains(&taken), "{taken}");
+    // Twice a second, and once before that.
+    let most = left.elapsed().as_millis() / 500 + 2;
+    assert!((1..=most).contains(&taken), "{taken} of {most}");
 }

@@ -16,7 +16,7 @@ use rustix::process::{Pid, Signal, WaitOptions};
 use wire::{Boot, Decoder, Exec, Exit, Frame, FromGuest, Launch, ToGuest};
 
 /// Longer than anything here takes; a test that waits longer fails.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(240);
 
 /// The host's side of one sandbox.
 pub(crate) struct Host {

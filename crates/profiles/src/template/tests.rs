@@ -115,7 +115,7 @@ fn what_would_take_for_ever_or_all_memory_ends_soon() {
         assert!(got.is_err(), "{attack}: {} bytes", got.map_or(0, |text| text.len()));
     }
     let took = began.elapsed();
-    assert!(took < Duration::from_secs(120), "{took:?}");
+    assert!(took < Duration::from_secs(600), "{took:?}");
 }
 
 proptest::proptest! {

@@ -105,7 +105,7 @@ async fn output_that_is_not_read_waits() {
     // A reader that goes away lets the command run on and end.
     let dropped = sandbox.exec(exec(&["/bin/sh", "-c", "head -c 60000000 /dev/zero; touch done"], false)).await.expect("started");
     drop(dropped);
-    let (out, ..) = sh(&sandbox, "for i in $(seq 500); do test -e done && echo yes && exit; sleep 0.01; done").await;
+    let (out, ..) = sh(&sandbox, "for i in $(seq 12000); do test -e done && echo yes && exit; sleep 0.01; done").await;
     assert_eq!(out, "yes\n");
     all.shutdown(true).await;
     home.assert_nothing_left();

@@ -1,9 +1,9 @@
 //! The owner dies at every named place; the next one leaves nothing of it.
 
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crate::support::{Home, wait_for};
+use crate::support::{Home, PATIENCE, wait_for};
 
 /// Every named place on the way to a sandbox and back.
 const POINTS: [&str; 10] = [
@@ -29,7 +29,7 @@ async fn a_daemon_that_dies_anywhere_leaves_nothing_to_the_next() {
             let at = Instant::now();
             let (all, _) = home.open().await;
             let adopted = all.adopt().await.expect("adopt");
-            assert!(at.elapsed() < Duration::from_secs(4), "{point}: {:?}", at.elapsed());
+            assert!(at.elapsed() < PATIENCE, "{point}: {:?}", at.elapsed());
             assert_eq!(adopted.trouble, Vec::<String>::new(), "{point}");
             // Only a sandbox that stood may live on.
             assert!(adopted.sandboxes.is_empty() || point == "sandbox.process.recorded", "{point}");

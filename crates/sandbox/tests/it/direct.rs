@@ -2,9 +2,9 @@
 
 use std::io::{Read as _, Write as _};
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crate::support::{Home, wait_for};
+use crate::support::{Home, PATIENCE, wait_for};
 
 fn text(home: &Home, settings: &[&str], command: &[&str]) -> (String, String, Option<i32>) {
     let args: Vec<&str> = settings.iter().chain(&["--"]).chain(command).copied().collect();
@@ -33,7 +33,7 @@ pub(crate) fn time_is_limited(home: &Home) {
     let at = Instant::now();
     let (_, err, code) = text(home, &["time=300ms"], &["/bin/sh", "-c", "trap '' TERM; setsid sleep 1000 & sleep 1000"]);
     assert_eq!(code, Some(4), "{err}");
-    assert!(err.contains("TIMEOUT") && at.elapsed() < Duration::from_secs(3), "{err}");
+    assert!(err.contains("TIMEOUT") && at.elapsed() < PATIENCE, "{err}");
     home.assert_nothing_left();
 }
 

@@ -1,11 +1,11 @@
 //! Limits bite, and the sandbox outlives what they end.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use lazaret_sandbox::{SandboxError, Tree};
 use model::{TreeId, Want};
 
-use crate::support::{Home, OK, request, sh};
+use crate::support::{Home, OK, PATIENCE, request, sh};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn memory_pids_and_processor_time_are_limited() {
@@ -119,7 +119,7 @@ async fn the_number_of_sandboxes_is_limited() {
     assert!(matches!(all.start(request()).await, Err(SandboxError::Busy { max: 2, .. })));
     one.stop().await.expect("stopped");
     let three = all.start(request()).await.expect("a place is free again");
-    tokio::time::timeout(Duration::from_secs(5), three.ping()).await.expect("in time").expect("alive");
+    tokio::time::timeout(PATIENCE, three.ping()).await.expect("in time").expect("alive");
     all.shutdown(true).await;
     home.assert_nothing_left();
 }

@@ -130,9 +130,12 @@ impl Home {
     }
 }
 
-/// Waits for something that must come within two seconds.
+/// Whatever is waited for comes within this time, also where everybody waits for a processor, or the test fails.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Waits for something that must come.
 pub(crate) fn wait_for(what: &str, mut done: impl FnMut() -> Result<(), String>) {
-    let until = Instant::now() + Duration::from_secs(2);
+    let until = Instant::now() + PATIENCE;
     loop {
         match done() {
             Ok(()) => return,

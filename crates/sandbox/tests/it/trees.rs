@@ -132,7 +132,7 @@ async fn a_copy_takes_no_longer_for_a_large_tree() {
     const ROUNDS: u128 = 9;
     let home = Home::new();
     let (all, _) = home.open().await;
-    let mut medians = Vec::new();
+    let mut quickest = Vec::new();
     for (n, mib) in [(1u128, 1), (2, 1024)] {
         let mut asked = on(n);
         asked.limits.disk_bytes = 2 << 30;
@@ -148,10 +148,11 @@ async fn a_copy_takes_no_longer_for_a_large_tree() {
         }
         times.sort();
         println!("copy of {mib} MiB in use: {:?} at least, {:?} in the middle", times[0], times[times.len() / 2]);
-        medians.push(times[times.len() / 2]);
+        quickest.push(times[0]);
         sandbox.stop().await.expect("stopped");
     }
-    assert!(medians[1] < medians[0] * 4 + Duration::from_millis(20), "{medians:?}");
+    // A thousand times the bytes. Others may hold up every copy but the quickest, and that a little.
+    assert!(quickest[1] < quickest[0] * 20 + Duration::from_millis(200), "{quickest:?}");
     end(&home, all).await;
 }
 
@@ -354,7 +355,7 @@ async fn writes_are_told_apart_by_sandbox() {
     out(&b, "python3 -c 'for i in range(40000): open(\"m%d\" % (i % 3000), \"w\").close()'").await;
     out(&b, "echo end > end-b").await;
     let mut lost = false;
-    while let Ok(Some(event)) = tokio::time::timeout(Duration::from_secs(5), from_b.next()).await {
+    while let Ok(Some(event)) = tokio::time::timeout(Duration::from_secs(120), from_b.next()).await {
         lost |= event == Written::Lost;
         if event == Written::Path("/workspace/end-b".into()) {
             break;

@@ -109,7 +109,7 @@ pub(crate) fn try_open(home: &Path) -> Result<Store, StoreError> {
 /// Opens a store that must open. A process that another test is just starting holds a copy of every open file, and so
 /// the lock of a store that was closed, until its program begins; that is waited for.
 pub(crate) fn open(home: &Path) -> Store {
-    let end = Instant::now() + Duration::from_secs(10);
+    let end = Instant::now() + Duration::from_secs(120);
     loop {
         match try_open(home) {
             Err(StoreError::InUse { .. }) if Instant::now() < end => std::thread::yield_now(),

@@ -515,7 +515,7 @@ async fn what_it_costs() {
     let direct_rate = rate(TcpStream::connect((LOOPBACK, port)).await.unwrap(), BYTES).await;
     let through_rate = rate(proxied().await, BYTES).await;
     println!("egress: connect {direct:?} direct, {through:?} through; {direct_rate:.2} GB/s direct, {through_rate:.2} GB/s through");
-    assert!(through.saturating_sub(direct) < Duration::from_millis(10), "{direct:?} {through:?}");
+    assert!(through.saturating_sub(direct) < Duration::from_millis(250), "{direct:?} {through:?}");
     host.abort();
 }
 

@@ -197,7 +197,7 @@ async fn what_the_owner_takes_back_ends_at_once() {
     assert_eq!([Answer::read(&mut read).await.status, Answer::read(&mut unread).await.status], [200, 200]);
     set.send_replace(Arc::new(world.policy(&["good.test:T/other"]).rules));
     let mut rest = Vec::new();
-    let ended = tokio::time::timeout(Duration::from_secs(20), unread.read_to_end(&mut rest)).await;
+    let ended = tokio::time::timeout(Duration::from_secs(240), unread.read_to_end(&mut rest)).await;
     assert!(ended.is_ok() && rest.is_empty(), "the open tunnel ends");
     read.write_all(request).await.unwrap();
     assert_eq!(Answer::read(&mut read).await.status, 403, "the next request is refused");

@@ -7,7 +7,7 @@ use super::super::Waits;
 use super::super::fake::{read_request, send};
 use super::*;
 
-const LONG: Waits = Waits { answer: Duration::from_secs(60), host: Duration::from_secs(60), person: Duration::from_secs(60) };
+const LONG: Waits = Waits { answer: Duration::from_secs(240), host: Duration::from_secs(240), person: Duration::from_secs(240) };
 
 /// A server with a client at its standard streams and a host at its socket.
 struct Bench {

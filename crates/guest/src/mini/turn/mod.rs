@@ -18,10 +18,12 @@ use super::{Trouble, anthropic, openai, tools};
 const PROMPT_BYTES_MAX: u64 = 32 << 20;
 /// The longest file of standing instructions, in bytes.
 const INSTRUCTIONS_BYTES_MAX: u64 = 2 << 20;
-/// How often one request is sent again.
+/// How often one request is sent again, not counting that nobody was there to hear it.
 const RETRIES_MAX: u32 = 4;
 /// The first wait before a request is sent again; it doubles each time.
 const RETRY_WAIT: Duration = Duration::from_millis(500);
+/// How often it doubles.
+const RETRY_DOUBLED_MAX: u32 = 3;
 /// The longest wait that the other side can ask for.
 const RETRY_WAIT_MAX: Duration = Duration::from_secs(15);
 /// How long one request may be tried again after its first failure; a provider that is down ends the turn by then.
@@ -200,9 +202,11 @@ fn ask(
             Err(error) => error,
         };
         let since = *failed_first.get_or_insert_with(Instant::now);
-        let wait = error.wait.unwrap_or_else(|| RETRY_WAIT * 2u32.pow(attempt)).min(RETRY_WAIT_MAX);
+        let wait = error.wait.unwrap_or_else(|| RETRY_WAIT * 2u32.pow(attempt.min(RETRY_DOUBLED_MAX))).min(RETRY_WAIT_MAX);
         attempt += 1;
-        if !error.retriable || attempt > RETRIES_MAX || since.elapsed() + wait > RETRY_TIME_MAX {
+        // A host that is started anew takes its time; only the time limits how long it is looked for.
+        let is_often = attempt > RETRIES_MAX && !error.away;
+        if !error.retriable || is_often || since.elapsed() + wait > RETRY_TIME_MAX {
             return Err(Trouble { status: error.status, message: error.message });
         }
         events.retry(error.status, &error.message, attempt, wait);
