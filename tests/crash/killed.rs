@@ -1,12 +1,12 @@
 //! Kills at random moments: of the client, of the daemon under load, and of both.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use model::Outcome;
 
 use crate::chance::Chance;
-use crate::scene::{AWAY, PATIENCE, Running, TOOL, is_up, kill_daemon, lab};
+use crate::scene::{AWAY, PATIENCE, Running, TOOL, is_up, kill_daemon, lab, tool_runs};
 use crate::support::Lab;
 use crate::{log, world};
 
@@ -55,9 +55,9 @@ fn a_killed_client_of_a_chatty_engine() {
     // A sandbox that is started is one of a turn that was accepted.
     while !world::traces(&lab).values().flatten().any(|trace| trace.starts_with("process")) {
         assert!(began.elapsed() < PATIENCE, "no sandbox");
-        std::thread::sleep(std::time::Duration::from_millis(10));
+        std::thread::sleep(Duration::from_millis(10));
     }
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    std::thread::sleep(Duration::from_millis(300));
     client.kill();
     world::empties(&lab, world::GONE, "chatty");
     world::ends(&lab, "chatty");
@@ -80,7 +80,7 @@ fn a_killed_daemon_under_load() {
         }
         while kills.load(Ordering::SeqCst) < DAEMONS {
             if !is_up(&lab) {
-                std::thread::sleep(std::time::Duration::from_millis(5));
+                std::thread::sleep(Duration::from_millis(5));
                 continue;
             }
             std::thread::sleep(chance.wait(0, 700));
@@ -88,7 +88,7 @@ fn a_killed_daemon_under_load() {
             let (before, began) = (completed.load(Ordering::SeqCst), Instant::now());
             while kills.load(Ordering::SeqCst) % 2 == 1 && completed.load(Ordering::SeqCst) == before {
                 assert!(began.elapsed() < PATIENCE, "seed {seed}: no run completes");
-                std::thread::sleep(std::time::Duration::from_millis(5));
+                std::thread::sleep(Duration::from_millis(5));
             }
             if kill_daemon(&lab) {
                 kills.fetch_add(1, Ordering::SeqCst);
@@ -147,6 +147,28 @@ fn a_killed_daemon_and_its_client() {
     assert!(outcomes.iter().all(|o| *o == Outcome::Cancelled), "{outcomes:?}");
 }
 
+/// What is promised for a machine with nothing else to do. A neighbour's work may spoil a round, but not each of them.
+#[test]
+fn what_a_killed_daemon_left_is_gone_in_two_seconds() {
+    const PROMISE: Duration = Duration::from_secs(2);
+    const ROUNDS: usize = 20;
+    let (lab, _server) = lab(STUBBORN);
+    let mut took = Vec::new();
+    while took.iter().all(|round| *round > PROMISE) {
+        assert!(took.len() < ROUNDS, "{took:?}");
+        let mut client = Running::start(&lab, &["run", "--json", "work"]);
+        tool_runs(&lab, "sleep 1; done");
+        client.kill();
+        kill_daemon(&lab);
+        assert!(!world::traces(&lab).is_empty(), "something was left");
+        lab.run(&["sandbox", "list"]).succeeds();
+        let began = Instant::now();
+        world::empties(&lab, world::GONE, "after a start");
+        took.push(began.elapsed());
+    }
+    world::ends(&lab, "at the end");
+}
+
 /// A clone that was on its way into a sandbox goes with the next start, and one whose command lives stays.
 #[test]
 fn a_killed_client_that_clones() {
@@ -171,7 +193,7 @@ fn a_killed_client_that_clones() {
     let began = Instant::now();
     while !begun.exists() {
         assert!(began.elapsed() < PATIENCE, "no clone");
-        std::thread::sleep(std::time::Duration::from_millis(5));
+        std::thread::sleep(Duration::from_millis(5));
     }
     kill_daemon(&lab);
     lab.run(&["sandbox", "list"]).succeeds();

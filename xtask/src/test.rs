@@ -1,6 +1,9 @@
 //! `cargo xtask test`: everything that shows that the program works.
 
-use std::time::{Duration, Instant};
+use std::{
+    num::NonZero,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Result, bail};
 
@@ -118,11 +121,11 @@ fn suite(name: &str) -> Result<Tally> {
     }
     // Suites run the program of networks that lies beside the daemon's, and no test of this target makes cargo build it.
     run::run("cargo", &["build", "--workspace", "--locked", "--bin", CHANNELS])?;
+    // A test of a whole program waits for most of its time: for disks, for the kernel, for what it watches to happen.
+    let at_once = std::thread::available_parallelism().map_or(1, NonZero::get) * 3 / 2;
+    let threads = format!("--test-threads={at_once}");
     let mut args = vec!["--test", name];
-    if name == Stage::Crash.name() {
-        // These measure times against a promise (two seconds to clean up): one after the other.
-        args.extend(if run::has_nextest() { ["--test-threads", "1"].as_slice() } else { ["--", "--test-threads=1"].as_slice() });
-    }
+    args.extend(if run::has_nextest() { [threads.as_str()].as_slice() } else { ["--", threads.as_str()].as_slice() });
     runner(&args)
 }
 
