@@ -12,8 +12,7 @@ use testkit::model_server::{ModelServer, Say, Script};
 
 use crate::support::{Lab, Ran};
 
-/// Whatever is waited for comes within this time, or the test fails.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(240);
+pub(crate) use crate::support::PATIENCE;
 
 /// What mini says when each of its tries to ask the model met a daemon that was away.
 pub(crate) const AWAY: [&str; 3] = ["failed to reach the model", "failed to send to the model", "failed to read from the model"];
