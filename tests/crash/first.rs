@@ -17,7 +17,8 @@ macro_rules! points {
 points! {
     import_thing_made: "import:thing-made@3", taken_over;
     import_thing_noted: "import:thing-noted@9", taken_over;
-    import_last_thing_made: "import:thing-made@16", taken_over;
+    import_later_thing_made: "import:thing-made@16", taken_over;
+    import_last_file_brought: "import:thing-made@23", taken_over;
     store_taken_note_before: "store.taken-note.before@5", taken_over;
     store_taken_note_after: "store.taken-note.after@12", taken_over;
     setup_noted: "setup:noted", passed_over;
@@ -63,6 +64,7 @@ fn taken_over(point: &str) {
         assert_eq!(found.len(), n, "{point}: {args:?}: {found:#?}");
     }
     assert_eq!(list(&lab, &["task", "list"])[0]["status"], "paused", "{point}");
+    assert_eq!(list(&lab, &["skill", "list"]).iter().filter(|skill| skill["name"] == "cook").count(), 1, "{point}");
     let again = lab.run(&["--json", "import", "nanoclaw", dir]).succeeds().events()[0].clone();
     assert!(again["counts"].as_object().expect("counts").keys().all(|key| !key.ends_with(" new")), "{point}: {again:#}");
 }

@@ -74,7 +74,8 @@ fn an_install_of_the_second_form_comes_whole_and_once() {
         ("task new", 1),
         ("session new", 1),
         ("memory new", 2),
-        ("skill left out", 1),
+        ("skill new", 1),
+        ("file new", 2),
     ] {
         assert_eq!(count(&report, what), n, "{what}: {report:#}");
     }
@@ -100,6 +101,17 @@ fn an_install_of_the_second_form_comes_whole_and_once() {
     let log = lab.log(session["id"].as_str().expect("an identity"));
     assert!(log.iter().any(|event| event["type"] == "text" && event["text"] == "At seven."), "{log:#?}");
     assert_eq!(session["turns"], 2);
+    // Files of messages lie where those of messages lie; a skill is on the shelf, and no agent has it.
+    let id = session["id"].as_str().expect("an identity");
+    for (path, content) in [("inbox/in-4/menu.txt", "soup and bread"), ("outbox/out-5/plan.txt", "at seven")] {
+        let tar = lab.ask("GET", &format!("/v1/sessions/{id}/files?path=/home/sandbox/{path}"), Value::Null);
+        assert!(tar.status == 200 && String::from_utf8_lossy(&tar.body).contains(content), "{path}: {}", tar.status);
+    }
+    let turns = lab.run(&["session", "turns", id]).succeeds().out;
+    assert!(turns.contains("(file: m"), "{turns}");
+    let skills = list(&lab, &["skill", "list"]);
+    let cook = skills.iter().find(|skill| skill["name"] == "cook").expect("the skill");
+    assert_eq!((&cook["agents"], &cook["source"]), (&json!([]), &json!("groups/family/skills/cook")), "{cook:#}");
 
     let again = import(&lab, &dir, &[], 0);
     assert!(again["counts"].as_object().expect("counts").keys().all(|key| !key.ends_with(" new") && !key.ends_with(" there")), "{again:#}");
@@ -139,6 +151,11 @@ fn hostile_installs_do_no_harm() {
         count(&report, "session wrong") >= 1 && count(&report, "instructions wrong") >= 1 && count(&report, "wiring wrong") >= 1,
         "{report:#}"
     );
+    // A skill that hides something, or leads away, and a file behind a link or with a name that is none: the others come.
+    let of = |what: &str| {
+        (count(&report, &format!("{what} new")), count(&report, &format!("{what} left out")), count(&report, &format!("{what} wrong")))
+    };
+    assert_eq!((of("skill"), of("file")), ((1, 2, 0), (2, 1, 1)), "{report:#}");
     let agents = list(&lab, &["agent", "list"]);
     let names: Vec<&str> = agents.iter().filter_map(|agent| agent["name"].as_str()).collect();
     assert!(

@@ -93,6 +93,7 @@ mod shipped;
 mod skills;
 mod tasks;
 mod tenants;
+mod terminal_chat;
 mod terminals;
 mod third_party;
 mod tokens;

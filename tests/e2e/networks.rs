@@ -82,6 +82,9 @@ fn converse(party: &dyn Party) {
     scene.is_asked(can("buttons"), can("edit"));
     scene.sends_a_file();
     scene.is_sent_a_file(view["abilities"]["file_max"].as_u64() > Some(0));
+    if party.network() == "wechat" {
+        scene.is_told_of_a_file_that_is_refused();
+    }
     scene.is_stopped(can("typing"));
     scene.outlives_its_program();
     scene.outlives_its_daemon();
@@ -105,6 +108,14 @@ impl<'a> Scene<'a> {
                     Say::Shell(format!("printf '{}' > ~/boats.gif", String::from_utf8_lossy(DRAWING))),
                     Say::Tool { name: "send_file".to_owned(), input: json!({ "path": "~/boats.gif", "caption": "as they lie there" }) },
                     text("it was drawn"),
+                ],
+            ),
+            say(
+                "pack the boats",
+                vec![
+                    Say::Shell("printf 'seven boats' > ~/boats.bin".to_owned()),
+                    Say::Tool { name: "send_file".to_owned(), input: json!({ "path": "~/boats.bin", "caption": "all of them" }) },
+                    text("it was packed"),
                 ],
             ),
             say("take your time", vec![Say::Shell("sleep 1000".to_owned()), text("never said")]),
@@ -254,6 +265,16 @@ impl<'a> Scene<'a> {
             let told = self.sees("boats.gif");
             assert!(told.text.contains("/home/sandbox/boats.gif") && told.text.contains("ses_"), "{}: {told:?}", self.party.network());
         }
+    }
+
+    /// The agent sends a file of a kind that the network does not take: the chat is told which one and why, with what was said of it.
+    #[track_caller]
+    fn is_told_of_a_file_that_is_refused(&self) {
+        self.says("@Andy pack the boats");
+        self.sees_once("it was packed");
+        let told = self.sees("boats.bin");
+        assert!(told.text.contains("Not sent") && told.text.contains("WeChat takes") && told.text.contains("all of them"), "{told:?}");
+        self.sees_once("all of them");
     }
 
     /// The account is seen writing as long as the agent is at work, and the person can stop it.

@@ -124,9 +124,9 @@ pub use budgets::{BudgetForm, BudgetPolicy, BudgetRaise, BudgetView, BudgetsOf};
 pub use caller::{Caller, OWN_TENANT};
 pub use channels::{
     AdmissionView, ChannelForm, ChannelPatch, ChannelSettings, ChannelView, ChannelsOf, ChatForm, ChatPatch, ChatQuery, ChatView, ChatsOf,
-    DestinationForm, DestinationView, HOOK_BODY_BYTES_MAX, HandleForm, HandleView, HeardQuery, HeardView, HookAnswer, HookRequest,
+    DestinationForm, DestinationView, Ground, HOOK_BODY_BYTES_MAX, HandleForm, HandleView, HeardQuery, HeardView, HookAnswer, HookRequest,
     OutQuery, OutView, PairForm, PairingView, PeopleOf, RoleForm, RoleView, Speaker, WebChat, WebEditForm, WebFile, WebMessage,
-    WebMessageForm, WebMessageQuery, WebMessages, WebOf, WebPressForm, WebSaid, WhyStep, WhyView, WiringForm, WiringView,
+    WebMessageForm, WebMessageQuery, WebMessages, WebOf, WebPlaceQuery, WebPressForm, WebSaid, WhyStep, WhyView, WiringForm, WiringView,
 };
 pub use choose::{Chosen, Provider, choose};
 pub use clock::now;

@@ -55,6 +55,7 @@ mod pool;
 mod question;
 mod quota;
 mod reader;
+mod refused;
 mod route;
 mod row;
 mod secrets;

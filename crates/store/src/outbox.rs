@@ -161,7 +161,8 @@ impl Store {
         .await
     }
 
-    /// Keeps what came of a try. Says whether anything changed: what is settled stays so.
+    /// Keeps what came of a try. Says whether anything changed: what is settled stays so. Where a file will never come, its chat is owed
+    /// word of that.
     ///
     /// # Errors
     /// What the database said.
@@ -190,8 +191,12 @@ impl Store {
                 }
                 OutOutcome::Dead(error) => {
                     let sql = "UPDATE outbox SET state = 'dead', error = ?2, settled_ms = ?3, is_told = 0
-                               WHERE id = ?1 AND state IN ('waiting', 'sending')";
-                    Ok(conn.execute(sql, params![id.as_str(), cut(error), at]).doing(doing)? > 0)
+                               WHERE id = ?1 AND state IN ('waiting', 'sending') RETURNING *";
+                    let error = cut(error);
+                    let row = conn.query_row(sql, params![id.as_str(), error, at], from_row).optional().doing(doing)?;
+                    let Some(row) = row else { return Ok(false) };
+                    crate::refused::tell(conn, &row, &error, now)?;
+                    Ok(true)
                 }
             }
         })

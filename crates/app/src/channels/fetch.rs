@@ -64,7 +64,7 @@ impl App {
 
     async fn fetch_file(&self, channel: &str, id: &InboundId, file: &Attachment, name: &str, max: u64) -> Result<u64, String> {
         let (pieces, mut come) = mpsc::channel(PIECES_MAX);
-        if web::is_web(channel) {
+        if web::is_own(channel) {
             self.give_web_file(&file.id, pieces)?;
         } else {
             let desk = self.board().desk(channel).ok_or("the channel does not run")?;

@@ -92,7 +92,7 @@ impl ChatsOf<'_> {
         let owed = self.app.delivery().say(target, saying).await?;
         let id = owed.first().ok_or_else(|| Failure::new(Code::Internal, "nothing became owed"))?;
         let out = self.app.store().out(id).await.map_err(|e| e.failure())?;
-        if web::is_web(&out.channel) {
+        if web::is_own(&out.channel) {
             self.app.board().web.changed(web::whose(&out.chat));
         }
         Ok(out_view(out))

@@ -34,8 +34,8 @@ impl App {
     /// Begins every channel that is switched on and this daemon's to run.
     pub(crate) async fn open_channels(&self) -> Result<(), Failure> {
         for row in self.store().list_channels(None).await.map_err(|e| e.failure())? {
-            // A page is served by every daemon.
-            if row.is_on && (row.host.as_deref() == self.store().replica() || web::is_web(&row.name)) {
+            // A page and a terminal are served by every daemon.
+            if row.is_on && (row.host.as_deref() == self.store().replica() || web::is_own(&row.name)) {
                 self.begin_channel(&row.name);
             }
         }
@@ -114,7 +114,7 @@ impl App {
     /// Runs a channel's program once.
     async fn run_channel(&self, desk: &Arc<Desk>) -> Result<(), Failure> {
         let row = self.store().channel(&desk.name).await.map_err(|e| e.failure())?;
-        if web::is_web(&row.name) {
+        if web::is_own(&row.name) {
             return self.run_web(desk, &row).await;
         }
         let process = self.launch_channel(&row).await?;

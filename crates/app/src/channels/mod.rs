@@ -26,7 +26,8 @@ pub use hooks::{HOOK_BODY_BYTES_MAX, HookAnswer, HookRequest};
 pub use of::{ChannelsOf, ChatsOf};
 pub use people::PeopleOf;
 pub use web::{
-    Speaker, WebChat, WebEditForm, WebFile, WebMessage, WebMessageForm, WebMessageQuery, WebMessages, WebOf, WebPressForm, WebSaid,
+    Ground, Speaker, WebChat, WebEditForm, WebFile, WebMessage, WebMessageForm, WebMessageQuery, WebMessages, WebOf, WebPlaceQuery,
+    WebPressForm, WebSaid,
 };
 pub use why::{WhyStep, WhyView};
 
@@ -88,7 +89,7 @@ pub(crate) struct Board {
     /// Held while channels are added, changed, switched or removed.
     pub(crate) changing: tokio::sync::Mutex<()>,
     hosting: host::Hosting,
-    /// What pages wait for.
+    /// What pages and terminals wait for.
     web: web::Hub,
 }
 
@@ -117,7 +118,7 @@ impl Board {
 
     /// Whether a channel is kept running that hears of something while nobody asks this daemon anything.
     pub(crate) fn is_listening(&self) -> bool {
-        lock(&self.desks).keys().any(|name| !web::is_web(name))
+        lock(&self.desks).keys().any(|name| !web::is_own(name))
     }
 }
 

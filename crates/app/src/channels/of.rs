@@ -13,7 +13,7 @@ use super::forms::{
     WiringForm, WiringView,
 };
 use super::launch::channel_secret;
-use super::web::{WEB, is_web};
+use super::web::{Ground, is_own};
 use crate::clock::fresh_bits;
 use crate::live::lock;
 use crate::router::check_pattern;
@@ -88,12 +88,15 @@ impl ChannelsOf<'_> {
         if !model::is_name(&form.network) {
             return Err(wrong("network", "a network is named by small letters, digits and `-`"));
         }
-        if form.name == WEB || form.network == WEB {
+        if let Some(ground) = Ground::of(&form.network).or_else(|| Ground::of(&form.name)) {
             let failure = wrong(
-                if form.network == WEB { "network" } else { "name" },
-                "the page's own conversations are made when somebody begins one",
+                if is_own(&form.network) { "network" } else { "name" },
+                "the daemon's own conversations are made when somebody begins one",
             );
-            return Err(failure.hint("open the page: lazaret ui"));
+            return Err(failure.hint(match ground {
+                Ground::Page => "open the page: lazaret ui",
+                Ground::Terminal => "begin one: lazaret chat --channel",
+            }));
         }
         let tenant = form.tenant.clone().unwrap_or_else(|| self.caller.makes_for().to_owned());
         if !self.caller.sees(&tenant) || !model::is_name(&tenant) {
@@ -146,9 +149,9 @@ impl ChannelsOf<'_> {
     /// There is none of this name, or the form is wrong.
     pub async fn set(&self, name: &str, patch: ChannelPatch) -> Result<ChannelView, Failure> {
         let mut row = self.app.channel_seen(&self.caller, name).await?;
-        if is_web(name) {
+        if is_own(name) {
             return Err(
-                Failure::new(Code::Usage, "the page's own account has nothing to set").hint("it can be switched on, off and removed")
+                Failure::new(Code::Usage, "the daemon's own account has nothing to set").hint("it can be switched on, off and removed")
             );
         }
         let _changing = self.app.board().changing.lock().await;

@@ -6,7 +6,7 @@ use store::{ApprovalFilter, ApprovalRow, AskerRow, HandleRow};
 use wire::chat::Button;
 
 use super::{Saying, Target};
-use crate::{App, shown};
+use crate::{App, Ground, shown};
 
 /// People who are asked at once.
 const ASKED_MAX: usize = 3;
@@ -53,8 +53,8 @@ impl App {
             }
         }
         all.retain(|row| row.dm.is_some());
-        // The order among them stays.
-        all.sort_by_key(|row| row.channel != channel);
+        // The order among them stays, but for the terminal: nobody may be looking at it.
+        all.sort_by_key(|row| (row.channel != channel, Ground::of(&row.channel) == Some(Ground::Terminal)));
         let mut seen = std::collections::HashSet::new();
         all.retain(|row| seen.insert(row.user.clone()));
         all.truncate(ASKED_MAX);

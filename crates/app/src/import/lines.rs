@@ -35,6 +35,17 @@ pub enum CarryLine {
         /// What it is.
         agent: AgentForm,
     },
+    /// A folder that tells agents how something is done. No agent has it before a person gave it one.
+    Skill {
+        /// Its identity there.
+        id: String,
+        /// What its folder is called.
+        name: String,
+        /// Where it lay, for people.
+        source: String,
+        /// Its files: a tar archive in base64.
+        archive: String,
+    },
     /// Somebody.
     Person {
         /// Their identity there.
@@ -250,6 +261,17 @@ pub enum CarryLine {
         /// What happened in it, in order.
         events: Vec<CarryEvent>,
     },
+    /// A file that came or went with a message of a conversation.
+    File {
+        /// Its identity there.
+        id: String,
+        /// The session, by its identity there.
+        session: String,
+        /// Where it belongs, below the home of the session: `inbox/...` or `outbox/...`.
+        path: String,
+        /// What is in it, in base64.
+        data: String,
+    },
 }
 
 /// Something that happened in a turn.
@@ -268,6 +290,7 @@ impl CarryLine {
         match self {
             CarryLine::Begin { .. } => "begin",
             CarryLine::Agent { .. } => "agent",
+            CarryLine::Skill { .. } => "skill",
             CarryLine::Person { .. } => "person",
             CarryLine::Channel { .. } => "channel",
             CarryLine::Chat { .. } => "chat",
@@ -279,6 +302,7 @@ impl CarryLine {
             CarryLine::Task { .. } => "task",
             CarryLine::Session { .. } => "session",
             CarryLine::Turn { .. } => "turn",
+            CarryLine::File { .. } => "file",
         }
     }
 
@@ -288,6 +312,7 @@ impl CarryLine {
         match self {
             CarryLine::Begin { .. } | CarryLine::Turn { .. } => "",
             CarryLine::Agent { id, .. }
+            | CarryLine::Skill { id, .. }
             | CarryLine::Person { id, .. }
             | CarryLine::Channel { id, .. }
             | CarryLine::Chat { id, .. }
@@ -297,7 +322,8 @@ impl CarryLine {
             | CarryLine::Destination { id, .. }
             | CarryLine::Memory { id, .. }
             | CarryLine::Task { id, .. }
-            | CarryLine::Session { id, .. } => id,
+            | CarryLine::Session { id, .. }
+            | CarryLine::File { id, .. } => id,
         }
     }
 
@@ -307,12 +333,14 @@ impl CarryLine {
         match self {
             CarryLine::Agent { agent, .. } => &agent.name,
             CarryLine::Person { name, .. }
+            | CarryLine::Skill { name, .. }
             | CarryLine::Channel { name, .. }
             | CarryLine::Chat { name, .. }
             | CarryLine::Handle { handle: name, .. }
             | CarryLine::Destination { name, .. }
             | CarryLine::Task { name, .. }
             | CarryLine::Session { title: name, .. }
+            | CarryLine::File { path: name, .. }
                 if !name.is_empty() =>
             {
                 name

@@ -4,8 +4,10 @@
 //! it was changed or removed here meanwhile. A crash between the thing and the note leaves a thing that the next run
 //! finds by its name or by its identity, which comes from what it was called there.
 //!
-//! Start at `of.rs` (one import), `things.rs` (each kind of thing) and `talks.rs` (conversations); `give.rs` is the other way.
+//! Start at `of.rs` (one import), `things.rs` (each kind of thing), `talks.rs` (conversations) and `folders.rs` (skills and files);
+//! `give.rs` is the other way.
 
+mod folders;
 mod give;
 mod lines;
 mod of;

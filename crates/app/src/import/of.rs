@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use model::{Code, Failure, Timestamp};
+use model::{Code, Failure, SessionId, Timestamp};
 use sha2::{Digest, Sha256};
 use store::{ForeignKey, TakenRow};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt};
@@ -41,6 +41,8 @@ pub(super) struct Going<'a> {
     known: HashMap<(&'static str, String), String>,
     /// The conversation whose turns come.
     pub(super) talk: Option<Talk>,
+    /// The session whose sandbox takes files.
+    pub(super) filed: Option<SessionId>,
 }
 
 /// What taking something over came to.
@@ -49,6 +51,8 @@ pub(super) enum Came {
     New(String, String),
     /// Something like it is there already, and serves.
     There(String, String),
+    /// It is not taken over, and why or what does it.
+    Left(String),
 }
 
 impl ImportOf<'_> {
@@ -76,6 +80,7 @@ impl ImportOf<'_> {
             report: CarryReport { dry_run, ..CarryReport::default() },
             known: HashMap::new(),
             talk: None,
+            filed: None,
         };
         while let Some(bytes) = next_line(&mut lines).await? {
             let line: CarryLine = serde_json::from_slice(&bytes).map_err(|e| broken(&format!("a line is not understood: {e}")))?;
@@ -85,6 +90,7 @@ impl ImportOf<'_> {
             return Err(broken(&format!("it has more than {CARRY_BYTES_MAX} bytes")));
         }
         going.end_talk().await?;
+        going.end_files(None).await;
         Ok(going.report)
     }
 }
@@ -127,6 +133,10 @@ impl Going<'_> {
         let (outcome, made, note) = match came {
             Came::New(made, note) => ("new", made, note),
             Came::There(made, note) => ("there", made, note),
+            Came::Left(why) => {
+                self.report.add(what, name, "left out", why);
+                return Ok(());
+            }
         };
         if !self.dry_run {
             model::crash::point("import:thing-made");

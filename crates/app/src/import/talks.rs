@@ -148,7 +148,7 @@ impl Going<'_> {
     /// What is said in its chat from now on goes on in it.
     async fn speak_on(&self, came: &Came, agent: &str, chat: Option<String>, thread: Option<String>) -> Result<(), Failure> {
         let (false, Some(chat)) = (self.dry_run, chat) else { return Ok(()) };
-        let (Came::New(made, _) | Came::There(made, _)) = came;
+        let (Came::New(made, _) | Came::There(made, _)) = came else { return Ok(()) };
         // A chat that was not taken over is no fault of the conversation.
         let Ok(Some(chat)) = self.chat_named(Some(&chat)).await else { return Ok(()) };
         let session: SessionId = made.parse().map_err(|_| wrong("the session is none"))?;

@@ -15,8 +15,8 @@ use crate::{AgentForm, TaskAction, now};
 
 /// Names that are tried for something whose name is taken here.
 const NAMES_TRIED_MAX: usize = 50;
-/// Who gave a role.
-const BY: &str = "import";
+/// Who gave a role, and put a skill in force.
+pub(super) const BY: &str = "import";
 
 impl Going<'_> {
     /// Makes or finds one thing.
@@ -59,6 +59,8 @@ impl Going<'_> {
             }
             CarryLine::Memory { .. } => self.memory(line).await,
             CarryLine::Task { .. } => self.task(line).await,
+            CarryLine::Skill { name, source, archive, .. } => self.skill(name, source, archive).await,
+            CarryLine::File { session, path, data, .. } => self.file(session, path, data).await,
             CarryLine::Begin { .. } | CarryLine::Session { .. } | CarryLine::Turn { .. } => Err(wrong("it does not stand here")),
         }
     }

@@ -21,6 +21,9 @@ use crate::skills::Skill as Own;
 
 /// Where every engine finds them.
 const SKILLS_DIR: &str = "/opt/lazaret/skills";
+/// Engines that look for skills by themselves, and where below the home they do: measured with the versions that are pinned.
+const NATIVE: [(&str, &str); 4] =
+    [("claude-code", ".claude/skills"), ("codex", ".agents/skills"), ("gemini", ".agents/skills"), ("opencode", ".agents/skills")];
 /// Sets, by hash, and who has them.
 const SETS: &str = "sets";
 const USES: &str = "uses";
@@ -61,8 +64,9 @@ impl SkillSet {
     pub(crate) fn mounts(&self, engine: &str, home: &str) -> Vec<(PathBuf, PathBuf)> {
         let mut mounts = vec![(self.dir.clone(), PathBuf::from(SKILLS_DIR))];
         // A place among the session's own files is taken only where there is something to show in it.
-        if engine == "claude-code" && !(self.names.is_empty() && self.own.is_empty()) {
-            mounts.push((self.dir.clone(), Path::new(home).join(".claude/skills")));
+        let native = NATIVE.iter().find(|(name, _)| *name == engine).map(|(_, place)| place);
+        if let Some(place) = native.filter(|_| !(self.names.is_empty() && self.own.is_empty())) {
+            mounts.push((self.dir.clone(), Path::new(home).join(place)));
         }
         mounts
     }
@@ -298,6 +302,25 @@ mod tests {
     impl Drop for Place {
         fn drop(&mut self) {
             let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn engines_that_look_for_skills_find_them_where_they_look() {
+        let places = |engine: &str, names: &[&str]| {
+            let names = names.iter().map(|name| (*name).to_owned()).collect();
+            let set = SkillSet { dir: PathBuf::from("/sets/1"), names, own: Vec::new(), wrong: None };
+            set.mounts(engine, "/home/sandbox").into_iter().map(|(_, inside)| inside.display().to_string()).collect::<Vec<_>>()
+        };
+        for (engine, native) in [
+            ("mini", None),
+            ("claude-code", Some("/home/sandbox/.claude/skills")),
+            ("codex", Some("/home/sandbox/.agents/skills")),
+            ("gemini", Some("/home/sandbox/.agents/skills")),
+            ("opencode", Some("/home/sandbox/.agents/skills")),
+        ] {
+            assert_eq!(places(engine, &["web"]), [SKILLS_DIR].into_iter().chain(native).collect::<Vec<_>>(), "{engine}");
+            assert_eq!(places(engine, &[]), [SKILLS_DIR], "{engine}");
         }
     }
 

@@ -281,8 +281,7 @@ impl SkillsOf<'_> {
                 .hint("somebody changed it since it was looked at, or the hash is of another version")
                 .field("hash"));
         }
-        let hides = review.findings.iter().find(|finding| !NOTES.contains(&finding.kind.as_str()));
-        if let Some(finding) = hides.filter(|_| order.hash.is_none()) {
+        if let Some(finding) = review.hidden().filter(|_| order.hash.is_none()) {
             let place = if finding.file.is_empty() { String::new() } else { format!(" in {}:{}", finding.file, finding.line) };
             return Err(Failure::new(Code::SkillInvalid, format!("it has {}{place}: {}", finding.kind, finding.text))
                 .hint(format!("look at all of it; who wants it all the same says so by its hash: {}", review.hash))
@@ -307,6 +306,13 @@ impl SkillsOf<'_> {
         let skill = self.find(&review.name)?;
         self.app.lay_out_skill(&skill).await?;
         Ok(view(&skill, &self.agents().await?))
+    }
+}
+
+impl SkillReview {
+    /// The first thing in it that a reader would not see, or that acts by itself.
+    pub(crate) fn hidden(&self) -> Option<&SkillFinding> {
+        self.findings.iter().find(|finding| !NOTES.contains(&finding.kind.as_str()))
     }
 }
 

@@ -66,6 +66,12 @@ pub(crate) struct Chat {
     /// Go on with a session instead of beginning one
     #[arg(long, value_name = "ses_...")]
     pub(crate) session: Option<String>,
+    /// Talk over the network `terminal`: through wirings, rights and confirmations, as on any chat network
+    #[arg(long, conflicts_with = "session")]
+    pub(crate) channel: bool,
+    /// With --channel, another conversation with the same agent, by a name of its own
+    #[arg(long, value_name = "NAME", requires = "channel")]
+    pub(crate) chat: Option<String>,
     #[command(flatten)]
     pub(crate) begin: Begin,
 }

@@ -36,7 +36,7 @@ pub(super) async fn run(context: &Context, verb: args::Env) -> Done {
                 return Err(Failure::new(Code::Usage, format!("--env: a session works in one env, not in `{slug}` and `{other}`")));
             }
             begin.places.env.push(named("env", &slug)?.to_owned());
-            return chat::run(context, args::Chat { session: None, begin: *begin }).await;
+            return chat::run(context, args::Chat { session: None, channel: false, chat: None, begin: *begin }).await;
         }
         args::Env::Clone { slug, name } => {
             let path = format!("{}/clone", path(&slug)?);

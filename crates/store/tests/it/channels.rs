@@ -197,6 +197,21 @@ async fn what_is_owed_leaves_in_order_one_at_a_time_and_once() {
     assert!(matches!(store.resend_out(&first[0], later).await, Err(StoreError::Conflict(_))));
     assert_eq!(store.resend_out(&first[1], later).await.unwrap().state, "waiting");
     assert_eq!(store.out(&first[0]).await.unwrap().messages, ["p1"]);
+    // The chat of a file that will never come is told of it, once; what tells of it has no file.
+    let act = json!({ "do": "send", "text": "", "files": [{ "id": "f", "name": "plan.zip" }] });
+    let filed = store.send(vec![NewOut { act, ..out("filed", "c") }], NOW).await.unwrap().remove(0);
+    for _ in 0..2 {
+        assert_eq!(causes(&store.claim_out("lab", 10, later).await.unwrap()).iter().filter(|cause| *cause == "filed").count(), 1);
+        assert!(store.out_tried(&filed, OutOutcome::Dead("no room".into()), later).await.unwrap());
+        let told = store.claim_out("lab", 10, later).await.unwrap();
+        if let [told] = &told[..] {
+            assert_eq!((told.chat.as_str(), &told.act["text"]), ("c", &json!("(Not sent: `plan.zip`. no room)")));
+            assert!(store.out_tried(&told.id, OutOutcome::Dead("gone".into()), later).await.unwrap());
+        }
+        store.resend_out(&filed, later).await.unwrap();
+    }
+    let refused = store.out_of(&format!("refused:{filed}")).await.unwrap().expect("told");
+    assert_eq!((refused.state.as_str(), refused.attempts), ("dead", 1));
     store.remove_channel("lab").await.unwrap();
     assert!(store.out(&first[0]).await.is_err());
 }

@@ -12,7 +12,7 @@ use crate::channels::Desk;
 use crate::clock::wait_until;
 use crate::{App, now};
 
-/// Characters of one message: a page shows long ones.
+/// Characters of one message: both show long ones.
 const TEXT_CHARS_MAX: u32 = 100_000;
 /// How long the next look takes when nothing is owed and nobody says that something is.
 const LOOK: Duration = Duration::from_secs(60);
@@ -22,7 +22,7 @@ pub(super) fn me() -> Who {
     Who { id: "lazaret".to_owned(), name: "Lazaret".to_owned(), bot: true }
 }
 
-/// What the page can show.
+/// What the page and the terminal can show.
 pub(super) fn abilities() -> Abilities {
     Abilities {
         text_max: TEXT_CHARS_MAX,

@@ -1,4 +1,4 @@
-//! What conversations on the page are asked and how they are shown.
+//! What conversations with the daemon itself are asked and how they are shown.
 
 use model::{ChatId, SessionId, Timestamp, TurnId};
 use serde::{Deserialize, Serialize};
@@ -11,6 +11,9 @@ use crate::MessageFile;
 pub struct WebChat {
     /// The agent.
     pub agent: String,
+    /// What the conversation is called, where it is one of several with the agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// The chat, once something was said in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chat: Option<ChatId>,
@@ -33,6 +36,16 @@ pub struct WebMessageQuery {
     pub seen: Option<u64>,
     /// How long to wait for another version, in seconds: 50 at most.
     pub wait_s: Option<u64>,
+    /// Which conversation with the agent, on the terminal; the one without a name when left out.
+    pub chat: Option<String>,
+}
+
+/// Which conversation with an agent.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct WebPlaceQuery {
+    /// Its name, on the terminal; the one without a name when left out.
+    pub chat: Option<String>,
 }
 
 /// Messages, the oldest first.
@@ -70,6 +83,9 @@ pub struct WebMessage {
     /// What can be pressed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub buttons: Vec<WebButton>,
+    /// Whether it asks something that is answered by a button or the next message.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub asks: bool,
     /// What came along.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<WebFile>,
@@ -111,6 +127,7 @@ impl WebMessage {
             edited: false,
             reply_to: None,
             buttons: Vec::new(),
+            asks: false,
             files: Vec::new(),
             reactions: Vec::new(),
             outcome: None,

@@ -1,7 +1,7 @@
-//! The dashboard as a chat network: this daemon is the platform, and whoever is logged in is a verified handle on it.
+//! Chat networks that this daemon itself is: the page of whoever is logged in, and the terminal of whoever has the owner's socket.
 //!
 //! What is said there goes the way of every other message: noted once, routed, made a turn; what is owed goes through the outbox. Only
-//! the account's program is missing: `desk.rs` settles what is owed at once, since the store is where the page reads it (`view.rs`).
+//! the account's program is missing: `desk.rs` settles what is owed at once, since the store is where both read it (`view.rs`).
 
 mod desk;
 mod forms;
@@ -9,23 +9,51 @@ mod hub;
 mod of;
 mod view;
 
-pub use forms::{WebChat, WebEditForm, WebFile, WebMessage, WebMessageForm, WebMessageQuery, WebMessages, WebPressForm, WebSaid};
+pub use forms::{
+    WebChat, WebEditForm, WebFile, WebMessage, WebMessageForm, WebMessageQuery, WebMessages, WebPlaceQuery, WebPressForm, WebSaid,
+};
 pub(crate) use hub::Hub;
 pub use of::{Speaker, WebOf};
 
 use crate::OWN_TENANT;
 
-/// The network, and the account of the owner's tenant.
-pub(crate) const WEB: &str = "web";
-
-/// The account of a tenant. None that somebody adds has such a name: names have no colon.
-pub(crate) fn web_channel(tenant: &str) -> String {
-    if tenant == OWN_TENANT { WEB.to_owned() } else { format!("{WEB}:{tenant}") }
+/// Where somebody speaks with this daemon itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ground {
+    /// The page: one conversation with each agent.
+    Page,
+    /// The terminal: one with each agent, and further ones by name.
+    Terminal,
 }
 
-/// Whether an account is a dashboard's.
-pub(crate) fn is_web(channel: &str) -> bool {
-    channel == WEB || channel.strip_prefix(WEB).is_some_and(|rest| rest.starts_with(':'))
+impl Ground {
+    /// All of them.
+    const ALL: [Self; 2] = [Self::Page, Self::Terminal];
+
+    /// The network, and the account of the owner's tenant.
+    #[must_use]
+    pub fn network(self) -> &'static str {
+        match self {
+            Self::Page => "web",
+            Self::Terminal => "terminal",
+        }
+    }
+
+    /// The account of a tenant. None that somebody adds has such a name: names have no colon.
+    pub(crate) fn channel(self, tenant: &str) -> String {
+        if tenant == OWN_TENANT { self.network().to_owned() } else { format!("{}:{tenant}", self.network()) }
+    }
+
+    /// The ground that an account is of, if this daemon itself is its network.
+    pub(crate) fn of(channel: &str) -> Option<Self> {
+        let is_of = |ground: &Self| channel.strip_prefix(ground.network()).is_some_and(|rest| rest.is_empty() || rest.starts_with(':'));
+        Self::ALL.into_iter().find(is_of)
+    }
+}
+
+/// Whether this daemon itself is the network of an account.
+pub(crate) fn is_own(channel: &str) -> bool {
+    Ground::of(channel).is_some()
 }
 
 /// The person whose conversation a chat is: they are named before the dot, the agent behind it.
@@ -38,11 +66,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_account_that_somebody_adds_is_taken_for_a_dashboard() {
-        for (name, expect) in [("web", true), ("web:crew", true), ("web-crew", false), ("webex", false), ("my-web", false), ("", false)] {
-            assert_eq!(is_web(name), expect, "{name}");
+    fn no_account_that_somebody_adds_is_taken_for_one_of_the_daemon() {
+        for (name, expect) in [
+            ("web", Some(Ground::Page)),
+            ("web:crew", Some(Ground::Page)),
+            ("terminal", Some(Ground::Terminal)),
+            ("terminal:web", Some(Ground::Terminal)),
+            ("web-crew", None),
+            ("webex", None),
+            ("my-web", None),
+            ("terminals", None),
+            ("", None),
+        ] {
+            assert_eq!(Ground::of(name), expect, "{name}");
         }
-        assert!(!model::is_name(&web_channel("crew")), "nobody can add an account of this name");
-        assert_eq!((web_channel("default").as_str(), whose("usr_1.andy"), whose("usr_1")), ("web", "usr_1", "usr_1"));
+        for ground in Ground::ALL {
+            assert!(!model::is_name(&ground.channel("crew")), "nobody can add an account of this name");
+            assert_eq!((ground.channel("default").as_str(), Ground::of(&ground.channel("crew"))), (ground.network(), Some(ground)));
+        }
+        for chat in ["usr_1.andy", "usr_1.andy.side", "usr_1"] {
+            assert_eq!(whose(chat), "usr_1");
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Conversations on the page, as whoever is logged in has them.
+//! Conversations with the daemon itself, as whoever is logged in has them.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use wire::chat::{Act, Attachment, CHAT_TEXT_BYTES_MAX, Chat, Heard, HeardKind, W
 
 use super::forms::{WebChat, WebEditForm, WebMessageForm, WebMessageQuery, WebMessages, WebPressForm, WebSaid};
 use super::hub::Holding;
-use super::{WEB, desk, view, web_channel};
+use super::{Ground, desk, view};
 use crate::channels::why::fix_of;
 use crate::clock::fresh_bits;
 use crate::router::permits;
@@ -30,7 +30,7 @@ const FILES_BYTES_MAX: usize = 48 << 20;
 /// Who the owner of the home is among the people: always the same person.
 const OWNER: (u128, &str, &str) = (1, "lazaret", "owner");
 
-/// Who speaks on the page.
+/// Who speaks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Speaker {
     /// The owner of the home.
@@ -44,6 +44,9 @@ pub struct WebOf<'a> {
     pub(crate) app: &'a App,
     pub(crate) caller: Caller,
     pub(crate) speaker: Speaker,
+    pub(crate) ground: Ground,
+    /// Which of several conversations with an agent.
+    pub(crate) named: Option<String>,
 }
 
 /// Where somebody speaks.
@@ -52,12 +55,17 @@ struct Here {
     channel: String,
     user: UserId,
     name: String,
+    named: Option<String>,
 }
 
 impl Here {
-    /// The platform's id of the conversation with an agent.
+    /// The platform's id of the conversation with an agent. Neither names of agents nor those of conversations have a dot.
     fn chat(&self, agent: &str) -> String {
-        format!("{}.{agent}", self.user)
+        let first = format!("{}.{agent}", self.user);
+        match &self.named {
+            Some(name) => format!("{first}.{name}"),
+            None => first,
+        }
     }
 
     fn talk(&self, agent: &str, before: Option<String>) -> Talk {
@@ -84,10 +92,10 @@ impl Here {
 }
 
 impl App {
-    /// The conversations that this person has on the page.
+    /// The conversations that this person has there: those of a name, or those without.
     #[must_use]
-    pub fn web_of(&self, caller: &Caller, speaker: Speaker) -> WebOf<'_> {
-        WebOf { app: self, caller: caller.clone(), speaker }
+    pub fn web_of(&self, caller: &Caller, speaker: Speaker, ground: Ground, named: Option<String>) -> WebOf<'_> {
+        WebOf { app: self, caller: caller.clone(), speaker, ground, named }
     }
 }
 
@@ -105,13 +113,21 @@ impl WebOf<'_> {
             if !self.may_talk(&here, &agent.name).await? {
                 continue;
             }
-            let chat = here.chat(&agent.name);
-            let row = rows.iter().find(|row| row.chat == chat);
-            let is_heard = match row {
-                Some(row) => row.denied.is_none() && store.heard_by(&row.id).await.map_err(|e| e.failure())? > 0,
-                None => true,
-            };
-            chats.push(WebChat { agent: agent.name, chat: row.map(|row| row.id.clone()), heard: row.map(|row| row.heard), is_heard });
+            let first = here.chat(&agent.name);
+            if rows.iter().all(|row| row.chat != first) {
+                chats.push(WebChat { agent: agent.name.clone(), name: None, chat: None, heard: None, is_heard: true });
+            }
+            for row in &rows {
+                let Some(rest) = row.chat.strip_prefix(&first) else { continue };
+                let name = match rest.strip_prefix('.') {
+                    Some(name) => Some(name.to_owned()),
+                    None if rest.is_empty() => None,
+                    // Of an agent whose name goes on.
+                    None => continue,
+                };
+                let is_heard = row.denied.is_none() && store.heard_by(&row.id).await.map_err(|e| e.failure())? > 0;
+                chats.push(WebChat { agent: agent.name.clone(), name, chat: Some(row.id.clone()), heard: Some(row.heard), is_heard });
+            }
         }
         // The order of names stays among those that were never heard.
         chats.sort_by_key(|chat| std::cmp::Reverse(chat.heard));
@@ -145,7 +161,8 @@ impl WebOf<'_> {
         Ok(view::page(told, outs, limit, version))
     }
 
-    /// Says something to an agent. When this returns, it is durable; the same key says it once.
+    /// Says something to an agent. When this returns, it is durable; the same key says it once. On the terminal, what the host itself
+    /// answers is waited for.
     ///
     /// # Errors
     /// The agent may not be talked to, the text is too long, or a file cannot be read.
@@ -155,7 +172,15 @@ impl WebOf<'_> {
         let (files, _held) = self.hold(form.files)?;
         let id = key.map_or_else(fresh_message, |key| format!("key:{key}"));
         let heard = Heard { files, ..here.heard(HeardKind::Message, id, &chat.chat, form.text) };
-        self.hear(&here, heard).await
+        if self.ground == Ground::Page {
+            return self.hear(&here, heard).await;
+        }
+        let id = InboundId::from_bits(fresh_bits());
+        let said = self.hear_as(&here, id.clone(), heard).await?;
+        if said.again || said.outcome.as_deref() == Some("turn") {
+            return Ok(said);
+        }
+        Ok(WebSaid { said: self.answered(&id).await?, ..said })
     }
 
     /// Gives something that was said another text, as long as no turn took it.
@@ -217,8 +242,17 @@ impl WebOf<'_> {
 
     /// Who speaks, and through which account. Makes nothing.
     async fn here(&self) -> Result<Here, Failure> {
+        if let Some(name) = &self.named {
+            let wrong = |why: &str| Err(Failure::new(Code::Usage, why).field("chat"));
+            if self.ground != Ground::Terminal {
+                return wrong("there is one conversation with each agent here");
+            }
+            if !model::is_name(name) {
+                return wrong("a conversation is named by small letters, digits and `-`");
+            }
+        }
         let tenant = self.caller.makes_for().to_owned();
-        let channel = web_channel(&tenant);
+        let channel = self.ground.channel(&tenant);
         let (user, name) = match &self.speaker {
             Speaker::Owner => (UserId::from_bits(OWNER.0), "Owner".to_owned()),
             Speaker::Person(user) => {
@@ -227,7 +261,7 @@ impl WebOf<'_> {
                 (user.clone(), name.unwrap_or_else(|| user.to_string()))
             }
         };
-        Ok(Here { tenant, channel, user, name })
+        Ok(Here { tenant, channel, user, name, named: self.named.clone() })
     }
 
     async fn may_talk(&self, here: &Here, agent: &str) -> Result<bool, Failure> {
@@ -254,7 +288,7 @@ impl WebOf<'_> {
         let here = self.here().await?;
         let agent = self.agent(&here, agent).await?;
         let store = self.app.store();
-        self.app.web_account(&here.tenant).await?;
+        self.app.web_account(self.ground, &here.tenant).await?;
         let platform = here.chat(&agent);
         if let Some(there) = store.chat_named(&here.channel, &platform).await.map_err(|e| e.failure())? {
             return Ok((here, there));
@@ -351,36 +385,43 @@ impl WebOf<'_> {
 }
 
 impl App {
-    /// The account of a tenant's page, made the first time, and kept running while it is switched on.
-    async fn web_account(&self, tenant: &str) -> Result<(), Failure> {
-        let name = web_channel(tenant);
+    /// The account of a tenant there, made the first time, and kept running while it is switched on.
+    async fn web_account(&self, ground: Ground, tenant: &str) -> Result<(), Failure> {
+        let name = ground.channel(tenant);
         let is_on = match self.store().channel(&name).await {
             Ok(row) => row.is_on,
-            Err(StoreError::NotFound { .. }) => self.make_web_account(&name, tenant).await?,
+            Err(StoreError::NotFound { .. }) => self.make_web_account(ground, &name, tenant).await?,
             Err(error) => return Err(error.failure()),
         };
         if !is_on {
-            return Err(
-                Failure::new(Code::Forbidden, "conversations on the page are switched off").hint(format!("lazaret channel on {name}"))
-            );
+            let place = match ground {
+                Ground::Page => "on the page",
+                Ground::Terminal => "on the terminal",
+            };
+            let failure = Failure::new(Code::Forbidden, format!("conversations {place} are switched off"));
+            return Err(failure.hint(format!("lazaret channel on {name}")));
         }
         self.begin_channel(&name);
         Ok(())
     }
 
-    async fn make_web_account(&self, name: &str, tenant: &str) -> Result<bool, Failure> {
+    async fn make_web_account(&self, ground: Ground, name: &str, tenant: &str) -> Result<bool, Failure> {
         let _changing = self.board().changing.lock().await;
         if let Ok(there) = self.store().channel(name).await {
             return Ok(there.is_on);
         }
+        let description = match ground {
+            Ground::Page => "Conversations on the page of this daemon.",
+            Ground::Terminal => "Conversations on the terminal: lazaret chat --channel.",
+        };
         let row = ChannelRow {
             name: name.to_owned(),
             tenant: tenant.to_owned(),
-            network: WEB.to_owned(),
+            network: ground.network().to_owned(),
             program: None,
             print: None,
             config: json!({}),
-            about: json!({ "network": WEB, "description": "Conversations on the page of this daemon." }),
+            about: json!({ "network": ground.network(), "description": description }),
             is_on: true,
             cursor: None,
             me: None,

@@ -111,6 +111,7 @@ fn of_out(out: OutRow, items: &mut Vec<WebMessage>, later: &mut Vec<(String, Lat
             items.push(WebMessage {
                 text,
                 reply_to,
+                asks: !buttons.is_empty() || out.cause.starts_with("question:"),
                 buttons: buttons.into_iter().map(Into::into).collect(),
                 files: files.into_iter().map(file).collect(),
                 turn: out.turn,

@@ -51,8 +51,11 @@ pub(in crate::commands) fn check(files: &[MessageFile]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A text in which `@path` of files that are there became `upload/name`, and those files.
-pub(super) fn gather(text: &str, env: &Env) -> Result<(String, Vec<MessageFile>), Failure> {
+/// Where the files of a message are, below the working directory of a session.
+pub(super) const UPLOADS: &str = "upload/";
+
+/// A text in which `@path` of files that are there became their name below `place`, and those files.
+pub(super) fn gather(text: &str, place: &str, env: &Env) -> Result<(String, Vec<MessageFile>), Failure> {
     let (mut out, mut files) = (String::with_capacity(text.len()), Vec::<MessageFile>::new());
     let mut rest = text;
     while let Some(at) = rest.find('@') {
@@ -65,7 +68,7 @@ pub(super) fn gather(text: &str, env: &Env) -> Result<(String, Vec<MessageFile>)
             if files.iter().any(|other| other.name == file.name) {
                 file.name = format!("{}-{}", files.len() + 1, file.name);
             }
-            out.push_str("upload/");
+            out.push_str(place);
             out.push_str(&file.name);
             files.push(file);
             rest = left;
@@ -115,7 +118,7 @@ mod tests {
         }
         let d = dir.path().display();
         let text = format!("see @{d}/a.txt, @\"{d}/with space\" and @{d}/sub/a.txt! mail me@{d}/a.txt @nobody");
-        let (text, files) = gather(&text, &env(&at("home"))).expect("gathered");
+        let (text, files) = gather(&text, UPLOADS, &env(&at("home"))).expect("gathered");
         assert_eq!(text, format!("see upload/a.txt, upload/with space and upload/3-a.txt! mail me@{d}/a.txt @nobody"));
         let names: Vec<_> = files.iter().map(|f| f.name.as_str()).collect();
         assert_eq!(names, ["a.txt", "with space", "3-a.txt"]);
@@ -131,7 +134,7 @@ mod tests {
         let env = env(&dir.path().join("home"));
         assert!(read(&key, &env).expect_err("refused").message.contains("credentials"));
         std::os::unix::fs::symlink(&key, dir.path().join("innocent")).expect("link");
-        assert!(gather(&format!("@{}", dir.path().join("innocent").display()), &env).is_err(), "a link to a key");
+        assert!(gather(&format!("@{}", dir.path().join("innocent").display()), "", &env).is_err(), "a link to a key");
         let large = dir.path().join("large");
         std::fs::File::create(&large).and_then(|f| f.set_len(FILE_BYTES_MAX + 1)).expect("make");
         assert!(read(&large, &env).expect_err("refused").message.contains("10M"));

@@ -253,11 +253,11 @@ fn chosen(asked: &Asked, text: &str) -> String {
     option.cloned().unwrap_or_else(|| text.to_owned())
 }
 
-/// A session that is there keeps what it was made with.
-fn refuse_what_is_settled(flags: &args::Begin) -> Result<(), Failure> {
+/// The flags of a new conversation that were given.
+pub(super) fn given(flags: &args::Begin) -> Vec<&'static str> {
     let args::Begin { engine, model, agent, subdir, exclusive, title, labels, budget_usd, places, limits, secrets } = flags;
     let args::Limits { memory, cpus, pids, disk, timeout } = limits;
-    let settled = [
+    let all = [
         ("--engine", engine.is_some()),
         ("--model", model.is_some()),
         ("--agent", agent.is_some()),
@@ -274,10 +274,13 @@ fn refuse_what_is_settled(flags: &args::Begin) -> Result<(), Failure> {
         ("--image", places.image != args::Places::IMAGE_DEFAULT),
         ("limits", memory.is_some() || cpus.is_some() || pids.is_some() || disk.is_some() || timeout.is_some()),
     ];
-    match settled.iter().find(|(_, is_given)| *is_given) {
-        Some((flag, _)) => {
-            Err(places::usage(flag, "a session that is there keeps what it was made with").hint(format!("leave out {flag}")))
-        }
+    all.into_iter().filter_map(|(flag, is_given)| is_given.then_some(flag)).collect()
+}
+
+/// A session that is there keeps what it was made with.
+fn refuse_what_is_settled(flags: &args::Begin) -> Result<(), Failure> {
+    match given(flags).first() {
+        Some(flag) => Err(places::usage(flag, "a session that is there keeps what it was made with").hint(format!("leave out {flag}"))),
         None => Ok(()),
     }
 }

@@ -51,6 +51,12 @@ impl Editor {
         Ok(Self { lines: Some(lines), history })
     }
 
+    /// What shows texts above the line that is read.
+    pub(super) fn printer(&mut self) -> Result<impl rustyline::ExternalPrinter + Send + use<>, Failure> {
+        let lines = self.lines.as_mut().ok_or_else(|| internal("the terminal is in use"))?;
+        lines.create_external_printer().map_err(|e| internal(&format!("the terminal cannot be used: {e}")))
+    }
+
     /// The next line; one that ends with `\` goes on in the next.
     pub(super) async fn read(&mut self, prompt: &'static str) -> Result<Read, Failure> {
         let mut whole = String::new();

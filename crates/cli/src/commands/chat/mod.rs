@@ -1,6 +1,7 @@
 //! `lazaret chat`: a conversation, turn by turn.
 
 pub(super) mod attach;
+mod channel;
 mod command;
 mod conversation;
 mod editor;

@@ -74,7 +74,7 @@ fn unanswered(talk: &Conversation<'_>) -> u8 {
 }
 
 /// The next line without its end, or `None` at the end of the input.
-async fn line() -> Result<Option<String>, Failure> {
+pub(super) async fn line() -> Result<Option<String>, Failure> {
     let read = tokio::task::spawn_blocking(|| {
         let mut bytes = Vec::new();
         let limit = PROMPT_BYTES_MAX as u64 + 2;

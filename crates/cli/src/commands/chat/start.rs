@@ -17,6 +17,9 @@ use crate::home::Home;
 
 /// `lazaret chat`.
 pub(in crate::commands) async fn run(context: &Context, flags: args::Chat) -> Done {
+    if flags.channel {
+        return super::channel::run(context, &flags).await;
+    }
     let home = Home::open(&context.env.home)?;
     let config = Config::load(home.path())?;
     let client = Client::new(&home, context.may_start);

@@ -96,7 +96,7 @@ async fn obey(talk: &mut Conversation<'_>, editor: &mut Editor, line: Line) -> R
 }
 
 async fn say(talk: &mut Conversation<'_>, editor: &mut Editor, text: String) -> Result<bool, Failure> {
-    let (text, files) = attach::gather(&text, &talk.desk.context.env)?;
+    let (text, files) = attach::gather(&text, attach::UPLOADS, &talk.desk.context.env)?;
     for file in &files {
         out::note(&exit::clean(&format!("attached upload/{}", file.name)));
     }

@@ -3,6 +3,7 @@
 //! Everything there is somebody else's: it is read below its directory, through no link, by copies of its databases, within limits, and
 //! becomes the lines of an export. The daemon takes those over as it does every export, so nothing here decides what may be made.
 
+mod folders;
 mod sheet;
 mod source;
 mod talks;
@@ -133,22 +134,6 @@ fn entries(text: &str) -> Vec<String> {
 fn split(line: &str) -> Vec<String> {
     let chars: Vec<char> = line.chars().collect();
     chars.chunks(MEMORY_CONTENT_CHARS_MAX - 1).map(|part| part.iter().collect()).collect()
-}
-
-/// Folders of skills: they are looked at by a person before an agent sees them.
-fn skills(install: &Install<'_>, sheet: &mut Sheet, agent: &str, folder: &str) {
-    let places = if folder.is_empty() {
-        vec!["container/skills".to_owned(), ".claude/skills".to_owned()]
-    } else {
-        vec![format!("groups/{folder}/skills"), format!("groups/{folder}/.claude/skills")]
-    };
-    for place in places {
-        for (name, is_dir) in install.source.list(&place) {
-            if is_dir && install.source.has(&format!("{place}/{name}/SKILL.md")) {
-                sheet.leave("skill", &name, format!("of {agent}; read it, then: lazaret skill add {place}/{name}"));
-            }
-        }
-    }
 }
 
 /// What is beside the database and stays behind.

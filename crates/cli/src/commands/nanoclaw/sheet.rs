@@ -8,7 +8,8 @@ use app::{CARRY_FORM, CARRY_LINE_BYTES_MAX, CarryLine, CarryReport};
 use model::{Code, Failure};
 
 /// Kinds of lines, those that others name first.
-const ORDER: [&str; 11] = ["agent", "person", "channel", "chat", "handle", "role", "wiring", "destination", "memory", "task", "session"];
+const ORDER: [&str; 13] =
+    ["agent", "skill", "person", "channel", "chat", "handle", "role", "wiring", "destination", "memory", "task", "session", "file"];
 
 /// Lines of each kind in a file of their own.
 pub(super) struct Sheet {

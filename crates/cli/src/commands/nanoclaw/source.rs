@@ -78,15 +78,25 @@ impl Source {
 
     /// The text of a file of at most `max` bytes.
     pub(super) fn text(&self, path: &str, max: u64) -> Found<String> {
+        match self.bytes(path, max) {
+            Found::It((bytes, _)) => Found::It(String::from_utf8_lossy(&bytes).into_owned()),
+            Found::Nothing => Found::Nothing,
+            Found::Refused(why) => Found::Refused(why),
+        }
+    }
+
+    /// What is in a file of at most `max` bytes, and whether it is a program.
+    pub(super) fn bytes(&self, path: &str, max: u64) -> Found<(Vec<u8>, bool)> {
         let (file, _) = match self.file(path, max) {
             Found::It(found) => found,
             Found::Nothing => return Found::Nothing,
             Found::Refused(why) => return Found::Refused(why),
         };
+        let is_program = fstat(&file).is_ok_and(|stat| stat.st_mode & 0o111 != 0);
         let mut bytes = Vec::new();
         match file.take(max + 1).read_to_end(&mut bytes) {
             Ok(_) if bytes.len() as u64 > max => Found::Refused(format!("it has more than {max} bytes")),
-            Ok(_) => Found::It(String::from_utf8_lossy(&bytes).into_owned()),
+            Ok(_) => Found::It((bytes, is_program)),
             Err(error) => Found::Refused(error.to_string()),
         }
     }

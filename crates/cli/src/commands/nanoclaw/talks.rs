@@ -11,6 +11,9 @@ use super::words::{Fields, number, short, text, time};
 const TURNS_MAX: usize = 10_000;
 /// The longest text of a turn that is taken over, in bytes.
 const TEXT_BYTES_MAX: usize = 1 << 20;
+/// Files that one message names, and characters of each name.
+const FILES_NAMED_MAX: usize = 20;
+const FILE_NAME_CHARS: usize = 120;
 /// What layers held there is not known.
 const LEVEL: &str = "imported";
 
@@ -182,8 +185,20 @@ fn content(row: &Fields) -> Value {
     serde_json::from_str(&raw).unwrap_or(Value::String(raw))
 }
 
-/// What is said in it.
+/// What is said in it, and what comes along.
 fn words(content: &Value) -> String {
+    let mut whole = text_of(content);
+    let named = |file: &Value| file.as_str().or_else(|| file["name"].as_str()).map(|name| short(name, FILE_NAME_CHARS));
+    for file in ["attachments", "files"].iter().filter_map(|key| content.get(*key)?.as_array()).flatten().take(FILES_NAMED_MAX) {
+        if let Some(name) = named(file) {
+            let gap = if whole.is_empty() { "" } else { "\n" };
+            whole.push_str(&format!("{gap}(file: {name})"));
+        }
+    }
+    whole
+}
+
+fn text_of(content: &Value) -> String {
     let found = match content {
         Value::String(text) => text.clone(),
         Value::Object(fields) => {
@@ -229,12 +244,14 @@ mod tests {
             row(serde_json::json!({ "seq": seq, "kind": "chat", "timestamp": "2026-01-01T00:00:09Z", "content": content.to_string() }))
         };
         let inbound = [message(2, 0, "hm"), message(4, 1, "when?"), message(8, 1, "and where?")];
-        let outbound =
-            [answer(5, serde_json::json!({ "text": "at nine" })), answer(7, serde_json::json!({ "operation": "reaction", "text": "ok" }))];
+        let outbound = [
+            answer(5, serde_json::json!({ "text": "at nine", "files": ["plan.pdf"] })),
+            answer(7, serde_json::json!({ "operation": "reaction", "text": "ok" })),
+        ];
         let turns = turns(said(&inbound, &outbound));
         assert_eq!(turns.len(), 2);
         assert_eq!(turns[0].prompt, "Ann: hm\nAnn: when?");
-        assert_eq!(turns[0].answers.len(), 1);
+        assert_eq!(turns[0].answers.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>(), ["at nine\n(file: plan.pdf)"]);
         assert_eq!((turns[1].prompt.as_str(), turns[1].answers.len()), ("Ann: and where?", 0));
     }
 }

@@ -6,11 +6,12 @@ use app::{AgentForm, CarryLine};
 use model::{ChatPolicy, Engage, Failure, Ignored, Senders, SessionMode, TRIGGER};
 use serde_json::{Map, json};
 
+use super::folders::skills;
 use super::sheet::Sheet;
 use super::source::Copy;
 use super::talks::{Place, Said, write};
 use super::words::{Fields, name, network, number, short, text, time};
-use super::{Install, script, skills};
+use super::{Install, script};
 
 /// Network and platform's id of what it calls a chat.
 fn place(jid: &str) -> Option<(&'static str, &str)> {
@@ -56,11 +57,11 @@ pub(super) fn read(install: &Install<'_>, central: &Copy, sheet: &mut Sheet) -> 
         if !matches!(text(group, "container_config").as_str(), "" | "{}" | "null") {
             sheet.leave("mounts", &made, "name them when a session begins: --mount");
         }
-        skills(install, sheet, &made, &folder);
+        skills(install, sheet, &folder)?;
         agents.insert(folder.clone(), (id.clone(), jid.clone()));
         wire(sheet, &mut accounts, group, &chats, &id)?;
     }
-    skills(install, sheet, "every agent", "");
+    skills(install, sheet, "")?;
     talks(central, sheet, &groups)?;
     tasks(install, central, sheet, &agents)?;
     script(install, sheet);

@@ -6,11 +6,12 @@ use app::{AgentForm, CarryLine};
 use model::{ChatPolicy, Failure};
 use serde_json::{Map, json};
 
+use super::folders::{of_messages, skills};
 use super::sheet::Sheet;
 use super::source::{Copy, Found};
 use super::talks::{Place, said, write};
 use super::words::{Fields, engage, ignored, mode, name, network, number, place, senders, short, text, time};
-use super::{Install, memories, script, skills};
+use super::{Install, memories, script};
 
 /// Where the sessions' folders may lie.
 const SESSIONS: [&str; 2] = ["data/v2-sessions", "v2-sessions"];
@@ -105,10 +106,10 @@ impl Going<'_> {
                 );
             }
             memories(self.install, self.sheet, &id, &folder)?;
-            skills(self.install, self.sheet, &made, &folder);
+            skills(self.install, self.sheet, &folder)?;
             self.agents.insert(id, (made, folder));
         }
-        skills(self.install, self.sheet, "every agent", "");
+        skills(self.install, self.sheet, "")?;
         Ok(())
     }
 
@@ -317,12 +318,10 @@ impl Going<'_> {
             let talk: Vec<Fields> =
                 inbound.into_iter().filter(|row| text(row, "kind") != "task" || text(row, "status") == "completed").collect();
             if write(self.sheet, &place, said(&talk, &outbound))? == 0 {
-                self.sheet.leave("session", &place.title, "nothing was said in it");
+                self.sheet.leave("session", &place.title, format!("nothing was said in it; what files it has stay in {dir}"));
+                continue;
             }
-            let files: usize = ["inbox", "outbox"].iter().map(|folder| self.install.source.list(&format!("{dir}/{folder}")).len()).sum();
-            if files > 0 {
-                self.sheet.leave("files", &place.title, format!("files of {files} messages stay in {dir}"));
-            }
+            of_messages(self.install, self.sheet, &dir, &id, &place.title)?;
         }
         Ok(())
     }
