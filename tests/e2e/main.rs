@@ -34,6 +34,7 @@ mod clients;
 mod clock;
 mod conformance;
 mod coordinator;
+mod coordinator_engines;
 mod daemon;
 mod dashboard;
 mod egress;
