@@ -63,12 +63,12 @@ points! {
 /// The branch that is worked on.
 const BRANCH: &str = "feat/x";
 
-struct Project {
+pub(crate) struct Project {
     dir: PathBuf,
 }
 
 impl Project {
-    fn new(lab: &Lab) -> Self {
+    pub(crate) fn new(lab: &Lab) -> Self {
         let project = Self { dir: lab.path("project") };
         std::fs::create_dir(&project.dir).expect("make");
         project.git(&["init", "--quiet", "--initial-branch=main", "."]);
@@ -79,7 +79,7 @@ impl Project {
     }
 
     #[track_caller]
-    fn git(&self, args: &[&str]) -> String {
+    pub(crate) fn git(&self, args: &[&str]) -> String {
         let mut git = Command::new("git");
         git.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin").env("HOME", "/nonexistent").env("GIT_CONFIG_NOSYSTEM", "1");
         for name in ["GIT_AUTHOR_NAME", "GIT_COMMITTER_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_EMAIL"] {
@@ -90,7 +90,7 @@ impl Project {
         String::from_utf8_lossy(&out.stdout).trim_end().to_owned()
     }
 
-    fn repo(&self) -> &str {
+    pub(crate) fn repo(&self) -> &str {
         self.dir.to_str().expect("utf-8")
     }
 

@@ -12,6 +12,9 @@ mod registry;
 #[path = "../e2e/support.rs"]
 #[expect(dead_code, reason = "shared with the tests that need more of it")]
 mod support;
+#[path = "../e2e/typed.rs"]
+#[expect(dead_code, reason = "shared with the tests that need more of it")]
+mod typed;
 
 mod chance;
 mod log;
@@ -38,3 +41,4 @@ mod points;
 mod replicas;
 mod steps;
 mod tasks;
+mod terminals;

@@ -119,6 +119,7 @@ fn agents_are_watched_answered_stopped_and_merged_on_the_board() {
     let rules = vec![
         rule("mark one", marks::command("one")),
         rule("be slow", "sleep 600".to_owned()),
+        rule("be lined", "echo lined > lined.txt; git add -A; git commit -q -m lined".to_owned()),
         rule("be quick", "echo quick > quick.txt; git add -A; git commit -q -m quick".to_owned()),
     ];
     let server = lab.model(Script { key: Some(KEY.to_owned()), rules, ..Script::default() });
@@ -130,6 +131,8 @@ fn agents_are_watched_answered_stopped_and_merged_on_the_board() {
     begin(&lab, &project, "slow", "be slow");
     begin(&lab, &project, "asks", "mark one");
     begin(&lab, &project, "quick", "be quick");
+    let check = ["--check", "test -f lined.txt -a -f quick.txt", "--type", "other", "--task", "be lined"];
+    lab.run(&[&["spawn", "--repo", project.repo(), "--branch", "lined"], &check[..]].concat()).succeeds();
     term.row("slow", "working");
     term.row("asks", "waiting");
     term.row("quick", "done");
@@ -173,6 +176,21 @@ fn agents_are_watched_answered_stopped_and_merged_on_the_board() {
     term.expect("quick is merged into main");
     term.keys(&["1"]);
     assert_eq!(project.git(&["rev-parse", "main"]), tip);
+    // Another one goes through a queue, which is there for everybody to see, and takes the commit that was seen.
+    let row = term.row("lined", "done");
+    term.click(5, row);
+    term.until("> lined", |shown| shown.lines().any(|line| line.starts_with("> lined")));
+    term.keys(&["Q"]);
+    term.expect("lined merges into main");
+    term.keys(&["y"]);
+    term.row("lined", "merged");
+    let queues = lab.run(&["agents", "queue", "--repo", project.repo(), "--json"]).succeeds().events();
+    assert_eq!((queues.len(), &queues[0]["places"][0]["expect"]), (1, &json!(project.git(&["rev-parse", "lined"]))), "{queues:?}");
+    assert_eq!(project.git(&["log", "--format=%s", "-2", "main"]), "lined\nquick");
+    term.expect("lined is merged into main");
+    let row = term.row("quick", "merged");
+    term.click(5, row);
+    term.keys(&["1"]);
     // Smaller, larger, and out of the way.
     let whole = "? help  q leave  a answer  s stop  r resume  m merge  / filter  o order  z larger";
     for (width, height, footer) in [("40", "15", "? help  q leave"), ("130", "40", whole)] {

@@ -4,6 +4,7 @@ use std::process::{Command, Stdio};
 
 use testkit::model_server::{ModelServer, Rule, Say, Script};
 
+use crate::branches::{Project, told};
 use crate::marks;
 use crate::oidc::{DOMAIN, Issuer, house};
 use crate::support::{KEY, Lab, Ran, project};
@@ -128,4 +129,35 @@ fn the_page_needs_no_mouse() {
 #[test]
 fn people_talk_with_agents_and_look_after_chats_on_the_page() {
     part("talk");
+}
+
+#[test]
+fn a_server_of_an_agent_is_seen_in_the_browser_that_opened_it_and_by_no_other_page() {
+    let lab = Lab::new();
+    let web = Web::start(&lab);
+    let project = Project::new(&lab, "project");
+    project.write("server.js", include_str!("../ui/server.js"));
+    project.git(&["add", "."]);
+    project.git(&["commit", "-q", "-m", "server"]);
+    let branches = ["feat/one", "feat/two"];
+    for branch in branches {
+        let task = told(&format!("node server.js {branch}"));
+        lab.run(&["spawn", "--repo", project.repo(), "--branch", branch, "--task", &task]).succeeds();
+    }
+    let open = |branch: &str| {
+        let began = std::time::Instant::now();
+        loop {
+            let ran = lab.run(&["agents", "open", "--repo", project.repo(), branch, "3000", "--print"]);
+            if ran.status == 0 {
+                return ran.out.trim().to_owned();
+            }
+            assert!(began.elapsed() < std::time::Duration::from_secs(90), "{branch}: {}", ran.err);
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+    };
+    let links = branches.map(open).join(" ");
+    play("open", &lab, &web, &[("LAZARET_UI_LINKS", links)]);
+    for branch in branches {
+        lab.run(&["agents", "stop", "--repo", project.repo(), branch]).succeeds();
+    }
 }

@@ -3,6 +3,7 @@
 use serde_json::Value;
 use testkit::model_server::{Fault, ModelServer, Rule, Say, Script};
 
+use crate::branches::Project;
 use crate::registry::Registry;
 use crate::support::{KEY, Lab, of_type};
 
@@ -18,8 +19,15 @@ fn script() -> Script {
         ],
     };
     let answer = |to: &str, text: &str| Rule { contains: to.to_owned(), say: vec![Say::Text(text.to_owned()); 3] };
+    let branch = Rule {
+        contains: "branch question".to_owned(),
+        say: vec![
+            Say::Shell(format!("echo {PRINTED} > tide.txt; git add -A; git commit -q -m tide")),
+            Say::Text("it is committed".to_owned()),
+        ],
+    };
     let (second, third) = (answer("second question", "the second answer"), answer("third question", "the third answer"));
-    Script { key: Some(KEY.to_owned()), rules: vec![third, second, first], ..Script::default() }
+    Script { key: Some(KEY.to_owned()), rules: vec![branch, third, second, first], ..Script::default() }
 }
 
 /// Installs an engine from the pinned files, over the same way as from the registry.
@@ -68,6 +76,26 @@ fn whole_turn(engine: &str, provider: &str) {
     failing_provider(&lab, &server, engine);
     check_requests(&server);
     lab.assert_nothing_left();
+    // Last, as its sandbox waits a while for a further task.
+    on_a_branch(&lab, engine);
+    check_requests(&server);
+}
+
+/// As an agent on a branch of a repository: what it commits is seen, checked and merged, and nothing else of the user's changed.
+fn on_a_branch(lab: &Lab, engine: &str) {
+    let project = Project::new(lab, "project");
+    let before = project.print(&["feat/tide"]);
+    let check = format!("grep -q {PRINTED} tide.txt");
+    let on = ["--repo", project.repo(), "--branch", "feat/tide"];
+    let spawn = ["--engine", engine, "--task", "branch question", "--check", &check, "--wait", "--max-cost", "5"];
+    lab.run(&[&["spawn"], &on[..], &spawn].concat()).succeeds();
+    assert_eq!(project.print(&["feat/tide"]), before, "{engine}");
+    let agents = |verb: &str, more: &[&str]| lab.run(&[&["agents", verb], &on[..], more].concat()).succeeds().out;
+    assert!(agents("diff", &[]).contains(&format!("+{PRINTED}")), "{engine}");
+    agents("check", &[]);
+    agents("merge", &["--yes"]);
+    assert_eq!(std::fs::read_to_string(project.dir.join("tide.txt")).expect("merged"), format!("{PRINTED}\n"), "{engine}");
+    assert_eq!(project.git(&["log", "--format=%s", "-1", "main"]), "tide", "{engine}");
 }
 
 /// A prompt of a megabyte on standard input reaches the model whole.

@@ -48,7 +48,7 @@ pub(crate) fn until<T>(mut look: impl FnMut() -> Option<T>) -> T {
 }
 
 /// How an engine names a tool of the server `lazaret`.
-fn named(engine: &str, tool: &str) -> String {
+pub(crate) fn named(engine: &str, tool: &str) -> String {
     match engine {
         "claude-code" => format!("mcp__lazaret__{tool}"),
         "opencode" => format!("lazaret_{tool}"),

@@ -21,6 +21,13 @@ fn a_queue_makes_a_line_and_tells_what_stands_in_its_way() {
     spawn(&lab, &project, "left", &commits("README.md", "left", "left"), &[]).succeeds();
     spawn(&lab, &project, "right", &commits("README.md", "right", "right"), &[]).succeeds();
     queue(&lab, &project, &["one"]).fails("USAGE", 2);
+    // A commit that was looked at is no longer where the branch is, or is named for one branch of two.
+    let seen = project.git(&["rev-parse", "main"]);
+    let ran = queue(&lab, &project, &["one", "--check", "true", "--expect", &seen]).ends_with(1);
+    assert!(ran.err.contains(&format!("no longer at {seen}")), "{}", ran.err);
+    queue(&lab, &project, &["one", "two", "--check", "true", "--expect", &seen]).fails("USAGE", 2);
+    queue(&lab, &project, &["one", "--check", "true", "--resolve", "--expect", &seen]).fails("USAGE", 2);
+    assert_eq!(project.git(&["rev-parse", "main"]), seen);
     let ran = queue(&lab, &project, &["one", "two", "left", "right", "--check", "test -f one.txt"]).ends_with(5);
     assert!(ran.out.contains("left is merged into main") && ran.out.contains("right conflicts with main"), "{}", ran.out);
     assert!(ran.err.contains("(`right`) does not fit on main") && ran.err.contains("--resume"), "{}", ran.err);

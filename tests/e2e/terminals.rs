@@ -136,7 +136,7 @@ fn neither_the_end_of_the_client_nor_of_the_daemon_ends_the_program() {
     typed.expect("$ ");
     typed.line("echo here-$((3+4))");
     typed.expect("here-7");
-    typed.signal(Signal::KILL);
+    typed.kill();
     typed.ends();
     let id = id(&lab);
     let mut again = Typed::start(&lab, &["attach", &id]);

@@ -78,6 +78,15 @@ impl Typed {
         rustix::process::kill_process(self.process(), signal).expect("kill");
     }
 
+    /// Kills the binary, unless it is over already.
+    pub(crate) fn kill(&self) {
+        let children = format!("/proc/{0}/task/{0}/children", self.child.id());
+        let first = std::fs::read_to_string(children).ok().and_then(|text| text.split_whitespace().next()?.parse().ok());
+        if let Some(pid) = first.and_then(rustix::process::Pid::from_raw) {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+    }
+
     /// Presses keys.
     pub(crate) fn keys(&mut self, keys: &str) {
         let pipe = self.keys.as_mut().expect("open");

@@ -68,7 +68,13 @@ fn no_submodule_that_would_run_something_comes_home() {
             assert!(agent.to_string().contains("not taken"), "{text}: {agent}");
             assert!(!project.try_git(&["rev-parse", "--verify", "--quiet", &branch]).status.success(), "{agent}");
         }
-        // The control: a submodule that runs nothing comes home.
+        // The controls: a plain fetch takes such a file, and a submodule that runs nothing comes home.
+        let control = caller.dir("control");
+        let script = "git clone -q ../project . && git config user.name x && git config user.email x && printf \"$1\" >.gitmodules && git add -A && \
+                      git commit -q -m sub && cd ../project && git fetch -q ../control HEAD:refs/heads/control && git show control:.gitmodules";
+        let text = "[submodule \"x\"]\\n\\tpath = x\\n\\turl = https://example.org/x\\n\\tupdate = !touch marks\\n";
+        let fetched = project.sh(&control, script, &[text]);
+        assert!(String::from_utf8_lossy(&fetched.stdout).contains("update = !touch"), "{fetched:?}");
         let fine =
             "printf '[submodule \"x\"]\\n\\tpath = x\\n\\turl = https://example.org/x\\n' >.gitmodules; git add -A; git commit -q -m sub";
         assert_eq!(project.spawn("fine", fine, &[])["ref"], "refs/heads/fine");
@@ -90,5 +96,11 @@ fn bombs_do_not_come_home() {
         let fine = "for n in $(seq 500); do echo $n >f$n; done; git add -A; git commit -q -m many";
         assert_eq!(project.spawn("fine", fine, &[])["ref"], "refs/heads/fine");
         assert_eq!(project.print(&["fine"]), before);
+        // And a plain fetch takes the bomb.
+        let control = caller.dir("control");
+        let fetch = "cd ../project && git fetch -q ../control tree:bomb && git cat-file -t bomb:f0/f0/f0/f0/f0/f0/f0/f0";
+        let script = format!("git clone -q ../project . && git config user.name x && git config user.email x && {{ {tree}; }} && {fetch}");
+        let fetched = project.sh(&control, &script, &[]);
+        assert_eq!(String::from_utf8_lossy(&fetched.stdout).trim(), "blob", "{fetched:?}");
     });
 }

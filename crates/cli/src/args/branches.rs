@@ -233,6 +233,9 @@ pub(crate) enum Agents {
         /// The remote
         #[arg(long, value_name = "NAME", default_value = "origin")]
         remote: String,
+        /// Refuse when the branch is no longer at this commit
+        #[arg(long, value_name = "COMMIT")]
+        expect: Option<String>,
         /// Ask nothing
         #[arg(long, short)]
         yes: bool,
@@ -256,6 +259,9 @@ pub(crate) enum Agents {
         /// The repository there [default: found out from the remote's address]
         #[arg(long, value_name = "OWNER/NAME")]
         github: Option<String>,
+        /// Refuse when the branch is no longer at this commit
+        #[arg(long, value_name = "COMMIT")]
+        expect: Option<String>,
         /// Ask nothing: push, and open it
         #[arg(long, short)]
         yes: bool,

@@ -138,18 +138,27 @@ pub(super) async fn again<T>(attempt: impl AsyncFn() -> Result<T, Failure>) -> R
 
 /// Says something that is accepted once, however often it has to be said: the key makes a repetition harmless.
 pub(super) async fn accepted_once(client: &Client, path: &str, key: &str, body: Vec<u8>) -> Result<Bytes, Failure> {
-    again(async || {
-        let request = http::Request::builder()
-            .method(Method::POST)
-            .uri(path)
-            .header("host", "lazaret")
-            .header("content-type", "application/json")
-            .header("idempotency-key", key)
-            .body(full(body.clone()))
-            .map_err(|e| internal(&e.to_string()))?;
-        collect(client.connection().await?.send_request(request).await?).await
-    })
-    .await
+    // Not by a closure: who waits for this may be moved to another thread.
+    for _ in 1..ATTEMPTS_MAX {
+        match said(client, path, key, body.clone()).await {
+            Err(failure) if failure.code == Code::DaemonMissing => tokio::time::sleep(RECONNECT_STEP).await,
+            done => return done,
+        }
+    }
+    said(client, path, key, body).await
+}
+
+/// Says it with its key.
+async fn said(client: &Client, path: &str, key: &str, body: Vec<u8>) -> Result<Bytes, Failure> {
+    let request = http::Request::builder()
+        .method(Method::POST)
+        .uri(path)
+        .header("host", "lazaret")
+        .header("content-type", "application/json")
+        .header("idempotency-key", key)
+        .body(full(body))
+        .map_err(|e| internal(&e.to_string()))?;
+    collect(client.connection().await?.send_request(request).await?).await
 }
 
 /// `KEY=VALUE`, each key once.

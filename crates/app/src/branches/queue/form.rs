@@ -16,6 +16,9 @@ pub struct QueueForm {
     pub into: Option<String>,
     /// The command that must succeed on each result; the one that each agent was spawned with when left out.
     pub check: Option<String>,
+    /// The commits that were looked at, one for each agent in their order: at a branch that is elsewhere by then the queue stops. Any
+    /// commit when left out; not together with `resolve`, which makes other commits.
+    pub expect: Vec<String>,
     /// Whether a conflict is given to its agent, as its next turn, before the queue stops at it.
     pub resolve: bool,
 }
@@ -50,6 +53,8 @@ pub struct QueuePlace {
     pub state: PlaceState,
     /// The command that must succeed on the result.
     pub command: String,
+    /// The only commit of the branch that may be taken, where one was named.
+    pub expect: Option<String>,
     /// The commit of the branch that was taken.
     pub tip: Option<String>,
     /// The commit that the target was at.
@@ -76,6 +81,7 @@ impl QueuePlace {
             branch,
             state: PlaceState::Waiting,
             command: String::new(),
+            expect: None,
             tip: None,
             before: None,
             commit: None,

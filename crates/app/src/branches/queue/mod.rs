@@ -13,6 +13,7 @@ use store::{MergeQueueRow, NewMergeQueue};
 
 use super::BranchesOf;
 use super::check::command_of;
+use crate::git::Oid;
 use crate::now;
 
 /// Queues in a list when nothing else is asked for.
@@ -22,12 +23,14 @@ impl BranchesOf<'_> {
     /// Makes a queue of agents' branches and begins with it. Agents that still work are waited for. The same key is the same request.
     ///
     /// # Errors
-    /// There is no such agent, target or check command, they are of different repositories, or one is named twice.
+    /// There is no such agent, target or check command, they are of different repositories, one is named twice, or what is expected is no
+    /// commit of each.
     pub async fn queue(&self, form: QueueForm, key: Option<String>) -> Result<QueueView, Failure> {
         let wrong = |why: &str| Failure::new(Code::Usage, why).field("agents");
         if form.agents.is_empty() || form.agents.len() > MERGE_QUEUE_PLACES_MAX {
             return Err(wrong(&format!("a queue has 1 to {MERGE_QUEUE_PLACES_MAX} branches")));
         }
+        let mut expected = expected(&form)?.into_iter();
         let mut places = Vec::with_capacity(form.agents.len());
         let mut first = None;
         for id in &form.agents {
@@ -35,7 +38,8 @@ impl BranchesOf<'_> {
             if places.iter().any(|place: &QueuePlace| place.agent == row.id) {
                 return Err(wrong(&format!("{} is named twice", row.name)));
             }
-            places.push(QueuePlace { command: command_of(&row, form.check.clone())?, ..QueuePlace::new(row.id.clone(), row.name.clone()) });
+            let (command, expect) = (command_of(&row, form.check.clone())?, expected.next());
+            places.push(QueuePlace { command, expect, ..QueuePlace::new(row.id.clone(), row.name.clone()) });
             let first = first.get_or_insert_with(|| row.clone());
             if first.repo != row.repo || first.tenant != row.tenant {
                 return Err(wrong("the agents are of different repositories"));
@@ -109,7 +113,8 @@ impl BranchesOf<'_> {
         }
         let mut places = form::places(&row)?;
         for place in places.iter_mut().filter(|place| place.state.is_in_the_way() || place.state == PlaceState::Resolving) {
-            *place = QueuePlace { command: place.command.clone(), ..QueuePlace::new(place.agent.clone(), place.branch.clone()) };
+            let (command, expect) = (place.command.clone(), place.expect.clone());
+            *place = QueuePlace { command, expect, ..QueuePlace::new(place.agent.clone(), place.branch.clone()) };
         }
         let places = form::value(&places)?;
         let row =
@@ -123,5 +128,23 @@ impl BranchesOf<'_> {
         let id: MergeQueueId = id.parse().map_err(|_| missing())?;
         let row = self.app.store().merge_queue(&id).await.map_err(|e| e.failure())?;
         if self.caller.sees(&row.tenant) { Ok(row) } else { Err(missing()) }
+    }
+}
+
+/// The commits that a form names, checked: none at all, or one for each agent.
+fn expected(form: &QueueForm) -> Result<Vec<String>, Failure> {
+    let wrong = |why: &str| Failure::new(Code::Usage, why).field("expect");
+    if form.expect.is_empty() {
+        return Ok(Vec::new());
+    }
+    if form.expect.len() != form.agents.len() {
+        return Err(wrong("expect names one commit for each agent"));
+    }
+    if form.resolve {
+        return Err(wrong("a branch whose conflict is resolved is at another commit: leave one of expect and resolve out"));
+    }
+    match form.expect.iter().find(|text| Oid::parse(text).is_none()) {
+        Some(text) => Err(wrong(&format!("`{}` is no whole name of a commit", text.escape_debug()))),
+        None => Ok(form.expect.clone()),
     }
 }

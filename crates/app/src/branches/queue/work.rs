@@ -163,6 +163,10 @@ impl App {
                 return Ok(step);
             }
             let tip = tip_of(&row).map_err(Broken::Failed)?;
+            if let Some(seen) = hand.places[n].expect.as_deref().filter(|seen| *seen != tip.to_string()) {
+                let why = format!("{} is at {tip} and no longer at {seen}", row.name);
+                return Err(Broken::Failed(Failure::new(Code::Conflict, why).hint("look at it again, and make another queue")));
+            }
             let of = self.branches_of(&Caller::OWNER);
             let ground = self.ground_of_branch(&row).await?;
             let into = of.target(&row, &ground, Some(hand.row.target.clone())).await.map_err(Broken::Failed)?;

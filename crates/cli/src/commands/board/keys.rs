@@ -144,7 +144,7 @@ impl Board {
                     &id,
                     format!("pull request: {branch}?"),
                     text,
-                    Some(Act::Pr { repo: agent.repo.clone(), branch }),
+                    Some(Act::Pr { repo: agent.repo.clone(), branch, expect: tip.clone() }),
                     About { tip: Some(tip), queue: false },
                 );
             }

@@ -77,16 +77,17 @@ pub(super) enum Order {
     Quit,
 }
 
-/// Something that changes the world.
+/// Something that changes the world. A queue merges as well, and goes on when the board does not.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Act {
     Decide { approval: Box<ApprovalView>, decision: Decision },
     Answer { session: SessionId, question: QuestionId, text: String },
     Stop { id: BranchId, branch: String },
     Resume { id: BranchId, branch: String, text: String },
-    Merge { id: BranchId, branch: String, expect: String, queue: bool },
+    Merge { id: BranchId, branch: String, expect: String },
+    Queue { id: BranchId, expect: String },
     Clean { id: BranchId, branch: String },
-    Pr { repo: String, branch: String },
+    Pr { repo: String, branch: String, expect: String },
 }
 
 /// What the lower part shows.
@@ -532,7 +533,9 @@ impl Board {
                 sure.text = merge_text(&agent, &view, &tip);
                 sure.top = 0;
                 let queue = sure.queue;
-                sure.act = ready.then(|| Act::Merge { id: id.clone(), branch: agent.branch.clone(), expect: tip, queue });
+                let id = id.clone();
+                let act = if queue { Act::Queue { id, expect: tip } } else { Act::Merge { id, branch: agent.branch.clone(), expect: tip } };
+                sure.act = ready.then_some(act);
             }
             (Err(failure), _) => {
                 self.mode = Mode::Browse;

@@ -197,7 +197,7 @@ fn a_merge_is_of_the_commit_that_was_seen() {
     seen.on(Input::Answer(Answer::Previewed(id.clone(), Ok(Box::new(view("ready"))))));
     assert!(seen.screen().contains("one merges into main"), "{}", seen.screen());
     let orders = seen.press('y');
-    let expect = Act::Merge { id: id.clone(), branch: "one".to_owned(), expect: "a".repeat(40), queue: false };
+    let expect = Act::Merge { id: id.clone(), branch: "one".to_owned(), expect: "a".repeat(40) };
     assert_eq!(orders, [Order::Do(expect)]);
     // A conflict cannot be merged, and a branch that moved is looked at again.
     seen.press('m');
@@ -205,6 +205,15 @@ fn a_merge_is_of_the_commit_that_was_seen() {
     assert!(seen.screen().contains("a.txt"));
     assert_eq!(seen.press('y'), []);
     seen.key(KeyCode::Esc);
+    // Through the queue, and in a pull request, goes what was seen as well.
+    seen.press('Q');
+    seen.on(Input::Answer(Answer::Previewed(id.clone(), Ok(Box::new(view("ready"))))));
+    seen.screen();
+    assert_eq!(seen.press('y'), [Order::Do(Act::Queue { id: id.clone(), expect: "a".repeat(40) })]);
+    seen.press('p');
+    seen.screen();
+    let orders = seen.press('y');
+    assert!(matches!(&orders[..], [Order::Do(Act::Pr { expect, .. })] if *expect == "a".repeat(40)), "{orders:?}");
     seen.press('Q');
     seen.on(Input::Answer(Answer::Previewed(id, Ok(Box::new(view("ready"))))));
     let mut moved = agent(1, "one", "done");

@@ -8,7 +8,7 @@ use http::Method;
 use model::{BranchId, Code, Failure};
 use serde_json::{Value, json};
 
-use super::super::{approvals, sandbox::escaped};
+use super::super::{approvals, branches, sandbox::escaped};
 use super::state::{Act, Answer, Order};
 use crate::client::{Client, collect, full, internal};
 
@@ -87,14 +87,14 @@ async fn did(client: &Client, home: PathBuf, act: Act) -> Result<String, Failure
             post::<SpawnedOne>(client, &id, "messages", &json!(ResumeForm { text: Some(text) })).await?;
             Ok(format!("{branch} goes on"))
         }
-        Act::Merge { id, branch, expect, queue } => {
-            let form = MergeForm { expect: Some(expect), queue, ..MergeForm::default() };
+        Act::Queue { id, expect } => branches::through(&client, id, expect).await,
+        Act::Merge { id, branch, expect } => {
+            let form = MergeForm { expect: Some(expect), ..MergeForm::default() };
             let view: MergeView = post(client, &id, "merge", &json!(form)).await?;
             match view.result.as_str() {
                 "merged" => Ok(format!("{branch} is merged into {}", view.into)),
                 "current" => Ok(format!("{} has everything of {branch} already", view.into)),
                 "conflict" => Err(Failure::new(Code::MergeConflict, format!("{branch} conflicts with {}; nothing was changed", view.into))),
-                "refused" => Err(Failure::new(Code::Conflict, format!("{branch} was not merged: the check failed on the result"))),
                 other => Err(internal(&format!("{branch}: {other}"))),
             }
         }
@@ -102,15 +102,15 @@ async fn did(client: &Client, home: PathBuf, act: Act) -> Result<String, Failure
             post::<CleanView>(client, &id, "clean", &json!(CleanForm::default())).await?;
             Ok(format!("{branch} is put away"))
         }
-        Act::Pr { repo, branch } => pull_request(home, &repo, &branch).await,
+        Act::Pr { repo, branch, expect } => pull_request(home, &repo, &branch, &expect).await,
     }
 }
 
 /// Runs `lazaret agents pr` without a terminal: nothing of it, nor of git or ssh, may ask or write on the board's.
-async fn pull_request(home: PathBuf, repo: &str, branch: &str) -> Result<String, Failure> {
+async fn pull_request(home: PathBuf, repo: &str, branch: &str, expect: &str) -> Result<String, Failure> {
     let program = std::env::current_exe().map_err(|e| internal(&format!("the program cannot be found: {e}")))?;
     let out = tokio::process::Command::new(program)
-        .args(["agents", "pr", "--yes", "--repo", repo, &format!("--branch={branch}")])
+        .args(["agents", "pr", "--yes", "--repo", repo, &format!("--branch={branch}"), &format!("--expect={expect}")])
         .env("LAZARET_HOME", home)
         .envs([("GIT_TERMINAL_PROMPT", "0"), ("GIT_ASKPASS", "false"), ("SSH_ASKPASS", "false"), ("SSH_ASKPASS_REQUIRE", "force")])
         .stdin(Stdio::null())

@@ -31,9 +31,6 @@ pub(super) async fn run(context: &Context, client: &Client, flags: args::Merge) 
         }
     }
     if flags.queue {
-        if flags.expect.is_some() {
-            return Err(Failure::new(Code::Usage, "--expect is for a merge without --queue").field("--expect"));
-        }
         return super::queue::make(context, client, &agents, &flags).await;
     }
     for agent in &agents {

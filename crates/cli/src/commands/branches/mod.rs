@@ -15,6 +15,7 @@ mod wait;
 mod which;
 
 pub(super) use merge::confirmed;
+pub(super) use queue::through;
 
 use app::{BranchView, ResumeForm};
 use http::Method;
@@ -82,7 +83,10 @@ pub(super) async fn run(context: &Context, verb: args::Agents) -> Done {
         args::Agents::Compare { on, check } => return merge::compare(context, &client, &on, check.as_deref()).await,
         args::Agents::Pick { on, into, yes } => return merge::pick(context, &client, &on, into.as_deref(), yes).await,
         args::Agents::Take(flags) => return take::run(context, &client, *flags).await,
-        args::Agents::Push { on, remote, yes } => return share::push(context, &client, &on, &remote, yes).await,
+        args::Agents::Push { on, remote, expect, yes } => {
+            let agent = share::at(&client, &on, expect.as_deref()).await?;
+            return share::push(context, &agent, &remote, yes);
+        }
         args::Agents::Pr { .. } => return share::pr(context, &client, verb).await,
         args::Agents::Worktree { on, at, detach } => {
             let agent = which::one(&client, &on).await?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use app::{BranchView, QueueForm, QueuePlace, QueueView};
 use http::Method;
-use model::{Code, Failure, PlaceState, QueueState};
+use model::{BranchId, Code, Failure, PlaceState, QueueState};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::super::begin::{accepted_once, again};
@@ -22,6 +22,8 @@ use crate::out;
 const QUEUES_MAX: usize = 500;
 /// How long a queue rests until it is looked at again.
 const LOOK: Duration = Duration::from_millis(150);
+/// Looks in a row at which no daemon may be there.
+const LOOKS_MISSED_MAX: u32 = 200;
 /// Files that one line names.
 const FILES_SHOWN: usize = 10;
 
@@ -31,13 +33,50 @@ pub(super) async fn make(context: &Context, client: &Client, agents: &[BranchVie
         agents: agents.iter().map(|agent| agent.id.clone()).collect(),
         into: flags.into.clone(),
         check: flags.check.clone(),
+        expect: flags.expect.iter().cloned().collect(),
         resolve: flags.resolve,
     };
-    let key = random_hex::<16>()?;
-    let body = serde_json::to_vec(&form).map_err(|e| internal(&e.to_string()))?;
-    let made = accepted_once(client, "/v1/merge-queues", &key, body).await?;
-    let made: QueueView = serde_json::from_slice(&made).map_err(|e| internal(&format!("the daemon's answer is not understood: {e}")))?;
+    let made = asked(client, &form).await?;
     follow(context, client, made).await
+}
+
+/// Makes a queue, once however often it has to be said.
+async fn asked(client: &Client, form: &QueueForm) -> Result<QueueView, Failure> {
+    let key = random_hex::<16>()?;
+    let body = serde_json::to_vec(form).map_err(|e| internal(&e.to_string()))?;
+    let made = accepted_once(client, "/v1/merge-queues", &key, body).await?;
+    serde_json::from_slice(&made).map_err(|e| internal(&format!("the daemon's answer is not understood: {e}")))
+}
+
+/// Puts one branch at the commit that was looked at through a queue of its own and says what came of it; prints nothing. Whoever stops
+/// waiting leaves the queue alone.
+///
+/// # Errors
+/// The queue cannot be made or looked at, or the branch stands in its way: then in words why.
+pub(in crate::commands) async fn through(client: &Client, agent: BranchId, expect: String) -> Result<String, Failure> {
+    let form = QueueForm { agents: vec![agent], expect: vec![expect], ..QueueForm::default() };
+    let mut queue = asked(client, &form).await?;
+    let at = format!("/v1/merge-queues/{}", queue.id);
+    let mut missed = 0;
+    while queue.state == QueueState::Working {
+        tokio::time::sleep(LOOK).await;
+        match client.json::<QueueView>(Method::GET, &at, None).await {
+            Ok(now) => (queue, missed) = (now, 0),
+            // The next daemon goes on with it.
+            Err(failure) if failure.code == Code::DaemonMissing && missed < LOOKS_MISSED_MAX => missed += 1,
+            Err(failure) => return Err(failure),
+        }
+    }
+    let Some(place) = queue.places.first() else { return Err(internal("a merge queue has no branch")) };
+    let said = match &place.note {
+        Some(note) => format!("{}; {note}", sentence(place, &queue.into)),
+        None => sentence(place, &queue.into),
+    };
+    match place.state {
+        state if state.is_in() => Ok(said),
+        PlaceState::Conflict => Err(Failure::new(Code::MergeConflict, said)),
+        _ => Err(Failure::new(Code::Conflict, said)),
+    }
 }
 
 /// The queues, or what one says and does.

@@ -20,10 +20,23 @@ const TOOL: &str = "github_create_pull";
 /// The longest title, in characters.
 const TITLE_CHARS_MAX: usize = 200;
 
-/// Pushes with the user's own git, in the user's own repository and surroundings: the daemon holds no credential of a remote.
-pub(super) async fn push(context: &Context, client: &Client, on: &args::OnBranch, remote: &str, yes: bool) -> Done {
+/// The agent, whose branch is at the commit that was looked at, where one is named: what it commits after that is not pushed unseen.
+pub(super) async fn at(client: &Client, on: &args::OnBranch, expect: Option<&str>) -> Result<BranchView, Failure> {
     let agent = which::one(client, on).await?;
-    let Some(tip) = pushed(context, &agent, remote, yes)? else { return Ok(130) };
+    match expect {
+        Some(seen) if agent.tip.as_deref() != Some(seen) => {
+            let now = agent.tip.as_deref().unwrap_or("no commit");
+            Err(Failure::new(Code::Conflict, format!("{} is at {now} and no longer at {seen}", agent.branch))
+                .field("--expect")
+                .hint("look at it again: lazaret agents diff"))
+        }
+        _ => Ok(agent),
+    }
+}
+
+/// Pushes with the user's own git, in the user's own repository and surroundings: the daemon holds no credential of a remote.
+pub(super) fn push(context: &Context, agent: &BranchView, remote: &str, yes: bool) -> Done {
+    let Some(tip) = pushed(context, agent, remote, yes)? else { return Ok(130) };
     if context.json {
         out::json(&json!({ "branch": agent.branch, "remote": remote, "commit": tip }))?;
     } else {
@@ -79,8 +92,8 @@ pub(super) async fn worktree(context: &Context, client: &Client, agent: &BranchV
 
 /// Pushes the branch and opens a pull request for it; both after the user's yes.
 pub(super) async fn pr(context: &Context, client: &Client, verb: args::Agents) -> Done {
-    let args::Agents::Pr { on, title, body, into, remote, github, yes } = verb else { return Ok(0) };
-    let agent = which::one(client, &on).await?;
+    let args::Agents::Pr { on, title, body, into, remote, github, expect, yes } = verb else { return Ok(0) };
+    let agent = at(client, &on, expect.as_deref()).await?;
     let base = into
         .or_else(|| agent.target.clone())
         .ok_or_else(|| Failure::new(Code::Usage, format!("{} was begun at no branch; say --into", agent.branch)).field("--into"))?;
