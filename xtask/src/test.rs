@@ -125,7 +125,8 @@ fn suite(name: &str) -> Result<Tally> {
     let at_once = std::thread::available_parallelism().map_or(1, NonZero::get) * 3 / 2;
     let threads = format!("--test-threads={at_once}");
     let mut args = vec!["--test", name];
-    args.extend(if run::has_nextest() { [threads.as_str()].as_slice() } else { ["--", threads.as_str()].as_slice() });
+    args.extend((!run::has_nextest()).then_some("--"));
+    args.push(&threads);
     runner(&args)
 }
 
