@@ -2406,6 +2406,8 @@ export interface QueueForm {
   "agents"?: BranchId[];
   /** The command that must succeed on each result; the one that each agent was spawned with when left out. */
   "check"?: string | null;
+  /** The commits that were looked at, one for each agent in their order: at a branch that is elsewhere by then the queue stops. Any commit when left out; not together with `resolve`, which makes other commits. */
+  "expect"?: string[];
   /** Into this branch; the one that the first was taken from when left out. */
   "into"?: string | null;
   /** Whether a conflict is given to its agent, as its next turn, before the queue stops at it. */
@@ -2428,6 +2430,8 @@ export interface QueuePlace {
   "commit"?: string | null;
   /** Files that conflict. */
   "conflicts": QueueConflict[];
+  /** The only commit of the branch that may be taken, where one was named. */
+  "expect"?: string | null;
   /** What was in the way, and what can be done about it. */
   "note"?: string | null;
   /** How often the agent was asked to. */
@@ -3540,6 +3544,8 @@ export interface WebChat {
   "heard"?: Timestamp | null;
   /** Whether any agent hears it; somebody who looks after chats may have taken that away. */
   "is_heard": boolean;
+  /** What the conversation is called, where it is one of several with the agent. */
+  "name"?: string | null;
 }
 
 /** Another text for something that was said. */
@@ -3564,6 +3570,8 @@ export interface WebFile {
 export interface WebMessage {
   /** The agent that said it. */
   "agent"?: string | null;
+  /** Whether it asks something that is answered by a button or the next message. */
+  "asks"?: boolean;
   /** When. */
   "at": Timestamp;
   /** What can be pressed. */
@@ -3610,6 +3618,8 @@ export interface WebMessageForm {
 export interface WebMessageQuery {
   /** Only what is older: `next` of an earlier page. */
   "after"?: string | null;
+  /** Which conversation with the agent, on the terminal; the one without a name when left out. */
+  "chat"?: string | null;
   /** How many; 100 when left out. */
   "limit"?: number | null;
   /** The `version` that is known: with `wait_s`, the answer comes when there is another one. */
@@ -3628,6 +3638,12 @@ export interface WebMessages {
   "next"?: string | null;
   /** Changes with every change. */
   "version": number;
+}
+
+/** Which conversation with an agent. */
+export interface WebPlaceQuery {
+  /** Its name, on the terminal; the one without a name when left out. */
+  "chat"?: string | null;
 }
 
 /** A button that is pressed. */

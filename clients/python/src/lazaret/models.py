@@ -2934,6 +2934,8 @@ QueueForm = TypedDict(
         "agents": "NotRequired[List['BranchId']]",
         # The command that must succeed on each result; the one that each agent was spawned with when left out.
         "check": "NotRequired[Union[str, None]]",
+        # The commits that were looked at, one for each agent in their order: at a branch that is elsewhere by then the queue stops. Any commit when left out; not together with `resolve`, which makes other commits.
+        "expect": "NotRequired[List[str]]",
         # Into this branch; the one that the first was taken from when left out.
         "into": "NotRequired[Union[str, None]]",
         # Whether a conflict is given to its agent, as its next turn, before the queue stops at it.
@@ -2959,6 +2961,8 @@ QueuePlace = TypedDict(
         "commit": "NotRequired[Union[str, None]]",
         # Files that conflict.
         "conflicts": "List['QueueConflict']",
+        # The only commit of the branch that may be taken, where one was named.
+        "expect": "NotRequired[Union[str, None]]",
         # What was in the way, and what can be done about it.
         "note": "NotRequired[Union[str, None]]",
         # How often the agent was asked to.
@@ -4317,6 +4321,8 @@ WebChat = TypedDict(
         "heard": "NotRequired[Union['Timestamp', None]]",
         # Whether any agent hears it; somebody who looks after chats may have taken that away.
         "is_heard": "bool",
+        # What the conversation is called, where it is one of several with the agent.
+        "name": "NotRequired[Union[str, None]]",
     },
 )
 # WebChat: A conversation with an agent.
@@ -4350,6 +4356,8 @@ WebMessage = TypedDict(
     {
         # The agent that said it.
         "agent": "NotRequired[Union[str, None]]",
+        # Whether it asks something that is answered by a button or the next message.
+        "asks": "NotRequired[bool]",
         # When.
         "at": "'Timestamp'",
         # What can be pressed.
@@ -4402,6 +4410,8 @@ WebMessageQuery = TypedDict(
     {
         # Only what is older: `next` of an earlier page.
         "after": "NotRequired[Union[str, None]]",
+        # Which conversation with the agent, on the terminal; the one without a name when left out.
+        "chat": "NotRequired[Union[str, None]]",
         # How many; 100 when left out.
         "limit": "NotRequired[Union[int, None]]",
         # The `version` that is known: with `wait_s`, the answer comes when there is another one.
@@ -4426,6 +4436,15 @@ WebMessages = TypedDict(
     },
 )
 # WebMessages: Messages, the oldest first.
+
+WebPlaceQuery = TypedDict(
+    "WebPlaceQuery",
+    {
+        # Its name, on the terminal; the one without a name when left out.
+        "chat": "NotRequired[Union[str, None]]",
+    },
+)
+# WebPlaceQuery: Which conversation with an agent.
 
 WebPressForm = TypedDict(
     "WebPressForm",
