@@ -52,12 +52,20 @@ fn errors() -> Result<String> {
 
 /// The list of system calls, which the crate that holds it prints.
 fn seccomp() -> Result<String> {
-    run::output("cargo", &["run", "--quiet", "--locked", "-p", "lazaret-jail", "--example", "seccomp_reference"])
+    example("seccomp_reference")
 }
 
 /// The document of the HTTP interface, which the crate that serves it prints.
 fn openapi() -> Result<String> {
-    run::output("cargo", &["run", "--quiet", "--locked", "-p", "lazaret-api", "--example", "openapi"])
+    example("openapi")
+}
+
+/// What an example prints. It is built with the whole workspace: for its crate alone, half of what that needs would be
+/// built again with other features.
+fn example(name: &str) -> Result<String> {
+    run::run("cargo", &["build", "--workspace", "--locked", "--example", name])?;
+    let program = metadata::target_directory()?.join("debug/examples").join(name);
+    run::output(program.to_str().context("the target directory is not UTF-8")?, &[])
 }
 
 /// Every command's own help.

@@ -39,7 +39,10 @@ fn python(place: &Path, requirements: &Path) -> Result<()> {
     let path = place.to_string_lossy().into_owned();
     run::run("python3", &["-m", "venv", "--clear", &path])?;
     let pip = place.join("bin/pip").to_string_lossy().into_owned();
-    run::run(&pip, &["install", "--quiet", "--disable-pip-version-check", "--no-deps", "-r", &requirements.to_string_lossy()])
+    run::run(
+        &pip,
+        &["install", "--quiet", "--disable-pip-version-check", "--no-compile", "--no-deps", "-r", &requirements.to_string_lossy()],
+    )
 }
 
 fn node(place: &Path) -> Result<()> {

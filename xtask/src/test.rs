@@ -17,7 +17,7 @@ use crate::{
 const STAGES: &[Stage] = &[Stage::Unit, Stage::Fuzz, Stage::E2e, Stage::Escape, Stage::Crash];
 
 /// How long each fuzz target runs.
-const FUZZ_SECONDS: &str = "20";
+const FUZZ_SECONDS: &str = "10";
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
@@ -121,13 +121,7 @@ fn suite(name: &str) -> Result<Tally> {
     }
     // Suites run the program of networks that lies beside the daemon's, and no test of this target makes cargo build it.
     run::run("cargo", &["build", "--workspace", "--locked", "--bin", CHANNELS])?;
-    // A test of a whole program waits for most of its time: for disks, for the kernel, for what it watches to happen.
-    let at_once = std::thread::available_parallelism().map_or(1, NonZero::get) * 3 / 2;
-    let threads = format!("--test-threads={at_once}");
-    let mut args = vec!["--test", name];
-    args.extend((!run::has_nextest()).then_some("--"));
-    args.push(&threads);
-    runner(&args)
+    runner(&["--test", name])
 }
 
 /// Runs tests of the whole workspace, always with the same profile and features so that nothing is built twice.
@@ -138,6 +132,9 @@ fn runner(args: &[&str]) -> Result<Tally> {
         false => run::command("cargo", &["test", "--workspace", "--locked", "--no-fail-fast"]),
     };
     command.args(args);
+    // A test waits for much of its time: for disks, for the kernel, for what it watches to happen.
+    let at_once = std::thread::available_parallelism().map_or(1, NonZero::get) * 3 / 2;
+    command.args((!with_nextest).then_some("--")).arg(format!("--test-threads={at_once}"));
     let mut tally = Tally::default();
     let which = if with_nextest { Tee::Stderr } else { Tee::Stdout };
     let succeeded = run::tee(command, which, |line| {
