@@ -78,7 +78,6 @@ impl Server {
         if let Some(user) = user {
             chown(&dir, Some(user), Some(user))?;
         }
-        let data = dir.join("data");
         let fresh = fresh(&programs, user)?;
         let copied = Command::new("cp").args(["-a", "--reflink=auto"]).arg(&fresh).arg(dir.join("data")).output()?;
         if !copied.status.success() {
