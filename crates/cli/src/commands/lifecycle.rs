@@ -68,7 +68,12 @@ pub(crate) async fn make_room(home: &Home) -> Result<(), Failure> {
     if !client.is_up().await {
         return Ok(());
     }
-    let status: Value = client.json(Method::GET, "/v1/status", None).await?;
+    let asked: Result<Value, Failure> = client.json(Method::GET, "/v1/status", None).await;
+    let status = match asked {
+        // It was killed or ended over the question.
+        Err(failure) if failure.code == Code::DaemonMissing => return Ok(()),
+        asked => asked?,
+    };
     if !status["listen"].is_null() {
         return Err(Failure::new(Code::Conflict, "a daemon of this home is up already").hint("`lazaret status` describes it"));
     }
