@@ -87,7 +87,7 @@ async fn did(client: &Client, home: PathBuf, act: Act) -> Result<String, Failure
             post::<SpawnedOne>(client, &id, "messages", &json!(ResumeForm { text: Some(text) })).await?;
             Ok(format!("{branch} goes on"))
         }
-        Act::Queue { id, expect } => branches::through(&client, id, expect).await,
+        Act::Queue { id, expect } => branches::through(client, id, expect).await,
         Act::Merge { id, branch, expect } => {
             let form = MergeForm { expect: Some(expect), ..MergeForm::default() };
             let view: MergeView = post(client, &id, "merge", &json!(form)).await?;
