@@ -13,21 +13,22 @@ pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace")
 }
 
+/// What cargo sets for the program that it runs. Build scripts that watch one of these would run again, and everything behind
+/// them, whenever a build is begun by turns from here and from a shell.
+const OF_THIS_PACKAGE: &[&str] = &[
+    "CARGO", "CARGO_MANIFEST_DIR", "CARGO_MANIFEST_PATH", "CARGO_PKG_AUTHORS", "CARGO_PKG_DESCRIPTION", "CARGO_PKG_HOMEPAGE",
+    "CARGO_PKG_LICENSE", "CARGO_PKG_LICENSE_FILE", "CARGO_PKG_NAME", "CARGO_PKG_README", "CARGO_PKG_REPOSITORY", "CARGO_PKG_RUST_VERSION",
+    "CARGO_PKG_VERSION", "CARGO_PKG_VERSION_MAJOR", "CARGO_PKG_VERSION_MINOR", "CARGO_PKG_VERSION_PATCH", "CARGO_PKG_VERSION_PRE",
+];
+
 /// A command in the root of the workspace, with no standard input: nothing here ever asks a question.
 pub(crate) fn command(program: &str, args: &[&str]) -> Command {
     let mut command = Command::new(program);
     command.args(args).current_dir(root()).stdin(Stdio::null());
-    for (name, _) in std::env::vars_os().filter(|(name, _)| is_of_this_package(&name.to_string_lossy())) {
+    for name in OF_THIS_PACKAGE {
         command.env_remove(name);
     }
     command
-}
-
-/// Whether cargo set a variable for this program and not the user for cargo. Build scripts that watch such a variable
-/// would run again, and everything behind them, whenever a build is begun by turns from here and from a shell.
-fn is_of_this_package(name: &str) -> bool {
-    const OF_A_PACKAGE: &[&str] = &["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_CFG_"];
-    name == "CARGO" || OF_A_PACKAGE.iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// Prints and runs a command and fails when it fails.
