@@ -3,6 +3,7 @@
 //! Every step can be taken again by a daemon that comes after a crash: the session and the turn have names that the row
 //! holds, and the log of the session says how far the turn has come.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use model::{Code, EventKind, Failure, Money, Outcome, ResultEvent, SessionId, TreeId, TurnId, Usage};
@@ -178,11 +179,16 @@ impl Working<'_> {
         let store = self.app.store().clone();
         let mut follow = Follow { store, session: self.session.clone(), after: 0, watcher, changes, stalled: None, _attached: None };
         let (mut error, mut is_started, mut is_waiting) = (None, self.job.started.is_some(), false);
+        let mut approvals = BTreeSet::new();
         while let Some(events) = follow.next().await? {
             for event in events.into_iter().filter(|e| e.turn == *turn) {
+                // An engine may tell of its call after the call has asked: only its answer ends what waits for a person.
+                if let EventKind::Approval { id, status, .. } = &event.kind {
+                    if status == "pending" { approvals.insert(id.clone()) } else { approvals.remove(id) };
+                }
                 let waits = match &event.kind {
+                    _ if !approvals.is_empty() => true,
                     EventKind::Question { .. } => true,
-                    EventKind::Approval { status, .. } => status == "pending",
                     // What goes on beside a question says nothing of it.
                     EventKind::Usage { .. } | EventKind::Notice { .. } => is_waiting,
                     _ => false,
