@@ -42,6 +42,7 @@ const ALL: &[Bench] = &[
     ("broker", broker::run),
     ("doors", doors::run),
     ("jobs", jobs::run),
+    ("job-lists", jobs::run_lists),
     ("channels", channels::run),
     ("branches", branches::run),
 ];

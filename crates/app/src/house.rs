@@ -140,7 +140,7 @@ impl App {
         request.extra_ro.extend(self.binds_of_branch(&live.spec)?);
         request.extra_ro.extend(self.tools_mounts()?);
         let skills = self.lay_out_skills(&ground.agent, &request.id).await?;
-        request.extra_ro.extend(skills.mounts(&live.spec.engine, HOME));
+        request.extra_ro.extend(skills.set.mounts(&live.spec.engine, HOME));
         let instructions = ground.instructions();
         // An env's core memory may come later: its place is kept ready.
         if let Some(path) = self.instructions_path(live)?.filter(|_| ground.env.is_some() || !instructions.is_empty()) {
@@ -154,6 +154,7 @@ impl App {
         request.relays = relays();
         request.orphan = ORPHAN;
         let sandbox = self.sandboxes().start(request).await.map_err(|e| e.failure())?;
+        drop(skills);
         live.is_used.store(false, std::sync::atomic::Ordering::SeqCst);
         model::crash::point("turn:sandbox-started");
         *held = Some(Housed { sandbox: sandbox.clone(), tree: Some(ground.tree.clone()) });

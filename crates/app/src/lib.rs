@@ -180,7 +180,7 @@ pub use spec::{ImageRef, MountNote, ProgramSource, SessionSpec, Tape};
 pub use status::{AuthorityView, Status};
 pub use telemetry::{LogLine, LogReceiver, LogSender, TelemetrySettings, TraceParent, log_queue, traced};
 pub use tenants::{MemberForm, MemberView, MembersOf, TenantForm, TenantPatch, TenantView, TenantsOf};
-pub use terminals::{AttachForm, Attached, TERMINAL_RESET, TerminalForm, TerminalView, carry};
+pub use terminals::{AttachForm, Attached, Screen, TERMINAL_RESET, Taken, TerminalForm, TerminalView, carry};
 pub use tokens::{Bearer, TokenForm, TokenView, TokensOf};
 pub use tools::{TOOL_FILE_BYTES_MAX, TOOLS_DIR, ToolView, ToolsOf};
 

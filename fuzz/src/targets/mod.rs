@@ -10,6 +10,7 @@ mod gateway;
 mod model;
 mod sandbox;
 mod sanitize;
+mod terminal;
 mod wire;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -60,6 +61,7 @@ pub(crate) const ALL: &[Target] = &[
     chat::TO_CHANNEL,
     chat::HOOKS,
     chat::SPLIT,
+    terminal::SCREEN,
 ];
 
 /// Takes away what targets keep outside of this process.

@@ -50,7 +50,7 @@ pub(crate) const MAY_USE: &[(&str, &[&str])] = &[
         "lazaret-fuzz",
         &[
             "lazaret-model", "lazaret-wire", "lazaret-engines", "lazaret-gateway", "lazaret-sandbox", "lazaret-sanitize", "lazaret-broker",
-            "lazaret-channels",
+            "lazaret-channels", "lazaret-app",
         ],
     ),
     ("xtask", &["lazaret-model"]),

@@ -184,7 +184,11 @@ impl Working<'_> {
             for event in events.into_iter().filter(|e| e.turn == *turn) {
                 // An engine may tell of its call after the call has asked: only its answer ends what waits for a person.
                 if let EventKind::Approval { id, status, .. } = &event.kind {
-                    if status == "pending" { approvals.insert(id.clone()) } else { approvals.remove(id) };
+                    if status == "pending" {
+                        approvals.insert(id.clone())
+                    } else {
+                        approvals.remove(id)
+                    };
                 }
                 let waits = match &event.kind {
                     _ if !approvals.is_empty() => true,

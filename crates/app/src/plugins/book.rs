@@ -47,6 +47,8 @@ pub(crate) struct Book {
     pub(super) change: tokio::sync::Mutex<()>,
     /// Held while skills are laid out or removed.
     pub(super) skills: tokio::sync::Mutex<()>,
+    /// Held for a few instructions.
+    pub(super) starting: super::skills::Starting,
     /// Whether all plugins were looked at once.
     settled: watch::Sender<bool>,
     /// Plugins whose credentials have changed since they were loaded.
@@ -134,6 +136,7 @@ impl Book {
             entries: Mutex::default(),
             change: tokio::sync::Mutex::default(),
             skills: tokio::sync::Mutex::default(),
+            starting: super::skills::Starting::default(),
             settled: watch::Sender::new(false),
             touched,
         }

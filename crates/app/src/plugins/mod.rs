@@ -34,6 +34,7 @@ pub(crate) use launch::{CREDENTIALS, PLUGIN_LABEL, PluginSandbox, Printed, STATE
 pub use offer::Definition;
 pub(crate) use offer::visible;
 pub use pins::{Pending, PluginChange};
+pub(crate) use skills::LaidOut;
 
 use crate::App;
 

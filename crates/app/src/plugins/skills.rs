@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use broker::manifest::Skill;
 use model::{Code, Failure, SandboxId};
@@ -17,6 +17,7 @@ use sha2::{Digest, Sha256};
 use super::book::blocking;
 use super::found::hex;
 use crate::App;
+use crate::live::lock;
 use crate::skills::Skill as Own;
 
 /// Where every engine finds them.
@@ -57,6 +58,33 @@ pub(crate) struct SkillSet {
     own: Vec<Arc<Own>>,
     /// Why it cannot be laid out.
     wrong: Option<Failure>,
+}
+
+/// Sandboxes that a set was laid out for and that are not started yet: no list names them, and what they are to see must stay.
+pub(super) type Starting = Arc<Mutex<BTreeSet<SandboxId>>>;
+
+/// A set that was laid out for a sandbox. It stays while the sandbox is listed; until then, as long as this is held.
+pub(crate) struct LaidOut {
+    pub(crate) set: SkillSet,
+    _until_started: UntilStarted,
+}
+
+struct UntilStarted {
+    sandbox: SandboxId,
+    starting: Starting,
+}
+
+impl UntilStarted {
+    fn new(sandbox: &SandboxId, starting: &Starting) -> Self {
+        lock(starting).insert(sandbox.clone());
+        Self { sandbox: sandbox.clone(), starting: Arc::clone(starting) }
+    }
+}
+
+impl Drop for UntilStarted {
+    fn drop(&mut self) {
+        lock(&self.starting).remove(&self.sandbox);
+    }
 }
 
 impl SkillSet {
@@ -136,8 +164,8 @@ impl App {
         found.flat_map(|(name, found)| found.skills.iter().map(|skill| titled(name, skill).0).collect::<Vec<_>>()).collect()
     }
 
-    /// Lays a set out where it is not there yet, and notes that this sandbox has it.
-    pub(crate) async fn lay_out_skills(&self, agent: &crate::AgentForm, sandbox: &SandboxId) -> Result<SkillSet, Failure> {
+    /// Lays a set out where it is not there yet, and notes that this sandbox has it. What comes is held until the sandbox was started.
+    pub(crate) async fn lay_out_skills(&self, agent: &crate::AgentForm, sandbox: &SandboxId) -> Result<LaidOut, Failure> {
         let set = self.skills_of(agent);
         if let Some(failure) = &set.wrong {
             return Err(failure.clone());
@@ -149,6 +177,7 @@ impl App {
             texts.extend(skills.map(|skill| titled(name, skill)).filter(|(title, _)| set.names.contains(title)));
         }
         let (root, dir, sandbox) = (self.skills_dir(), set.dir.clone(), sandbox.clone());
+        let until_started = UntilStarted::new(&sandbox, &self.book().starting);
         // Nothing is removed between the two.
         let _one = self.book().skills.lock().await;
         let mut own = Vec::with_capacity(set.own.len());
@@ -156,13 +185,15 @@ impl App {
             own.push((self.lay_out_skill(skill).await?, Arc::clone(skill)));
         }
         blocking(move || lay_out(&root, &dir, &texts, &own, &sandbox)).await?;
-        Ok(set)
+        Ok(LaidOut { set, _until_started: until_started })
     }
 
-    /// Removes sets that no sandbox has.
+    /// Removes sets that no sandbox has or is about to have.
     pub(super) async fn sweep_skills(&self) -> Result<(), Failure> {
         let _one = self.book().skills.lock().await;
-        let live: BTreeSet<String> = self.sandboxes().list().into_iter().map(|s| s.id.to_string()).collect();
+        // In this order: one that ceases to be starting is listed.
+        let mut live: BTreeSet<String> = lock(&self.book().starting).iter().map(ToString::to_string).collect();
+        live.extend(self.sandboxes().list().into_iter().map(|s| s.id.to_string()));
         let root = self.skills_dir();
         let app = self.clone();
         blocking(move || sweep(&root, &live).and_then(|()| app.sweep_versions()).map_err(|e| unusable(&e))).await
@@ -343,5 +374,15 @@ mod tests {
         assert!(dir(&old).is_dir() && !dir(&new).exists() && !root.join(SETS).join(".fresh-left").exists());
         sweep(root, &BTreeSet::new()).unwrap();
         assert!(!dir(&old).exists() && names_in(&root.join(USES)).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_sandbox_that_is_being_started_counts_until_it_was() {
+        let (starting, a, b) = (Starting::default(), SandboxId::from_bits(1), SandboxId::from_bits(2));
+        let (held, other) = (UntilStarted::new(&a, &starting), UntilStarted::new(&b, &starting));
+        drop(other);
+        assert_eq!(*lock(&starting), BTreeSet::from([a]));
+        drop(held);
+        assert!(lock(&starting).is_empty());
     }
 }

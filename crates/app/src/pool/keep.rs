@@ -210,8 +210,9 @@ impl App {
         request.relays = relays();
         request.orphan = ORPHAN;
         // The directories of skills are counted by who has them.
-        self.note_skills(&pattern, &id).await?;
+        let skills = self.note_skills(&pattern, &id).await?;
         let sandbox = self.sandboxes().start(request).await.map_err(|e| e.failure())?;
+        drop(skills);
         model::crash::point("pool:booted");
         if let Err(error) = sandbox.ping().await {
             let failure = error.failure();

@@ -7,6 +7,7 @@ use model::{Failure, Limits, SandboxId};
 use sandbox::HostFile;
 
 use super::{Kept, Member};
+use crate::plugins::LaidOut;
 use crate::turn::{ENGINES_DIR, HOME};
 use crate::{AgentForm, App, ImageRef, SessionSpec};
 
@@ -70,11 +71,11 @@ impl App {
         self.pool().claim(&shape, tenant)
     }
 
-    /// Notes that a sandbox has the skills of a pattern. Fails when those are not the agent's any more.
-    pub(super) async fn note_skills(&self, pattern: &Pattern, id: &SandboxId) -> Result<(), Failure> {
-        let set = self.lay_out_skills(&pattern.agent, id).await?;
-        if set.mounts(&pattern.engine, HOME).iter().all(|mount| pattern.shape.extra_ro.contains(mount)) {
-            return Ok(());
+    /// Notes that a sandbox has the skills of a pattern; held until it was started. Fails when those are not the agent's any more.
+    pub(super) async fn note_skills(&self, pattern: &Pattern, id: &SandboxId) -> Result<LaidOut, Failure> {
+        let laid = self.lay_out_skills(&pattern.agent, id).await?;
+        if laid.set.mounts(&pattern.engine, HOME).iter().all(|mount| pattern.shape.extra_ro.contains(mount)) {
+            return Ok(laid);
         }
         self.pool().changed();
         Err(Failure::new(model::Code::Conflict, "the skills changed while a sandbox was made ahead"))

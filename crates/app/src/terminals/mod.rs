@@ -17,8 +17,7 @@ pub use desk::{Attached, carry};
 pub(crate) use desk::{Closing, Terminals};
 pub(crate) use forms::form_of;
 pub use forms::{AttachForm, TerminalForm, TerminalView};
-pub use screen::RESET as TERMINAL_RESET;
-pub(crate) use screen::Screen;
+pub use screen::{RESET as TERMINAL_RESET, Screen, Taken};
 pub(crate) use work::work;
 
 use std::time::Duration;

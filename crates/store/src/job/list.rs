@@ -129,6 +129,11 @@ struct Range {
     from: Option<i64>,
 }
 
+/// The jobs of the entries that are looked at. SQLite takes the two sides of this join in the order in which they are written; of another
+/// it would begin with all jobs that share, say, an engine.
+const JOBS_OF_LOOKED: &str = ") AS looked CROSS JOIN jobs WHERE jobs.n = looked.n";
+const LOOKED_ORDER: &str = " ORDER BY looked.n DESC";
+
 fn list(conn: &Connection, filter: &JobFilter, after: Option<u64>, limit: usize) -> Result<Page<JobRow>, StoreError> {
     let doing = "list jobs";
     let below = match (after, filter.to) {
@@ -161,17 +166,14 @@ fn list(conn: &Connection, filter: &JobFilter, after: Option<u64>, limit: usize)
             let mut page_of = Growing::new(if filter.label.is_some() { "SELECT jobs.* FROM (SELECT n" } else { "SELECT *" });
             page_of.walk(only, &range, &rows);
             if filter.label.is_some() {
-                page_of.sql.push_str(") AS looked JOIN jobs ON jobs.n = looked.n ORDER BY jobs.n DESC");
+                page_of.sql.push_str(JOBS_OF_LOOKED);
+                page_of.sql.push_str(LOOKED_ORDER);
             }
             return Ok(page(read_all(conn, &page_of)?, limit, |job| job.n.to_string()));
         }
         all => shortest(conn, all, &range)?,
     };
-    let mut page_of = Growing::new("SELECT jobs.* FROM (SELECT n");
-    page_of.walk(way, &range, &looked_at);
-    page_of.sql.push_str(") AS looked JOIN jobs ON jobs.n = looked.n WHERE true");
-    others.iter().for_each(|(column, value)| page_of.push(&format!(" AND jobs.{column} = "), *value));
-    page_of.push(" ORDER BY jobs.n DESC LIMIT ", &rows);
+    let page_of = among(way, &others, &range, (&looked_at, &rows));
     let mut found = page(read_all(conn, &page_of)?, limit, |job| job.n.to_string());
     if found.next.is_none() && !is_all {
         let mut last = Growing::new("SELECT min(n) FROM (SELECT n");
@@ -182,6 +184,22 @@ fn list(conn: &Connection, filter: &JobFilter, after: Option<u64>, limit: usize)
         found.next = last.map(|n| n.to_string());
     }
     Ok(found)
+}
+
+/// A page of those entries of a way that have all `others` too; so many are looked at, and so many are wanted.
+fn among<'a>(
+    way: &Way<'a>,
+    others: &[(&'static str, &'a dyn ToSql)],
+    range: &'a Range,
+    (looked_at, rows): (&'a usize, &'a usize),
+) -> Growing<'a> {
+    let mut page_of = Growing::new("SELECT jobs.* FROM (SELECT n");
+    page_of.walk(way, range, looked_at);
+    page_of.sql.push_str(JOBS_OF_LOOKED);
+    others.iter().for_each(|(column, value)| page_of.push(&format!(" AND jobs.{column} = "), *value));
+    page_of.sql.push_str(LOOKED_ORDER);
+    page_of.push(" LIMIT ", rows);
+    page_of
 }
 
 /// The way with the fewest entries, and whether all of them are looked at. Each is counted only so far.
@@ -208,4 +226,34 @@ fn read_all(conn: &Connection, page_of: &Growing<'_>) -> Result<Vec<JobRow>, Sto
     let mut statement = conn.prepare_cached(&page_of.sql).doing(doing)?;
     let rows = statement.query_map(page_of.with.as_slice(), from_row).doing(doing)?;
     rows.collect::<crate::db::Result<Vec<_>>>().doing(doing)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A page must cost what is looked at, however many jobs there are: what is looked at comes first, and each job by its number.
+    #[test]
+    fn a_page_begins_with_what_is_looked_at() {
+        let conn = rusqlite::Connection::open_in_memory().unwrap();
+        crate::open::MIGRATIONS.iter().for_each(|sql| conn.execute_batch(sql).unwrap());
+        let value = "x".to_owned();
+        let (value, range) = (&value as &dyn ToSql, Range { below: Some(7), from: None });
+        let columns = ["tenant", "agent_id", "profile", "engine", "state"];
+        let labels = Way { table: "job_labels", wants: vec![("name", value), ("value", value)] };
+        let ways = [labels].into_iter().chain(columns.map(|column| Way { table: "jobs", wants: vec![(column, value)] }));
+        for way in ways {
+            for others in [vec![("engine", value)], vec![("tenant", value), ("state", value)], columns.map(|c| (c, value)).to_vec()] {
+                let page_of = among(&way, &others, &range, (&2000, &51));
+                let mut plan = conn.prepare(&format!("EXPLAIN QUERY PLAN {}", page_of.sql)).unwrap();
+                let values = vec![rusqlite::types::Null; page_of.with.len()];
+                let steps = plan.query_map(rusqlite::params_from_iter(values), |row| row.get::<_, String>("detail")).unwrap();
+                let steps: Vec<String> = steps.map(Result::unwrap).collect();
+                let begins = steps.iter().position(|step| step.starts_with("SCAN looked"));
+                let jobs = steps.iter().rposition(|step| step.starts_with("SEARCH jobs") && step.contains("n=?"));
+                assert!(begins.is_some() && begins < jobs, "{}: {steps:#?}", page_of.sql);
+                assert!(!steps.iter().any(|step| step.contains("AUTOMATIC")), "{}: {steps:#?}", page_of.sql);
+            }
+        }
+    }
 }

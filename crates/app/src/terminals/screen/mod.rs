@@ -37,19 +37,19 @@ const KEPT: &[u16] = &[1, 1000, 1002, 1003, 1004, 1006, 2004];
 /// The other page, in its older and newer forms.
 const OTHER_PAGE: &[u16] = &[47, 1047, 1049];
 
-/// What a piece of output comes to.
+/// What a piece of output of a program comes to, see [`Screen::take`].
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Taken {
+pub struct Taken {
     /// For the person's terminal.
-    pub(crate) show: Vec<u8>,
+    pub show: Vec<u8>,
     /// For the program, as if it were typed.
-    pub(crate) answer: Vec<u8>,
+    pub answer: Vec<u8>,
     bells: usize,
 }
 
-/// The screen of one program.
+/// The screen of one program in a terminal: what it printed, read as hostile.
 #[derive(Debug)]
-pub(crate) struct Screen {
+pub struct Screen {
     parser: Parser,
     main: Grid,
     other: Grid,
@@ -70,7 +70,9 @@ pub(crate) struct Screen {
 }
 
 impl Screen {
-    pub(crate) fn new(rows: u16, cols: u16) -> Self {
+    /// An empty screen of this size, brought within what there can be.
+    #[must_use]
+    pub fn new(rows: u16, cols: u16) -> Self {
         let (rows, cols) = bounded(rows, cols);
         let grid = || Grid::new(usize::from(rows), usize::from(cols));
         Self {
@@ -93,7 +95,7 @@ impl Screen {
     }
 
     /// Reads output.
-    pub(crate) fn take(&mut self, bytes: &[u8]) -> Taken {
+    pub fn take(&mut self, bytes: &[u8]) -> Taken {
         let mut taken = Taken::default();
         let mut parser = std::mem::take(&mut self.parser);
         for byte in bytes {
@@ -105,7 +107,7 @@ impl Screen {
     }
 
     /// Gives it another size.
-    pub(crate) fn resize(&mut self, rows: u16, cols: u16) {
+    pub fn resize(&mut self, rows: u16, cols: u16) {
         let (rows, cols) = bounded(rows, cols);
         let (rows, cols) = (usize::from(rows), usize::from(cols));
         if (self.main.rows, self.main.cols) == (rows, cols) {
@@ -123,7 +125,8 @@ impl Screen {
     }
 
     /// What makes a terminal of the same size show the same: the lines that went by, with `history`, and the page.
-    pub(crate) fn repaint(&self, history: bool) -> Vec<u8> {
+    #[must_use]
+    pub fn repaint(&self, history: bool) -> Vec<u8> {
         if self.is_fresh {
             return Vec::new();
         }
@@ -167,7 +170,8 @@ impl Screen {
     }
 
     /// The page as text, without the empty lines at its end.
-    pub(crate) fn text(&self) -> String {
+    #[must_use]
+    pub fn text(&self) -> String {
         let lines = self.page().lines.iter().map(|line| {
             let text: String = line.iter().filter(|cell| cell.c != '\0').map(|cell| cell.c).collect();
             text.trim_end().to_owned()
