@@ -9,7 +9,7 @@ use super::read::{Ground, base_of, tip_of};
 use super::{BranchesOf, kinds};
 use crate::git::merge::{self, Conflict, MergeOrder, Outcome, Person, Side};
 use crate::git::rebase::{Rebased, rebase};
-use crate::git::{GitError, Oid};
+use crate::git::{GitError, Oid, preview};
 use crate::{App, now};
 
 /// Files that one report lists.
@@ -24,7 +24,7 @@ impl BranchesOf<'_> {
     /// There is no such agent, they are of different repositories, or nothing of one came home.
     pub async fn preview(&self, form: PreviewForm) -> Result<PreviewView, Failure> {
         let mut rows = Vec::with_capacity(form.agents.len());
-        for id in form.agents.iter().take(merge::BRANCHES_MAX + 1) {
+        for id in form.agents.iter().take(preview::BRANCHES_MAX + 1) {
             rows.push(self.row(id.as_str()).await?);
         }
         let first = rows.first().ok_or_else(|| Failure::new(Code::Usage, "no agent is named").field("agents"))?;
@@ -37,7 +37,7 @@ impl BranchesOf<'_> {
         for row in &rows {
             sides.push(Side { name: row.name.clone(), commit: tip_of(row)? });
         }
-        let seen = merge::preview(&ground.mirror, &into, &sides).await.map_err(|e| e.failure())?;
+        let seen = preview::preview(&ground.mirror, &into, &sides).await.map_err(|e| e.failure())?;
         let view = |list: Vec<(String, Outcome)>| list.into_iter().map(|(branch, outcome)| looked(&branch, &into.name, outcome)).collect();
         Ok(PreviewView {
             alone: view(seen.alone),

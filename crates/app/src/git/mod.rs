@@ -41,6 +41,7 @@ mod inspect;
 mod lfs;
 pub(crate) mod merge;
 mod mirror;
+pub(crate) mod preview;
 pub(crate) mod read;
 pub(crate) mod rebase;
 mod repo;
