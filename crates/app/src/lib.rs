@@ -115,8 +115,9 @@ pub use bound::{BindForm, Binding, BoundOf, BoundView};
 pub use branches::{
     BranchAuthor, BranchChange, BranchDiff, BranchFollow, BranchHistory, BranchPart, BranchQuery, BranchSettings, BranchType, BranchView,
     BranchWatchQuery, BranchesOf, ChangeSize, CheckOrder, CheckView, CleanForm, CleanView, CommentForm, CommentView, CommitView,
-    FileChange, MergeForm, MergeView, NotSpawned, PolicyForm, PreviewForm, PreviewPair, PreviewView, QueueConflict, QueueForm, QueuePlace,
-    QueueQuery, QueueView, ResumeForm, SpawnForm, Spawned, SpawnedOne, VerdictForm, VerdictView, WorktreeForm, WorktreeView,
+    FileChange, MergeForm, MergeView, NotSpawned, OWN_ENGINE_DIR, PolicyForm, PreviewForm, PreviewPair, PreviewView, QueueConflict,
+    QueueForm, QueuePlace, QueueQuery, QueueView, ResumeForm, SpawnForm, Spawned, SpawnedOne, VerdictForm, VerdictView, WorktreeForm,
+    WorktreeView,
 };
 pub use bridge::{ExecForm, bridge};
 pub use broker::Rate as CallRate;

@@ -164,6 +164,7 @@ async fn list(State(api): State<Api>, who: Identity, Asked(query): Asked<BranchQ
 
 async fn spawn(State(api): State<Api>, who: Identity, headers: HeaderMap, Form(asked): Form<Spawn>) -> Result<Response, Problem> {
     who.only_local(asked.ticket.is_some(), "ticket")?;
+    who.only_local(asked.form.engine_dir.is_some(), "engine_dir")?;
     let fd = match asked.ticket.as_deref() {
         None => None,
         Some(ticket) => {

@@ -6,6 +6,9 @@ use std::path::PathBuf;
 use model::{BranchId, BranchState, Code, EgressRule, Limits, Money, Outcome, SessionId, Timestamp, TurnId};
 use serde::{Deserialize, Serialize};
 
+/// Where the program of an agent is seen inside that the user brought, with what lies beside it. Its name is that of the mount.
+pub const OWN_ENGINE_DIR: &str = "/home/sandbox/own-engine";
+
 /// How much of the repository's past an agent sees.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -53,6 +56,9 @@ pub struct SpawnForm {
     pub engine: Option<String>,
     /// Where a program lies inside that the user brought; for engines by path.
     pub program: Option<String>,
+    /// The directory of this machine that holds that program, absolute and without links: seen read-only at
+    /// `/home/sandbox/own-engine`. Taken over the owner's socket only.
+    pub engine_dir: Option<PathBuf>,
     /// The model.
     pub model: Option<String>,
     /// How much of the past it sees.
@@ -260,6 +266,9 @@ pub(crate) struct Options {
     pub(crate) author: Option<BranchAuthor>,
     /// The request that made it.
     pub(crate) key: Option<String>,
+    /// Where its program lies on the host, for one that the user brought.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) engine_dir: Option<PathBuf>,
     /// Working trees that were made for the user.
     pub(crate) worktrees: Vec<std::path::PathBuf>,
 }

@@ -28,8 +28,8 @@ mod worktree;
 pub use feed::{BranchChange, BranchFollow, BranchWatchQuery};
 pub use forms::{
     BranchAuthor, BranchDiff, BranchHistory, BranchQuery, BranchType, BranchView, ChangeSize, CheckOrder, CheckView, CleanForm, CleanView,
-    CommentForm, CommentView, CommitView, FileChange, MergeForm, MergeView, NotSpawned, PreviewForm, PreviewPair, PreviewView, ResumeForm,
-    SpawnForm, Spawned, SpawnedOne, VerdictForm, VerdictView,
+    CommentForm, CommentView, CommitView, FileChange, MergeForm, MergeView, NotSpawned, OWN_ENGINE_DIR, PreviewForm, PreviewPair,
+    PreviewView, ResumeForm, SpawnForm, Spawned, SpawnedOne, VerdictForm, VerdictView,
 };
 pub use garbage::PolicyForm;
 pub use part::BranchPart;

@@ -7,12 +7,12 @@ use futures_util::StreamExt as _;
 use model::{BranchId, Code, Failure, SessionId, check_branch_name};
 use store::{BranchFilter, BranchRow, NewBranch};
 
-use super::forms::{BranchHistory, NotSpawned, Options, ResumeForm, SpawnForm, Spawned, SpawnedOne};
+use super::forms::{BranchHistory, NotSpawned, OWN_ENGINE_DIR, Options, ResumeForm, SpawnForm, Spawned, SpawnedOne};
 use super::kinds::Kinds;
 use super::part::BranchPart;
 use super::{BranchesOf, kinds};
 use crate::git::{CloneOrder, History, Mirror, Oid, Repo, Shop};
-use crate::{MessageForm, SessionForm};
+use crate::{MessageForm, MountForm, SessionForm};
 
 /// Agents that one request may begin.
 const AGENTS_MAX: usize = 32;
@@ -190,7 +190,7 @@ impl BranchesOf<'_> {
                 // Asked before, and perhaps not answered: the same agent, whatever has become of its turn.
                 let is_again = options.key.as_deref() == Some(&key);
                 if !is_again {
-                    same_engine(order.form, &row)?;
+                    same_engine(order.form, &row, &options)?;
                 }
                 (row, is_again)
             }
@@ -218,6 +218,7 @@ impl BranchesOf<'_> {
             agent: form.agent.clone(),
             engine: form.engine.clone(),
             program: form.program.clone(),
+            mounts: form.engine_dir.iter().map(|dir| engine_mount(dir)).collect(),
             model: form.model.clone(),
             title: Some(branch.to_owned()),
             labels: form.labels.clone(),
@@ -267,6 +268,7 @@ impl BranchesOf<'_> {
             check: form.check.clone(),
             author: form.author.clone(),
             key: Some(key.to_owned()),
+            engine_dir: form.engine_dir.clone(),
             worktrees: Vec::new(),
         };
         let new = NewBranch {
@@ -341,11 +343,19 @@ fn check_sparse(sparse: &[String]) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The directory of a program that the owner brought. The daemon opens it by its path for each sandbox: an agent goes on when whoever
+/// began it is gone.
+fn engine_mount(dir: &Path) -> MountForm {
+    let name = OWN_ENGINE_DIR.rsplit('/').next().unwrap_or(OWN_ENGINE_DIR).to_owned();
+    MountForm { host: dir.to_owned(), name, read_only: true, by_owner: true }
+}
+
 /// An agent keeps its engine and model.
-fn same_engine(form: &SpawnForm, row: &BranchRow) -> Result<(), Failure> {
-    let differs = |asked: &Option<String>, has: &str| asked.as_deref().is_some_and(|asked| asked != has);
-    if differs(&form.engine, &row.engine) {
-        return Err(Failure::new(Code::Conflict, format!("the agent on this branch works with {}", row.engine))
+fn same_engine(form: &SpawnForm, row: &BranchRow, options: &Options) -> Result<(), Failure> {
+    let is_other = form.engine.as_deref().is_some_and(|asked| asked != row.engine);
+    if is_other || form.engine_dir.is_some() && form.engine_dir != options.engine_dir {
+        let place = options.engine_dir.as_ref().map(|dir| format!(" of {}", dir.display())).unwrap_or_default();
+        return Err(Failure::new(Code::Conflict, format!("the agent on this branch works with {}{place}", row.engine))
             .hint("leave out the engine, or take another branch")
             .field("engine"));
     }

@@ -31,7 +31,7 @@ pub(crate) struct Spawn {
     /// So many agents on the same task, each on a branch of its own: BRANCH-1 and so on
     #[arg(short, long, value_name = "N")]
     pub(crate) n: Option<usize>,
-    /// The agent program: mini, claude-code, codex, opencode, gemini
+    /// The agent program: mini, claude-code, codex, opencode, gemini, or a path to any other program
     #[arg(long, value_name = "NAME")]
     pub(crate) engine: Option<String>,
     /// The model, as its provider names it, or PROVIDER/MODEL

@@ -9,6 +9,7 @@ use model::{Code, EgressRule, Failure, Money};
 use serde_json::json;
 
 use super::super::begin::again;
+use super::super::own_engine::{Brought, brought};
 use super::super::{Context, text};
 use super::{repo, wait};
 use crate::args;
@@ -81,6 +82,11 @@ fn form(context: &Context, config: &Config, flags: args::Spawn, task: String, pl
         let (key, value) = pair.ok_or_else(|| wrong("--label", format!("`{}` is not KEY=VALUE", text.escape_debug())))?;
         labels.insert(key.to_owned(), value.to_owned());
     }
+    let own = flags.engine.as_deref().map(|engine| brought(engine, app::OWN_ENGINE_DIR)).transpose()?.flatten();
+    let (engine, program, engine_dir) = match own {
+        Some(Brought { name, program, root }) => (Some(name), Some(program), root),
+        None => (flags.engine, None, None),
+    };
     Ok(SpawnForm {
         repo: place.to_owned(),
         branch: flags.branch,
@@ -90,8 +96,9 @@ fn form(context: &Context, config: &Config, flags: args::Spawn, task: String, pl
         kind: flags.kind,
         n: flags.n,
         agent: flags.agent,
-        engine: flags.engine,
-        program: None,
+        engine,
+        program,
+        engine_dir,
         model: flags.model,
         history: if flags.history == "branch" { BranchHistory::Branch } else { BranchHistory::All },
         sparse: flags.sparse.iter().map(|dir| dir.trim_end_matches('/').to_owned()).collect(),
