@@ -256,35 +256,48 @@ pub(crate) async fn commit_tree(call: Call, tree: &Oid, parents: &[&Oid], by: &P
 /// # Errors
 /// [`GitError::Conflict`], [`GitError::InTheWay`], [`GitError::Moved`]: nothing has changed then.
 pub(crate) async fn merge(order: MergeOrder<'_>) -> Result<Merged, GitError> {
+    let (before, after) = plan(&order).await?;
+    if before == after {
+        return Ok(Merged { before, after, updated: Vec::new() });
+    }
+    let updated = advance(order.repo, order.mirror, order.into, &before, &after).await?;
+    Ok(Merged { before, after, updated })
+}
+
+/// Where the target of a merge is, and where it goes: the same where it has everything already. Nothing of the user's moves.
+///
+/// # Errors
+/// [`GitError::Conflict`], or there is no such target.
+pub(crate) async fn plan(order: &MergeOrder<'_>) -> Result<(Oid, Oid), GitError> {
     model::check_branch_name(order.into)?;
     let (repo, mirror) = (order.repo, order.mirror);
     let name = format!("refs/heads/{}", order.into);
     let before = repo.at(&name).await?.ok_or_else(|| GitError::NoCommit(order.into.to_owned()))?;
     let outcome = try_merge(mirror, &before, &order.branch.commit, None).await?;
     let after = match outcome {
-        Outcome::Already => return Ok(Merged { after: before.clone(), before, updated: Vec::new() }),
+        Outcome::Already => before.clone(),
         Outcome::Forward if !order.always_commit => order.branch.commit.clone(),
         Outcome::Forward => {
             let tree =
                 mirror.call("find the files of a commit").args(["rev-parse", &format!("{}^{{tree}}", order.branch.commit)]).text().await?;
             let tree = Oid::parse(&tree).ok_or(GitError::Strange { what: "find the files of a commit" })?;
-            merge_commit(&order, &tree, &before).await?
+            merge_commit(order, &tree, &before).await?
         }
-        Outcome::Clean(tree) => merge_commit(&order, &tree, &before).await?,
+        Outcome::Clean(tree) => merge_commit(order, &tree, &before).await?,
         Outcome::Conflict(files) => {
             let files = files.into_iter().map(|file| file.path).collect();
             return Err(GitError::Conflict { branch: order.branch.name.clone(), into: order.into.to_owned(), files });
         }
     };
-    advance(repo, mirror, order.into, &before, &after).await.map(|updated| Merged { before, after, updated })
+    Ok((before, after))
 }
 
-/// Moves a branch of the user's from one commit to another, and brings the files along where it is checked out.
+/// Whether a branch of the user's can move from one commit to another: the objects are given, and the files looked at where it is checked
+/// out. Gives those places; nothing else of the user's changes.
 ///
 /// # Errors
-/// As [`merge`].
-pub(crate) async fn advance(repo: &Repo, mirror: &Mirror, branch: &str, before: &Oid, after: &Oid) -> Result<Vec<PathBuf>, GitError> {
-    let name = format!("refs/heads/{branch}");
+/// [`GitError::InTheWay`], or a repository of the user's cannot be used.
+pub(crate) async fn ready(repo: &Repo, mirror: &Mirror, branch: &str, before: &Oid, after: &Oid) -> Result<Vec<Repo>, GitError> {
     let trees = repo.checked_out().await?.into_iter().filter(|(at, _)| at == branch).map(|(_, path)| path);
     let mut places = Vec::new();
     for path in trees {
@@ -295,6 +308,16 @@ pub(crate) async fn advance(repo: &Repo, mirror: &Mirror, branch: &str, before: 
     for place in &places {
         target::check(place, before, after).await?;
     }
+    Ok(places)
+}
+
+/// Moves a branch of the user's from one commit to another, and brings the files along where it is checked out.
+///
+/// # Errors
+/// As [`merge`].
+pub(crate) async fn advance(repo: &Repo, mirror: &Mirror, branch: &str, before: &Oid, after: &Oid) -> Result<Vec<PathBuf>, GitError> {
+    let name = format!("refs/heads/{branch}");
+    let places = ready(repo, mirror, branch, before, after).await?;
     for (n, place) in places.iter().enumerate() {
         if let Err(error) = target::update(place, before, after).await {
             undo(&places[..n], before, after).await;

@@ -15,9 +15,10 @@ pub(crate) struct Spawn {
     /// What to do; `-` reads standard input
     #[arg(long, short, value_name = "TEXT|-")]
     pub(crate) task: String,
-    /// The repository [default: the one around the current directory]
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
-    pub(crate) repo: Option<PathBuf>,
+    /// The repository [default: the one around the current directory]; given again, one beside it, in a clone of its own at
+    /// /home/sandbox/repos/NAME: the directory's name, or the one that is said
+    #[arg(long, value_name = "[NAME=]DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) repo: Vec<String>,
     /// Where the branch begins: a branch, tag or commit [default: what is checked out]
     #[arg(long, value_name = "REF")]
     pub(crate) from: Option<String>,

@@ -30,9 +30,8 @@ pub(in super::super) async fn run(context: &Context, flags: args::Spawn) -> Done
     let config = Config::load(home.path())?;
     let client = Client::new(&home, context.may_start);
     let (may_wait, is_many) = (flags.wait, flags.n.is_some());
-    let place = repo::needed(flags.repo.as_deref())?;
-    let form = form(context, &config, flags, task, &place)?;
-    let spawned = ask(&client, &form, &place).await?;
+    let form = form(context, &config, flags, task)?;
+    let spawned = ask(&client, &form).await?;
     if !context.json {
         say(&spawned);
     }
@@ -51,10 +50,12 @@ pub(in super::super) async fn run(context: &Context, flags: args::Spawn) -> Done
 }
 
 /// Asks for the agents; accepted once, however often it has to be said.
-async fn ask(client: &Client, form: &SpawnForm, place: &std::path::Path) -> Result<Spawned, Failure> {
+async fn ask(client: &Client, form: &SpawnForm) -> Result<Spawned, Failure> {
     let key = random_hex::<16>()?;
     let sent = again(async || {
-        let ticket = client.hand_over(&[repo::open(place)?]).await?;
+        let places = std::iter::once(&form.repo).chain(form.also.iter().map(|other| &other.repo));
+        let opened = places.map(|place| repo::open(place)).collect::<Result<Vec<_>, _>>()?;
+        let ticket = client.hand_over(&opened).await?;
         let mut body = json!(form);
         body["ticket"] = json!(ticket.name);
         let request = http::Request::builder()
@@ -70,7 +71,8 @@ async fn ask(client: &Client, form: &SpawnForm, place: &std::path::Path) -> Resu
     serde_json::from_slice(&sent.await?).map_err(|e| internal(&format!("the daemon's answer is not understood: {e}")))
 }
 
-fn form(context: &Context, config: &Config, flags: args::Spawn, task: String, place: &std::path::Path) -> Result<SpawnForm, Failure> {
+fn form(context: &Context, config: &Config, flags: args::Spawn, task: String) -> Result<SpawnForm, Failure> {
+    let (place, also) = repo::several(&flags.repo)?;
     let wrong = |flag: &str, why: String| Failure::new(Code::Usage, format!("{flag}: {why}")).field(flag);
     let rule = |text: &String| text.parse::<EgressRule>().map_err(|e| wrong("--allow", e.to_string()));
     let mut limits = flags.limits;
@@ -88,7 +90,9 @@ fn form(context: &Context, config: &Config, flags: args::Spawn, task: String, pl
         None => (flags.engine, None, None),
     };
     Ok(SpawnForm {
-        repo: place.to_owned(),
+        author: repo::author(&place, &context.env),
+        repo: place,
+        also,
         branch: flags.branch,
         task,
         from: flags.from,
@@ -106,7 +110,6 @@ fn form(context: &Context, config: &Config, flags: args::Spawn, task: String, pl
         files: flags.files,
         commit: flags.commit,
         check: flags.check,
-        author: repo::author(place, &context.env),
         egress: flags.allow.iter().map(rule).collect::<Result<_, _>>()?,
         secrets: flags.secrets,
         budget,
