@@ -6,7 +6,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::scene::{Running, daemon, dies, is_up, up_or_over};
-use crate::support::Lab;
+use crate::support::{Lab, comes};
 use crate::world;
 
 macro_rules! points {
@@ -36,6 +36,9 @@ points! {
     merge_given: "branch:merge-given", merged;
     merge_files: "branch:merge-files", merged;
     merge_done: "branch:merged", merged;
+    repos_noted: "branch:repos-noted", spawned_in_two;
+    merge_noted: "branch:merge-noted", merged_in_two;
+    merge_next: "branch:merge-next", merged_in_two;
     store_update_before: "store.branch-update.before", merged;
     store_update_after: "store.branch-update.after", merged;
     review_asked: "branch:review-asked", reviewed;
@@ -69,7 +72,11 @@ pub(crate) struct Project {
 
 impl Project {
     pub(crate) fn new(lab: &Lab) -> Self {
-        let project = Self { dir: lab.path("project") };
+        Self::called(lab, "project")
+    }
+
+    fn called(lab: &Lab, name: &str) -> Self {
+        let project = Self { dir: lab.path(name) };
         std::fs::create_dir(&project.dir).expect("make");
         project.git(&["init", "--quiet", "--initial-branch=main", "."]);
         std::fs::write(project.dir.join("a.txt"), "a\n").expect("write");
@@ -138,6 +145,49 @@ fn spawned(point: &str) {
     run(&lab, &spawn(&project, "two")).succeeds();
     assert_eq!(project.subjects(), "one\ntwo", "{point}");
     assert_eq!(status(&lab, &project)["turns"], json!(2), "{point}");
+    world::ends(&lab, point);
+}
+
+/// Commits the same in the first repository and in the one beside it.
+fn spawn_in_two(project: &Project, lib: &Project, name: &str) -> Vec<String> {
+    let commit = format!("echo {name} >> {name}.txt; git add -A; git commit -q -m {name}");
+    let task = format!("do it\ncall bash {}", json!({ "command": format!("{commit}; cd ~/repos/lib; {commit}") }));
+    let args = ["spawn", "--repo", project.repo(), "--repo", lib.repo(), "--branch", BRANCH, "--task", &task, "--wait", "--json"];
+    args.map(str::to_owned).into()
+}
+
+/// The same over two repositories: each has the commit once.
+fn spawned_in_two(point: &str) {
+    let lab = Lab::new();
+    let (project, lib) = (Project::new(&lab), Project::called(&lab, "lib"));
+    let mut first = daemon(&lab, Some(point));
+    let args = spawn_in_two(&project, &lib, "one");
+    let mut client = Running::start(&lab, &args.iter().map(String::as_str).collect::<Vec<_>>());
+    dies(&mut first, point);
+    up_or_over(&lab, &mut client, point);
+    client.ends(point).succeeds();
+    let agent = status(&lab, &project);
+    assert_eq!((&agent["commits"], &agent["also"][0]["commits"]), (&json!(1), &json!(1)), "{point}: {agent}");
+    assert_eq!((project.subjects(), lib.subjects()), ("one".to_owned(), "one".to_owned()), "{point}");
+    world::ends(&lab, point);
+}
+
+/// A merge into two repositories that was begun is ended by the next daemon, asked by nobody.
+fn merged_in_two(point: &str) {
+    let lab = Lab::new();
+    let (project, lib) = (Project::new(&lab), Project::called(&lab, "lib"));
+    run(&lab, &spawn_in_two(&project, &lib, "one")).succeeds();
+    lab.run(&["stop", "--grace", "0s"]).succeeds();
+    assert!(!is_up(&lab), "{point}");
+    again(&lab, point, &["agents", "merge", "--repo", project.repo(), BRANCH, "--yes"]);
+    assert!(comes(|| status(&lab, &project)["merged_into"] == json!("main")), "{point}: {}", status(&lab, &project));
+    for repo in [&project, &lib] {
+        assert_eq!(repo.git(&["rev-parse", "main"]), repo.git(&["rev-parse", BRANCH]), "{point}");
+        assert_eq!(repo.git(&["status", "--porcelain"]), "", "{point}");
+        assert_eq!(std::fs::read_to_string(repo.dir.join("one.txt")).expect("merged"), "one\n", "{point}");
+    }
+    let agent = status(&lab, &lib);
+    assert_eq!((&agent["also"][0]["merged_into"], &agent["note"]), (&json!("main"), &Value::Null), "{point}: {agent}");
     world::ends(&lab, point);
 }
 

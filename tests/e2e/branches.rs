@@ -6,6 +6,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::support::{Lab, Ran, comes};
+use crate::web::Web;
 
 /// A user's repository, and the user's git.
 pub(crate) struct Project {
@@ -207,6 +208,37 @@ fn spawning_again_is_a_further_turn() {
     agents(&lab, &project, "resume", &["feat/again", "--task", &commits("three.txt", "3", "three"), "--wait"]).succeeds();
     assert_eq!(project.git(&["log", "--format=%s", "main..feat/again"]), "three\ntwo\none");
     lab.run(&["spawn", "--repo", project.repo(), "-b", "feat/again", "--task", "x", "--engine", "codex"]).fails("CONFLICT", 1);
+}
+
+#[test]
+fn any_program_by_its_path_works_on_a_branch() {
+    let lab = Lab::new();
+    let project = Project::new(&lab, "project");
+    let text = "#!/bin/sh\ncat >> said.txt\ntouch \"$0.planted\" 2>/dev/null\ngit add -A\ngit commit -q -m said\necho it is written\n";
+    let program = lab.program("scribe", text);
+    let by = |path: &str, task: &str| {
+        let path = ["--engine", path, "--model", "rehearsal"];
+        spawn(&lab, &project, "by/path", task, &path)
+    };
+    by(&program, "the first word").succeeds();
+    let said = || project.git(&["show", "by/path:said.txt"]);
+    assert!(said().contains("the first word"), "{}", said());
+    assert_eq!(status(&lab, &project, "by/path")["engine"], json!("program:/home/sandbox/own-engine/scribe"));
+    assert!(!Path::new(&format!("{program}.planted")).exists(), "its directory is only read");
+    // Another program of the same name is another engine.
+    let other = lab.path("elsewhere");
+    std::fs::create_dir(&other).expect("make");
+    std::fs::copy(&program, other.join("scribe")).expect("copy");
+    by(other.join("scribe").to_str().expect("utf-8"), "x").fails("CONFLICT", 1);
+    by("/nowhere/at-all", "x").fails("ENGINE_MISSING", 3);
+    // The next daemon finds the program by itself. Over the network nobody names a directory of this machine.
+    lab.run(&["stop", "--grace", "0s"]).succeeds();
+    let web = Web::start(&lab);
+    let form = json!({ "repo": project.repo(), "branch": "over/http", "task": "x", "engine": "program:/home/sandbox/own-engine/scribe",
+        "program": "/home/sandbox/own-engine/scribe", "engine_dir": Path::new(&program).parent() });
+    assert_eq!(web.ask(&web.owner, "POST", "/v1/branches", form).is(403)["error"]["field"], "engine_dir");
+    agents(&lab, &project, "resume", &["by/path", "--task", "the second word", "--wait"]).succeeds();
+    assert!(said().contains("the second word"), "{}", said());
 }
 
 #[test]

@@ -24,6 +24,7 @@ mod branch_attacks;
 mod branch_day;
 mod branch_failures;
 mod branch_put_away;
+mod branch_repos;
 mod branch_trees;
 mod branches;
 mod broker;

@@ -113,10 +113,11 @@ pub use asking::INJECT_CHARS_MAX;
 pub use auth::{ClientSecret, LoginFlow, LoginForm, LoginState, LoginStep, LoginTokens, LoginView, LoginsOf, TokenOrder};
 pub use bound::{BindForm, Binding, BoundOf, BoundView};
 pub use branches::{
-    BranchAuthor, BranchChange, BranchDiff, BranchFollow, BranchHistory, BranchPart, BranchQuery, BranchSettings, BranchType, BranchView,
-    BranchWatchQuery, BranchesOf, ChangeSize, CheckOrder, CheckView, CleanForm, CleanView, CommentForm, CommentView, CommitView,
-    FileChange, MergeForm, MergeView, NotSpawned, PolicyForm, PreviewForm, PreviewPair, PreviewView, QueueConflict, QueueForm, QueuePlace,
-    QueueQuery, QueueView, ResumeForm, SpawnForm, Spawned, SpawnedOne, VerdictForm, VerdictView, WorktreeForm, WorktreeView,
+    AlsoRepo, BESIDE_DIR, BranchAuthor, BranchChange, BranchDiff, BranchFollow, BranchHistory, BranchPart, BranchQuery, BranchRepoView,
+    BranchSettings, BranchType, BranchView, BranchWatchQuery, BranchesOf, ChangeSize, CheckOrder, CheckView, CleanForm, CleanView,
+    CommentForm, CommentView, CommitView, FileChange, MergeForm, MergeInRepo, MergeView, NotSpawned, OWN_ENGINE_DIR, PolicyForm,
+    PreviewForm, PreviewPair, PreviewView, QueueConflict, QueueForm, QueuePlace, QueueQuery, QueueView, ResumeForm, SpawnForm, Spawned,
+    SpawnedOne, VerdictForm, VerdictView, WorktreeForm, WorktreeView,
 };
 pub use bridge::{ExecForm, bridge};
 pub use broker::Rate as CallRate;

@@ -83,8 +83,9 @@ pub use approval::{
 pub use asker::{AskerNow, SaidBeside};
 pub use audit::{AUDIT_BATCH_MAX, AUDIT_ENTRY_BYTES_MAX, AuditCheck, AuditFault, AuditFilter, AuditRow};
 pub use branch::{
-    BRANCH_COMMENT_CHARS_MAX, BRANCH_COMMENTS_MAX, BRANCHES_MAX, BranchComment, BranchFilter, BranchHome, BranchMerged, BranchPatch,
-    BranchRow, BranchTurn, MERGE_QUEUES_KEPT_MAX, MERGE_QUEUES_OPEN_MAX, MergeQueueRow, NewBranch, NewBranchComment, NewMergeQueue,
+    BRANCH_COMMENT_CHARS_MAX, BRANCH_COMMENTS_MAX, BRANCH_REPOS_MAX, BRANCHES_MAX, BranchComment, BranchFilter, BranchHome, BranchMerged,
+    BranchPatch, BranchRepo, BranchRepoHome, BranchRepoPatch, BranchRow, BranchTurn, MERGE_QUEUES_KEPT_MAX, MERGE_QUEUES_OPEN_MAX,
+    MergeQueueRow, NewBranch, NewBranchComment, NewMergeQueue,
 };
 pub use budget::{Slab, SlabId};
 pub use budget_limit::{BUDGETS_MAX, BudgetRow, budget_key, budget_name};

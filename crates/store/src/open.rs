@@ -37,6 +37,7 @@ pub(crate) const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0019_queue.sql"),
     include_str!("../migrations/0020_branches.sql"),
     include_str!("../migrations/0021_conversation.sql"),
+    include_str!("../migrations/0022_repos.sql"),
 ];
 /// Databases up to this size are checked whole at every start: a few milliseconds.
 const CHECK_ALWAYS_BYTES: u64 = 16 << 20;

@@ -49,6 +49,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
     Operation::new(Post, "/v1/branches/{id}/fetch", "Brings a branch agent's commits home now.", || post(fetch))
         .gives(200, of::<BranchView>),
     Operation::new(Get, "/v1/branches/{id}/diff", "What a branch agent changed, with what hides in it.", || get(diff))
+        .asks(of::<InRepo>)
         .gives(200, of::<BranchDiff>),
     Operation::new(Get, "/v1/branches/{id}/patch", "What a branch agent changed, in one file or in all, as a unified diff.", || get(patch))
         .asks(of::<Of>)
@@ -107,6 +108,17 @@ pub(super) const OPERATIONS: &[Operation] = &[
 struct Of {
     /// As the list of changes names it; all of them when left out.
     path: Option<String>,
+    /// What a repository beside the first one is called; the first one when left out.
+    repo: Option<String>,
+}
+
+/// Which repository.
+#[derive(serde::Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "BranchDiffQuery")]
+struct InRepo {
+    /// What a repository beside the first one is called; the first one when left out.
+    repo: Option<String>,
 }
 
 /// A conflict to resolve.
@@ -125,7 +137,7 @@ struct Resolve {
 struct Spawn {
     #[serde(flatten)]
     form: SpawnForm,
-    /// Names the descriptor of the repository, handed over beside the owner's socket.
+    /// Names the descriptors of the repositories in their order, handed over beside the owner's socket.
     #[serde(default)]
     ticket: Option<String>,
 }
@@ -164,17 +176,9 @@ async fn list(State(api): State<Api>, who: Identity, Asked(query): Asked<BranchQ
 
 async fn spawn(State(api): State<Api>, who: Identity, headers: HeaderMap, Form(asked): Form<Spawn>) -> Result<Response, Problem> {
     who.only_local(asked.ticket.is_some(), "ticket")?;
-    let fd = match asked.ticket.as_deref() {
-        None => None,
-        Some(ticket) => {
-            let mut fds = api.tickets.take(ticket)?;
-            if fds.len() > 1 {
-                return Err(Failure::new(Code::Usage, "one repository is worked on").field("ticket").into());
-            }
-            fds.pop()
-        }
-    };
-    let spawned = api.app.branches_of(&who.caller).spawn(asked.form, fd, idempotency_key(&headers)?).await?;
+    who.only_local(asked.form.engine_dir.is_some(), "engine_dir")?;
+    let fds = asked.ticket.as_deref().map(|ticket| api.tickets.take(ticket)).transpose()?.unwrap_or_default();
+    let spawned = api.app.branches_of(&who.caller).spawn(asked.form, fds, idempotency_key(&headers)?).await?;
     Ok((StatusCode::CREATED, Json(spawned)).into_response())
 }
 
@@ -205,12 +209,12 @@ async fn fetch(State(api): State<Api>, who: Identity, At(id): At<String>) -> Res
     Ok(Json(api.app.branches_of(&who.caller).fetch(&id).await?))
 }
 
-async fn diff(State(api): State<Api>, who: Identity, At(id): At<String>) -> Result<Json<BranchDiff>, Problem> {
-    Ok(Json(api.app.branches_of(&who.caller).diff(&id).await?))
+async fn diff(State(api): State<Api>, who: Identity, At(id): At<String>, Asked(of): Asked<InRepo>) -> Result<Json<BranchDiff>, Problem> {
+    Ok(Json(api.app.branches_of(&who.caller).diff(&id, of.repo.as_deref()).await?))
 }
 
 async fn patch(State(api): State<Api>, who: Identity, At(id): At<String>, Asked(of): Asked<Of>) -> Result<Response, Problem> {
-    let bytes = api.app.branches_of(&who.caller).patch(&id, of.path.as_deref()).await?;
+    let bytes = api.app.branches_of(&who.caller).patch(&id, of.repo.as_deref(), of.path.as_deref()).await?;
     let text = String::from_utf8_lossy(&bytes).into_owned();
     Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response())
 }

@@ -8,8 +8,8 @@ use store::{BranchPatch, BranchRow};
 
 use super::BranchesOf;
 use super::forms::{CheckOrder, CheckView, Options};
-use super::read::{Ground, tip_of};
-use crate::git::{CloneOrder, History, Oid};
+use super::read::{Ground, base_of, tip_of};
+use crate::git::{Beside, BesideOrder, CloneOrder, History, Oid};
 use crate::sessions::read_spec;
 use crate::{App, now};
 
@@ -60,6 +60,12 @@ impl App {
         let session = self.store().session(&row.session).await.map_err(|e| e.failure())?;
         let spec = read_spec(&session)?;
         let tree = self.grow_tree();
+        let others = self.others_of_check(row).await?;
+        let beside = others.iter().map(|(name, ground, commit)| BesideOrder {
+            of: Beside { name, repo: &ground.repo, mirror: &ground.mirror, commit },
+            upstream: None,
+            carried: None,
+        });
         let clone = CloneOrder {
             repo: &ground.repo,
             mirror: &ground.mirror,
@@ -72,6 +78,7 @@ impl App {
             trailer: None,
             carried: None,
             disk_bytes: spec.limits.disk_bytes,
+            beside: beside.collect(),
         };
         ground.shop.clone_into(clone, tree.id()).await.map_err(|e| e.failure())?;
         let mut request =
@@ -80,6 +87,7 @@ impl App {
         request.image = spec.image.clone().into();
         request.tree = Tree::Kept { id: tree.id().clone() };
         request.extra_ro = vec![ground.shop.show(&ground.mirror)];
+        request.extra_ro.extend(others.iter().map(|(_, ground, _)| ground.shop.show(&ground.mirror)));
         request.extra_ro.extend(self.tools_mounts()?);
         request.orphan = Duration::ZERO;
         let checked = match self.sandboxes().start(request).await {
@@ -103,6 +111,20 @@ impl App {
             duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
             at: now(),
         })
+    }
+}
+
+impl App {
+    /// The repositories beside the first one, each at what came home of it, or where it began.
+    async fn others_of_check(&self, row: &BranchRow) -> Result<Vec<(String, Ground, Oid)>, Failure> {
+        let mut others = Vec::with_capacity(row.also.len());
+        for other in &row.also {
+            let seen = row.seen_from(other);
+            let commit = tip_of(&seen).or_else(|_| base_of(&seen))?;
+            let ground = self.ground_of_branch(&seen).await.map_err(|e| e.failure())?;
+            others.push((other.name.clone(), ground, commit));
+        }
+        Ok(others)
     }
 }
 

@@ -5,6 +5,7 @@ use store::BranchRow;
 
 use super::BranchesOf;
 use super::forms::{CleanForm, CleanView, Options};
+use super::read::seen_from_all;
 use super::worktree::{open_worktrees, remove_worktrees};
 use crate::git::{GitError, Oid};
 
@@ -60,17 +61,30 @@ impl BranchesOf<'_> {
         if last > row.home_turn || row.home_note.is_some() && row.home_tip.is_none() && last > 0 {
             loses.push("commits that did not come home".to_owned());
         }
-        if row.dirty > 0 {
-            loses.push(format!("{} changed and not committed", many(row.dirty)));
-        }
-        if row.untracked > 0 {
-            loses.push(format!("{} unknown to git", many(row.untracked)));
-        }
         let options: Options = serde_json::from_value(row.options.clone()).unwrap_or_default();
         if options.worktrees.iter().any(|path| path.exists())
             && let Ok(ground) = self.app.ground_of_branch(row).await
         {
             loses.extend(open_worktrees(row, &ground).await);
+        }
+        for other in row.also.iter().filter(|other| other.refused || other.note.is_some() && other.tip.is_none() && last > 0) {
+            loses.push(format!("commits in {} that did not come home", other.name));
+        }
+        for (name, seen) in seen_from_all(row) {
+            let place = name.map(|name| format!(" in {name}")).unwrap_or_default();
+            loses.extend(self.loses_in(&seen, with_branch).await?.into_iter().map(|what| format!("{what}{place}")));
+        }
+        Ok(loses)
+    }
+
+    /// What is nowhere else of one of its repositories.
+    async fn loses_in(&self, row: &BranchRow, with_branch: bool) -> Result<Vec<String>, Failure> {
+        let mut loses = Vec::new();
+        if row.dirty > 0 {
+            loses.push(format!("{} changed and not committed", many(row.dirty)));
+        }
+        if row.untracked > 0 {
+            loses.push(format!("{} unknown to git", many(row.untracked)));
         }
         if with_branch && row.home_tip.is_some() {
             let ground = self.app.ground_of_branch(row).await.map_err(|e| e.failure())?;
@@ -101,8 +115,20 @@ impl BranchesOf<'_> {
         Ok(loses)
     }
 
-    /// Removes the branch from the repository, where it is still what came home.
+    /// Removes the branch from all of its repositories, where it is still what came home.
     async fn remove_refs(&self, row: &BranchRow) -> Result<(), Failure> {
+        let seen = seen_from_all(row);
+        // Whatever keeps one from being removed is found before another one is.
+        let passes: &[bool] = if row.also.is_empty() { &[true] } else { &[false, true] };
+        for may_remove in passes {
+            for (_, seen) in &seen {
+                self.remove_ref_in(seen, *may_remove).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn remove_ref_in(&self, row: &BranchRow, may_remove: bool) -> Result<(), Failure> {
         let (Some(name), Some(tip)) = (&row.home_ref, row.home_tip.as_deref().and_then(Oid::parse)) else { return Ok(()) };
         let _alone = self.app.hold_repo(&row.repo).await;
         let told = |e: GitError| e.failure();
@@ -111,10 +137,12 @@ impl BranchesOf<'_> {
             return Err(Failure::new(Code::Conflict, format!("the branch {} is checked out in {}", row.name, path.display()))
                 .hint("check another one out first, or leave out --delete-branch"));
         }
-        if ground.repo.at(name).await.map_err(told)?.is_none() {
-            return Ok(());
+        match ground.repo.at(name).await.map_err(told)? {
+            None => Ok(()),
+            Some(at) if at != tip => Err(GitError::Moved(name.clone()).failure()),
+            Some(_) if may_remove => ground.repo.remove_ref(name, &tip).await.map_err(told),
+            Some(_) => Ok(()),
         }
-        ground.repo.remove_ref(name, &tip).await.map_err(told)
     }
 
     /// Forgets row and session at once, then what they had.

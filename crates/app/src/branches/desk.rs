@@ -48,6 +48,20 @@ impl App {
         self.home().join("mirrors")
     }
 
+    /// Waits until nobody else moves references of any repository of this agent.
+    pub(super) async fn hold_repos(&self, row: &store::BranchRow) -> Vec<RepoGuard> {
+        let mut places: Vec<&str> =
+            std::iter::once(&row.repo).chain(row.also.iter().map(|other| &other.repo)).map(String::as_str).collect();
+        // In one order for everybody, so that nobody waits for who waits for them.
+        places.sort_unstable();
+        places.dedup();
+        let mut held = Vec::with_capacity(places.len());
+        for place in places {
+            held.push(self.hold_repo(place).await);
+        }
+        held
+    }
+
     /// Waits until nobody else moves references of this repository.
     pub(super) async fn hold_repo(&self, repo: &str) -> RepoGuard {
         let one = {

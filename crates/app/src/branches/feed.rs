@@ -186,7 +186,7 @@ impl BranchFollow {
         let (mut changes, mut told) = (Vec::new(), Vec::new());
         for session in &self.open {
             let row = self.app.store().branch_of_session(session).await.map_err(|e| e.failure())?;
-            let row = row.filter(|row| self.caller.sees(&row.tenant) && self.repo.as_ref().is_none_or(|repo| *repo == row.repo));
+            let row = row.filter(|row| self.caller.sees(&row.tenant) && self.repo.as_ref().is_none_or(|repo| row.works_on(repo)));
             let Some(row) = row else {
                 told.push((session.clone(), None));
                 continue;

@@ -6,6 +6,12 @@ use std::path::PathBuf;
 use model::{BranchId, BranchState, Code, EgressRule, Limits, Money, Outcome, SessionId, Timestamp, TurnId};
 use serde::{Deserialize, Serialize};
 
+/// Where the program of an agent is seen inside that the user brought, with what lies beside it. Its name is that of the mount.
+pub const OWN_ENGINE_DIR: &str = "/home/sandbox/own-engine";
+
+/// Where the clones of the repositories beside the first one lie inside.
+pub const BESIDE_DIR: &str = crate::git::BESIDE_AT;
+
 /// How much of the repository's past an agent sees.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -27,6 +33,16 @@ pub struct BranchAuthor {
     pub email: String,
 }
 
+/// A repository that an agent works on beside its first one.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AlsoRepo {
+    /// What it is called: its clone lies at `/home/sandbox/repos/NAME`. Letters, digits and `-_.`, the first one no dot.
+    pub name: String,
+    /// The repository, named as the first one is. Its descriptor comes after those before it.
+    pub repo: PathBuf,
+}
+
 /// Agents to begin, or one to go on with.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default)]
@@ -34,6 +50,8 @@ pub struct SpawnForm {
     /// The repository: an absolute path. Through the owner's socket its descriptor comes beside the form; else it lies below a
     /// directory that the configuration lists.
     pub repo: PathBuf,
+    /// Repositories beside it: in each a clone of its own has the same branch, begun at what is checked out there.
+    pub also: Vec<AlsoRepo>,
     /// The branch; any name that git takes.
     pub branch: String,
     /// What to do.
@@ -53,6 +71,9 @@ pub struct SpawnForm {
     pub engine: Option<String>,
     /// Where a program lies inside that the user brought; for engines by path.
     pub program: Option<String>,
+    /// The directory of this machine that holds that program, absolute and without links: seen read-only at
+    /// `/home/sandbox/own-engine`. Taken over the owner's socket only.
+    pub engine_dir: Option<PathBuf>,
     /// The model.
     pub model: Option<String>,
     /// How much of the past it sees.
@@ -178,6 +199,36 @@ pub struct VerdictView {
     pub at: Timestamp,
 }
 
+/// Where a branch agent stands in a repository beside its first one.
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct BranchRepoView {
+    /// What it is called.
+    pub name: String,
+    /// The repository.
+    pub repo: String,
+    /// The commit that the branch began at.
+    pub base: String,
+    /// The branch that it is merged into unless another is named.
+    pub target: Option<String>,
+    /// The commit that came home last.
+    pub tip: Option<String>,
+    /// The reference of the repository that has it.
+    #[serde(rename = "ref")]
+    pub reference: Option<String>,
+    /// Why it is elsewhere than it was wanted, or did not come.
+    pub note: Option<String>,
+    /// Commits since the base.
+    pub commits: u64,
+    /// Changed files that are not committed.
+    pub dirty: u64,
+    /// Files that git does not know.
+    pub untracked: u64,
+    /// How much was changed.
+    pub size: Option<ChangeSize>,
+    /// The branch that it was merged into, where the last commit was.
+    pub merged_into: Option<String>,
+}
+
 /// A branch agent as it is shown.
 #[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct BranchView {
@@ -239,8 +290,11 @@ pub struct BranchView {
     pub check: Option<CheckView>,
     /// What a reader decided.
     pub verdict: Option<VerdictView>,
-    /// The branch that it was merged into, where the last commit was.
+    /// The branch that it was merged into, where the last commit of all of its repositories was.
     pub merged_into: Option<String>,
+    /// The repositories beside the first one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<BranchRepoView>,
     /// What its model calls cost so far, in US dollars.
     pub cost_usd: f64,
     /// How long its last turn took, or takes, in milliseconds.
@@ -260,6 +314,9 @@ pub(crate) struct Options {
     pub(crate) author: Option<BranchAuthor>,
     /// The request that made it.
     pub(crate) key: Option<String>,
+    /// Where its program lies on the host, for one that the user brought.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) engine_dir: Option<PathBuf>,
     /// Working trees that were made for the user.
     pub(crate) worktrees: Vec<std::path::PathBuf>,
 }
@@ -405,6 +462,27 @@ pub struct MergeView {
     pub conflicts: Vec<String>,
     /// The check of a queue.
     pub check: Option<CheckView>,
+    /// How much comes in.
+    pub size: Option<ChangeSize>,
+    /// The repositories beside the first one, where there are such. The result is that of all together: nothing is merged anywhere
+    /// while one conflicts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<MergeInRepo>,
+}
+
+/// What came of a merge in a repository beside the first one, or would.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct MergeInRepo {
+    /// What it is called.
+    pub name: String,
+    /// Into which branch.
+    pub into: String,
+    /// `merged`, `current`, `ready` or `conflict`.
+    pub result: String,
+    /// The commit that the target is at.
+    pub commit: Option<String>,
+    /// Files that conflict.
+    pub conflicts: Vec<String>,
     /// How much comes in.
     pub size: Option<ChangeSize>,
 }

@@ -93,6 +93,5 @@ fn is_due(row: &BranchRow, settings: &BranchSettings) -> bool {
     }
     let last = row.active.0.max(row.changed.0);
     let rested = Duration::from_millis(now().0.saturating_sub(last));
-    let is_merged = row.merged_tip.is_some() && row.merged_tip == row.home_tip;
-    settings.keep_idle.is_some_and(|keep| rested > keep) || is_merged && settings.keep_merged.is_some_and(|keep| rested > keep)
+    settings.keep_idle.is_some_and(|keep| rested > keep) || row.is_merged() && settings.keep_merged.is_some_and(|keep| rested > keep)
 }

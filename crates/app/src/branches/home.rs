@@ -6,11 +6,11 @@
 use std::time::Duration;
 
 use model::{EventKind, Failure, SessionId, Timestamp, TreeId};
-use store::{BranchHome, BranchRow};
+use store::{BranchHome, BranchPatch, BranchRepoHome, BranchRepoPatch, BranchRow};
 
 use super::BranchesOf;
 use super::forms::BranchView;
-use crate::git::{GitError, HomeOrder, Oid};
+use crate::git::{Dirt, GitError, HomeOrder, Oid, Seat, Shop};
 use crate::{App, BranchPart, now};
 
 /// Agents whose work is brought home in one round.
@@ -35,58 +35,57 @@ impl App {
         Some(EventKind::Notice { text })
     }
 
-    /// Brings a branch home and notes what came of it.
+    /// Brings a branch home and notes what came of it: of the repositories beside the first one before that one, whose note says that all
+    /// is done.
     pub(super) async fn bring_home(&self, row: &BranchRow, tree: &TreeId, turn: u64) -> Result<BranchRow, Failure> {
-        let (home, failed) = match self.try_home(row, tree, turn).await {
-            Ok(home) => (home, None),
-            Err(GitError::Refused(why)) => (BranchHome::Refused { turn, note: format!("what the agent left is not taken: {why}") }, None),
+        let (home, repos, failed) = match self.try_home(row, tree, turn).await {
+            Ok((home, repos)) => (home, repos, None),
             Err(error) => {
                 let rest = REST.0.saturating_mul(1 << row.home_tries.min(10)).min(REST.1);
                 let wake = Timestamp(now().0.saturating_add(u64::try_from(rest.as_millis()).unwrap_or(u64::MAX)));
                 let failure = error.failure();
-                (BranchHome::Failed { note: failure.message.clone(), wake }, Some(failure))
+                (BranchHome::Failed { note: failure.message.clone(), wake }, Vec::new(), Some(failure))
             }
         };
+        if !repos.is_empty() {
+            let patch = BranchPatch { repos, ..BranchPatch::default() };
+            self.store().update_branch(&row.id, patch, now()).await.map_err(|e| e.failure())?;
+            model::crash::point("branch:repos-noted");
+        }
         let noted = self.store().note_branch_home(&row.id, home, now()).await.map_err(|e| e.failure())?;
         self.branch_news(&row.session);
         model::crash::point("branch:noted");
         failed.map_or(Ok(noted), Err)
     }
 
-    async fn try_home(&self, row: &BranchRow, tree: &TreeId, turn: u64) -> Result<BranchHome, GitError> {
+    async fn try_home(&self, row: &BranchRow, tree: &TreeId, turn: u64) -> Result<(BranchHome, Vec<BranchRepoPatch>), GitError> {
         let shop = self.shop().await?;
-        let repo = shop.open(row.repo.as_ref()).await?;
-        let mirror = shop.mirror(&repo).await?;
-        let base = Oid::parse(&row.base).ok_or(GitError::Strange { what: "read where the branch began" })?;
-        let last = row.home_tip.as_deref().and_then(Oid::parse);
-        let order = HomeOrder { repo: &repo, mirror: &mirror, tree, branch: &row.name, base: &base, last: last.as_ref() };
-        let Some(came) = shop.bring_home(order).await? else {
-            let note = format!("the agent's clone has no branch {} any more", row.name);
-            return Ok(BranchHome::Refused { turn, note });
+        let home = match brought(&shop, row, (tree, Seat::First)).await? {
+            Ok(Brought { tip, reference, note, commits, dirt, size }) => {
+                let (dirty, untracked) = (dirt.changed, dirt.untracked);
+                BranchHome::Came { turn, tip, reference, note, commits, dirty, untracked, size }
+            }
+            Err(note) => BranchHome::Refused { turn, note },
         };
-        let large = shop.bring_large((&repo, &mirror), tree, &base, &came.tip).await?;
-        let dirt = shop.dirt(&mirror, tree).await?;
-        let size = super::size::size_of(&mirror, &base, &came.tip).await?;
-        Ok(BranchHome::Came {
-            turn,
-            tip: came.tip.to_string(),
-            reference: came.name,
-            note: [came.aside, large.as_ref().map(|lost| lost.note.clone())]
-                .into_iter()
-                .flatten()
-                .reduce(|one, other| format!("{one}; {other}")),
-            commits: came.commits,
-            // What is not home is not to be forgotten.
-            dirty: dirt.changed + large.as_ref().map_or(0, |lost| lost.files),
-            untracked: dirt.untracked,
-            size: serde_json::to_value(size).ok(),
-        })
+        let mut repos = Vec::with_capacity(row.also.len());
+        for other in &row.also {
+            let home = match brought(&shop, &row.seen_from(other), (tree, Seat::Beside(&other.name))).await? {
+                Ok(Brought { tip, reference, note, commits, dirt, size }) => {
+                    let (dirty, untracked) = (dirt.changed, dirt.untracked);
+                    BranchRepoHome::Came { tip, reference, note, commits, dirty, untracked, size }
+                }
+                Err(note) => BranchRepoHome::Refused { note },
+            };
+            repos.push(BranchRepoPatch { name: other.name.clone(), home: Some(home), merged: None });
+        }
+        Ok((home, repos))
     }
 
     /// Brings home what is owed, from the daemon's start to its end.
     pub(crate) fn keep_branches_home(&self) {
         self.keep_queues();
         self.keep_branches_few();
+        self.until_the_end(|app| async move { app.finish_merges().await });
         let app = self.clone();
         self.spawn(async move {
             loop {
@@ -153,8 +152,59 @@ impl BranchesOf<'_> {
     }
 }
 
+/// What came home of one clone.
+struct Brought {
+    tip: String,
+    reference: String,
+    note: Option<String>,
+    commits: u64,
+    dirt: Dirt,
+    size: Option<serde_json::Value>,
+}
+
+/// Brings the branch of one clone home; why it is not taken otherwise.
+async fn brought(shop: &Shop, row: &BranchRow, (tree, seat): (&TreeId, Seat<'_>)) -> Result<Result<Brought, String>, GitError> {
+    match try_brought(shop, row, (tree, seat)).await {
+        Ok(Some(brought)) => Ok(Ok(brought)),
+        Ok(None) => Ok(Err(format!("the agent's clone has no branch {} any more", row.name))),
+        Err(GitError::Refused(why)) => Ok(Err(format!("what the agent left is not taken: {why}"))),
+        Err(other) => Err(other),
+    }
+}
+
+async fn try_brought(shop: &Shop, row: &BranchRow, (tree, seat): (&TreeId, Seat<'_>)) -> Result<Option<Brought>, GitError> {
+    let repo = shop.open(row.repo.as_ref()).await?;
+    let mirror = shop.mirror(&repo).await?;
+    let base = Oid::parse(&row.base).ok_or(GitError::Strange { what: "read where the branch began" })?;
+    let last = row.home_tip.as_deref().and_then(Oid::parse);
+    let order = HomeOrder { repo: &repo, mirror: &mirror, tree, seat, branch: &row.name, base: &base, last: last.as_ref() };
+    let Some(came) = shop.bring_home(order).await? else { return Ok(None) };
+    let large = shop.bring_large((&repo, &mirror), (tree, seat), &base, &came.tip).await?;
+    let mut dirt = shop.dirt(&mirror, tree, seat).await?;
+    // What is not home is not to be forgotten.
+    dirt.changed += large.as_ref().map_or(0, |lost| lost.files);
+    let size = super::size::size_of(&mirror, &base, &came.tip).await?;
+    let notes = [came.aside, large.map(|lost| lost.note)];
+    Ok(Some(Brought {
+        tip: came.tip.to_string(),
+        reference: came.name,
+        note: notes.into_iter().flatten().reduce(|one, other| format!("{one}; {other}")),
+        commits: came.commits,
+        dirt,
+        size: serde_json::to_value(size).ok(),
+    }))
+}
+
 /// What came home, in words.
 fn told(row: &BranchRow) -> String {
+    let mut text = told_of(row);
+    for other in &row.also {
+        text.push_str(&format!("; {}: {}", other.name, told_of(&row.seen_from(other))));
+    }
+    text
+}
+
+fn told_of(row: &BranchRow) -> String {
     let many = |n: u64, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
     let mut text = match &row.home_ref {
         Some(reference) => format!("the branch came home to {reference}: {}", many(row.commits, "commit")),

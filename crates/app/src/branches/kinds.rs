@@ -157,10 +157,17 @@ impl Kinds {
     }
 
     /// What the agent is asked: the words of its kind, the rules of its place, and the task as it was given.
-    pub(crate) fn prompt(&self, kind: &str, branch: &str, task: &str) -> String {
+    pub(crate) fn prompt(&self, kind: &str, branch: &str, beside: &[String], task: &str) -> String {
+        let more = match beside {
+            [] => String::new(),
+            places => format!(
+                " Clones of further repositories, on the same branch, are in {}: commit in each what you change there.",
+                places.iter().map(|place| format!("`{place}`")).collect::<Vec<_>>().join(", ")
+            ),
+        };
         let told = self.named(kind).map(|kind| kind.prompt.trim()).unwrap_or_default();
         format!(
-            "{told}\n\nYou are in a clone of your own, on the branch `{branch}`. {} \
+            "{told}\n\nYou are in a clone of your own, on the branch `{branch}`.{more} {} \
              Nobody else works in this clone, and there is nothing to push to: your commits are fetched when you are done. \
              End with a short summary of what you did and what is left.\n\nYour task:\n\n{task}",
             gateway::rehearsal::REHEARSAL_COMMIT
@@ -210,7 +217,7 @@ mod tests {
     #[test]
     fn the_task_stands_as_it_was_given() {
         let task = "a \"quoted\" $(thing)\n`second` line {{ x }} %s";
-        assert!(shipped_alone().prompt("feature", "feat/x", task).ends_with(task));
+        assert!(shipped_alone().prompt("feature", "feat/x", &[], task).ends_with(task));
         assert!(further("feat/x", task).starts_with(task));
     }
 
@@ -225,10 +232,10 @@ mod tests {
         let brought = BTreeMap::from([("audit".to_owned(), "description = \"b\"\nprompt = \"Brought.\"".to_owned())]);
         let kinds = Kinds::of(home.path(), &BTreeMap::new()).expect("they can be read");
         assert_eq!(kinds.inferred("audit/x", ""), "audit");
-        assert!(kinds.prompt("feature", "b", "t").starts_with("Ours."));
+        assert!(kinds.prompt("feature", "b", &[], "t").starts_with("Ours."));
         assert_eq!(kinds.all().len(), SHIPPED.len() + 1);
         let kinds = Kinds::of(home.path(), &brought).expect("they can be read");
-        assert!(kinds.prompt("audit", "b", "t").starts_with("Brought."));
+        assert!(kinds.prompt("audit", "b", &[], "t").starts_with("Brought."));
         for bad in ["", "prompt = 1", "description = \"x\"\nprompt = \" \"", "description = \"x\"\nprompt = \"y\"\nrun = \"sh\""] {
             assert!(Kinds::of(home.path(), &BTreeMap::from([("x".to_owned(), bad.to_owned())])).is_err(), "{bad}");
         }

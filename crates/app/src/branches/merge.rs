@@ -1,19 +1,21 @@
 //! Taking an agent's work over: looked at beforehand, one branch after the other, all or nothing of each.
 
+use std::collections::BTreeMap;
+
 use model::{Code, Failure};
-use store::{BranchMerged, BranchPatch, BranchRow};
+use store::{BranchMerged, BranchPatch, BranchRepo, BranchRow};
 
 use super::check::command_of;
 use super::forms::{BranchAuthor, MergeForm, MergeView, Options, PreviewForm, PreviewPair, PreviewView, SpawnedOne};
-use super::read::{Ground, base_of, tip_of};
-use super::{BranchesOf, kinds};
+use super::read::{Ground, base_of, seen_from_all, tip_of};
+use super::{BranchesOf, kinds, merge_all};
 use crate::git::merge::{self, Conflict, MergeOrder, Outcome, Person, Side};
 use crate::git::rebase::{Rebased, rebase};
-use crate::git::{GitError, Oid};
+use crate::git::{GitError, Oid, Seat, preview};
 use crate::{App, now};
 
 /// Files that one report lists.
-const FILES_MAX: usize = 100;
+pub(super) const FILES_MAX: usize = 100;
 /// Who merges where nobody is known.
 const NOBODY: (&str, &str) = ("Lazaret", "agent@localhost");
 
@@ -24,7 +26,7 @@ impl BranchesOf<'_> {
     /// There is no such agent, they are of different repositories, or nothing of one came home.
     pub async fn preview(&self, form: PreviewForm) -> Result<PreviewView, Failure> {
         let mut rows = Vec::with_capacity(form.agents.len());
-        for id in form.agents.iter().take(merge::BRANCHES_MAX + 1) {
+        for id in form.agents.iter().take(preview::BRANCHES_MAX + 1) {
             rows.push(self.row(id.as_str()).await?);
         }
         let first = rows.first().ok_or_else(|| Failure::new(Code::Usage, "no agent is named").field("agents"))?;
@@ -32,19 +34,56 @@ impl BranchesOf<'_> {
             return Err(Failure::new(Code::Usage, "the agents are of different repositories").field("agents"));
         }
         let ground = self.app.ground_of_branch(first).await.map_err(|e| e.failure())?;
-        let into = self.target(first, &ground, form.into).await?;
+        let asked = form.into;
+        let into = self.target(first, &ground, asked.clone()).await?;
         let mut sides = Vec::with_capacity(rows.len());
         for row in &rows {
             sides.push(Side { name: row.name.clone(), commit: tip_of(row)? });
         }
-        let seen = merge::preview(&ground.mirror, &into, &sides).await.map_err(|e| e.failure())?;
+        let seen = preview::preview(&ground.mirror, &into, &sides).await.map_err(|e| e.failure())?;
         let view = |list: Vec<(String, Outcome)>| list.into_iter().map(|(branch, outcome)| looked(&branch, &into.name, outcome)).collect();
-        Ok(PreviewView {
+        let mut report = PreviewView {
             alone: view(seen.alone),
             in_order: view(seen.in_order),
             pairs: seen.pairs.into_iter().map(|(one, other, files)| PreviewPair { one, other, files: paths(files) }).collect(),
             into: into.name,
-        })
+        };
+        self.preview_beside(&rows, asked.as_deref(), &mut report).await?;
+        Ok(report)
+    }
+
+    /// Adds what would conflict in the repositories beside the first one.
+    async fn preview_beside(&self, rows: &[BranchRow], asked: Option<&str>, report: &mut PreviewView) -> Result<(), Failure> {
+        let told = |e: GitError| e.failure();
+        let mut places: BTreeMap<&str, Vec<(usize, &BranchRepo)>> = BTreeMap::new();
+        for (n, row) in rows.iter().enumerate() {
+            row.also.iter().for_each(|repo| places.entry(repo.repo.as_str()).or_default().push((n, repo)));
+        }
+        for seats in places.into_values() {
+            let mut sides = Vec::with_capacity(seats.len());
+            for (n, repo) in &seats {
+                let seen = rows[*n].seen_from(repo);
+                sides.push(Side { name: seen.name.clone(), commit: tip_of(&seen)? });
+            }
+            let Some((n, repo)) = seats.first() else { continue };
+            let first = rows[*n].seen_from(repo);
+            let ground = self.app.ground_of_branch(&first).await.map_err(told)?;
+            let into = self.target_in(Some(&repo.name), &first, &ground, asked.map(str::to_owned)).await?;
+            let seen = preview::preview(&ground.mirror, &into, &sides).await.map_err(told)?;
+            for (list, outcomes) in [(&mut report.alone, seen.alone), (&mut report.in_order, seen.in_order)] {
+                for ((n, repo), (_, outcome)) in seats.iter().zip(outcomes) {
+                    merge_all::add(&mut list[*n], &repo.name, outcome);
+                }
+            }
+            for (one, other, files) in seen.pairs {
+                let files = paths(files).iter().map(|file| merge_all::named(&repo.name, file)).collect::<Vec<_>>();
+                match report.pairs.iter_mut().find(|pair| pair.one == one && pair.other == other) {
+                    Some(pair) => pair.files.extend(files),
+                    None => report.pairs.push(PreviewPair { one, other, files }),
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Merges an agent's branch. Where the target is checked out its files come along; a conflict changes nothing and is told.
@@ -63,6 +102,9 @@ impl BranchesOf<'_> {
             return Err(Failure::new(Code::Conflict, format!("{} is at {tip} and no longer at {}", row.name, seen.escape_debug()))
                 .field("expect")
                 .hint("look at it again: lazaret agents diff"));
+        }
+        if !row.also.is_empty() {
+            return self.merge_all(&row, &form).await;
         }
         let _alone = self.app.hold_repo(&row.repo).await;
         let ground = self.app.ground_of_branch(&row).await.map_err(|e| e.failure())?;
@@ -123,22 +165,29 @@ impl BranchesOf<'_> {
     /// There is no such agent or target, or it does not conflict.
     pub async fn resolve_conflict(&self, id: &str, into: Option<String>) -> Result<SpawnedOne, Failure> {
         let row = self.row(id).await?;
-        let tip = tip_of(&row)?;
-        let ground = self.app.ground_of_branch(&row).await.map_err(|e| e.failure())?;
-        let into = self.target(&row, &ground, into).await?;
-        let outcome = merge::try_merge(&ground.mirror, &into.commit, &tip, None).await.map_err(|e| e.failure())?;
-        let Outcome::Conflict(files) = outcome else {
-            return Err(Failure::new(Code::Conflict, format!("{} does not conflict with {}", row.name, into.name)));
-        };
-        let mut text = format!(
-            "Your branch does not merge with `{}`, which is at the commit {} by now. That commit is in your clone: run `git merge {}`, \
-             resolve the conflicts so that both changes keep their meaning, run the tests, and commit the merge. The files:\n",
-            into.name, into.commit, into.commit
-        );
-        for file in files.iter().take(FILES_MAX) {
-            text.push_str(&format!("- {}: {}\n", file.path, file.message));
+        let (mut text, mut key, mut targets) = (String::new(), None, Vec::new());
+        for (name, seen) in seen_from_all(&row) {
+            let tip = tip_of(&seen)?;
+            let ground = self.app.ground_of_branch(&seen).await.map_err(|e| e.failure())?;
+            let into = self.target_in(name.as_deref(), &seen, &ground, into.clone()).await?;
+            targets.push(into.name.clone());
+            let outcome = merge::try_merge(&ground.mirror, &into.commit, &tip, None).await.map_err(|e| e.failure())?;
+            let Outcome::Conflict(files) = outcome else { continue };
+            let place = name.map(|name| format!(" in {}", Seat::Beside(&name).inside())).unwrap_or_default();
+            text.push_str(&format!(
+                "Your branch{place} does not merge with `{}`, which is at the commit {} by now. That commit is in your clone: run \
+                 `git merge {}`{place}, resolve the conflicts so that both changes keep their meaning, run the tests, and commit the \
+                 merge. The files:\n",
+                into.name, into.commit, into.commit
+            ));
+            for file in files.iter().take(FILES_MAX) {
+                text.push_str(&format!("- {}: {}\n", file.path, file.message));
+            }
+            key.get_or_insert_with(|| format!("resolve:{}:{}:{}", row.id, tip, into.commit));
         }
-        let key = format!("resolve:{}:{}:{}", row.id, tip, into.commit);
+        let Some(key) = key else {
+            return Err(Failure::new(Code::Conflict, format!("{} does not conflict with {}", row.name, targets.join(", "))));
+        };
         let key: String = key.chars().take(128).collect();
         let turn = self.ask(&row, kinds::further(&row.name, &text), Some(key)).await?;
         let row = self.app.store().branch(&row.id).await.map_err(|e| e.failure())?;
@@ -236,7 +285,7 @@ fn paths(files: Vec<Conflict>) -> Vec<String> {
     files.into_iter().take(FILES_MAX).map(|file| file.path).collect()
 }
 
-fn blank(branch: &str, into: &str, result: &str) -> MergeView {
+pub(super) fn blank(branch: &str, into: &str, result: &str) -> MergeView {
     MergeView {
         branch: branch.to_owned(),
         into: into.to_owned(),
@@ -245,11 +294,12 @@ fn blank(branch: &str, into: &str, result: &str) -> MergeView {
         conflicts: Vec::new(),
         check: None,
         size: None,
+        also: Vec::new(),
     }
 }
 
 /// What a merge would come to.
-fn looked(branch: &str, into: &str, outcome: Outcome) -> MergeView {
+pub(super) fn looked(branch: &str, into: &str, outcome: Outcome) -> MergeView {
     match outcome {
         Outcome::Already => blank(branch, into, "current"),
         Outcome::Forward | Outcome::Clean(_) => blank(branch, into, "ready"),

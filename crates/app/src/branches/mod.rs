@@ -13,6 +13,7 @@ mod home;
 mod house;
 mod kinds;
 mod merge;
+mod merge_all;
 mod part;
 mod queue;
 mod read;
@@ -27,9 +28,10 @@ mod worktree;
 
 pub use feed::{BranchChange, BranchFollow, BranchWatchQuery};
 pub use forms::{
-    BranchAuthor, BranchDiff, BranchHistory, BranchQuery, BranchType, BranchView, ChangeSize, CheckOrder, CheckView, CleanForm, CleanView,
-    CommentForm, CommentView, CommitView, FileChange, MergeForm, MergeView, NotSpawned, PreviewForm, PreviewPair, PreviewView, ResumeForm,
-    SpawnForm, Spawned, SpawnedOne, VerdictForm, VerdictView,
+    AlsoRepo, BESIDE_DIR, BranchAuthor, BranchDiff, BranchHistory, BranchQuery, BranchRepoView, BranchType, BranchView, ChangeSize,
+    CheckOrder, CheckView, CleanForm, CleanView, CommentForm, CommentView, CommitView, FileChange, MergeForm, MergeInRepo, MergeView,
+    NotSpawned, OWN_ENGINE_DIR, PreviewForm, PreviewPair, PreviewView, ResumeForm, SpawnForm, Spawned, SpawnedOne, VerdictForm,
+    VerdictView,
 };
 pub use garbage::PolicyForm;
 pub use part::BranchPart;

@@ -17,4 +17,7 @@ pub struct BranchPart {
     /// Whether what is left uncommitted after a turn becomes a last commit.
     #[serde(default)]
     pub commit: bool,
+    /// What the repositories beside the first one are called.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub beside: Vec<String>,
 }

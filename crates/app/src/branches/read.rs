@@ -40,17 +40,41 @@ pub(super) fn tip_of(row: &BranchRow) -> Result<Oid, Failure> {
     })
 }
 
+/// The agent as it is seen from one of its repositories: the first one, or that of this name beside it.
+pub(super) fn seen_from(row: BranchRow, repo: Option<&str>) -> Result<BranchRow, Failure> {
+    let Some(name) = repo else { return Ok(row) };
+    let found = row.also.iter().find(|other| other.name == name);
+    let missing = || Failure::new(Code::NotFound, format!("the agent works on no repository `{}`", name.escape_debug())).field("repo");
+    found.map(|other| row.seen_from(other)).ok_or_else(missing)
+}
+
+/// The agent as it is seen from each of its repositories, the first one first; with what the others are called.
+pub(super) fn seen_from_all(row: &BranchRow) -> Vec<(Option<String>, BranchRow)> {
+    let others = row.also.iter().map(|repo| (Some(repo.name.clone()), row.seen_from(repo)));
+    let mut first = row.clone();
+    first.also.clear();
+    std::iter::once((None, first)).chain(others).collect()
+}
+
+/// Refuses an agent with several repositories where only one can be worked on.
+pub(super) fn one_repo(row: &BranchRow, what: &str, hint: &str) -> Result<(), Failure> {
+    if row.also.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new(Code::Usage, format!("{} works on several repositories, and {what}", row.name)).hint(hint))
+}
+
 pub(super) fn base_of(row: &BranchRow) -> Result<Oid, Failure> {
     Oid::parse(&row.base).ok_or_else(|| Failure::new(Code::StoreUnusable, "where the branch began cannot be read"))
 }
 
 impl BranchesOf<'_> {
-    /// What an agent changed since it began, as it came home last.
+    /// What an agent changed since it began, as it came home last: in its first repository, or in the one of this name beside it.
     ///
     /// # Errors
-    /// There is none of this identity, nothing of it came home, or the repository cannot be read.
-    pub async fn diff(&self, id: &str) -> Result<BranchDiff, Failure> {
-        let row = self.row(id).await?;
+    /// There is none of this identity, it works on no such repository, nothing of it came home, or the repository cannot be read.
+    pub async fn diff(&self, id: &str, repo: Option<&str>) -> Result<BranchDiff, Failure> {
+        let row = seen_from(self.row(id).await?, repo)?;
         let (base, tip) = (base_of(&row)?, tip_of(&row)?);
         let told = |e: GitError| e.failure();
         let ground = self.app.ground_of_branch(&row).await.map_err(told)?;
@@ -79,8 +103,8 @@ impl BranchesOf<'_> {
     ///
     /// # Errors
     /// As [`BranchesOf::diff`].
-    pub async fn patch(&self, id: &str, path: Option<&str>) -> Result<Vec<u8>, Failure> {
-        let row = self.row(id).await?;
+    pub async fn patch(&self, id: &str, repo: Option<&str>, path: Option<&str>) -> Result<Vec<u8>, Failure> {
+        let row = seen_from(self.row(id).await?, repo)?;
         let (base, tip) = (base_of(&row)?, tip_of(&row)?);
         let told = |e: GitError| e.failure();
         let ground = self.app.ground_of_branch(&row).await.map_err(told)?;

@@ -5,14 +5,14 @@ use std::path::{Component, Path, PathBuf};
 
 use futures_util::StreamExt as _;
 use model::{BranchId, Code, Failure, SessionId, check_branch_name};
-use store::{BranchFilter, BranchRow, NewBranch};
+use store::{BRANCH_REPOS_MAX, BranchRepo, BranchRow, NewBranch};
 
-use super::forms::{BranchHistory, NotSpawned, Options, ResumeForm, SpawnForm, Spawned, SpawnedOne};
+use super::forms::{AlsoRepo, BranchHistory, NotSpawned, OWN_ENGINE_DIR, Options, ResumeForm, SpawnForm, Spawned, SpawnedOne};
 use super::kinds::Kinds;
 use super::part::BranchPart;
 use super::{BranchesOf, kinds};
-use crate::git::{CloneOrder, History, Mirror, Oid, Repo, Shop};
-use crate::{MessageForm, SessionForm};
+use crate::git::{Beside, BesideOrder, Carried, CloneOrder, History, Mirror, Oid, Repo, Seat, Shop};
+use crate::{MessageForm, MountForm, SessionForm};
 
 /// Agents that one request may begin.
 const AGENTS_MAX: usize = 32;
@@ -26,6 +26,8 @@ const FILES_MAX: usize = 1000;
 const SPARSE_MAX: usize = 200;
 /// The longest path of one, in bytes.
 const SPARSE_BYTES_MAX: usize = 500;
+/// The longest name of a repository beside the first one, in bytes.
+const REPO_NAME_BYTES_MAX: usize = 100;
 /// Who commits are by where nobody says.
 const NOBODY: (&str, &str) = ("Lazaret", "agent@localhost");
 /// What an agent is asked that is to go on and told no more.
@@ -50,6 +52,24 @@ struct Order<'a> {
     key: String,
     /// Branches of the repository that have an agent.
     taken: Vec<String>,
+    /// The repositories beside it.
+    also: Vec<Also>,
+}
+
+/// A repository beside the first one.
+struct Also {
+    name: String,
+    repo: Repo,
+    mirror: Mirror,
+    /// Branches of it that have an agent.
+    taken: Vec<String>,
+}
+
+impl Order<'_> {
+    /// The repositories beside the first one, as paths.
+    fn places(&self) -> Result<Vec<(String, String)>, Failure> {
+        self.also.iter().map(|other| Ok((other.name.clone(), place_of(&other.repo)?))).collect()
+    }
 }
 
 impl BranchesOf<'_> {
@@ -59,7 +79,7 @@ impl BranchesOf<'_> {
     /// # Errors
     /// The form is wrong, the repository, commit, engine, model, agent or key is missing, or a branch is in the way. Of several it
     /// is one only when none could begin: else the answer says which did not, and the others go on.
-    pub async fn spawn(&self, form: SpawnForm, fd: Option<OwnedFd>, key: Option<String>) -> Result<Spawned, Failure> {
+    pub async fn spawn(&self, form: SpawnForm, fds: Vec<OwnedFd>, key: Option<String>) -> Result<Spawned, Failure> {
         let inferred = form.kind.is_none();
         let kinds = Kinds::of(self.app.home(), &form.types)?;
         let kind = match &form.kind {
@@ -67,15 +87,26 @@ impl BranchesOf<'_> {
             None => kinds.inferred(&form.branch, &form.task),
         };
         let branches = check(&form)?;
-        let (shop, repo) = self.open_repo(&form.repo, fd.as_ref()).await?;
-        let place = place_of(&repo)?;
-        let filter = BranchFilter { tenant: Some(self.caller.makes_for().to_owned()), repo: Some(place), ..BranchFilter::default() };
-        let known = self.app.store().list_branches(&filter, None, store::LIST_MAX).await.map_err(|e| e.failure())?;
+        if !fds.is_empty() && fds.len() != form.also.len() + 1 {
+            return Err(Failure::new(Code::Usage, "each repository has one descriptor").field("ticket"));
+        }
+        let mut fds = fds.into_iter();
+        let (shop, repo) = self.open_repo(&form.repo, fds.next().as_ref()).await?;
+        let mut also: Vec<Also> = Vec::with_capacity(form.also.len());
+        for AlsoRepo { name, repo: path } in &form.also {
+            let (_, other) = self.open_repo(path, fds.next().as_ref()).await?;
+            if std::iter::once(&repo).chain(also.iter().map(|known| &known.repo)).any(|known| known.key == other.key) {
+                return Err(Failure::new(Code::Usage, format!("the repository {} is named twice", path.display())).field("also"));
+            }
+            let (taken, mirror) = (self.taken(&other).await?, shop.mirror(&other).await.map_err(|e| e.failure())?);
+            also.push(Also { name: name.clone(), repo: other, mirror, taken });
+        }
         let mirror = shop.mirror(&repo).await.map_err(|e| e.failure())?;
         let order = Order {
             author: self.author(&form, &repo).await?,
             batch: form.n.is_some().then(|| form.branch.clone()),
-            taken: known.items.into_iter().map(|row| row.name).collect(),
+            taken: self.taken(&repo).await?,
+            also,
             form: &form,
             kinds: &kinds,
             shop,
@@ -111,6 +142,11 @@ impl BranchesOf<'_> {
             Some(failure) if spawned.items.is_empty() => Err(failure),
             _ => Ok(spawned),
         }
+    }
+
+    /// The branches of a repository that have an agent.
+    async fn taken(&self, repo: &Repo) -> Result<Vec<String>, Failure> {
+        self.app.store().branches_taken(self.caller.makes_for(), &place_of(repo)?).await.map_err(|e| e.failure())
     }
 
     /// Asks an agent for a further turn.
@@ -190,14 +226,16 @@ impl BranchesOf<'_> {
                 // Asked before, and perhaps not answered: the same agent, whatever has become of its turn.
                 let is_again = options.key.as_deref() == Some(&key);
                 if !is_again {
-                    same_engine(order.form, &row)?;
+                    same_engine(order.form, &row, &options)?;
+                    same_repos(order, &row)?;
                 }
                 (row, is_again)
             }
             None => (self.make(order, branch, kind, &key, &mut said).await?, true),
         };
         let task = &order.form.task;
-        let text = if is_new || row.turns == 0 { order.kinds.prompt(&row.kind, branch, task) } else { kinds::further(branch, task) };
+        let text =
+            if is_new || row.turns == 0 { order.kinds.prompt(&row.kind, branch, &seats(&row), task) } else { kinds::further(branch, task) };
         let turn = self.ask(&row, text, Some(key)).await?;
         model::crash::point("branch:asked");
         let row = self.app.store().branch(&row.id).await.map_err(|e| e.failure())?;
@@ -209,40 +247,25 @@ impl BranchesOf<'_> {
         let Order { form, shop, repo, mirror, .. } = order;
         self.app.admit(&self.caller, store::Claim::Session).await?;
         beside(branch, &order.taken)?;
-        let (commit, target) = begin_at(order, branch).await?;
+        let (commit, target) = begin_at(repo, form.from.as_deref(), branch).await?;
+        let mut begun = Vec::with_capacity(order.also.len());
+        for other in &order.also {
+            beside(branch, &other.taken)?;
+            begun.push(begin_at(&other.repo, None, branch).await?);
+        }
         let id = BranchId::from_bits(crate::clock::fresh_bits());
         let session = SessionId::from_bits(crate::clock::fresh_bits());
         let tree = self.app.grow_tree();
-        let binds = if form.history == BranchHistory::All { vec![shop.show(mirror)] } else { Vec::new() };
-        let asked = SessionForm {
-            agent: form.agent.clone(),
-            engine: form.engine.clone(),
-            program: form.program.clone(),
-            model: form.model.clone(),
-            title: Some(branch.to_owned()),
-            labels: form.labels.clone(),
-            priority: form.priority,
-            limits: form.limits,
-            workdir: Some("/workspace".to_owned()),
-            egress: form.egress.clone(),
-            secrets: form.secrets.clone(),
-            budget: form.budget,
-            branch: Some(BranchPart { id: id.clone(), binds, commit: form.commit }),
-            ..SessionForm::default()
-        };
+        let asked = session_form(order, branch, &id);
         // Everything that can be refused is, before files are made.
         let (session, is_fallback) = self.app.sessions_of(&self.caller).branch_session(asked, &session, tree.id().clone()).await?;
         said.is_fallback |= is_fallback;
-        let carried = if form.carry || !form.files.is_empty() {
-            let hold = self.app.mirrors();
-            let carried = crate::git::carry(repo, &hold, form.carry, &form.files).await.map_err(|e| e.failure())?;
-            said.notes.extend(
-                carried.left_out.iter().map(|name| format!("{name} looks like a credential and was left out; name it with --file")),
-            );
-            Some(carried)
-        } else {
-            None
-        };
+        let carried = self.carried(repo, form, &form.files, said).await?;
+        let mut clones = Vec::with_capacity(order.also.len());
+        for (other, (commit, target)) in order.also.iter().zip(&begun) {
+            let of = Beside { name: &other.name, repo: &other.repo, mirror: &other.mirror, commit };
+            clones.push(BesideOrder { of, upstream: target.as_deref(), carried: self.carried(&other.repo, form, &[], said).await? });
+        }
         let trailer = self.app.settings().branches.trailer.clone().map(|trailer| format!("{trailer}: {} <{}>", session.engine, NOBODY.1));
         let clone = CloneOrder {
             repo,
@@ -259,6 +282,7 @@ impl BranchesOf<'_> {
             trailer: trailer.as_deref(),
             carried,
             disk_bytes: disk_of(&session),
+            beside: clones,
         };
         said.notes.extend(shop.clone_into(clone, tree.id()).await.map_err(|e| e.failure())?);
         model::crash::point("branch:cloned");
@@ -267,6 +291,7 @@ impl BranchesOf<'_> {
             check: form.check.clone(),
             author: form.author.clone(),
             key: Some(key.to_owned()),
+            engine_dir: form.engine_dir.clone(),
             worktrees: Vec::new(),
         };
         let new = NewBranch {
@@ -280,6 +305,12 @@ impl BranchesOf<'_> {
             task: form.task.clone(),
             batch: order.batch.clone(),
             options: serde_json::to_value(options).map_err(|e| Failure::new(Code::Internal, e.to_string()))?,
+            also: order
+                .places()?
+                .into_iter()
+                .zip(begun)
+                .map(|((name, repo), (base, target))| also_row(name, repo, &base, target))
+                .collect(),
         };
         // Before the row: a daemon that dies in between leaves a directory that is swept, not a session without one.
         let dir = self.app.session_dir(&new.session.id);
@@ -294,6 +325,28 @@ impl BranchesOf<'_> {
         model::crash::point("branch:made");
         Ok(row)
     }
+}
+
+impl BranchesOf<'_> {
+    /// What a repository's user has not committed, where that is to be carried in.
+    async fn carried(&self, repo: &Repo, form: &SpawnForm, files: &[String], said: &mut Said) -> Result<Option<Carried>, Failure> {
+        if !form.carry && files.is_empty() {
+            return Ok(None);
+        }
+        let carried = crate::git::carry(repo, &self.app.mirrors(), form.carry, files).await.map_err(|e| e.failure())?;
+        let left_out = carried.left_out.iter();
+        said.notes.extend(left_out.map(|name| format!("{name} looks like a credential and was left out; name it with --file")));
+        Ok(Some(carried))
+    }
+}
+
+fn also_row(name: String, repo: String, base: &Oid, target: Option<String>) -> BranchRepo {
+    BranchRepo { name, repo, base: base.to_string(), target, ..BranchRepo::default() }
+}
+
+/// Where the clones beside the first one lie inside.
+fn seats(row: &BranchRow) -> Vec<String> {
+    row.also.iter().map(|other| Seat::Beside(&other.name).inside()).collect()
 }
 
 /// What the tree of a session may hold.
@@ -319,6 +372,7 @@ fn check(form: &SpawnForm) -> Result<Vec<String>, Failure> {
         return Err(wrong("check", format!("a check command has 1 to {CHECK_BYTES_MAX} bytes and no NUL")));
     }
     check_sparse(&form.sparse)?;
+    check_also(&form.also)?;
     if form.files.len() > FILES_MAX {
         return Err(wrong("files", format!("at most {FILES_MAX} files are named")));
     }
@@ -341,11 +395,84 @@ fn check_sparse(sparse: &[String]) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The session of an agent, as it is asked for.
+fn session_form(order: &Order<'_>, branch: &str, id: &BranchId) -> SessionForm {
+    let Order { form, shop, mirror, .. } = order;
+    let binds = match form.history {
+        BranchHistory::All => std::iter::once(mirror).chain(order.also.iter().map(|other| &other.mirror)).map(|m| shop.show(m)).collect(),
+        BranchHistory::Branch => Vec::new(),
+    };
+    SessionForm {
+        agent: form.agent.clone(),
+        engine: form.engine.clone(),
+        program: form.program.clone(),
+        mounts: form.engine_dir.iter().map(|dir| engine_mount(dir)).collect(),
+        model: form.model.clone(),
+        title: Some(branch.to_owned()),
+        labels: form.labels.clone(),
+        priority: form.priority,
+        limits: form.limits,
+        workdir: Some("/workspace".to_owned()),
+        egress: form.egress.clone(),
+        secrets: form.secrets.clone(),
+        budget: form.budget,
+        branch: Some(BranchPart {
+            id: id.clone(),
+            binds,
+            commit: form.commit,
+            beside: order.also.iter().map(|other| other.name.clone()).collect(),
+        }),
+        ..SessionForm::default()
+    }
+}
+
+/// The directory of a program that the owner brought. The daemon opens it by its path for each sandbox: an agent goes on when whoever
+/// began it is gone.
+fn engine_mount(dir: &Path) -> MountForm {
+    let name = OWN_ENGINE_DIR.rsplit('/').next().unwrap_or(OWN_ENGINE_DIR).to_owned();
+    MountForm { host: dir.to_owned(), name, read_only: true, by_owner: true }
+}
+
+/// Repositories beside the first one: few, and each by a name that is a directory's and no more.
+fn check_also(also: &[AlsoRepo]) -> Result<(), Failure> {
+    let wrong = |why: String| Failure::new(Code::Usage, why).field("also");
+    if also.len() >= BRANCH_REPOS_MAX {
+        return Err(wrong(format!("an agent works on at most {BRANCH_REPOS_MAX} repositories")));
+    }
+    for (n, AlsoRepo { name, .. }) in also.iter().enumerate() {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        if name.is_empty() || name.len() > REPO_NAME_BYTES_MAX || name.starts_with(['.', '-']) || !name.chars().all(is_plain) {
+            return Err(wrong(format!(
+                "`{}` is no name of a repository: 1 to {REPO_NAME_BYTES_MAX} letters, digits and `-_.`, the first one a letter, digit or `_`",
+                name.escape_debug()
+            ))
+            .hint("name it yourself: --repo NAME=DIR"));
+        }
+        // Some file systems do not tell small letters from capital ones.
+        if also[..n].iter().any(|other| other.name.eq_ignore_ascii_case(name)) {
+            return Err(wrong(format!("two repositories are called `{name}`")).hint("name one yourself: --repo NAME=DIR"));
+        }
+    }
+    Ok(())
+}
+
+/// An agent keeps its repositories. None are named where they are the same.
+fn same_repos(order: &Order<'_>, row: &BranchRow) -> Result<(), Failure> {
+    let known = row.also.iter().map(|other| (other.name.clone(), other.repo.clone()));
+    if order.also.is_empty() || order.places()?.into_iter().eq(known) {
+        return Ok(());
+    }
+    Err(Failure::new(Code::Conflict, "the agent on this branch works on other repositories")
+        .hint("name the first one alone, or take another branch")
+        .field("also"))
+}
+
 /// An agent keeps its engine and model.
-fn same_engine(form: &SpawnForm, row: &BranchRow) -> Result<(), Failure> {
-    let differs = |asked: &Option<String>, has: &str| asked.as_deref().is_some_and(|asked| asked != has);
-    if differs(&form.engine, &row.engine) {
-        return Err(Failure::new(Code::Conflict, format!("the agent on this branch works with {}", row.engine))
+fn same_engine(form: &SpawnForm, row: &BranchRow, options: &Options) -> Result<(), Failure> {
+    let is_other = form.engine.as_deref().is_some_and(|asked| asked != row.engine);
+    if is_other || form.engine_dir.is_some() && form.engine_dir != options.engine_dir {
+        let place = options.engine_dir.as_ref().map(|dir| format!(" of {}", dir.display())).unwrap_or_default();
+        return Err(Failure::new(Code::Conflict, format!("the agent on this branch works with {}{place}", row.engine))
             .hint("leave out the engine, or take another branch")
             .field("engine"));
     }
@@ -355,7 +482,12 @@ fn same_engine(form: &SpawnForm, row: &BranchRow) -> Result<(), Failure> {
 /// Git keeps a branch as a file in a directory: `a` and `a/b` cannot both be.
 fn beside(branch: &str, taken: &[String]) -> Result<(), Failure> {
     let below = |one: &str, other: &str| one.strip_prefix(other).is_some_and(|rest| rest.starts_with('/'));
-    match taken.iter().find(|other| below(branch, other) || below(other, branch)) {
+    match taken.iter().find(|other| *other == branch || below(branch, other) || below(other, branch)) {
+        Some(other) if other == branch => {
+            Err(Failure::new(Code::Conflict, format!("an agent works on the branch `{other}` of this repository, beside another one"))
+                .hint("take another name, or name the repository that it was spawned in")
+                .field("branch"))
+        }
         Some(other) => {
             Err(Failure::new(Code::Conflict, format!("an agent works on the branch `{other}`, beside which git has no `{branch}`"))
                 .hint("take another name")
@@ -366,8 +498,7 @@ fn beside(branch: &str, taken: &[String]) -> Result<(), Failure> {
 }
 
 /// The commit that a branch begins at, and the branch that it is from.
-async fn begin_at(order: &Order<'_>, branch: &str) -> Result<(Oid, Option<String>), Failure> {
-    let repo = &order.repo;
+async fn begin_at(repo: &Repo, from: Option<&str>, branch: &str) -> Result<(Oid, Option<String>), Failure> {
     let ask = |e: crate::git::GitError| e.failure();
     if let Some(other) = repo.clash(branch).await.map_err(ask)? {
         return Err(Failure::new(Code::Conflict, format!("the repository has a branch `{other}`, beside which it can have no `{branch}`"))
@@ -376,7 +507,7 @@ async fn begin_at(order: &Order<'_>, branch: &str) -> Result<(Oid, Option<String
     }
     let there = repo.at(&format!("refs/heads/{branch}")).await.map_err(ask)?;
     let head = repo.head().await.map_err(ask)?;
-    match (&order.form.from, there) {
+    match (from, there) {
         (None, Some(there)) => Ok((there, head.filter(|head| head != branch))),
         (None, None) => Ok((repo.commit("HEAD").await.map_err(|e| empty(e, repo))?, head)),
         (Some(from), there) => {
@@ -390,7 +521,7 @@ async fn begin_at(order: &Order<'_>, branch: &str) -> Result<(Oid, Option<String
                 .field("from"));
             }
             let is_branch = repo.at(&format!("refs/heads/{from}")).await.map_err(ask)?.is_some();
-            Ok((commit, if is_branch { Some(from.clone()) } else { head }.filter(|target| target != branch)))
+            Ok((commit, if is_branch { Some(from.to_owned()) } else { head }.filter(|target| target != branch)))
         }
     }
 }
@@ -430,9 +561,22 @@ mod tests {
     }
 
     #[test]
+    fn repositories_beside_the_first_have_names_of_directories() {
+        let of = |names: &[&str]| {
+            let also: Vec<AlsoRepo> = names.iter().map(|name| AlsoRepo { name: (*name).to_owned(), repo: "/srv".into() }).collect();
+            check_also(&also).is_ok()
+        };
+        assert!(of(&[]) && of(&["lib", "my_lib-2.0"]));
+        for bad in ["", ".", "..", ".git", "a/b", "a b", "$(x)", "-x", "ü", "a\n"] {
+            assert!(!of(&[bad]), "{bad:?}");
+        }
+        assert!(!of(&["lib", "LIB"]) && !of(&["a", "b", "c", "d", "e", "f", "g", "h"]));
+    }
+
+    #[test]
     fn branches_that_cannot_both_be_are_refused() {
         let taken = ["feat/x".to_owned(), "feat-a".to_owned()];
-        assert!(beside("feat", &taken).is_err() && beside("feat/x/y", &taken).is_err());
+        assert!(beside("feat/x", &taken).is_err() && beside("feat", &taken).is_err() && beside("feat/x/y", &taken).is_err());
         assert!(beside("feat/xy", &taken).is_ok() && beside("feat-a_b", &taken).is_ok() && beside("feat/y", &taken).is_ok());
     }
 }

@@ -3,7 +3,7 @@
 use model::{BranchState, Failure};
 use store::BranchRow;
 
-use super::forms::BranchView;
+use super::forms::{BranchRepoView, BranchView};
 use crate::{App, now};
 
 /// How much of a question is shown, in characters.
@@ -43,7 +43,8 @@ fn view(row: BranchRow, waiting_for: Option<String>) -> BranchView {
         let until = turn.ended.unwrap_or_else(now);
         Some(until.0.saturating_sub(started.0))
     });
-    let is_merged = row.merged_tip.is_some() && row.merged_tip == row.home_tip;
+    let is_merged = row.is_merged();
+    let half = super::merge_all::half(&row);
     let read = |value: &Option<serde_json::Value>| value.clone();
     let is_home = row.home_note.is_none() || row.home_tip.is_some();
     let last_over = row.turn.as_ref().filter(|turn| turn.state.is_final() && turn.started.is_some()).map_or(0, |turn| turn.n);
@@ -56,6 +57,7 @@ fn view(row: BranchRow, waiting_for: Option<String>) -> BranchView {
         check: read(&row.checked).and_then(|value| serde_json::from_value(value).ok()),
         verdict: read(&row.verdict).and_then(|value| serde_json::from_value(value).ok()),
         merged_into: row.merged_into.clone().filter(|_| is_merged),
+        also: row.also.into_iter().map(beside).collect(),
         cost_usd: row.cost.as_usd(),
         turn: row.turn.as_ref().map(|turn| turn.id.clone()),
         outcome: row.turn.as_ref().and_then(|turn| turn.outcome),
@@ -75,11 +77,29 @@ fn view(row: BranchRow, waiting_for: Option<String>) -> BranchView {
         turns: row.turns,
         tip: row.home_tip,
         reference: row.home_ref,
-        note: row.home_note,
+        note: [row.home_note, half].into_iter().flatten().reduce(|one, other| format!("{one}; {other}")),
         commits: row.commits,
         dirty: row.dirty,
         untracked: row.untracked,
         created: row.created,
         updated: if row.active.0 > row.changed.0 { row.active } else { row.changed },
+    }
+}
+
+fn beside(repo: store::BranchRepo) -> BranchRepoView {
+    let is_merged = repo.merged_tip.is_some() && repo.merged_tip == repo.tip;
+    BranchRepoView {
+        merged_into: repo.merged_into.filter(|_| is_merged),
+        size: repo.size.and_then(|value| serde_json::from_value(value).ok()),
+        name: repo.name,
+        repo: repo.repo,
+        base: repo.base,
+        target: repo.target,
+        tip: repo.tip,
+        reference: repo.reference,
+        note: repo.note,
+        commits: repo.commits,
+        dirty: repo.dirty,
+        untracked: repo.untracked,
     }
 }

@@ -11,7 +11,7 @@ use super::error::GitError;
 use super::lfs::{LARGE, Lent, lend};
 use super::mirror::Mirror;
 use super::repo::{Oid, Repo};
-use super::room::{Given, Room, Script, Shown, Taken};
+use super::room::{Given, Room, Script, Seat, Shown, Taken};
 use super::submodules::{Submodule, submodules};
 use super::{History, Shop};
 
@@ -101,6 +101,9 @@ struct Base {
     /// What it lacks of large files.
     #[serde(default)]
     note: Option<String>,
+    /// The repositories beside the first one: what each is called, which it is, its commit.
+    #[serde(default)]
+    beside: Vec<(String, String, String)>,
 }
 
 /// The base trees of one mirror.
@@ -135,6 +138,17 @@ pub(crate) fn all_trees(mirrors: &Path) -> Vec<TreeId> {
     keys.flat_map(|key| read(mirrors, &key).bases).map(|base| base.tree).collect()
 }
 
+/// A repository that is checked out beside the first one.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Beside<'a> {
+    /// What it is called there.
+    pub(crate) name: &'a str,
+    pub(crate) repo: &'a Repo,
+    /// Its mirror, as [`Shop::mirror`] gave it a moment ago.
+    pub(crate) mirror: &'a Mirror,
+    pub(crate) commit: &'a Oid,
+}
+
 /// What a base tree has.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Shape<'a> {
@@ -142,24 +156,84 @@ pub(super) struct Shape<'a> {
     pub(super) history: History,
     /// The directories that are checked out; all where there is none.
     pub(super) sparse: &'a [String],
+    /// The repositories beside the first one.
+    pub(super) beside: &'a [Beside<'a>],
+}
+
+impl Shape<'_> {
+    fn is_of(&self, base: &Base) -> bool {
+        base.commit == self.commit.as_str() && base.history == self.history && base.sparse == self.sparse && base.beside == self.others()
+    }
+
+    fn others(&self) -> Vec<(String, String, String)> {
+        let other = |one: &Beside<'_>| (one.name.to_owned(), one.mirror.key.clone(), one.commit.to_string());
+        self.beside.iter().map(other).collect()
+    }
+}
+
+/// One clone of a base tree.
+struct Piece<'a> {
+    seat: Seat<'a>,
+    mirror: &'a Mirror,
+    commit: &'a Oid,
+    sparse: &'a [String],
+    lent: Lent,
+    inner: Vec<Submodule>,
+}
+
+impl Piece<'_> {
+    /// Where large files are lent: nowhere when there are none.
+    fn large(&self) -> &str {
+        if self.lent.files > 0 { self.mirror.inside() } else { "" }
+    }
+}
+
+/// Lends the large files of all clones, the first one's first.
+async fn lend_all(repo: &Repo, mirror: &Mirror, shape: Shape<'_>) -> Result<Vec<Lent>, GitError> {
+    let mut lent = vec![lend(repo, mirror, shape.commit).await?];
+    for one in shape.beside {
+        lent.push(lend(one.repo, one.mirror, one.commit).await?);
+    }
+    Ok(lent)
+}
+
+fn note_of(lent: &[Lent]) -> Option<String> {
+    lent.iter().filter_map(Lent::note).reduce(|one, other| format!("{one}; {other}"))
+}
+
+/// The clones of a tree, the first one first.
+async fn pieces<'a>(repo: &Repo, mirror: &'a Mirror, shape: Shape<'a>, lent: Vec<Lent>) -> Result<Vec<Piece<'a>>, GitError> {
+    let mut pieces = Vec::with_capacity(lent.len());
+    for (n, lent) in lent.into_iter().enumerate() {
+        pieces.push(match n.checked_sub(1).and_then(|n| shape.beside.get(n)) {
+            None => {
+                let inner = submodules(repo, mirror, shape.commit).await?;
+                Piece { seat: Seat::First, mirror, commit: shape.commit, sparse: shape.sparse, lent, inner }
+            }
+            Some(one) => {
+                let inner = submodules(one.repo, one.mirror, one.commit).await?;
+                Piece { seat: Seat::Beside(one.name), mirror: one.mirror, commit: one.commit, sparse: &[], lent, inner }
+            }
+        });
+    }
+    Ok(pieces)
 }
 
 impl Shop {
     /// The frozen tree with the files of a commit, made when there is none; and what it lacks, in words.
     pub(super) async fn base(&self, repo: &Repo, mirror: &Mirror, shape: Shape<'_>) -> Result<(TreeId, Option<String>), GitError> {
-        let Shape { commit, history, sparse } = shape;
         // One at a time for each repository: who comes second finds what the first has made.
         let lock = self.base_lock(&mirror.key);
         let _one = lock.lock().await;
         let mut bases = read(self.mirrors(), &mirror.key);
         let now = super::now_millis();
-        let at = bases.bases.iter().position(|base| base.commit == commit.as_str() && base.history == history && base.sparse == sparse);
+        let at = bases.bases.iter().position(|base| shape.is_of(base));
         let mut lent = None;
         if let Some(at) = at {
             // What it lacked may be here by now.
             let lacks = match &bases.bases[at].note {
                 None => None,
-                Some(_) => lent.insert(lend(repo, mirror, commit).await?).note(),
+                Some(_) => note_of(lent.insert(lend_all(repo, mirror, shape).await?)),
             };
             if lacks == bases.bases[at].note && self.sandboxes().has_tree(&bases.bases[at].tree).await {
                 bases.bases[at].used = now;
@@ -171,23 +245,25 @@ impl Shop {
         }
         let lent = match lent {
             Some(lent) => lent,
-            None => lend(repo, mirror, commit).await?,
+            None => lend_all(repo, mirror, shape).await?,
         };
+        let note = note_of(&lent);
         let last = self.last_base(mirror, &bases, shape).await?;
         let work = self.grow();
-        let inner = submodules(repo, mirror, commit).await?;
-        // A submodule that goes would leave its files: such a tree is made anew, and none is made from it.
-        let last = last.filter(|_| inner.is_empty());
-        let made = match &last {
-            Some(last) => self.step_base(mirror, last, (shape, &inner), &lent, work.id()).await.map(|()| last.generation + 1),
-            None => self.make_base(mirror, (shape, &inner), &lent, work.id()).await.map(|()| 0),
+        let pieces = pieces(repo, mirror, shape, lent).await?;
+        // A submodule that goes would leave its files, as a repository beside would: such a tree is made anew, and none is made from it.
+        let is_plain = pieces.len() == 1 && pieces.iter().all(|piece| piece.inner.is_empty());
+        let last = last.filter(|_| is_plain);
+        let made = match (&last, pieces.first()) {
+            (Some(last), Some(first)) => self.step_base(first, last, shape.history, work.id()).await.map(|()| last.generation + 1),
+            _ => self.make_base(&pieces, shape.history, work.id()).await.map(|()| 0),
         };
         let made = match (made, &last) {
             // The last one may be gone or damaged: begin anew.
             (Err(error), Some(_)) => {
                 tracing::info!(error = model::chain(&error), "a base tree is made anew");
                 self.drop_tree(work.id()).await;
-                self.make_base(mirror, (shape, &inner), &lent, work.id()).await.map(|()| 0)
+                self.make_base(&pieces, shape.history, work.id()).await.map(|()| 0)
             }
             (made, _) => made,
         };
@@ -198,23 +274,22 @@ impl Shop {
                 return Err(error);
             }
         };
-        let generation = if inner.is_empty() { generation } else { GENERATIONS_MAX };
+        let generation = if is_plain { generation } else { GENERATIONS_MAX };
         let base = self.grow();
         let frozen = self.sandboxes().snapshot(work.id(), base.id(), true).await;
         self.drop_tree(work.id()).await;
         frozen?;
         model::crash::point("branch:base-frozen");
         let tree = base.id().clone();
-        let note = lent.note();
-        let sparse = sparse.to_vec();
         bases.bases.push(Base {
-            commit: commit.to_string(),
-            history,
+            commit: shape.commit.to_string(),
+            history: shape.history,
             tree: tree.clone(),
             generation,
             used: now,
-            sparse,
+            sparse: shape.sparse.to_vec(),
             note: note.clone(),
+            beside: shape.others(),
         });
         let gone = retire(&mut bases);
         write(self.mirrors(), &mirror.key, &bases)?;
@@ -227,10 +302,12 @@ impl Shop {
     /// The base tree to begin with. One without an alternate holds what its commit reaches, which another commit's clone
     /// must not see unless it reaches that too.
     async fn last_base(&self, mirror: &Mirror, bases: &Bases, shape: Shape<'_>) -> Result<Option<Base>, GitError> {
-        let Shape { commit, history, sparse } = shape;
+        let Shape { commit, history, sparse, .. } = shape;
         // Of one that lacks large files those that do not change would be lacking too.
-        let fits =
-            |base: &&Base| base.history == history && base.generation < GENERATIONS_MAX && base.sparse == sparse && base.note.is_none();
+        let fits = |base: &&Base| {
+            let is_alike = base.history == history && base.sparse == sparse && base.beside.is_empty();
+            is_alike && base.generation < GENERATIONS_MAX && base.note.is_none()
+        };
         let mut fitting: Vec<&Base> = bases.bases.iter().filter(fits).collect();
         fitting.sort_by_key(|base| std::cmp::Reverse(base.used));
         for base in fitting {
@@ -246,82 +323,77 @@ impl Shop {
         Ok(None)
     }
 
-    async fn make_base(
-        &self,
-        mirror: &Mirror,
-        (shape, inner): (Shape<'_>, &[Submodule]),
-        lent: &Lent,
-        tree: &TreeId,
-    ) -> Result<(), GitError> {
-        let Shape { commit, history, sparse } = shape;
+    async fn make_base(&self, pieces: &[Piece<'_>], history: History, tree: &TreeId) -> Result<(), GitError> {
         self.sandboxes().make_tree(tree, BASE_BYTES_MAX).await?;
-        let given = match history {
-            History::All => Given::Nothing,
-            History::Branch => Given::File(self.pack_of(mirror, commit, None).await?),
-        };
-        let (shown, large) = self.shown_to(mirror, history, lent);
-        let room = Room::writing(self.sandboxes(), tree, &shown, Vec::new()).await?;
-        let inside = if history == History::All { mirror.inside() } else { "" };
-        let shallow = mirror.shallow.as_deref().unwrap_or_default();
-        let sparse = sparse.join("\n");
-        let args = [commit.as_str(), mirror.format.as_str(), inside, shallow, large, &sparse];
-        let script = Script { what: "check out the files of a commit", text: MAKE, args: &args, given, time: CHECKOUT_TIME };
-        let done = match room.run(script, Taken::Bytes(&mut Vec::new(), 1 << 20)).await {
-            Ok(_) => self.fill_inner(&room, inner, history).await,
-            Err(error) => Err(error),
-        };
+        let room = Room::writing(self.sandboxes(), tree, &self.shown_to(pieces, history), Vec::new()).await?;
+        let mut done = Ok(());
+        for piece in pieces {
+            done = self.check_out(&room, piece, history).await;
+            if done.is_err() {
+                break;
+            }
+        }
         room.close().await;
         done
     }
 
-    async fn step_base(
-        &self,
-        mirror: &Mirror,
-        last: &Base,
-        (shape, inner): (Shape<'_>, &[Submodule]),
-        lent: &Lent,
-        tree: &TreeId,
-    ) -> Result<(), GitError> {
-        let Shape { commit, history, .. } = shape;
+    /// Makes one clone of a base tree.
+    async fn check_out(&self, room: &Room, piece: &Piece<'_>, history: History) -> Result<(), GitError> {
+        let Piece { seat, mirror, commit, sparse, .. } = piece;
+        let given = match history {
+            History::All => Given::Nothing,
+            History::Branch => Given::File(self.pack_of(mirror, commit, None).await?),
+        };
+        if matches!(seat, Seat::Beside(_)) {
+            room.make_place(*seat).await?;
+        }
+        let inside = if history == History::All { mirror.inside() } else { "" };
+        let shallow = mirror.shallow.as_deref().unwrap_or_default();
+        let sparse = sparse.join("\n");
+        let args = [commit.as_str(), mirror.format.as_str(), inside, shallow, piece.large(), &sparse];
+        let script = Script { what: "check out the files of a commit", text: MAKE, args: &args, given, time: CHECKOUT_TIME };
+        room.run(*seat, script, Taken::Bytes(&mut Vec::new(), 1 << 20)).await?;
+        self.fill_inner(room, piece, history).await
+    }
+
+    async fn step_base(&self, piece: &Piece<'_>, last: &Base, history: History, tree: &TreeId) -> Result<(), GitError> {
         self.sandboxes().snapshot(&last.tree, tree, false).await?;
         self.sandboxes().set_tree_limit(tree, BASE_BYTES_MAX).await?;
         let from = Oid::parse(&last.commit).ok_or(GitError::Strange { what: "read the list of base trees" })?;
         let (given, pack) = match history {
             History::All => (Given::Nothing, ""),
-            History::Branch => (Given::File(self.pack_of(mirror, commit, Some(&from)).await?), "yes"),
+            History::Branch => (Given::File(self.pack_of(piece.mirror, piece.commit, Some(&from)).await?), "yes"),
         };
-        let (shown, large) = self.shown_to(mirror, history, lent);
+        let shown = self.shown_to(std::slice::from_ref(piece), history);
         let room = Room::writing(self.sandboxes(), tree, &shown, Vec::new()).await?;
-        let args = [commit.as_str(), pack, large];
+        let args = [piece.commit.as_str(), pack, piece.large()];
         let script = Script { what: "check out the files of a commit", text: STEP, args: &args, given, time: CHECKOUT_TIME };
-        let done = match room.run(script, Taken::Bytes(&mut Vec::new(), 1 << 20)).await {
-            Ok(_) => self.fill_inner(&room, inner, history).await,
+        let done = match room.run(piece.seat, script, Taken::Bytes(&mut Vec::new(), 1 << 20)).await {
+            Ok(_) => self.fill_inner(&room, piece, history).await,
             Err(error) => Err(error),
         };
         room.close().await;
         done
     }
 
-    /// What a base tree sees of a mirror while it is made, and where large files are lent: nowhere when there are none.
-    fn shown_to<'a>(&self, mirror: &'a Mirror, history: History, lent: &Lent) -> (Vec<Shown>, &'a str) {
-        let has_large = lent.files > 0;
-        let shown = match history {
-            History::All => vec![self.show(mirror)],
-            History::Branch if has_large => vec![(mirror.dir().join(LARGE), Path::new(mirror.inside()).join(LARGE))],
-            History::Branch => Vec::new(),
-        };
-        (shown, if has_large { mirror.inside() } else { "" })
+    /// What a base tree sees of mirrors while it is made.
+    fn shown_to(&self, pieces: &[Piece<'_>], history: History) -> Vec<Shown> {
+        let large = |mirror: &Mirror| (mirror.dir().join(LARGE), Path::new(mirror.inside()).join(LARGE));
+        match history {
+            History::All => pieces.iter().map(|piece| self.show(piece.mirror)).collect(),
+            History::Branch => pieces.iter().filter(|piece| piece.lent.files > 0).map(|piece| large(piece.mirror)).collect(),
+        }
     }
 
-    async fn fill_inner(&self, room: &Room, inner: &[Submodule], history: History) -> Result<(), GitError> {
-        for Submodule { path, commit, mirror } in inner {
+    async fn fill_inner(&self, room: &Room, piece: &Piece<'_>, history: History) -> Result<(), GitError> {
+        for Submodule { path, commit, mirror } in &piece.inner {
             let (given, seen) = match history {
                 History::All => (Given::Nothing, mirror.inside()),
                 History::Branch => (Given::File(self.pack_of(mirror, commit, None).await?), ""),
             };
             let args = [path.as_str(), commit.as_str(), mirror.format.as_str(), seen, mirror.shallow.as_deref().unwrap_or_default()];
             let script = Script { what: "check out a submodule", text: INNER, args: &args, given, time: CHECKOUT_TIME };
-            room.run(script, Taken::Bytes(&mut Vec::new(), 1 << 20)).await?;
+            room.run(piece.seat, script, Taken::Bytes(&mut Vec::new(), 1 << 20)).await?;
         }
         Ok(())
     }

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use model::TreeId;
 
-use super::base::Shape;
+use super::base::{Beside, Shape};
 use super::carry::Carried;
 use super::error::GitError;
 use super::mirror::Mirror;
 use super::repo::{Oid, Repo};
-use super::room::{Given, Room, Script, Taken};
+use super::room::{Given, Room, Script, Seat, Taken};
 use super::{History, Shop};
 
 /// How long a clone may take once its files are there.
@@ -76,6 +76,29 @@ pub(crate) struct CloneOrder<'a> {
     pub(crate) carried: Option<Carried>,
     /// What the tree may hold, in bytes.
     pub(crate) disk_bytes: u64,
+    /// The repositories beside the first one.
+    pub(crate) beside: Vec<BesideOrder<'a>>,
+}
+
+/// A clone beside the first one: on the same branch, by the same author, with as much of the history.
+#[derive(Debug)]
+pub(crate) struct BesideOrder<'a> {
+    /// What is checked out, and what it is called.
+    pub(crate) of: Beside<'a>,
+    /// The branch that it began from, where it was one.
+    pub(crate) upstream: Option<&'a str>,
+    /// What the user has not committed, to be carried in.
+    pub(crate) carried: Option<Carried>,
+}
+
+/// What one clone is given once its files are there.
+struct Finish<'a> {
+    seat: Seat<'a>,
+    repo: &'a Repo,
+    mirror: &'a Mirror,
+    commit: &'a Oid,
+    upstream: Option<&'a str>,
+    carried: Option<&'a Carried>,
 }
 
 impl Shop {
@@ -96,7 +119,8 @@ impl Shop {
 
     async fn try_clone(&self, order: CloneOrder<'_>, tree: &TreeId) -> Result<Option<String>, GitError> {
         model::check_branch_name(order.branch)?;
-        let shape = Shape { commit: order.commit, history: order.history, sparse: order.sparse };
+        let beside: Vec<Beside<'_>> = order.beside.iter().map(|one| one.of).collect();
+        let shape = Shape { commit: order.commit, history: order.history, sparse: order.sparse, beside: &beside };
         let (base, lacks) = self.base(order.repo, order.mirror, shape).await?;
         {
             // Two cannot copy one tree at once.
@@ -105,31 +129,46 @@ impl Shop {
             self.sandboxes().snapshot(&base, tree, false).await?;
         }
         self.sandboxes().set_tree_limit(tree, order.disk_bytes).await?;
-        let (shown, refs, url) = match order.history {
-            History::All => (vec![self.show(order.mirror)], packed_refs(order.repo).await?, order.mirror.inside().to_owned()),
-            History::Branch => (Vec::new(), String::from(PACKED_HEADER), String::new()),
+        let shown = match order.history {
+            History::All => std::iter::once(order.mirror).chain(beside.iter().map(|one| one.mirror)).map(|m| self.show(m)).collect(),
+            History::Branch => Vec::new(),
         };
         let room = Room::writing(self.sandboxes(), tree, &shown, Vec::new()).await?;
-        let done = finish(&room, &order, refs, &url).await;
+        let done = finish_all(&room, &order).await;
         room.close().await;
         done.map(|()| lacks)
     }
 }
 
-async fn finish(room: &Room, order: &CloneOrder<'_>, refs: String, url: &str) -> Result<(), GitError> {
+async fn finish_all(room: &Room, order: &CloneOrder<'_>) -> Result<(), GitError> {
+    let CloneOrder { repo, mirror, commit, upstream, .. } = *order;
+    finish(room, order, Finish { seat: Seat::First, repo, mirror, commit, upstream, carried: order.carried.as_ref() }).await?;
+    for one in &order.beside {
+        let Beside { name, repo, mirror, commit } = one.of;
+        let seat = Seat::Beside(name);
+        finish(room, order, Finish { seat, repo, mirror, commit, upstream: one.upstream, carried: one.carried.as_ref() }).await?;
+    }
+    Ok(())
+}
+
+async fn finish(room: &Room, order: &CloneOrder<'_>, one: Finish<'_>) -> Result<(), GitError> {
+    let (refs, url) = match order.history {
+        History::All => (packed_refs(one.repo).await?, one.mirror.inside()),
+        History::Branch => (String::from(PACKED_HEADER), ""),
+    };
     let (name, email) = order.author;
-    let args =
-        [order.branch, order.commit.as_str(), name, email, url, order.upstream.unwrap_or_default(), order.trailer.unwrap_or_default()];
+    let args = [order.branch, one.commit.as_str(), name, email, url, one.upstream.unwrap_or_default(), order.trailer.unwrap_or_default()];
     let given = Given::Bytes(refs.into_bytes());
     let script = Script { what: "set up the clone", text: CLONE, args: &args, given, time: CLONE_TIME };
-    room.run(script, Taken::Bytes(&mut Vec::new(), 1 << 20)).await?;
-    let Some(carried) = &order.carried else { return Ok(()) };
+    room.run(one.seat, script, Taken::Bytes(&mut Vec::new(), 1 << 20)).await?;
+    let Some(carried) = one.carried else { return Ok(()) };
     tracing::debug!(files = carried.files, removed = carried.removed.len(), "what is not committed is carried in");
     let removed = carried.removed.iter().flat_map(|path| [path.as_bytes(), b"\0"].concat()).collect();
     let script = Script { what: "carry in what is not committed", text: REMOVE, args: &[], given: Given::Bytes(removed), time: CARRY_TIME };
-    room.run(script, Taken::Bytes(&mut Vec::new(), 1 << 20)).await?;
+    room.run(one.seat, script, Taken::Bytes(&mut Vec::new(), 1 << 20)).await?;
     let tar = carried.open().map_err(GitError::io("read what is carried in"))?;
-    let put = room.sandbox().put(room.workspace(), tokio::fs::File::from_std(tar));
+    let place = room.place(one.seat);
+    let put = room.sandbox().put(&place, tokio::fs::File::from_std(tar));
     tokio::time::timeout(CARRY_TIME, put).await.map_err(|_| GitError::Late { what: "carry in what is not committed" })??;
     Ok(())
 }

@@ -14,7 +14,7 @@ use super::error::GitError;
 use super::inspect::{Found, inspect};
 use super::mirror::{Mirror, remove, tempfile_in};
 use super::repo::{Oid, RefMove, Repo};
-use super::room::{Given, Room, Script, Taken};
+use super::room::{GONE, Given, Room, Script, Seat, Taken};
 
 /// The most bytes that come home at once.
 pub(crate) const PACK_BYTES_MAX: u64 = 2 << 30;
@@ -35,9 +35,6 @@ pub(crate) const ASIDE: &str = "refs/lazaret/";
 const STRICT: &str = "--strict=hasDot=error,hasDotdot=error,hasDotgit=error,fullPathname=error,emptyName=error,nullSha1=error,\
                       badFilemode=error,zeroPaddedFilemode=error,gitmodulesSymlink=error,gitattributesSymlink=error,\
                       gitignoreSymlink=error,mailmapSymlink=error";
-
-/// The status with which there is no such branch.
-const NO_BRANCH: i32 = 44;
 
 /// Prints where the branch is, then what it reaches beyond what is known, as a pack.
 pub(super) const PACK: &str = r#"
@@ -66,6 +63,8 @@ pub(crate) struct HomeOrder<'a> {
     pub(crate) mirror: &'a Mirror,
     /// The tree with the clone: the session's, or better a checkpoint of it.
     pub(crate) tree: &'a TreeId,
+    /// Where the clone lies in it.
+    pub(crate) seat: Seat<'a>,
     /// The branch, in the clone and at home.
     pub(crate) branch: &'a str,
     /// The commit that the agent began from.
@@ -114,12 +113,12 @@ impl Shop {
     }
 
     /// What the clone has beyond its commits.
-    pub(crate) async fn dirt(&self, mirror: &Mirror, tree: &TreeId) -> Result<Dirt, GitError> {
+    pub(crate) async fn dirt(&self, mirror: &Mirror, tree: &TreeId, seat: Seat<'_>) -> Result<Dirt, GitError> {
         let what = "look for what is not committed";
         let room = Room::reading(self.sandboxes(), tree, &[self.show(mirror)]).await?;
         let script = Script { what, text: DIRT, args: &[], given: Given::Nothing, time: CHECK_TIME };
         let mut out = Vec::new();
-        let done = room.run(script, Taken::Bytes(&mut out, 4 << 10)).await;
+        let done = room.run(seat, script, Taken::Bytes(&mut out, 4 << 10)).await;
         room.close().await;
         done?;
         let text = String::from_utf8_lossy(&out);
@@ -136,9 +135,9 @@ impl Shop {
         let mut file = tempfile_in(self.mirrors()).map_err(GitError::io("hold a pack"))?;
         let given = Given::Bytes(have.into_bytes());
         let script = Script { what, text: PACK, args: &[order.branch], given, time: PACK_TIME };
-        let done = room.run(script, Taken::File(&mut file, PACK_BYTES_MAX)).await;
+        let done = room.run(order.seat, script, Taken::File(&mut file, PACK_BYTES_MAX)).await;
         room.close().await;
-        if done? == NO_BRANCH {
+        if done? == GONE {
             return Ok(None);
         }
         file.rewind().map_err(GitError::io("read a pack"))?;

@@ -19,7 +19,7 @@ use super::Shop;
 use super::error::{GitError, shown};
 use super::mirror::{Mirror, blocking, tempfile_in};
 use super::repo::{Oid, Repo};
-use super::room::{Given, Room, Script, Taken};
+use super::room::{Given, Room, Script, Seat, Taken};
 
 /// The longest pointer, in bytes.
 const POINTER_BYTES_MAX: u64 = 1024;
@@ -364,7 +364,7 @@ impl Shop {
     pub(crate) async fn bring_large(
         &self,
         (repo, mirror): (&Repo, &Mirror),
-        tree: &TreeId,
+        (tree, seat): (&TreeId, Seat<'_>),
         base: &Oid,
         tip: &Oid,
     ) -> Result<Option<Lost>, GitError> {
@@ -385,7 +385,7 @@ impl Shop {
             let note = format!("{files} large files with {total} bytes did not come home; {HOME_BYTES_MAX} bytes are taken");
             return Ok(Some(Lost { note, files: files as u64 }));
         }
-        let file = self.pack_large(mirror, tree, &wanted, total).await?;
+        let file = self.pack_large(mirror, (tree, seat), &wanted, total).await?;
         let owner = repo.owner();
         let lost = blocking(move || take_out(file, &common, owner, wanted)).await?;
         Ok(listed(&lost).map(|names| Lost {
@@ -395,7 +395,13 @@ impl Shop {
     }
 
     /// The objects out of the clone: hostile bytes.
-    async fn pack_large(&self, mirror: &Mirror, tree: &TreeId, wanted: &BTreeMap<String, Pointer>, total: u64) -> Result<File, GitError> {
+    async fn pack_large(
+        &self,
+        mirror: &Mirror,
+        (tree, seat): (&TreeId, Seat<'_>),
+        wanted: &BTreeMap<String, Pointer>,
+        total: u64,
+    ) -> Result<File, GitError> {
         let room = Room::reading(self.sandboxes(), tree, &[self.show(mirror)]).await?;
         let mut file = tempfile_in(self.mirrors()).map_err(GitError::io("hold large files"))?;
         let list: String = wanted.values().map(|pointer| format!("{} {}\n", pointer.hash, pointer.size)).collect();
@@ -407,7 +413,7 @@ impl Shop {
             given: Given::Bytes(list.into_bytes()),
             time: HOME_TIME,
         };
-        let done = room.run(script, Taken::File(&mut file, max)).await;
+        let done = room.run(seat, script, Taken::File(&mut file, max)).await;
         room.close().await;
         done?;
         file.rewind().map_err(GitError::io("read large files"))?;

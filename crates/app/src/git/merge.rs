@@ -1,6 +1,5 @@
 //! Merging, computed on objects: what would come of it is known before anything of the user's moves.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,10 +16,8 @@ const MERGE_TIME: Duration = Duration::from_secs(120);
 const REPORT_BYTES_MAX: u64 = 16 << 20;
 /// Files that differ, as far as they are listed.
 const FILES_MAX: usize = 1000;
-/// The most branches of one preview.
-pub(crate) const BRANCHES_MAX: usize = 100;
-/// The longest list of changed files that is compared, in bytes.
-const NAMES_BYTES_MAX: u64 = 32 << 20;
+/// The most bytes that git tells of several merges together.
+const REPORTS_BYTES_MAX: u64 = 64 << 20;
 
 /// A branch and where it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,17 +53,6 @@ pub(crate) struct Conflict {
     pub(crate) message: String,
 }
 
-/// What would come of merging many branches.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Preview {
-    /// Each by itself into the target.
-    pub(crate) alone: Vec<(String, Outcome)>,
-    /// One after the other in the given order; one that does not fit is left out and the next is tried.
-    pub(crate) in_order: Vec<(String, Outcome)>,
-    /// Pairs that do not fit with one another.
-    pub(crate) pairs: Vec<(String, String, Vec<Conflict>)>,
-}
-
 /// A merge to be made.
 #[derive(Debug)]
 pub(crate) struct MergeOrder<'a> {
@@ -97,23 +83,49 @@ pub(crate) struct Merged {
     pub(crate) updated: Vec<PathBuf>,
 }
 
+/// The best commits that two have in common; none where they have nothing in common.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Kin(pub(super) Vec<Oid>);
+
+impl Kin {
+    /// Finds them.
+    ///
+    /// # Errors
+    /// One of the two is not there, or git fails.
+    pub(super) async fn of(call: Call, ours: &Oid, theirs: &Oid) -> Result<Self, GitError> {
+        let what = "compare two commits";
+        let answer = call.args(["merge-base", "--all", ours.as_str(), theirs.as_str()]).answer().await?;
+        match answer.status {
+            0 => {
+                let bases = String::from_utf8_lossy(&answer.out).lines().map(Oid::parse).collect::<Option<_>>();
+                bases.map(Self).ok_or(GitError::Strange { what })
+            }
+            1 => Ok(Self(Vec::new())),
+            _ => Err(GitError::Failed { what, complaint: answer.complaint }),
+        }
+    }
+
+    /// What a merge comes to where one of the two has the other whole; `None` where both have something of their own.
+    pub(super) fn outcome(&self, ours: &Oid, theirs: &Oid) -> Option<Outcome> {
+        // A commit that the other one reaches is the only best one that they have in common.
+        match &self.0[..] {
+            [base] if base == theirs => Some(Outcome::Already),
+            [base] if base == ours => Some(Outcome::Forward),
+            _ => None,
+        }
+    }
+}
+
 /// What two commits come to. Writes the merged tree into the mirror, or where `scratch` says.
 ///
 /// # Errors
 /// They have no common history, or git fails.
 pub(crate) async fn try_merge(mirror: &Mirror, ours: &Oid, theirs: &Oid, scratch: Option<&Scratch>) -> Result<Outcome, GitError> {
     let call = |what| scratch.map_or_else(|| mirror.call(what), |scratch| scratch.call(mirror, what));
-    let based = |one: &Oid, other: &Oid| {
-        let args = ["merge-base", "--is-ancestor", one.as_str(), other.as_str()].map(str::to_owned);
-        call("compare two commits").args(args).answer()
-    };
-    if based(theirs, ours).await?.status == 0 {
-        return Ok(Outcome::Already);
+    match Kin::of(call("compare two commits"), ours, theirs).await?.outcome(ours, theirs) {
+        Some(outcome) => Ok(outcome),
+        None => merge_files(call("merge two branches"), ours, theirs).await,
     }
-    if based(ours, theirs).await?.status == 0 {
-        return Ok(Outcome::Forward);
-    }
-    merge_files(call("merge two branches"), ours, theirs).await
 }
 
 /// What the files of two commits come to, whoever has what already.
@@ -123,25 +135,62 @@ pub(crate) async fn merge_files(call: Call, ours: &Oid, theirs: &Oid) -> Result<
     // As a merge in a checked-out target would: by the attributes of the target.
     let merge = call.args(args).env("GIT_ATTR_SOURCE", ours.as_str()).time(MERGE_TIME).max(REPORT_BYTES_MAX);
     let answer = merge.answer().await?;
+    let mut words = answer.out.split(|b| *b == 0);
+    let tree = words.next().and_then(oid);
     match answer.status {
-        0 => {
-            let tree = answer.out.split(|b| *b == 0).next().and_then(|oid| std::str::from_utf8(oid).ok()).and_then(Oid::parse);
-            tree.map(Outcome::Clean).ok_or(GitError::Strange { what })
-        }
-        1 => Ok(Outcome::Conflict(conflicts(&answer.out))),
+        0 => tree.map(Outcome::Clean).ok_or(GitError::Strange { what }),
+        1 => Ok(Outcome::Conflict(conflicts(&mut words))),
         _ => Err(GitError::Failed { what, complaint: answer.complaint }),
     }
 }
 
-/// The files that git lists, each with what is said of it.
-fn conflicts(out: &[u8]) -> Vec<Conflict> {
-    let text = |word: &[u8]| super::error::shown(word);
-    let mut words = out.split(|b| *b == 0).skip(1);
-    let mut files: Vec<Conflict> = Vec::new();
-    for path in words.by_ref().take_while(|word| !word.is_empty()).take(FILES_MAX) {
-        files.push(Conflict { path: text(path), message: String::new() });
+/// What the files of one commit come to with those of each of the others, by one call of git.
+///
+/// # Errors
+/// One of them has no common history with it, or git fails.
+pub(super) async fn merge_each(call: Call, ours: &Oid, others: &[&Oid]) -> Result<Vec<Outcome>, GitError> {
+    let what = "merge branches";
+    if others.is_empty() {
+        return Ok(Vec::new());
     }
-    // Then groups: how many paths, the paths, the kind, the text.
+    let pairs: String = others.iter().map(|theirs| format!("{ours} {theirs}\n")).collect();
+    let time = MERGE_TIME.saturating_mul(u32::try_from(others.len()).unwrap_or(u32::MAX));
+    let call = call.args(["merge-tree", "--write-tree", "--stdin", "--name-only", "--messages"]).input(pairs);
+    let out = call.env("GIT_ATTR_SOURCE", ours.as_str()).time(time).max(REPORTS_BYTES_MAX).run().await?;
+    outcomes(&out, others.len()).ok_or(GitError::Strange { what })
+}
+
+/// The reports of so many merges, one after the other.
+fn outcomes(out: &[u8], count: usize) -> Option<Vec<Outcome>> {
+    let mut words = out.split(|b| *b == 0);
+    let mut all = Vec::with_capacity(count);
+    for _ in 0..count {
+        let is_clean = match words.next()? {
+            b"1" => true,
+            b"0" => false,
+            _ => return None,
+        };
+        let tree = words.next().and_then(oid)?;
+        let files = conflicts(&mut words);
+        all.push(if is_clean { Outcome::Clean(tree) } else { Outcome::Conflict(files) });
+    }
+    Some(all)
+}
+
+fn oid(word: &[u8]) -> Option<Oid> {
+    std::str::from_utf8(word).ok().and_then(Oid::parse)
+}
+
+/// The files that git lists, each with what is said of it. Takes all words of the report, and none of the next.
+fn conflicts<'a>(words: &mut impl Iterator<Item = &'a [u8]>) -> Vec<Conflict> {
+    let text = |word: &[u8]| super::error::shown(word);
+    let mut files: Vec<Conflict> = Vec::new();
+    for path in words.by_ref().take_while(|word| !word.is_empty()) {
+        if files.len() < FILES_MAX {
+            files.push(Conflict { path: text(path), message: String::new() });
+        }
+    }
+    // Then groups up to an empty word: how many paths, the paths, the kind, the text.
     while let Some(count) = words.next().and_then(|word| std::str::from_utf8(word).ok()).and_then(|word| word.parse::<usize>().ok()) {
         let paths: Vec<String> = words.by_ref().take(count).map(text).collect();
         let (Some(kind), Some(said)) = (words.next(), words.next()) else { break };
@@ -157,63 +206,6 @@ fn conflicts(out: &[u8]) -> Vec<Conflict> {
         }
     }
     files
-}
-
-/// What would come of merging these branches into a target, in this order; nothing is left of it.
-///
-/// # Errors
-/// There are too many, or git fails.
-pub(crate) async fn preview(mirror: &Mirror, into: &Side, branches: &[Side]) -> Result<Preview, GitError> {
-    if branches.len() > BRANCHES_MAX {
-        return Err(GitError::Repo { path: mirror.dir().to_owned(), why: format!("more than {BRANCHES_MAX} branches at once") });
-    }
-    let scratch = Scratch::make(mirror)?;
-    let mut preview = Preview::default();
-    let nobody = ("lazaret".to_owned(), "lazaret@localhost".to_owned());
-    let mut at = into.commit.clone();
-    let mut changed = Vec::new();
-    for branch in branches {
-        let alone = try_merge(mirror, &into.commit, &branch.commit, Some(&scratch)).await?;
-        let ordered = if at == into.commit { alone.clone() } else { try_merge(mirror, &at, &branch.commit, Some(&scratch)).await? };
-        match &ordered {
-            Outcome::Forward => at = branch.commit.clone(),
-            Outcome::Clean(tree) => {
-                let parents = [&at, &branch.commit];
-                at = commit_tree(scratch.call(mirror, "make a commit"), tree, &parents, &nobody, "preview").await?;
-            }
-            Outcome::Already | Outcome::Conflict(_) => {}
-        }
-        preview.alone.push((branch.name.clone(), alone));
-        preview.in_order.push((branch.name.clone(), ordered));
-        changed.push(names(mirror, &into.commit, &branch.commit).await?);
-    }
-    for (n, one) in branches.iter().enumerate() {
-        for (m, other) in branches.iter().enumerate().skip(n + 1) {
-            if !touch(&changed[n], &changed[m]) {
-                continue;
-            }
-            let call = scratch.call(mirror, "merge two branches");
-            if let Outcome::Conflict(files) = merge_files(call, &one.commit, &other.commit).await? {
-                preview.pairs.push((one.name.clone(), other.name.clone(), files));
-            }
-        }
-    }
-    Ok(preview)
-}
-
-/// The files that a branch changes since it left the target.
-async fn names(mirror: &Mirror, into: &Oid, branch: &Oid) -> Result<BTreeSet<Vec<u8>>, GitError> {
-    let args = ["diff", "--name-only", "--no-renames", "--no-ext-diff", "-z", "--merge-base", into.as_str(), branch.as_str(), "--"];
-    let out = mirror.call("list what a branch changes").args(args).max(NAMES_BYTES_MAX).run().await?;
-    Ok(out.split(|b| *b == 0).filter(|name| !name.is_empty()).map(<[u8]>::to_vec).collect())
-}
-
-/// Whether two sets of changes can meet: in a file, or where one has a directory and the other a file.
-fn touch(one: &BTreeSet<Vec<u8>>, other: &BTreeSet<Vec<u8>>) -> bool {
-    let meets = |few: &BTreeSet<Vec<u8>>, many: &BTreeSet<Vec<u8>>| {
-        few.iter().any(|path| many.contains(path) || path.iter().enumerate().any(|(at, byte)| *byte == b'/' && many.contains(&path[..at])))
-    };
-    meets(one, other) || meets(other, one)
 }
 
 /// A place for objects that are forgotten.
@@ -264,35 +256,48 @@ pub(crate) async fn commit_tree(call: Call, tree: &Oid, parents: &[&Oid], by: &P
 /// # Errors
 /// [`GitError::Conflict`], [`GitError::InTheWay`], [`GitError::Moved`]: nothing has changed then.
 pub(crate) async fn merge(order: MergeOrder<'_>) -> Result<Merged, GitError> {
+    let (before, after) = plan(&order).await?;
+    if before == after {
+        return Ok(Merged { before, after, updated: Vec::new() });
+    }
+    let updated = advance(order.repo, order.mirror, order.into, &before, &after).await?;
+    Ok(Merged { before, after, updated })
+}
+
+/// Where the target of a merge is, and where it goes: the same where it has everything already. Nothing of the user's moves.
+///
+/// # Errors
+/// [`GitError::Conflict`], or there is no such target.
+pub(crate) async fn plan(order: &MergeOrder<'_>) -> Result<(Oid, Oid), GitError> {
     model::check_branch_name(order.into)?;
     let (repo, mirror) = (order.repo, order.mirror);
     let name = format!("refs/heads/{}", order.into);
     let before = repo.at(&name).await?.ok_or_else(|| GitError::NoCommit(order.into.to_owned()))?;
     let outcome = try_merge(mirror, &before, &order.branch.commit, None).await?;
     let after = match outcome {
-        Outcome::Already => return Ok(Merged { after: before.clone(), before, updated: Vec::new() }),
+        Outcome::Already => before.clone(),
         Outcome::Forward if !order.always_commit => order.branch.commit.clone(),
         Outcome::Forward => {
             let tree =
                 mirror.call("find the files of a commit").args(["rev-parse", &format!("{}^{{tree}}", order.branch.commit)]).text().await?;
             let tree = Oid::parse(&tree).ok_or(GitError::Strange { what: "find the files of a commit" })?;
-            merge_commit(&order, &tree, &before).await?
+            merge_commit(order, &tree, &before).await?
         }
-        Outcome::Clean(tree) => merge_commit(&order, &tree, &before).await?,
+        Outcome::Clean(tree) => merge_commit(order, &tree, &before).await?,
         Outcome::Conflict(files) => {
             let files = files.into_iter().map(|file| file.path).collect();
             return Err(GitError::Conflict { branch: order.branch.name.clone(), into: order.into.to_owned(), files });
         }
     };
-    advance(repo, mirror, order.into, &before, &after).await.map(|updated| Merged { before, after, updated })
+    Ok((before, after))
 }
 
-/// Moves a branch of the user's from one commit to another, and brings the files along where it is checked out.
+/// Whether a branch of the user's can move from one commit to another: the objects are given, and the files looked at where it is checked
+/// out. Gives those places; nothing else of the user's changes.
 ///
 /// # Errors
-/// As [`merge`].
-pub(crate) async fn advance(repo: &Repo, mirror: &Mirror, branch: &str, before: &Oid, after: &Oid) -> Result<Vec<PathBuf>, GitError> {
-    let name = format!("refs/heads/{branch}");
+/// [`GitError::InTheWay`], or a repository of the user's cannot be used.
+pub(crate) async fn ready(repo: &Repo, mirror: &Mirror, branch: &str, before: &Oid, after: &Oid) -> Result<Vec<Repo>, GitError> {
     let trees = repo.checked_out().await?.into_iter().filter(|(at, _)| at == branch).map(|(_, path)| path);
     let mut places = Vec::new();
     for path in trees {
@@ -303,6 +308,16 @@ pub(crate) async fn advance(repo: &Repo, mirror: &Mirror, branch: &str, before: 
     for place in &places {
         target::check(place, before, after).await?;
     }
+    Ok(places)
+}
+
+/// Moves a branch of the user's from one commit to another, and brings the files along where it is checked out.
+///
+/// # Errors
+/// As [`merge`].
+pub(crate) async fn advance(repo: &Repo, mirror: &Mirror, branch: &str, before: &Oid, after: &Oid) -> Result<Vec<PathBuf>, GitError> {
+    let name = format!("refs/heads/{branch}");
+    let places = ready(repo, mirror, branch, before, after).await?;
     for (n, place) in places.iter().enumerate() {
         if let Err(error) = target::update(place, before, after).await {
             undo(&places[..n], before, after).await;
@@ -331,4 +346,23 @@ async fn merge_commit(order: &MergeOrder<'_>, tree: &Oid, before: &Oid) -> Resul
     let message = order.message.unwrap_or(&usual);
     let call = order.mirror.call("make a commit");
     commit_tree(call, tree, &[before, &order.branch.commit], order.author, message).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reports_of_several_merges_are_told_apart() {
+        let tree = "a".repeat(40);
+        let clash = format!("0\0{tree}\0a\0b/c\0\x001\0a\0Auto-merging\0Auto-merging a\n\x002\0a\0b/c\0CONFLICT (contents)\0both\n\0\0");
+        let clean = format!("1\0{tree}\0\0\0");
+        let seen = outcomes(format!("{clash}{clean}{clash}").as_bytes(), 3).expect("reports");
+        let conflict = |path: &str| Conflict { path: path.to_owned(), message: "both".to_owned() };
+        let both = Outcome::Conflict(vec![conflict("a"), conflict("b/c")]);
+        assert_eq!(seen, [both.clone(), Outcome::Clean(Oid::parse(&tree).expect("a name")), both]);
+        for bad in [String::new(), clean.clone(), format!("2\0{tree}\0\0\0{clean}"), format!("{clean}1\0no tree\0\0\0")] {
+            assert_eq!(outcomes(bad.as_bytes(), 2), None, "{bad:?}");
+        }
+    }
 }

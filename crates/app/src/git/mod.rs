@@ -41,6 +41,7 @@ mod inspect;
 mod lfs;
 pub(crate) mod merge;
 mod mirror;
+pub(crate) mod preview;
 pub(crate) mod read;
 pub(crate) mod rebase;
 mod repo;
@@ -64,13 +65,15 @@ use crate::App;
 use crate::live::lock;
 use crate::trees::Growing;
 
-pub(crate) use carry::carry;
-pub(crate) use clone::CloneOrder;
+pub(crate) use base::Beside;
+pub(crate) use carry::{Carried, carry};
+pub(crate) use clone::{BesideOrder, CloneOrder};
 pub(crate) use error::GitError;
 pub(crate) use flags::Flag;
-pub(crate) use home::HomeOrder;
+pub(crate) use home::{Dirt, HomeOrder};
 pub(crate) use mirror::Mirror;
 pub(crate) use repo::{Oid, Repo};
+pub(crate) use room::{BESIDE_AT, Seat};
 pub(crate) use run::Git;
 
 /// Where the mirrors lie in the home.
@@ -178,7 +181,8 @@ impl App {
         let (mut used, mut after) = (HashSet::new(), None);
         loop {
             let Ok(page) = self.store().list_branches(&store::BranchFilter::default(), after, store::LIST_MAX).await else { return };
-            let places: HashSet<String> = page.items.into_iter().map(|row| row.repo).collect();
+            let all = page.items.into_iter().flat_map(|row| std::iter::once(row.repo).chain(row.also.into_iter().map(|other| other.repo)));
+            let places: HashSet<String> = all.collect();
             for place in places {
                 let Ok(repo) = Repo::open(git, Path::new(&place)).await else { return };
                 used.insert(repo.key);

@@ -14,6 +14,8 @@ use super::mirror::INSIDE;
 
 /// Where a tree that is only read is seen inside.
 const READ_AT: &str = "/mnt/tree";
+/// Where the repositories beside the first one lie in a tree.
+pub(crate) const BESIDE_AT: &str = "/home/sandbox/repos";
 /// What is kept of a complaint, in bytes.
 const COMPLAINT_BYTES_MAX: usize = 16 << 10;
 /// A piece of input, in bytes.
@@ -37,14 +39,33 @@ const CONFIG: &[(&str, &str)] = &[
 /// Something of the host that is seen in such a sandbox, read-only: where it lies, and where it is seen.
 pub(crate) type Shown = (PathBuf, PathBuf);
 
+/// Where a clone lies in its tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Seat<'a> {
+    /// The workspace: the first repository, or the only one.
+    First,
+    /// Beside it, in a directory of this name.
+    Beside(&'a str),
+}
+
+impl Seat<'_> {
+    /// Where the agent sees it.
+    pub(crate) fn inside(self) -> String {
+        match self {
+            Self::First => "/workspace".to_owned(),
+            Self::Beside(name) => format!("{BESIDE_AT}/{name}"),
+        }
+    }
+}
+
 /// A sandbox in which one tree is worked on.
 #[derive(Debug)]
 pub(crate) struct Room {
     sandbox: Sandbox,
     /// Whether it ends with its work; else somebody else's.
     is_own: bool,
-    /// Where the tree's working directory is seen.
-    workspace: String,
+    /// Where the tree's two halves are seen: at the top, when this is empty.
+    at: &'static str,
 }
 
 /// What a script reads.
@@ -83,7 +104,7 @@ impl Room {
         request.tree = Tree::Kept { id: tree.clone() };
         request.mounts = mounts;
         let sandbox = sandboxes.start(request).await?;
-        Ok(Self { sandbox, is_own: true, workspace: "/workspace".to_owned() })
+        Ok(Self { sandbox, is_own: true, at: "" })
     }
 
     /// A sandbox that can read a tree; where a tree can be in one sandbox only, that of the session which has it now.
@@ -91,20 +112,20 @@ impl Room {
         let mut request = request(tree, shown);
         request.trees = vec![(tree.clone(), READ_AT.into())];
         match sandboxes.start(request).await {
-            Ok(sandbox) => Ok(Self { sandbox, is_own: true, workspace: format!("{READ_AT}/workspace") }),
+            Ok(sandbox) => Ok(Self { sandbox, is_own: true, at: READ_AT }),
             Err(SandboxError::TreeInUse { tree, why }) => {
                 let users = sandboxes.tree_users(&tree);
                 let found = users.iter().find_map(|id| sandboxes.get(id)).filter(|s| s.tree() == Some(&tree));
                 let sandbox = found.ok_or(SandboxError::TreeInUse { tree, why })?;
-                Ok(Self { sandbox, is_own: false, workspace: "/workspace".to_owned() })
+                Ok(Self { sandbox, is_own: false, at: "" })
             }
             Err(other) => Err(other.into()),
         }
     }
 
-    /// Where the working directory of the tree is seen inside.
-    pub(crate) fn workspace(&self) -> &str {
-        &self.workspace
+    /// Where a clone of the tree is seen inside.
+    pub(crate) fn place(&self, seat: Seat<'_>) -> String {
+        format!("{}{}", self.at, seat.inside())
     }
 
     /// Its sandbox.
@@ -112,12 +133,27 @@ impl Room {
         &self.sandbox
     }
 
-    /// Runs a script in the tree's working directory and gives its status.
-    pub(crate) async fn run(&self, script: Script<'_>, taken: Taken<'_>) -> Result<i32, GitError> {
+    /// Makes the place of a clone beside the first one.
+    pub(crate) async fn make_place(&self, seat: Seat<'_>) -> Result<(), GitError> {
+        let place = self.place(seat);
+        let text = "mkdir -p -- \"$1\"";
+        let script = Script { what: "make a directory", text, args: &[&place], given: Given::Nothing, time: PLACE_TIME };
+        self.run(Seat::First, script, Taken::Bytes(&mut Vec::new(), 1 << 10)).await.map(drop)
+    }
+
+    /// Runs a script in one of the tree's clones and gives its status; [`GONE`] where there is no such directory any more.
+    pub(crate) async fn run(&self, seat: Seat<'_>, script: Script<'_>, taken: Taken<'_>) -> Result<i32, GitError> {
         let Script { what, text, args, given, time } = script;
-        let argv = ["/bin/sh", "-euc", text, "git"].into_iter().chain(args.iter().copied()).map(str::to_owned).collect();
+        let (text, dir) = match seat {
+            Seat::First => (text.to_owned(), None),
+            // What an agent made of that directory is its own: from inside the sandbox it leads to nothing of the host's.
+            Seat::Beside(_) => (format!("cd -- \"$1\" 2>/dev/null || exit {GONE}\nshift\n{text}"), Some(self.place(seat))),
+        };
+        let words = ["/bin/sh", "-euc", &text, "git"].into_iter().chain(dir.as_deref()).chain(args.iter().copied());
+        let argv = words.map(str::to_owned).collect();
         let has_input = !matches!(given, Given::Nothing);
-        let exec = Exec { argv, env: environment(), cwd: self.workspace.clone(), stdio: Stdio::Pipes { stdin: has_input }, lease: 0 };
+        let cwd = self.place(Seat::First);
+        let exec = Exec { argv, env: environment(), cwd, stdio: Stdio::Pipes { stdin: has_input }, lease: 0 };
         let mut command = self.sandbox.exec(exec).await?;
         let _ender = Ender(command.control.clone());
         let mut complaint = Vec::new();
@@ -168,6 +204,10 @@ impl Room {
     }
 }
 
+/// The status with which there is no clone, or not the branch in it.
+pub(crate) const GONE: i32 = 44;
+/// How long making a directory may take.
+const PLACE_TIME: Duration = Duration::from_secs(60);
 /// Statuses with which our scripts say something.
 const OWN_CODES: std::ops::RangeInclusive<i32> = 40..=49;
 

@@ -12,10 +12,10 @@ use tokio::process::{Child, Command};
 
 use super::error::{GitError, shown};
 
-/// The oldest git with `merge-tree --write-tree`.
-pub(crate) const OLDEST: &str = "2.38";
+/// The oldest git with `merge-tree --write-tree --stdin`.
+pub(crate) const OLDEST: &str = "2.39";
 /// [`OLDEST`] as numbers.
-const OLDEST_NUMBERS: (u32, u32) = (2, 38);
+const OLDEST_NUMBERS: (u32, u32) = (2, 39);
 /// Where git may lie; never where a caller's environment says.
 const PLACES: [&str; 5] = ["/usr/bin/git", "/usr/local/bin/git", "/bin/git", "/run/current-system/sw/bin/git", "/opt/homebrew/bin/git"];
 /// Where git finds what it is made of.

@@ -15,9 +15,10 @@ pub(crate) struct Spawn {
     /// What to do; `-` reads standard input
     #[arg(long, short, value_name = "TEXT|-")]
     pub(crate) task: String,
-    /// The repository [default: the one around the current directory]
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
-    pub(crate) repo: Option<PathBuf>,
+    /// The repository [default: the one around the current directory]; given again, one beside it, in a clone of its own at
+    /// /home/sandbox/repos/NAME: the directory's name, or the one that is said
+    #[arg(long, value_name = "[NAME=]DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) repo: Vec<String>,
     /// Where the branch begins: a branch, tag or commit [default: what is checked out]
     #[arg(long, value_name = "REF")]
     pub(crate) from: Option<String>,
@@ -31,7 +32,7 @@ pub(crate) struct Spawn {
     /// So many agents on the same task, each on a branch of its own: BRANCH-1 and so on
     #[arg(short, long, value_name = "N")]
     pub(crate) n: Option<usize>,
-    /// The agent program: mini, claude-code, codex, opencode, gemini
+    /// The agent program: mini, claude-code, codex, opencode, gemini, or a path to any other program
     #[arg(long, value_name = "NAME")]
     pub(crate) engine: Option<String>,
     /// The model, as its provider names it, or PROVIDER/MODEL

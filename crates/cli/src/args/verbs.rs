@@ -275,9 +275,10 @@ impl Places {
 pub(crate) struct Run {
     #[command(flatten)]
     pub(crate) begin: Begin,
-    /// A git repository that is cloned into /workspace (its current branch alone)
-    #[arg(long, value_name = "DIR", conflicts_with = "workspace", value_hint = ValueHint::DirPath)]
-    pub(crate) repo: Option<PathBuf>,
+    /// A git repository that is cloned into /workspace (its current branch alone); given again, one that is cloned beside it, into
+    /// /home/sandbox/repos/NAME: the directory's name, or the one that is said
+    #[arg(long, value_name = "[NAME=]DIR", conflicts_with = "workspace", value_hint = ValueHint::DirPath)]
+    pub(crate) repo: Vec<String>,
     /// Write every exchange with the model to this file
     #[arg(long, value_name = "TAPE", value_hint = ValueHint::FilePath, conflicts_with = "replay")]
     pub(crate) record: Option<PathBuf>,
@@ -343,9 +344,10 @@ pub(crate) struct Shell {
     pub(crate) places: Places,
     #[command(flatten)]
     pub(crate) limits: Limits,
-    /// A git repository that is cloned into /workspace (its current branch alone)
-    #[arg(long, value_name = "DIR", conflicts_with = "workspace", value_hint = ValueHint::DirPath)]
-    pub(crate) repo: Option<PathBuf>,
+    /// A git repository that is cloned into /workspace (its current branch alone); given again, one that is cloned beside it, into
+    /// /home/sandbox/repos/NAME: the directory's name, or the one that is said
+    #[arg(long, value_name = "[NAME=]DIR", conflicts_with = "workspace", value_hint = ValueHint::DirPath)]
+    pub(crate) repo: Vec<String>,
     /// In the sandbox of this session, beside what it has: a turn of it
     #[arg(long, value_name = "ses_...", conflicts_with_all = ["repo", "agent", "keep"])]
     pub(crate) session: Option<String>,

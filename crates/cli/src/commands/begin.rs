@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use app::{MountNote, SessionForm, SessionView};
 use bytes::Bytes;
@@ -11,7 +11,7 @@ use model::{Code, Failure, Money};
 use serde_json::json;
 
 use super::follow::RECONNECT_STEP;
-use super::{Context, sandbox};
+use super::{Context, own_engine, sandbox};
 use crate::args;
 use crate::client::{Client, Ticket, collect, full, internal};
 use crate::config::Config;
@@ -100,28 +100,11 @@ impl Desk<'_> {
     /// The engine that is asked for. One by path is shown to the sandbox with its directory.
     fn engine(&self, engine: Option<&str>, places: &mut places::Places) -> Result<(Option<String>, Option<String>), Failure> {
         let Some(engine) = engine else { return Ok((None, None)) };
-        if !engine.contains('/') {
-            return Ok((Some(engine.to_owned()), None));
+        let Some(own) = own_engine::brought(engine, OWN_ENGINE_DIR)? else { return Ok((Some(engine.to_owned()), None)) };
+        if let Some(root) = &own.root {
+            places.mounts.push(places::open(root, Path::new(OWN_ENGINE_DIR), true, &self.context.env, "--engine")?);
         }
-        let missing =
-            |why: String| Failure::new(Code::EngineMissing, format!("the engine {engine} cannot be used: {why}")).field("--engine");
-        let real = std::fs::canonicalize(engine).map_err(|e| missing(e.to_string()))?;
-        if !real.is_file() {
-            return Err(missing("it is not a file".to_owned()));
-        }
-        let program = if real.starts_with("/usr") && !real.starts_with("/usr/local") {
-            real.clone()
-        } else {
-            let root = package_root(&real);
-            let inside = real.strip_prefix(&root).map_err(|e| missing(e.to_string()))?.to_owned();
-            places.mounts.push(places::open(&root, Path::new(OWN_ENGINE_DIR), true, &self.context.env, "--engine")?);
-            Path::new(OWN_ENGINE_DIR).join(inside)
-        };
-        let program = program.to_str().ok_or_else(|| missing("its path is not UTF-8".to_owned()))?.to_owned();
-        let stem = Path::new(engine).file_stem().and_then(|s| s.to_str()).unwrap_or("");
-        let name = if stem == "claude" { "claude-code" } else { stem };
-        let known = engines::by_name(name).map_or_else(|| format!("program:{program}"), |e| e.name().to_owned());
-        Ok((Some(known), Some(program)))
+        Ok((Some(own.name), Some(own.program)))
     }
 }
 
@@ -171,12 +154,6 @@ fn labels(texts: &[String]) -> Result<BTreeMap<String, String>, Failure> {
         labels.insert(key.to_owned(), value.to_owned());
     }
     Ok(labels)
-}
-
-/// The directory that holds a program and what it needs: the one above the outermost `node_modules`, else its own.
-fn package_root(program: &Path) -> PathBuf {
-    let outermost = program.ancestors().filter(|at| at.ends_with("node_modules")).last();
-    outermost.or(Some(program)).and_then(Path::parent).unwrap_or(program).to_owned()
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use model::Failure;
 use serde_json::{Value, json};
 
 use super::begin::Desk;
-use super::repo::Clone;
+use super::repo::put_clones;
 use super::run::Work;
 use super::sit::{Leave, Left, check_terminal, here, sit};
 use super::{Context, branches, sandbox, text};
@@ -80,10 +80,7 @@ pub(super) async fn shell(context: &Context, flags: args::Shell) -> Done {
     let (session, _ticket) = desk.make(&form_of_session, &fds).await?;
     let path = format!("/v1/sessions/{}", session.id);
     let worked = async {
-        if let Some(repo) = &flags.repo {
-            let clone = Clone::of(repo, &home, &context.env.path)?;
-            sandbox::upload_content(&client, &format!("{path}/files?path=/workspace"), &clone.dir).await?;
-        }
+        put_clones(context, &client, &home, &flags.repo, &format!("{path}/files?path=")).await?;
         open(&client, session.id.as_str(), &form, &leave).await
     };
     let left = worked.await;

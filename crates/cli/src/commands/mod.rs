@@ -39,6 +39,7 @@ mod mcp;
 mod memory;
 mod nanoclaw;
 mod once;
+mod own_engine;
 mod plugin;
 mod provider;
 mod replay;

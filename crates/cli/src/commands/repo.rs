@@ -8,9 +8,14 @@ use std::path::{Path, PathBuf};
 use model::{Code, Failure};
 use rustix::fs::{FlockOperation, flock};
 
+use super::{Context, branches, sandbox};
+use crate::client::Client;
 use crate::exit::clean;
 use crate::home::{Home, random_hex};
+use crate::places;
 
+/// Repositories that one sandbox is given.
+const REPOS_MAX: usize = 8;
 /// What the name of a clone begins with.
 const PREFIX: &str = "clone-";
 
@@ -85,6 +90,45 @@ impl Clone {
         }
         Ok(clone)
     }
+}
+
+/// Puts clones of the repositories that flags name where they belong inside: the first one is the workspace, the others lie beside it.
+/// `files` is where the files of the session or sandbox are in the API, up to the path.
+pub(super) async fn put_clones(context: &Context, client: &Client, home: &Home, named: &[String], files: &str) -> Result<(), Failure> {
+    for (n, (name, dir)) in names(named)?.into_iter().enumerate() {
+        let clone = Clone::of(dir, home, &context.env.path)?;
+        if n == 0 {
+            sandbox::upload_content(client, &format!("{files}/workspace"), &clone.dir).await?;
+        } else {
+            let (above, repos) = app::BESIDE_DIR.rsplit_once('/').unwrap_or(("/", app::BESIDE_DIR));
+            sandbox::upload_as(client, &format!("{files}{above}"), &clone.dir, &format!("{repos}/{name}")).await?;
+        }
+    }
+    Ok(())
+}
+
+/// What each is called, and where it is.
+fn names(named: &[String]) -> Result<Vec<(String, &Path)>, Failure> {
+    let wrong = |why: String| Failure::new(Code::Usage, why).field("--repo").hint("name it yourself: --repo NAME=DIR");
+    let mut found: Vec<(String, &Path)> = Vec::with_capacity(named.len());
+    for text in named {
+        let (name, dir) = branches::repo::split(text);
+        let real = std::fs::canonicalize(dir).ok();
+        let own = || real.as_deref().and_then(Path::file_name).and_then(|name| name.to_str()).unwrap_or_default().to_owned();
+        let name = name.map_or_else(own, str::to_owned);
+        // The first one's is not used.
+        if !found.is_empty() && (!places::is_plain_name(&name) || name.starts_with('.')) {
+            return Err(wrong(format!("`{}` is no name of a repository", name.escape_debug())));
+        }
+        if found.iter().skip(1).any(|(known, _)| known.eq_ignore_ascii_case(&name)) {
+            return Err(wrong(format!("two repositories are called `{}`", name.escape_debug())));
+        }
+        found.push((name, dir));
+    }
+    if found.len() > REPOS_MAX {
+        return Err(wrong(format!("at most {REPOS_MAX} repositories are named")));
+    }
+    Ok(found)
 }
 
 impl Drop for Clone {

@@ -8,7 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::begin::{Desk, again};
 use super::follow::{Follow, ask};
-use super::repo::Clone;
+use super::repo::put_clones;
 use super::screen::Form;
 use super::{Context, sandbox, text};
 use crate::args;
@@ -85,7 +85,7 @@ impl Work<'_> {
         }
         let (mut form, fds) = self.desk.form(&self.flags.begin)?;
         // The files of an env are those of its home.
-        let is_in_workspace = form.env.is_none() || self.flags.repo.is_some() || self.flags.begin.places.workspace.is_some();
+        let is_in_workspace = form.env.is_none() || !self.flags.repo.is_empty() || self.flags.begin.places.workspace.is_some();
         form.workdir = is_in_workspace.then(|| "/workspace".to_owned());
         // Who loses a terminal comes back to it.
         form.foreground = !self.flags.is_interactive();
@@ -113,11 +113,7 @@ impl Work<'_> {
             let response = self.desk.client.send(Method::PUT, &format!("{path}/tape"), "application/octet-stream", full(bytes)).await?;
             collect(response).await?;
         }
-        if let Some(repo) = &self.flags.repo {
-            let clone = Clone::of(repo, self.desk.home, &self.desk.context.env.path)?;
-            sandbox::upload_content(self.desk.client, &format!("{path}/files?path=/workspace"), &clone.dir).await?;
-        }
-        Ok(())
+        put_clones(self.desk.context, self.desk.client, self.desk.home, &self.flags.repo, &format!("{path}/files?path=")).await
     }
 
     /// Asks, and shows what happens until the result.

@@ -160,12 +160,17 @@ pub(super) async fn upload(client: &Client, uri: &str, from: &Path) -> Result<()
 
 /// Sends the content of a directory, without the directory itself.
 pub(super) async fn upload_content(client: &Client, uri: &str, dir: &Path) -> Result<(), Failure> {
+    upload_as(client, uri, dir, ".").await
+}
+
+/// Sends the content of a directory under another name.
+pub(super) async fn upload_as(client: &Client, uri: &str, dir: &Path, name: &str) -> Result<(), Failure> {
     let (read, write) = tokio::io::simplex(PIPE_BYTES);
-    let from = dir.to_owned();
+    let (from, name) = (dir.to_owned(), name.to_owned());
     let packing = tokio::task::spawn_blocking(move || -> std::io::Result<()> {
         let mut builder = tar::Builder::new(tokio_util::io::SyncIoBridge::new(write));
         builder.follow_symlinks(false);
-        builder.append_dir_all(".", &from)?;
+        builder.append_dir_all(&name, &from)?;
         builder.into_inner()?.shutdown()
     });
     send(client, uri, read).await?;

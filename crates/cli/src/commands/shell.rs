@@ -4,13 +4,11 @@ use std::io::IsTerminal;
 
 use app::ExecForm;
 use http::Method;
-use model::Failure;
 use serde_json::Value;
 
-use super::repo::Clone;
+use super::repo::put_clones;
 use super::{Context, sandbox, terminal};
 use crate::args;
-use crate::client::Client;
 use crate::exit::Done;
 use crate::home::Home;
 use crate::places;
@@ -23,12 +21,11 @@ pub(super) async fn run(context: &Context, flags: args::Shell) -> Done {
     let env = places::pairs(&flags.places.env)?;
     let mut places = flags.places.clone();
     places.env.clear();
+    let home = Home::open(&context.env.home)?;
     let made = sandbox::create(context, &places, &flags.limits).await?;
     let client = context.client()?;
     let at = format!("/v1/sandboxes/{}", made.id);
-    if let Some(repo) = &flags.repo
-        && let Err(failure) = clone_into(context, &client, repo, &at).await
-    {
+    if let Err(failure) = put_clones(context, &client, &home, &flags.repo, &format!("{at}/files?path=")).await {
         let _ = client.json::<Value>(Method::DELETE, &at, None).await;
         return Err(failure);
     }
@@ -39,10 +36,4 @@ pub(super) async fn run(context: &Context, flags: args::Shell) -> Done {
     let status = done?;
     removed?;
     Ok(status)
-}
-
-/// A clone of a repository as /workspace: what happens to it there stays there.
-async fn clone_into(context: &Context, client: &Client, repo: &std::path::Path, at: &str) -> Result<(), Failure> {
-    let clone = Clone::of(repo, &Home::open(&context.env.home)?, &context.env.path)?;
-    sandbox::upload_content(client, &format!("{at}/files?path=/workspace"), &clone.dir).await
 }

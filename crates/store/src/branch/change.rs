@@ -3,8 +3,9 @@
 use model::{BRANCH_NAME_BYTES_MAX, BRANCH_TASK_CHARS_MAX, BranchId, Timestamp};
 use serde_json::Value;
 
+use super::repo::{BranchRepo, BranchRepoPatch, changed, text as text_of_repos};
 use super::row::{BRANCHES_MAX, BranchRow, read};
-use crate::db::{Connection, OptionalExtension, params};
+use crate::db::{Connection, params};
 use crate::error::Doing;
 use crate::row::{int, to_json};
 use crate::session::{NewSession, Texts, bounded, check_idle, insert_session};
@@ -39,6 +40,8 @@ pub struct NewBranch {
     pub batch: Option<String>,
     /// What else was asked. Not looked at here.
     pub options: Value,
+    /// The repositories beside the first one.
+    pub also: Vec<BranchRepo>,
 }
 
 /// What came of bringing work home.
@@ -90,6 +93,10 @@ pub struct BranchPatch {
     pub merged: Option<BranchMerged>,
     /// What else was asked.
     pub options: Option<Value>,
+    /// What changes about the repositories beside the first one.
+    pub repos: Vec<BranchRepoPatch>,
+    /// A merge into several repositories that begins; null where it is over.
+    pub merging: Option<Value>,
 }
 
 /// A merge that was made.
@@ -118,11 +125,12 @@ impl Store {
         }
         let texts = Texts::of(&new.session)?;
         let options = bounded("options", to_json("options", &new.options)?)?;
-        self.write(Kind::BranchCreate, texts.bytes() + options.len(), move |conn| {
+        let also = text_of_repos(&new.also)?;
+        self.write(Kind::BranchCreate, texts.bytes() + options.len() + also.as_ref().map_or(0, String::len), move |conn| {
             crate::quota::hold(conn, &new.session.tenant, crate::Claim::Session, new.session.now)?;
             check_room(conn, &new)?;
             insert_session(conn, &new.session, &texts)?;
-            insert(conn, &new, &options)?;
+            insert(conn, &new, &options, also.as_deref())?;
             read(conn, &new.id)
         })
         .await
@@ -144,7 +152,8 @@ impl Store {
     /// Changes the row of a branch agent.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`], [`StoreError::Invalid`] when a field is out of bounds.
+    /// [`StoreError::NotFound`], also of a repository that the agent does not work on; [`StoreError::Invalid`] when a field is out of
+    /// bounds.
     pub async fn update_branch(&self, id: &BranchId, patch: BranchPatch, now: Timestamp) -> Result<BranchRow, StoreError> {
         let id = id.clone();
         let text = |field, value: &Option<Value>| value.as_ref().map(|v| bounded(field, to_json(field, v)?)).transpose();
@@ -152,13 +161,21 @@ impl Store {
         let options = text("options", &patch.options)?;
         let merged = patch.merged.map(|merged| (merged.tip, merged.into, merged.commit));
         let (tip, into, commit) = merged.map_or((None, None, None), |(tip, into, commit)| (Some(tip), Some(into), Some(commit)));
+        let merging = text("merging", &patch.merging)?;
         self.write(Kind::BranchUpdate, 0, move |conn| {
+            let also = changed(&read(conn, &id)?, &patch.repos)?;
             let sql = "UPDATE branches SET checked = coalesce(?2, checked), verdict = coalesce(?3, verdict),
                          merged_tip = coalesce(?4, merged_tip), merged_into = coalesce(?5, merged_into),
-                         options = coalesce(?6, options), changed_ms = ?7, merged_as = coalesce(?8, merged_as)
+                         options = coalesce(?6, options), changed_ms = ?7, merged_as = coalesce(?8, merged_as), also = coalesce(?9, also)
                        WHERE id = ?1";
-            let with = params![id.as_str(), checked, verdict, tip, into, options, int("now", now.0)?, commit];
-            conn.prepare_cached(sql).and_then(|mut s| s.execute(with)).doing("change a branch agent")?;
+            let doing = "change a branch agent";
+            let with = params![id.as_str(), checked, verdict, tip, into, options, int("now", now.0)?, commit, also];
+            conn.prepare_cached(sql).and_then(|mut s| s.execute(with)).doing(doing)?;
+            if let Some(merging) = &merging {
+                let merging = Some(merging.as_str()).filter(|text| *text != "null");
+                let sql = "UPDATE branches SET merging = ?2 WHERE id = ?1";
+                conn.prepare_cached(sql).and_then(|mut s| s.execute(params![id.as_str(), merging])).doing(doing)?;
+            }
             read(conn, &id)
         })
         .await
@@ -184,12 +201,18 @@ impl Store {
 fn check_room(conn: &Connection, new: &NewBranch) -> Result<(), StoreError> {
     let doing = "look for a branch agent";
     let tenant = &new.session.tenant;
-    let taken: Option<String> = conn
-        .query_row("SELECT id FROM branches WHERE tenant = ?1 AND repo = ?2 AND name = ?3", (tenant, &new.repo, &new.name), |r| r.get(0))
-        .optional()
-        .doing(doing)?;
-    if let Some(taken) = taken {
-        return Err(StoreError::Conflict(format!("branch agent `{taken}` works on this branch already")));
+    let mut statement = conn.prepare_cached("SELECT id, repo, also FROM branches WHERE tenant = ?1 AND name = ?2").doing(doing)?;
+    let of_name = statement.query_map((tenant, &new.name), |r| {
+        let also: Option<String> = r.get("also")?;
+        Ok((r.get::<_, String>("id")?, r.get::<_, String>("repo")?, also))
+    });
+    for row in of_name.doing(doing)? {
+        let (taken, first, also) = row.doing(doing)?;
+        let also: Vec<BranchRepo> = also.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+        let works_on = |repo: &str| first == repo || also.iter().any(|other| other.repo == repo);
+        if works_on(&new.repo) || new.also.iter().any(|repo| works_on(&repo.repo)) {
+            return Err(StoreError::Conflict(format!("branch agent `{taken}` works on this branch already")));
+        }
     }
     let count: u64 = conn.query_row("SELECT count(*) FROM branches WHERE tenant = ?1", [tenant], |r| r.get(0)).doing(doing)?;
     if count >= BRANCHES_MAX {
@@ -198,9 +221,10 @@ fn check_room(conn: &Connection, new: &NewBranch) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn insert(conn: &Connection, new: &NewBranch, options: &str) -> Result<(), StoreError> {
-    let sql = "INSERT INTO branches (id, tenant, repo, name, session, kind, base, target, task, batch, options, created_ms, changed_ms)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?12)";
+fn insert(conn: &Connection, new: &NewBranch, options: &str, also: Option<&str>) -> Result<(), StoreError> {
+    let sql =
+        "INSERT INTO branches (id, tenant, repo, name, session, kind, base, target, task, batch, options, created_ms, changed_ms, also)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?12, ?13)";
     let task: String = new.task.chars().take(BRANCH_TASK_CHARS_MAX).collect();
     let with = params![
         new.id.as_str(),
@@ -215,6 +239,7 @@ fn insert(conn: &Connection, new: &NewBranch, options: &str) -> Result<(), Store
         new.batch,
         options,
         int("now", new.session.now.0)?,
+        also,
     ];
     conn.prepare_cached(sql).and_then(|mut s| s.execute(with)).doing("make a branch agent").map(drop)
 }

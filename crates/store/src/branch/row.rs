@@ -4,6 +4,7 @@ use model::{BranchId, BranchState, Code, Money, Outcome, SessionId, Timestamp, T
 use serde::Serialize;
 use serde_json::Value;
 
+use super::repo::BranchRepo;
 use crate::db::{Connection, OptionalExtension, Row, ToSql};
 use crate::error::Doing;
 use crate::row::{json, maybe_parsed, parsed, unreadable};
@@ -89,6 +90,10 @@ pub struct BranchRow {
     pub merged_into: Option<String>,
     /// What that branch was moved to for it.
     pub merged_as: Option<String>,
+    /// The repositories beside the first one.
+    pub also: Vec<BranchRepo>,
+    /// A merge into several repositories that was begun. Not looked at here.
+    pub merging: Option<Value>,
     /// When it was made.
     pub created: Timestamp,
     /// When its row last changed.
@@ -122,7 +127,7 @@ impl BranchRow {
 pub struct BranchFilter {
     /// Of this tenant.
     pub tenant: Option<String>,
-    /// Of this repository.
+    /// Of this repository: their first one, or one beside it.
     pub repo: Option<String>,
     /// On this branch.
     pub name: Option<String>,
@@ -188,6 +193,45 @@ impl Store {
         self.read(move |conn| list(conn, &filter, after.as_ref(), limit)).await
     }
 
+    /// The branches of a repository on which a tenant has an agent, also where it is not the agent's first repository.
+    ///
+    /// # Errors
+    /// What the database said.
+    pub async fn branches_taken(&self, tenant: &str, repo: &str) -> Result<Vec<String>, StoreError> {
+        let (tenant, repo) = (tenant.to_owned(), repo.to_owned());
+        self.read(move |conn| {
+            let doing = "list the branches that have an agent";
+            let sql = "SELECT name, repo, also FROM branches WHERE tenant = ?1 AND (repo = ?2 OR also IS NOT NULL)";
+            let mut statement = conn.prepare_cached(sql).doing(doing)?;
+            let rows =
+                statement.query_map((&tenant, &repo), |r| Ok((r.get::<_, String>("name")?, r.get::<_, String>("repo")?, also_of(r)?)));
+            let mut taken = Vec::new();
+            for row in rows.doing(doing)? {
+                let (name, first, also) = row.doing(doing)?;
+                if first == repo || also.iter().any(|other| other.repo == repo) {
+                    taken.push(name);
+                }
+            }
+            Ok(taken)
+        })
+        .await
+    }
+
+    /// Branch agents whose merge into several repositories was begun, the oldest first: at most `limit`.
+    ///
+    /// # Errors
+    /// What the database said.
+    pub async fn branches_merging(&self, limit: usize) -> Result<Vec<BranchRow>, StoreError> {
+        self.read(move |conn| {
+            let doing = "look for merges that were begun";
+            let sql = format!("{SELECT} WHERE b.merging IS NOT NULL ORDER BY b.id LIMIT ?1");
+            let mut statement = conn.prepare_cached(&sql).doing(doing)?;
+            let rows = statement.query_map([limit], from_row).doing(doing)?;
+            rows.collect::<crate::db::Result<_>>().doing(doing)
+        })
+        .await
+    }
+
     /// Branch agents that have ended a turn whose work did not come home, the longest waiting first: at most `limit`.
     ///
     /// # Errors
@@ -220,10 +264,12 @@ fn list(conn: &Connection, filter: &BranchFilter, after: Option<&BranchId>, limi
     let after = after.map(BranchId::as_str);
     let mut sql = format!("{SELECT} WHERE true");
     let mut with: Vec<&dyn ToSql> = Vec::new();
-    let conditions: [(&str, Option<&dyn ToSql>); 5] = [
+    let beside = filter.repo.as_deref().map(super::repo::pattern);
+    let conditions: [(&str, Option<&dyn ToSql>); 6] = [
         (" AND b.id < ?", after.as_ref().map(|a| a as &dyn ToSql)),
         (" AND b.tenant = ?", filter.tenant.as_ref().map(|t| t as &dyn ToSql)),
-        (" AND b.repo = ?", filter.repo.as_ref().map(|r| r as &dyn ToSql)),
+        (" AND (b.repo = ?", filter.repo.as_ref().map(|r| r as &dyn ToSql)),
+        (" OR b.also LIKE ? ESCAPE '!')", beside.as_ref().map(|b| b as &dyn ToSql)),
         (" AND b.name = ?", filter.name.as_ref().map(|n| n as &dyn ToSql)),
         (" AND b.batch = ?", filter.batch.as_ref().map(|b| b as &dyn ToSql)),
     ];
@@ -239,12 +285,22 @@ fn list(conn: &Connection, filter: &BranchFilter, after: Option<&BranchId>, limi
     let mut statement = conn.prepare_cached(&sql).doing(doing)?;
     let rows = statement.query_map(with.as_slice(), from_row).doing(doing)?;
     let items = rows.collect::<crate::db::Result<Vec<_>>>().doing(doing)?;
-    Ok(page(items, limit, |row| row.id.to_string()))
+    let mut page = page(items, limit, |row| row.id.to_string());
+    if let Some(repo) = &filter.repo {
+        // The pattern takes capital letters for small ones.
+        page.items.retain(|row| row.works_on(repo));
+    }
+    Ok(page)
 }
 
 fn maybe_json(row: &Row<'_>, column: &str) -> crate::db::Result<Option<Value>> {
     let text: Option<String> = row.get(column)?;
     text.map(|text| serde_json::from_str(&text).map_err(|e| unreadable(e.into()))).transpose()
+}
+
+fn also_of(row: &Row<'_>) -> crate::db::Result<Vec<BranchRepo>> {
+    let text: Option<String> = row.get("also")?;
+    text.map_or_else(|| Ok(Vec::new()), |text| serde_json::from_str(&text).map_err(|e| unreadable(e.into())))
 }
 
 fn turn_of(row: &Row<'_>) -> crate::db::Result<Option<BranchTurn>> {
@@ -296,6 +352,8 @@ fn from_row(row: &Row<'_>) -> crate::db::Result<BranchRow> {
         merged_tip: row.get("merged_tip")?,
         merged_into: row.get("merged_into")?,
         merged_as: row.get("merged_as")?,
+        also: also_of(row)?,
+        merging: maybe_json(row, "merging")?,
         created: Timestamp(row.get("created_ms")?),
         changed: Timestamp(row.get("changed_ms")?),
         engine: row.get("engine")?,

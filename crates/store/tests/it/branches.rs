@@ -1,8 +1,8 @@
 //! Agents that work on branches: made with their session, told what came home, forgotten whole.
 
 use lazaret_store::{
-    BRANCH_COMMENTS_MAX, BranchFilter, BranchHome, BranchMerged, BranchPatch, Lease, MERGE_QUEUES_OPEN_MAX, NewBranch, NewBranchComment,
-    NewMergeQueue, NewSession, Record, Store, StoreError,
+    BRANCH_COMMENTS_MAX, BRANCH_REPOS_MAX, BranchFilter, BranchHome, BranchMerged, BranchPatch, BranchRepo, BranchRepoHome,
+    BranchRepoPatch, Lease, MERGE_QUEUES_OPEN_MAX, NewBranch, NewBranchComment, NewMergeQueue, NewSession, Record, Store, StoreError,
 };
 use model::{BranchId, BranchState, MergeQueueId, Outcome, QueueEvent, QueueState, SessionId, Timestamp, TurnEvent};
 use serde_json::json;
@@ -22,7 +22,12 @@ fn new(n: u128, name: &str) -> NewBranch {
         task: "a \"task\"\nwith lines".to_owned(),
         batch: None,
         options: json!({ "history": "all" }),
+        also: Vec::new(),
     }
+}
+
+fn beside(name: &str) -> BranchRepo {
+    BranchRepo { name: name.to_owned(), repo: format!("/srv/{name}"), base: "b".repeat(40), ..BranchRepo::default() }
 }
 
 fn came(turn: u64, tip: &str) -> BranchHome {
@@ -268,4 +273,60 @@ async fn open_merge_queues_have_a_limit() {
     store.create_merge_queue(queue(1000, "more")).await.unwrap();
     let bad = NewMergeQueue { key: String::new(), ..queue(1001, "") };
     assert!(matches!(store.create_merge_queue(bad).await, Err(StoreError::Invalid { .. })));
+}
+
+#[tokio::test]
+async fn repositories_beside_the_first_are_kept_changed_and_taken() {
+    let home = home();
+    let store = open(home.path());
+    let row = store.create_branch(NewBranch { also: vec![beside("lib"), beside("docs")], ..new(1, "feat/x") }).await.unwrap();
+    assert_eq!(row.also.iter().map(|repo| repo.name.as_str()).collect::<Vec<_>>(), ["lib", "docs"]);
+    // One branch of a repository has one agent, whichever of an agent's repositories it is.
+    let of = |n, repo: &str| NewBranch { repo: repo.to_owned(), ..new(n, "feat/x") };
+    assert!(matches!(store.create_branch(of(2, "/srv/lib")).await, Err(StoreError::Conflict(_))));
+    let other = NewBranch { also: vec![beside("docs")], ..of(3, "/srv/else") };
+    assert!(matches!(store.create_branch(other).await, Err(StoreError::Conflict(_))));
+    store.create_branch(NewBranch { also: vec![beside("docs")], ..new(4, "feat/y") }).await.unwrap();
+    let mut taken = store.branches_taken("default", "/srv/docs").await.unwrap();
+    taken.sort();
+    assert_eq!(taken, ["feat/x", "feat/y"]);
+    assert!(store.branches_taken("other", "/srv/docs").await.unwrap().is_empty());
+    // Each repository lists those that work on it.
+    for (repo, names) in [("/srv/docs", &["feat/y", "feat/x"][..]), ("/srv/lib", &["feat/x"]), ("/srv/DOCS", &[]), ("/srv/%", &[])] {
+        let filter = BranchFilter { repo: Some(repo.to_owned()), ..BranchFilter::default() };
+        let page = store.list_branches(&filter, None, 10).await.unwrap();
+        assert_eq!(page.items.iter().map(|row| row.name.as_str()).collect::<Vec<_>>(), names, "{repo}");
+    }
+    // What changes about one leaves the other as it is.
+    let came = BranchRepoHome::Came {
+        tip: "t".to_owned(),
+        reference: "refs/heads/feat/x".to_owned(),
+        note: None,
+        commits: 2,
+        dirty: 1,
+        untracked: 0,
+        size: None,
+    };
+    let patch = |name: &str, home| BranchPatch {
+        repos: vec![BranchRepoPatch { name: name.to_owned(), home: Some(home), merged: None }],
+        ..BranchPatch::default()
+    };
+    let now = store.update_branch(&row.id, patch("docs", came), NOW).await.unwrap();
+    assert_eq!((now.also[0].tip.as_deref(), now.also[1].tip.as_deref(), now.also[1].commits), (None, Some("t"), 2));
+    let refused = BranchRepoHome::Refused { note: "x".repeat(5000) };
+    let now = store.update_branch(&row.id, patch("docs", refused.clone()), NOW).await.unwrap();
+    assert!(now.also[1].refused && now.also[1].tip.is_some() && now.also[1].note.as_ref().is_some_and(|note| note.len() == 500));
+    assert!(matches!(store.update_branch(&row.id, patch("none", refused), NOW).await, Err(StoreError::NotFound { .. })));
+    let seen = now.seen_from(&now.also[1]);
+    assert!(now.works_on("/srv/docs") && !now.works_on("/srv/other") && !now.is_merged());
+    assert_eq!((seen.repo.as_str(), seen.home_tip.as_deref(), seen.name.as_str()), ("/srv/docs", Some("t"), "feat/x"));
+    // A merge that was begun is found until it is over.
+    let merging = |value| BranchPatch { merging: Some(value), ..BranchPatch::default() };
+    assert!(store.branches_merging(10).await.unwrap().is_empty());
+    store.update_branch(&row.id, merging(json!({ "steps": [] })), NOW).await.unwrap();
+    assert_eq!(store.branches_merging(10).await.unwrap().iter().map(|row| row.id.clone()).collect::<Vec<_>>(), [row.id.clone()]);
+    let now = store.update_branch(&row.id, merging(json!(null)), NOW).await.unwrap();
+    assert!(now.merging.is_none() && store.branches_merging(10).await.unwrap().is_empty());
+    let many = (0..BRANCH_REPOS_MAX).map(|n| beside(&format!("r{n}"))).collect();
+    assert!(matches!(store.create_branch(NewBranch { also: many, ..new(5, "feat/z") }).await, Err(StoreError::Invalid { .. })));
 }

@@ -13,6 +13,7 @@ use store::{MergeQueueRow, NewMergeQueue};
 
 use super::BranchesOf;
 use super::check::command_of;
+use super::read::one_repo;
 use crate::git::Oid;
 use crate::now;
 
@@ -35,6 +36,7 @@ impl BranchesOf<'_> {
         let mut first = None;
         for id in &form.agents {
             let row = self.row(id.as_str()).await?;
+            one_repo(&row, "a queue is of one repository", "merge it by itself: lazaret agents merge, without --queue")?;
             if places.iter().any(|place: &QueuePlace| place.agent == row.id) {
                 return Err(wrong(&format!("{} is named twice", row.name)));
             }

@@ -1,6 +1,7 @@
 //! Merges, tried and made.
 
-use super::merge::{MergeOrder, Outcome, Side, merge, preview, try_merge};
+use super::merge::{MergeOrder, Outcome, Side, merge, try_merge};
+use super::preview::preview;
 use super::*;
 
 fn author() -> merge::Person {
@@ -19,6 +20,17 @@ async fn scene(branches: &[(&str, &[(&str, &str)])]) -> (Lab, Vec<Side>) {
         lab.plain("repo", &["checkout", "-q", "main"]);
     }
     (lab, sides)
+}
+
+/// Each branch with the kind of its outcome.
+fn kinds(list: &[(String, Outcome)]) -> Vec<String> {
+    let kind = |outcome: &Outcome| match outcome {
+        Outcome::Already => "already",
+        Outcome::Forward => "forward",
+        Outcome::Clean(_) => "clean",
+        Outcome::Conflict(_) => "conflict",
+    };
+    list.iter().map(|(name, outcome)| format!("{name} {}", kind(outcome))).collect()
 }
 
 async fn into_main(lab: &Lab, branch: &Side) -> Result<merge::Merged, GitError> {
@@ -151,24 +163,9 @@ async fn a_preview_knows_every_clash_and_leaves_nothing() {
     let before = (lab.seen("repo"), lab.seen("mirrors"));
     let shown = preview(&mirror, &Side { name: "main".into(), commit: main.clone() }, &sides).await.expect("a preview");
     assert_eq!((lab.seen("repo"), lab.seen("mirrors")), before, "nothing is left of it");
-    let is = |list: &[(String, Outcome)]| {
-        list.iter()
-            .map(|(name, outcome)| {
-                format!(
-                    "{name} {}",
-                    match outcome {
-                        Outcome::Already => "already",
-                        Outcome::Forward => "forward",
-                        Outcome::Clean(_) => "clean",
-                        Outcome::Conflict(_) => "conflict",
-                    }
-                )
-            })
-            .collect::<Vec<_>>()
-    };
-    assert_eq!(is(&shown.alone), ["one clean", "two clean", "three clean", "four clean", "five clean", "six clean", "old already"]);
+    assert_eq!(kinds(&shown.alone), ["one clean", "two clean", "three clean", "four clean", "five clean", "six clean", "old already"]);
     assert_eq!(
-        is(&shown.in_order),
+        kinds(&shown.in_order),
         ["one clean", "two conflict", "three clean", "four clean", "five clean", "six conflict", "old already"]
     );
     let pairs: Vec<(&str, &str)> = shown.pairs.iter().map(|(one, other, _)| (one.as_str(), other.as_str())).collect();
@@ -176,4 +173,40 @@ async fn a_preview_knows_every_clash_and_leaves_nothing() {
     let said = &shown.pairs[0].2[0];
     assert!(said.path == "b" && said.message.contains("CONFLICT"), "{said:?}");
     assert!(matches!(try_merge(&mirror, &main, &sides[2].commit, None).await.expect("merged"), Outcome::Clean(_)));
+}
+
+#[tokio::test]
+async fn a_preview_in_order_knows_what_came_with_an_earlier_branch() {
+    let (lab, mut sides) = scene(&[("one", &[("b", "1\n")]), ("two", &[("d", "two\n")])]).await;
+    // Has `one` whole, and something of its own.
+    lab.plain("repo", &["checkout", "-q", "-b", "more", "one"]);
+    let more = lab.commit("repo", &[("e", "more\n")], "more");
+    // Changes the same as `one`, in another commit.
+    lab.plain("repo", &["checkout", "-q", "-b", "same", "main"]);
+    let same = lab.commit("repo", &[("b", "1\n")], "the same once more");
+    lab.plain("repo", &["checkout", "-q", "main"]);
+    let one = sides.remove(0);
+    for (name, commit) in [("more", more), ("one", one.commit), ("same", same)] {
+        sides.push(Side { name: name.to_owned(), commit });
+    }
+    let repo = lab.repo().await;
+    let mirror = lab.mirror(&repo).await;
+    let into = |commit| Side { name: "main".into(), commit };
+    let seen = preview(&mirror, &into(lab.oid("repo", "main")), &sides).await.expect("a preview");
+    assert_eq!(kinds(&seen.alone), ["two forward", "more forward", "one forward", "same forward"]);
+    assert_eq!(kinds(&seen.in_order), ["two forward", "more clean", "one already", "same clean"]);
+    assert_eq!(seen.pairs, []);
+    // Two best commits in common: what both sides took from each other.
+    lab.plain("repo", &["checkout", "-q", "-b", "left", "one"]);
+    lab.plain("repo", &["merge", "-q", "--no-edit", "two"]);
+    lab.plain("repo", &["checkout", "-q", "-b", "right", "two"]);
+    lab.plain("repo", &["merge", "-q", "--no-edit", "one"]);
+    let right = lab.commit("repo", &[("d", "right\n")], "right");
+    lab.plain("repo", &["checkout", "-q", "left"]);
+    let left = lab.commit("repo", &[("d", "left\n")], "left");
+    lab.plain("repo", &["checkout", "-q", "main"]);
+    let mirror = lab.mirror(&repo).await;
+    let sides = [Side { name: "right".into(), commit: right }];
+    let seen = preview(&mirror, &into(left), &sides).await.expect("a preview");
+    assert_eq!((kinds(&seen.alone), kinds(&seen.in_order)), (vec!["right conflict".to_owned()], vec!["right conflict".to_owned()]));
 }

@@ -186,6 +186,7 @@ fn a_merge_is_of_the_commit_that_was_seen() {
     assert_eq!(seen.press('m'), [Order::Preview(id.clone(), "a".repeat(40))]);
     assert_eq!(seen.press('y'), [], "not before it is known what would come of it");
     let view = |result: &str| MergeView {
+        also: Vec::new(),
         branch: "one".to_owned(),
         into: "main".to_owned(),
         result: result.to_owned(),

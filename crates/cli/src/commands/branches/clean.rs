@@ -87,6 +87,11 @@ async fn keep(context: &Context, client: &Client, agent: &BranchView, dir: &Path
     std::fs::create_dir_all(dir)
         .map_err(|e| Failure::new(Code::PathUnusable, format!("{} cannot be made: {e}", dir.display())).field("--archive"))?;
     sandbox::download(client, &format!("/v1/sessions/{}/files?path=/workspace", agent.session), &into, 1).await?;
+    for other in &agent.also {
+        let into = dir.join(format!("{}.{}", agent.branch.replace('/', "-"), other.name));
+        let asked = format!("/v1/sessions/{}/files?path={}/{}", agent.session, app::BESIDE_DIR, sandbox::escaped(&other.name));
+        sandbox::download(client, &asked, &into, 1).await?;
+    }
     if !context.json {
         out::note(&plain(&format!("the files of {} are in {}", agent.branch, into.display())));
     }

@@ -28,13 +28,14 @@ pub(super) async fn run(context: &Context, client: &Client, repo: Option<&Path>,
 }
 
 fn row(agent: &BranchView) -> Vec<String> {
-    let open = agent.dirty + agent.untracked;
+    let open = agent.dirty + agent.untracked + agent.also.iter().map(|other| other.dirty + other.untracked).sum::<u64>();
+    let commits = agent.commits + agent.also.iter().map(|other| other.commits).sum::<u64>();
     let task: String = agent.task.split_whitespace().collect::<Vec<_>>().join(" ");
     vec![
         agent.branch.clone(),
         state(agent),
         agent.kind.clone(),
-        agent.commits.to_string(),
+        commits.to_string(),
         if open == 0 { String::new() } else { open.to_string() },
         agent.check.as_ref().map_or_else(String::new, |check| if check.passed { "passed" } else { "failed" }.to_owned()),
         format!("${:.4}", agent.cost_usd),
@@ -67,6 +68,12 @@ pub(super) fn sentence(agent: &BranchView) -> String {
     if agent.untracked > 0 {
         text.push_str(&format!(", {} unknown to git", many(agent.untracked, "file", "files")));
     }
+    for other in agent.also.iter().filter(|other| other.commits + other.dirty + other.untracked > 0) {
+        text.push_str(&format!("; in {} {}", other.name, many(other.commits, "commit", "commits")));
+        if other.dirty + other.untracked > 0 {
+            text.push_str(&format!(" and {} not committed", many(other.dirty + other.untracked, "file", "files")));
+        }
+    }
     text
 }
 
@@ -96,5 +103,11 @@ pub(super) fn show(agent: &BranchView) {
     ];
     for (name, value) in lines.iter().filter(|(_, value)| !value.trim().is_empty()) {
         out::line(&format!("{name:<12} {}", clean(value)));
+    }
+    for other in &agent.also {
+        let (tip, at) = (other.tip.as_ref().map(short).unwrap_or_default(), other.reference.clone().unwrap_or_default());
+        let parts = [format!("{}: {}", other.name, other.repo), format!("{tip} {at}"), other.note.clone().unwrap_or_default()];
+        let text = parts.iter().map(|part| part.trim()).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ");
+        out::line(&format!("{:<12} {}", "beside", clean(&text)));
     }
 }

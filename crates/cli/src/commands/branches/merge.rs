@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal, Write};
 
-use app::{BranchView, MergeForm, MergeView, PreviewForm, PreviewView, SpawnedOne};
+use app::{BranchView, ChangeSize, MergeForm, MergeView, PreviewForm, PreviewView, SpawnedOne};
 use http::Method;
 use model::{Code, Failure};
 use serde_json::json;
@@ -105,6 +105,10 @@ fn show(context: &Context, merged: &MergeView) -> Result<(), Failure> {
         return out::json(merged);
     }
     out::line(&clean(&sentence(merged)));
+    for one in merged.also.iter().filter(|_| merged.result == "merged") {
+        let commit: String = one.commit.as_deref().unwrap_or_default().chars().take(10).collect();
+        out::line(&clean(&format!("in {}: {} is at {commit}", one.name, one.into)));
+    }
     if let Some(check) = merged.check.as_ref().filter(|check| !check.passed) {
         out::line(&clean(check.output.trim_end()));
     }
@@ -183,7 +187,7 @@ pub(super) async fn compare(context: &Context, client: &Client, on: &args::OnBra
         return Ok(0);
     }
     let row = |agent: &BranchView| {
-        let size = agent.size.unwrap_or_default();
+        let size = whole_size(agent);
         vec![
             agent.branch.clone(),
             agent.state.as_str().to_owned(),
@@ -202,12 +206,23 @@ pub(super) async fn compare(context: &Context, client: &Client, on: &args::OnBra
     Ok(0)
 }
 
+/// How much it changed in all of its repositories.
+fn whole_size(agent: &BranchView) -> ChangeSize {
+    let all = std::iter::once(agent.size).chain(agent.also.iter().map(|other| other.size));
+    all.flatten().fold(ChangeSize::default(), |one, other| ChangeSize {
+        files: one.files.saturating_add(other.files),
+        added: one.added.saturating_add(other.added),
+        removed: one.removed.saturating_add(other.removed),
+    })
+}
+
 /// What comes first: work that came home, a check that passes, few changed lines, low cost.
 fn rank(agent: &BranchView) -> (bool, u8, u64, u64) {
     let check = agent.check.as_ref().map_or(1, |check| if check.passed { 0 } else { 2 });
-    let size = agent.size.unwrap_or_default();
+    let size = whole_size(agent);
     let lines = size.added.saturating_add(size.removed);
-    let is_empty = agent.commits == 0 || agent.state != model::BranchState::Done;
+    let is_empty =
+        agent.commits + agent.also.iter().map(|other| other.commits).sum::<u64>() == 0 || agent.state != model::BranchState::Done;
     #[expect(clippy::cast_possible_truncation, reason = "a cost is small and not negative")]
     let cost = (agent.cost_usd * 1e6) as u64;
     (is_empty, check, lines, cost)

@@ -53,16 +53,14 @@ pub(super) async fn logs(context: &Context, client: &Client, agent: &BranchView,
 /// The last words, the commits and the size of what was changed.
 pub(super) async fn summary(context: &Context, client: &Client, agent: &BranchView) -> Result<(), Failure> {
     let text = last_words(client, agent).await?;
-    let diff: Option<BranchDiff> = match agent.tip {
-        Some(_) => Some(client.json(Method::GET, &format!("{}/diff", path(agent)), None).await?),
-        None => None,
-    };
+    let diffs = if agent.tip.is_some() { diffs(client, agent).await? } else { Vec::new() };
     if context.json {
-        return out::json(&serde_json::json!({ "agent": agent, "text": text, "diff": diff }));
+        return out::json(&serde_json::json!({ "agent": agent, "text": text, "diff": as_one(&diffs) }));
     }
     list::show(agent);
-    if let Some(diff) = &diff {
+    for (name, diff) in &diffs {
         out::line("");
+        head(name.as_deref());
         for commit in diff.commits.iter().take(COMMITS_SHOWN) {
             let id: String = commit.id.chars().take(COMMIT_DIGITS).collect();
             out::line(&format!("{id} {}", clean(&commit.subject)));
@@ -99,36 +97,73 @@ pub(super) async fn diff(
     file: Option<&str>,
     only_stat: bool,
 ) -> Result<(), Failure> {
-    let diff: BranchDiff = client.json(Method::GET, &format!("{}/diff", path(agent)), None).await?;
+    let diffs = diffs(client, agent).await?;
     if only_stat || context.json && file.is_none() {
         if context.json {
-            return out::json(&diff);
+            return out::json(&as_one(&diffs));
         }
-        stat(&diff.files);
+        for (name, diff) in &diffs {
+            head(name.as_deref());
+            stat(&diff.files);
+        }
         return Ok(());
     }
-    let files: Vec<&FileChange> = diff.files.iter().filter(|change| file.is_none_or(|file| file == change.path)).collect();
-    if let (Some(file), true) = (file, files.is_empty()) {
+    let is_asked = |change: &&FileChange| file.is_none_or(|file| file == change.path);
+    if let Some(file) = file.filter(|_| !diffs.iter().any(|(_, diff)| diff.files.iter().any(|change| is_asked(&change)))) {
         return Err(Failure::new(model::Code::NotFound, format!("the branch does not change `{}`", file.escape_debug())).field("--file"));
     }
-    for change in files {
-        let text = patch(client, agent, &change.path).await?;
-        if context.json {
-            out::json(&serde_json::json!({ "file": change, "patch": text }))?;
-            continue;
+    for (name, diff) in &diffs {
+        let files: Vec<&FileChange> = diff.files.iter().filter(is_asked).collect();
+        if !context.json && !files.is_empty() {
+            head(name.as_deref());
         }
-        warn(change);
-        out::line(&clean(text.trim_end()));
-    }
-    if diff.truncated {
-        out::note("more files differ than are listed");
+        for change in files {
+            let text = patch(client, agent, name.as_deref(), &change.path).await?;
+            if context.json {
+                out::json(&serde_json::json!({ "repo": name, "file": change, "patch": text }))?;
+                continue;
+            }
+            warn(change);
+            out::line(&clean(text.trim_end()));
+        }
+        if diff.truncated {
+            out::note("more files differ than are listed");
+        }
     }
     Ok(())
 }
 
-/// The changes of one file.
-pub(super) async fn patch(client: &Client, agent: &BranchView, file: &str) -> Result<String, Failure> {
-    let asked = format!("{}/patch?path={}", path(agent), escaped(file));
+/// What it changed in each of its repositories, the first one first; with what the others are called.
+pub(super) async fn diffs(client: &Client, agent: &BranchView) -> Result<Vec<(Option<String>, BranchDiff)>, Failure> {
+    let mut diffs = vec![(None, client.json(Method::GET, &format!("{}/diff", path(agent)), None).await?)];
+    for other in agent.also.iter().filter(|other| other.tip.is_some()) {
+        let asked = format!("{}/diff?repo={}", path(agent), escaped(&other.name));
+        diffs.push((Some(other.name.clone()), client.json(Method::GET, &asked, None).await?));
+    }
+    Ok(diffs)
+}
+
+/// All of it as a program reads it: the first one, with the others in `also`.
+pub(super) fn as_one(diffs: &[(Option<String>, BranchDiff)]) -> serde_json::Value {
+    let Some(((_, first), others)) = diffs.split_first() else { return serde_json::Value::Null };
+    let mut value = serde_json::json!(first);
+    if !others.is_empty() {
+        value["also"] = others.iter().map(|(name, diff)| serde_json::json!({ "name": name, "diff": diff })).collect();
+    }
+    value
+}
+
+/// Says which repository follows, where it is not the first one.
+pub(super) fn head(name: Option<&str>) {
+    if let Some(name) = name {
+        out::line(&clean(&format!("in {name}:")));
+    }
+}
+
+/// The changes of one file, in the first repository or the one of this name.
+pub(super) async fn patch(client: &Client, agent: &BranchView, repo: Option<&str>, file: &str) -> Result<String, Failure> {
+    let repo = repo.map(|repo| format!("&repo={}", escaped(repo))).unwrap_or_default();
+    let asked = format!("{}/patch?path={}{repo}", path(agent), escaped(file));
     let response = client.send(Method::GET, &asked, "application/json", full(Vec::new())).await?;
     let bytes = collect(response).await?;
     String::from_utf8(bytes.to_vec()).map_err(|e| internal(&e.to_string()))

@@ -4,7 +4,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use app::BranchAuthor;
+use app::{AlsoRepo, BranchAuthor};
 use model::{Code, Failure};
 use rustix::fs::{Mode, OFlags};
 
@@ -26,6 +26,27 @@ pub(in crate::commands) fn needed(dir: Option<&Path>) -> Result<PathBuf, Failure
     let here = Path::new(".");
     let dir = dir.unwrap_or(here);
     top(dir)?.ok_or_else(|| unusable(dir, "there is no git repository here or above").hint("name one with --repo DIR"))
+}
+
+/// The repositories that flags name: the first one, and those beside it.
+pub(super) fn several(named: &[String]) -> Result<(PathBuf, Vec<AlsoRepo>), Failure> {
+    let Some((first, others)) = named.split_first() else { return Ok((needed(None)?, Vec::new())) };
+    let also = others.iter().map(|text| -> Result<AlsoRepo, Failure> {
+        let (name, dir) = split(text);
+        let repo = needed(Some(dir))?;
+        let own = || repo.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
+        Ok(AlsoRepo { name: name.map_or_else(own, str::to_owned), repo })
+    });
+    Ok((needed(Some(split(first).1))?, also.collect::<Result<_, _>>()?))
+}
+
+/// `NAME=DIR`, or a directory.
+pub(in crate::commands) fn split(text: &str) -> (Option<&str>, &Path) {
+    match text.split_once('=') {
+        // What is there by the whole of it is meant by it.
+        Some((name, dir)) if !name.is_empty() && !name.contains('/') && !Path::new(text).exists() => (Some(name), Path::new(dir)),
+        _ => (None, Path::new(text)),
+    }
 }
 
 /// Opens the repository's directory.
@@ -55,4 +76,28 @@ pub(super) fn author(repo: &Path, env: &Env) -> Option<BranchAuthor> {
 
 fn unusable(path: &Path, why: &str) -> Failure {
     Failure::new(Code::PathUnusable, format!("the repository {} cannot be used: {why}", path.display())).field("--repo")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn repositories_are_named_by_themselves_or_by_their_directory() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let at = std::fs::canonicalize(dir.path()).expect("there");
+        for name in ["app", "lib", "a=b"] {
+            std::fs::create_dir_all(at.join(name).join(".git")).expect("make");
+        }
+        let path = |name: &str| at.join(name).to_str().expect("utf-8").to_owned();
+        let of = |named: &[String]| {
+            several(named).map(|(first, also)| (first, also.into_iter().map(|one| (one.name, one.repo)).collect::<Vec<_>>()))
+        };
+        let (first, also) = of(&[path("app"), path("lib"), format!("more={}", path("a=b"))]).expect("three");
+        assert_eq!(first, at.join("app"));
+        assert_eq!(also, [("lib".to_owned(), at.join("lib")), ("more".to_owned(), at.join("a=b"))]);
+        assert_eq!(of(&[format!("x={}", path("app"))]).expect("one").0, at.join("app"));
+        assert_eq!(of(&[path("a=b")]).expect("one").0, at.join("a=b"));
+        assert!(of(&[path("app"), path("nothing")]).is_err());
+    }
 }

@@ -95,21 +95,25 @@ fn show_comment(comment: &CommentView) {
 
 /// File by file, with the comments at each.
 async fn whole(context: &Context, client: &Client, agent: &BranchView, file: Option<&str>) -> Result<(), Failure> {
-    let diff: BranchDiff = client.json(Method::GET, &format!("{}/diff", path(agent)), None).await?;
+    let diffs = read::diffs(client, agent).await?;
     let comments: Vec<CommentView> = lists::all(client, &format!("{}/comments", path(agent))).await?;
     if context.json {
-        return out::json(&json!({ "agent": agent, "diff": diff, "comments": comments }));
+        return out::json(&json!({ "agent": agent, "diff": read::as_one(&diffs), "comments": comments }));
     }
     list::show(agent);
-    out::line("");
-    read::stat(&diff.files);
-    for change in diff.files.iter().filter(|change| file.is_none_or(|file| file == change.path)) {
+    for (name, diff) in &diffs {
         out::line("");
-        read::warn(change);
-        out::line(&clean(read::patch(client, agent, &change.path).await?.trim_end()));
-        comments.iter().filter(|comment| comment.path.as_ref() == Some(&change.path)).for_each(show_comment);
+        read::head(name.as_deref());
+        read::stat(&diff.files);
+        for change in diff.files.iter().filter(|change| file.is_none_or(|file| file == change.path)) {
+            out::line("");
+            read::warn(change);
+            out::line(&clean(read::patch(client, agent, name.as_deref(), &change.path).await?.trim_end()));
+            comments.iter().filter(|comment| comment.path.as_ref() == Some(&change.path)).for_each(show_comment);
+        }
     }
-    let is_elsewhere = |comment: &&CommentView| !diff.files.iter().any(|change| comment.path.as_ref() == Some(&change.path));
+    let is_of = |comment: &CommentView, diff: &BranchDiff| diff.files.iter().any(|change| comment.path.as_ref() == Some(&change.path));
+    let is_elsewhere = |comment: &&CommentView| !diffs.iter().any(|(_, diff)| is_of(comment, diff));
     comments.iter().filter(is_elsewhere).for_each(show_comment);
     out::note("to comment: --comment FILE:LINE TEXT; to send the comments: --send; to judge: --approve or --reject");
     Ok(())

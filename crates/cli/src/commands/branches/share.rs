@@ -42,6 +42,16 @@ pub(super) fn push(context: &Context, agent: &BranchView, remote: &str, yes: boo
     } else {
         out::line(&clean(&format!("{} is pushed to {remote}", agent.branch)));
     }
+    for other in &agent.also {
+        // The yes was to all of them; those in which nothing was done are as they were.
+        let Some(tip) = other.tip.as_ref().filter(|_| other.commits > 0) else { continue };
+        pushed_from(context, &other.repo, &agent.branch, tip, remote)?;
+        if context.json {
+            out::json(&json!({ "branch": agent.branch, "repo": other.name, "remote": remote, "commit": tip }))?;
+        } else {
+            out::line(&clean(&format!("{} of {} is pushed to {remote}", agent.branch, other.name)));
+        }
+    }
     Ok(0)
 }
 
@@ -53,22 +63,27 @@ fn pushed(context: &Context, agent: &BranchView, remote: &str, yes: bool) -> Res
     if remote.is_empty() || remote.starts_with('-') {
         return Err(Failure::new(Code::Usage, "--remote: this is no name of a remote").field("--remote"));
     }
-    if !yes && !confirmed(&format!("push {} to {remote}?", agent.branch))? {
+    let others: Vec<&str> = agent.also.iter().filter(|other| other.commits > 0).map(|other| other.name.as_str()).collect();
+    let also = if others.is_empty() { String::new() } else { format!(", and in {}", others.join(", ")) };
+    if !yes && !confirmed(&format!("push {} to {remote}{also}?", agent.branch))? {
         return Ok(None);
     }
-    let target = format!("{tip}:refs/heads/{}", agent.branch);
-    let status = git(context, agent).args(["push", "--quiet", "--", remote, &target]).status();
-    let status = status.map_err(|e| Failure::new(Code::PathUnusable, format!("git cannot be run: {e}")))?;
-    if !status.success() {
-        return Err(Failure::new(Code::Conflict, format!("git did not push {} to {remote}", agent.branch)));
-    }
+    pushed_from(context, &agent.repo, &agent.branch, tip, remote)?;
     Ok(Some(tip.clone()))
 }
 
+/// Pushes one commit from one repository.
+fn pushed_from(context: &Context, repo: &str, branch: &str, tip: &str, remote: &str) -> Result<(), Failure> {
+    let target = format!("{tip}:refs/heads/{branch}");
+    let status = git(context, repo).args(["push", "--quiet", "--", remote, &target]).status();
+    let status = status.map_err(|e| Failure::new(Code::PathUnusable, format!("git cannot be run: {e}")))?;
+    if status.success() { Ok(()) } else { Err(Failure::new(Code::Conflict, format!("git did not push {branch} of {repo} to {remote}"))) }
+}
+
 /// The user's git in the user's repository.
-fn git(context: &Context, agent: &BranchView) -> Command {
+fn git(context: &Context, repo: &str) -> Command {
     let mut git = Command::new("git");
-    git.env("PATH", &context.env.path).arg("-C").arg(&agent.repo);
+    git.env("PATH", &context.env.path).arg("-C").arg(repo);
     git
 }
 
@@ -94,6 +109,10 @@ pub(super) async fn worktree(context: &Context, client: &Client, agent: &BranchV
 pub(super) async fn pr(context: &Context, client: &Client, verb: args::Agents) -> Done {
     let args::Agents::Pr { on, title, body, into, remote, github, expect, yes } = verb else { return Ok(0) };
     let agent = at(client, &on, expect.as_deref()).await?;
+    if !agent.also.is_empty() {
+        return Err(Failure::new(Code::Usage, format!("{} works on several repositories, and a pull request is of one", agent.branch))
+            .hint("push it, lazaret agents push, and open one in each"));
+    }
     let base = into
         .or_else(|| agent.target.clone())
         .ok_or_else(|| Failure::new(Code::Usage, format!("{} was begun at no branch; say --into", agent.branch)).field("--into"))?;
@@ -115,7 +134,7 @@ pub(super) async fn pr(context: &Context, client: &Client, verb: args::Agents) -
 fn repository(context: &Context, agent: &BranchView, remote: &str) -> Result<String, Failure> {
     let unknown =
         || Failure::new(Code::Usage, format!("the remote {remote} is none at GitHub")).hint("say --github OWNER/NAME").field("--github");
-    let said = git(context, agent).args(["remote", "get-url", "--", remote]).output().map_err(|_| unknown())?;
+    let said = git(context, &agent.repo).args(["remote", "get-url", "--", remote]).output().map_err(|_| unknown())?;
     named(String::from_utf8_lossy(&said.stdout).trim()).ok_or_else(unknown)
 }
 

@@ -9,6 +9,7 @@ use model::{Code, EgressRule, Failure, Money};
 use serde_json::json;
 
 use super::super::begin::again;
+use super::super::own_engine::{Brought, brought};
 use super::super::{Context, text};
 use super::{repo, wait};
 use crate::args;
@@ -29,9 +30,8 @@ pub(in super::super) async fn run(context: &Context, flags: args::Spawn) -> Done
     let config = Config::load(home.path())?;
     let client = Client::new(&home, context.may_start);
     let (may_wait, is_many) = (flags.wait, flags.n.is_some());
-    let place = repo::needed(flags.repo.as_deref())?;
-    let form = form(context, &config, flags, task, &place)?;
-    let spawned = ask(&client, &form, &place).await?;
+    let form = form(context, &config, flags, task)?;
+    let spawned = ask(&client, &form).await?;
     if !context.json {
         say(&spawned);
     }
@@ -50,10 +50,12 @@ pub(in super::super) async fn run(context: &Context, flags: args::Spawn) -> Done
 }
 
 /// Asks for the agents; accepted once, however often it has to be said.
-async fn ask(client: &Client, form: &SpawnForm, place: &std::path::Path) -> Result<Spawned, Failure> {
+async fn ask(client: &Client, form: &SpawnForm) -> Result<Spawned, Failure> {
     let key = random_hex::<16>()?;
     let sent = again(async || {
-        let ticket = client.hand_over(&[repo::open(place)?]).await?;
+        let places = std::iter::once(&form.repo).chain(form.also.iter().map(|other| &other.repo));
+        let opened = places.map(|place| repo::open(place)).collect::<Result<Vec<_>, _>>()?;
+        let ticket = client.hand_over(&opened).await?;
         let mut body = json!(form);
         body["ticket"] = json!(ticket.name);
         let request = http::Request::builder()
@@ -69,7 +71,8 @@ async fn ask(client: &Client, form: &SpawnForm, place: &std::path::Path) -> Resu
     serde_json::from_slice(&sent.await?).map_err(|e| internal(&format!("the daemon's answer is not understood: {e}")))
 }
 
-fn form(context: &Context, config: &Config, flags: args::Spawn, task: String, place: &std::path::Path) -> Result<SpawnForm, Failure> {
+fn form(context: &Context, config: &Config, flags: args::Spawn, task: String) -> Result<SpawnForm, Failure> {
+    let (place, also) = repo::several(&flags.repo)?;
     let wrong = |flag: &str, why: String| Failure::new(Code::Usage, format!("{flag}: {why}")).field(flag);
     let rule = |text: &String| text.parse::<EgressRule>().map_err(|e| wrong("--allow", e.to_string()));
     let mut limits = flags.limits;
@@ -81,8 +84,15 @@ fn form(context: &Context, config: &Config, flags: args::Spawn, task: String, pl
         let (key, value) = pair.ok_or_else(|| wrong("--label", format!("`{}` is not KEY=VALUE", text.escape_debug())))?;
         labels.insert(key.to_owned(), value.to_owned());
     }
+    let own = flags.engine.as_deref().map(|engine| brought(engine, app::OWN_ENGINE_DIR)).transpose()?.flatten();
+    let (engine, program, engine_dir) = match own {
+        Some(Brought { name, program, root }) => (Some(name), Some(program), root),
+        None => (flags.engine, None, None),
+    };
     Ok(SpawnForm {
-        repo: place.to_owned(),
+        author: repo::author(&place, &context.env),
+        repo: place,
+        also,
         branch: flags.branch,
         task,
         from: flags.from,
@@ -90,8 +100,9 @@ fn form(context: &Context, config: &Config, flags: args::Spawn, task: String, pl
         kind: flags.kind,
         n: flags.n,
         agent: flags.agent,
-        engine: flags.engine,
-        program: None,
+        engine,
+        program,
+        engine_dir,
         model: flags.model,
         history: if flags.history == "branch" { BranchHistory::Branch } else { BranchHistory::All },
         sparse: flags.sparse.iter().map(|dir| dir.trim_end_matches('/').to_owned()).collect(),
@@ -99,7 +110,6 @@ fn form(context: &Context, config: &Config, flags: args::Spawn, task: String, pl
         files: flags.files,
         commit: flags.commit,
         check: flags.check,
-        author: repo::author(place, &context.env),
         egress: flags.allow.iter().map(rule).collect::<Result<_, _>>()?,
         secrets: flags.secrets,
         budget,
