@@ -157,7 +157,7 @@ pub use plugins::{
 };
 pub use pool::{POOL_SIZE_MAX, POOL_TENANTS_MAX, PoolSettings, PoolShelf, PoolView};
 pub use ports::{InsidePort, PortForm};
-pub use providers::{ProviderKey, ProviderUse, ProviderView, ProvidersOf};
+pub use providers::{ProviderKey, ProviderModel, ProviderModels, ProviderUse, ProviderView, ProvidersOf};
 pub use quotas::{Rate, RateSettings};
 pub use rights::{AREAS, Rights, Scope};
 pub use roles::Role;
