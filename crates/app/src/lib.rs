@@ -80,6 +80,7 @@ mod runner;
 mod sandboxes;
 mod secret_views;
 mod secrets;
+mod self_policy;
 mod session_forms;
 mod sessions;
 mod settings;
@@ -165,6 +166,7 @@ pub use rooms::{Room, Seat};
 pub use sandboxes::SandboxForm;
 pub use secret_views::{SecretKept, SecretSession, SecretView};
 pub use secrets::SecretBook;
+pub use self_policy::SelfPolicy;
 pub use session_forms::{
     AnswerForm, MessageFile, MessageForm, QuestionView, SessionForm, SessionPatch, SessionQuery, SessionState, SessionView,
 };
