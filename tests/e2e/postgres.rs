@@ -111,10 +111,10 @@ fn what_one_daemon_does_is_seen_and_asked_for_at_another() {
 #[track_caller]
 fn secrets_travel(first: &Lab, second: &Lab) {
     let (old, new) = ("the-old-value-of-the-token", "the-new-value-of-the-token");
-    let show = "echo \"held: $DEPLOY_TOKEN\"";
+    let show = || Say::Shell("echo \"held: $DEPLOY_TOKEN\"".to_owned());
     let rules = vec![
-        Rule { contains: "show and stay".to_owned(), say: vec![Say::Shell(show.to_owned()), Say::Shell("sleep 86400".to_owned())] },
-        Rule { contains: "show it".to_owned(), say: vec![Say::Shell(show.to_owned()), Say::Text("shown".to_owned())] },
+        Rule { contains: "show and stay".to_owned(), say: vec![show(), Say::Shell("sleep 86400".to_owned())] },
+        Rule { contains: "show it".to_owned(), say: vec![show(), Say::Text("shown".to_owned())] },
     ];
     let model = second.model(Script { key: Some(KEY.to_owned()), rules, ..Script::default() });
     second.run(&["config", "set", "providers.anthropic.base_url", &model.url()]).succeeds();
@@ -140,7 +140,10 @@ fn secrets_travel(first: &Lab, second: &Lab) {
         assert_eq!((&kept["sessions"], &kept["restarted"]), (&still, &json!(restarted)), "{kept:#}");
     }
     assert_eq!(second.result_of(&session, &turn)["status"], "cancelled");
-    assert_eq!(second.turn(&session, "show it")["status"], "completed");
+    // The first turn that follows is told, with its text, what became of the tool that was cut off.
+    for text in ["go on", "show it"] {
+        assert_eq!(second.turn(&session, text)["status"], "completed");
+    }
     assert!(told(&format!("held: {new}")), "the next turn has the new one");
     let log = json!(second.log(&session)).to_string();
     assert!(!log.contains(old) && !log.contains(new), "neither is logged: {log}");
