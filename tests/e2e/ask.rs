@@ -32,6 +32,8 @@ fn asked(lab: &Lab, question: &str) -> String {
 fn a_question_is_answered_by_looking() {
     let all: Vec<String> = [
         ipc("look_status", &json!({})),
+        // A machine that is very busy may take longer for it than is waited.
+        format!("until {}; do sleep 1; done", ipc("look_doctor", &json!({}))),
         ipc("look_logs", &json!({ "lines": 5 })),
         ipc("look_audit", &json!({ "last": 5 })),
         ipc("look_notices", &json!({})),
@@ -42,7 +44,7 @@ fn a_question_is_answered_by_looking() {
     let (lab, _server) = lab(&[("how are you", all.join("; "))]);
     lab.run(&["agent", "add", "watcher"]).succeeds();
     let found = asked(&lab, "how are you?");
-    for word in ["uptime_s", "store-read", "agent.add", "watcher", "is data"] {
+    for word in ["uptime_s", "store-read", "guest program", "agent.add", "watcher", "is data"] {
         assert!(found.contains(word), "{word}: {found}");
     }
     // The session is gone with the answer.
@@ -67,4 +69,34 @@ fn it_can_change_nothing() {
     let events = lab.run(&["--json", "run", "look at it"]).succeeds().events();
     let refused = of_type(&events, "tool_result")[0]["output"].as_str().expect("output").to_owned();
     assert!(refused.contains("UNKNOWN_TOOL") || refused.contains("UNAUTHORIZED"), "{refused}");
+}
+
+/// What an agent was told, noted and given stays with it: a question about the install is answered by one that has looked, and no more.
+#[test]
+fn a_question_is_told_nothing_of_any_agent() {
+    let keep = ipc("memory_store", &json!({ "type": "fact", "content": "The berth is number nine" }));
+    let (lab, server) = lab(&[("note it", keep), ("what do you see", "ls /home/sandbox/Vault; echo seen".to_owned())]);
+    let notes = lab.path("notes");
+    std::fs::create_dir(&notes).expect("a directory");
+    std::fs::write(notes.join("vault-note.md"), "x").expect("written");
+    lab.run(&["config", "set", "vault", notes.to_str().expect("utf-8")]).succeeds();
+    lab.run(&["agent", "set", "default", "--instructions", "Speak like a harbour pilot."]).succeeds();
+    lab.run(&["run", "note it"]).succeeds();
+    let told = |args: &[&str]| {
+        let from = server.requests().len();
+        let events = lab.run(args).succeeds().events();
+        let output: String = of_type(&events, "tool_result").iter().filter_map(|event| event["output"].as_str()).collect();
+        let asked: String = server.requests()[from..].iter().map(|request| String::from_utf8_lossy(&request.body).into_owned()).collect();
+        (asked, output)
+    };
+    let (asked, output) = told(&["--json", "ask", "what do you see?"]);
+    assert!(asked.contains("what do you see") && output.contains("seen"), "it was asked: {asked} {output}");
+    for canary in ["harbour pilot", "berth", "vault-note"] {
+        assert!(!asked.contains(canary), "{canary}: {asked}");
+    }
+    // The control: an ordinary session of the same agent is told both, and sees the owner's notes.
+    let (asked, _) = told(&["--json", "run", "what do you see?"]);
+    for canary in ["harbour pilot", "berth", "vault-note"] {
+        assert!(asked.contains(canary), "{canary}: {asked}");
+    }
 }

@@ -11,6 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use testkit::channel::{Effect, LabNetwork, TOKEN, said};
 
 use crate::http::PATIENCE;
 use crate::support::Lab;
@@ -106,6 +107,27 @@ fn until(what: &str, mut look: impl FnMut() -> bool) {
     }
 }
 
+/// An account of the lab's network, on which ann answers for the agent and bob does not.
+fn people(lab: &Lab) -> LabNetwork {
+    let network = LabNetwork::start().expect("a network");
+    let base = format!("base_url={}", network.base_url());
+    let add = ["channel", "add", "lab", "--network", "lab", "--program", "lab", "--config", &base, "--credential", "-"];
+    lab.run_with(&add, TOKEN.as_bytes()).succeeds();
+    until("the account is well", || lab.ask("GET", "/v1/channels/lab", Value::Null).is(200)["health"] == "well");
+    for (sender, role) in [("ann", "admin"), ("bob", "member")] {
+        let code = lab.run(&["wire", "pair", "--agent", "default", "--role", role]).succeeds();
+        network.say(said(&format!("pair-{sender}"), &format!("d-{sender}"), sender, code.out.trim()));
+        network.wait(PATIENCE, |effects| told(effects, sender).any(|text| text.starts_with("Paired")));
+    }
+    network
+}
+
+/// What somebody was told in their own chat.
+fn told<'a>(effects: &'a [Effect], sender: &str) -> impl Iterator<Item = &'a str> {
+    let chat = format!("d-{sender}");
+    effects.iter().filter(move |effect| effect.chat == chat).map(Effect::text)
+}
+
 fn state(lab: &Lab) -> Value {
     let rows = lab.run(&["auth", "status", "--json"]).succeeds().events();
     rows.iter().find(|row| row["plugin"] == "svc").expect("a row")["state"].clone()
@@ -128,13 +150,15 @@ fn a_key_is_stored_for_all_or_for_one_agent() {
     lab.run_with(&["auth", "api-key", "--plugin", "nobody"], b"x").fails("NOT_FOUND", 2);
 }
 
-/// A code is typed elsewhere; the token is renewed while the owner does nothing; when the service ends it, all say so.
+/// A code is typed elsewhere; the token is renewed while the owner does nothing; when the service ends it, all say so, and who answers for
+/// the install is told where they chat.
 #[test]
 fn a_login_by_device_is_renewed_until_the_service_ends_it() {
     let device = json!({ "device_code": "dc-1", "user_code": "WXYZ-1", "verification_uri": "http://127.0.0.1/enter", "interval": 1 });
     let pending = (400, json!({ "error": "authorization_pending" }));
     let (service, port) = Service::start(vec![(200, device), pending, tokens(20, 60)]);
     let lab = lab(port);
+    LabNetwork::install(&lab.home()).expect("the program");
     let ran = lab.run(&["auth", "login", "--plugin", "svc", "--device"]).succeeds();
     assert!(ran.out.contains("WXYZ-1") && ran.out.contains("http://127.0.0.1/enter") && !ran.out.contains("dc-1"), "{}", ran.out);
     assert_eq!((service.form(0)["client_id"].as_str(), service.form(0)["scope"].as_str()), ("lab", "read"));
@@ -147,6 +171,7 @@ fn a_login_by_device_is_renewed_until_the_service_ends_it() {
     let renewed = service.form(3);
     assert_eq!((renewed["grant_type"].as_str(), renewed["refresh_token"].as_str()), ("refresh_token", "refresh-20"));
 
+    let network = people(&lab);
     // The next one that ends soon is refused.
     service.say(vec![
         (200, json!({ "device_code": "dc-2", "user_code": "WXYZ-2", "verification_uri": "http://127.0.0.1/enter" })),
@@ -162,6 +187,22 @@ fn a_login_by_device_is_renewed_until_the_service_ends_it() {
     assert!(status.contains("ALERT") && status.contains("the grant was revoked"), "{status}");
     let doctor = lab.run(&["doctor", "--json"]).ends_with(1).events();
     assert!(doctor.iter().any(|c| c["label"] == "login svc" && c["status"] == "fail" && c["fix"].is_string()), "{doctor:?}");
+    let is_over = |text: &str| text.starts_with("The login of svc has ended") && text.contains("the grant was revoked");
+    let effects = network.wait(PATIENCE, |effects| told(effects, "ann").any(is_over));
+    assert!(told(&effects, "ann").any(|text| text.contains("lazaret auth login --plugin svc")), "{effects:#?}");
+    let ends = |text: &str| text.starts_with("The login of svc ends within a day");
+    assert!(!told(&effects, "ann").any(ends), "what renews itself is not told of before its end: {effects:#?}");
+
+    // One that nothing renews is told of while there is time.
+    service.say(vec![
+        (200, json!({ "device_code": "dc-3", "user_code": "WXYZ-3", "verification_uri": "http://127.0.0.1/enter" })),
+        (200, json!({ "access_token": "b".repeat(50), "expires_in": 3600 })),
+    ]);
+    lab.run(&["auth", "login", "--plugin", "svc", "--device"]).succeeds();
+    restart(&lab);
+    let effects = network.wait(PATIENCE, |effects| told(effects, "ann").any(ends));
+    assert_eq!(told(&effects, "ann").filter(|text| is_over(text)).count(), 1, "each is told once: {effects:#?}");
+    assert!(!told(&effects, "bob").any(|text| text.contains("login")), "only who answers for the agent is told: {effects:#?}");
 }
 
 /// One login by a browser: the page's address, and the process that waits.

@@ -25,6 +25,8 @@ fn with_lab(lab: &Lab) -> LabNetwork {
     let network = LabNetwork::start().expect("a network");
     lab.run(&["config", "set", "egress.private_ok", "[\"127.0.0.1\"]"]).succeeds();
     LabNetwork::install(&lab.home()).expect("the program");
+    // One that a command started may be looking at a plugin just now, and would not make room.
+    lab.run(&["stop", "--grace", "0s"]);
     lab.run(&["start", "--listen", "127.0.0.1:0"]).succeeds();
     let base = format!("base_url={}", network.base_url());
     let add = ["channel", "add", "lab", "--network", "lab", "--program", "lab", "--config", &base, "--credential", "-"];

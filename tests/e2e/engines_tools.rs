@@ -78,9 +78,24 @@ fn outputs(ran: &Ran) -> String {
     of_type(&events, "tool_result").iter().map(|event| event["output"].to_string()).collect::<Vec<_>>().join("\n")
 }
 
+/// The end of what a skill says it is for. An agent is told less of it beside its engine, so whoever says this read the skill itself.
+const TAIL: &str = "for mariners alone";
+
+/// Gives the agent a skill.
+fn give_skill(lab: &Lab) {
+    let dir = lab.path("tide-tables");
+    std::fs::create_dir_all(&dir).expect("make");
+    let about = format!("Reads tables of tides. {}{TAIL}", "It knows the moon and the wind. ".repeat(9));
+    std::fs::write(dir.join("SKILL.md"), format!("---\nname: tide-tables\ndescription: {about}\n---\nLook at the clock.\n"))
+        .expect("write");
+    lab.run(&["skill", "add", dir.to_str().expect("utf-8"), "--yes"]).succeeds();
+    lab.run(&["agent", "set", "default", "--skills", "tide-tables"]).succeeds();
+}
+
 fn low_and_high(engine: &str, provider: &str) {
     let say = vec![call(engine, "jot", "fog"), call(engine, "post", "wind"), Say::Text("both are done".to_owned())];
     let (lab, server) = lab(engine, provider, say);
+    give_skill(&lab);
     let child = begin(&lab, engine);
     let pending = until(|| {
         let listed = lab.ask("GET", "/v1/approvals?status=pending", Value::Null).is(200);
@@ -98,6 +113,10 @@ fn low_and_high(engine: &str, provider: &str) {
     assert!(ran.result()["text"].as_str().is_some_and(|t| t.contains("both are done")), "{}", ran.out);
     let heard = server.requests().iter().any(|r| String::from_utf8_lossy(&r.body).contains("posted wind, number 1"));
     assert!(heard, "{engine} did not tell its model what the tool gave");
+    // An engine that knows skills offers it by itself; the others, here the control, say what they were told of it.
+    let told: String = server.requests().iter().map(|r| String::from_utf8_lossy(&r.body).into_owned()).collect();
+    assert!(told.contains("tide-tables"), "{engine} is told of the skill");
+    assert_eq!(told.contains(TAIL), engine != "mini", "{engine} offers its model the skill");
 }
 
 #[test]

@@ -85,6 +85,7 @@ fn converse(party: &dyn Party) {
     if party.network() == "wechat" {
         scene.is_told_of_a_file_that_is_refused();
     }
+    scene.tells_a_group_of_a_file_that_is_refused();
     scene.is_stopped(can("typing"));
     scene.outlives_its_program();
     scene.outlives_its_daemon();
@@ -275,6 +276,23 @@ impl<'a> Scene<'a> {
         let told = self.sees("boats.bin");
         assert!(told.text.contains("Not sent") && told.text.contains("WeChat takes") && told.text.contains("all of them"), "{told:?}");
         self.sees_once("all of them");
+    }
+
+    /// The same in a group, where a network may take fewer kinds of files than in a chat of two.
+    #[track_caller]
+    fn tells_a_group_of_a_file_that_is_refused(&self) {
+        if self.party.writes_in_group("").is_none() {
+            return;
+        }
+        let code = self.lab.run(&["wire", "pair", "--agent", "default", "--role", "owner"]).succeeds().out;
+        let sees =
+            |words: &str| self.until(words, || self.party.standing_in_group().into_iter().find(|stands| stands.text.contains(words)));
+        self.post(self.party.writes_in_group(code.trim()));
+        sees("Paired");
+        self.post(self.party.writes_in_group("@Andy pack the boats"));
+        let told = sees("boats.bin");
+        assert!(told.text.contains("Not sent") && told.text.contains("in groups") && told.text.contains("all of them"), "{told:?}");
+        assert!(self.party.standing_in_group().iter().all(|stands| stands.files.is_empty()), "nothing was brought");
     }
 
     /// The account is seen writing as long as the agent is at work, and the person can stop it.

@@ -104,6 +104,52 @@ fn what_one_daemon_does_is_seen_and_asked_for_at_another() {
     let turn = second.send(&session, "once more");
     up_again(&first);
     assert_eq!(second.result_of(&session, &turn)["status"], "completed");
+    secrets_travel(&first, &second);
+}
+
+/// What one daemon is told of secrets counts at the other at once, and the first knows whose turns there run with the value before.
+#[track_caller]
+fn secrets_travel(first: &Lab, second: &Lab) {
+    let (old, new) = ("the-old-value-of-the-token", "the-new-value-of-the-token");
+    let show = || Say::Shell("echo \"held: $DEPLOY_TOKEN\"".to_owned());
+    let rules = vec![
+        Rule { contains: "show and stay".to_owned(), say: vec![show(), Say::Shell("sleep 86400".to_owned())] },
+        Rule { contains: "show it".to_owned(), say: vec![show(), Say::Text("shown".to_owned())] },
+    ];
+    let model = second.model(Script { key: Some(KEY.to_owned()), rules, ..Script::default() });
+    second.run(&["config", "set", "providers.anthropic.base_url", &model.url()]).succeeds();
+    let told = |text: &str| model.requests().iter().any(|request| String::from_utf8_lossy(&request.body).contains(text));
+    let status = || second.ask("GET", "/v1/status", Value::Null).is(200);
+    assert_eq!(status()["providers"], json!([]), "the control: there is no key yet");
+    first.run_with(&["secret", "set", "anthropic", "-"], KEY.as_bytes()).succeeds();
+    assert!(comes(|| status()["providers"] == json!(["anthropic"])), "{}", status());
+    first.run(&["agent", "add", "deployer"]).succeeds();
+    first.run_with(&["secret", "set", "DEPLOY_TOKEN", "-", "--expose", "deployer"], old.as_bytes()).succeeds();
+    assert!(comes(|| status()["exposed"][0]["agent"] == "deployer"), "{}", status());
+
+    // The turn at the second holds the value that was set at the first.
+    let session = second.session(json!({ "agent": "deployer", "engine": "mini" }));
+    let turn = second.send(&session, "show and stay");
+    assert!(comes(|| told(&format!("held: {old}"))), "it is there");
+    second.event_where(&session, |event| event["type"] == "tool_call" && event.to_string().contains("86400"));
+    // The first tells who still has it, and ends that turn where it is.
+    let put = |query: &str| first.ask("PUT", &format!("/v1/secrets/DEPLOY_TOKEN{query}"), json!({ "value": new })).is(200);
+    let still = json!([{ "session": session, "agent": "deployer" }]);
+    for (query, restarted) in [("", false), ("?restart=true", true)] {
+        let kept = put(query);
+        assert_eq!((&kept["sessions"], &kept["restarted"]), (&still, &json!(restarted)), "{kept:#}");
+    }
+    assert_eq!(second.result_of(&session, &turn)["status"], "cancelled");
+    // The first turn that follows is told, with its text, what became of the tool that was cut off.
+    for text in ["go on", "show it"] {
+        assert_eq!(second.turn(&session, text)["status"], "completed");
+    }
+    assert!(told(&format!("held: {new}")), "the next turn has the new one");
+    let log = json!(second.log(&session)).to_string();
+    assert!(!log.contains(old) && !log.contains(new), "neither is logged: {log}");
+    // What is taken away is gone there too.
+    first.run(&["secret", "remove", "anthropic"]).succeeds();
+    assert!(comes(|| status()["providers"] == json!([])), "{}", status());
 }
 
 /// Three daemons, one of which dies every moment: each job ends well and once.

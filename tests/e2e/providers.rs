@@ -1,10 +1,10 @@
 //! Who is asked for models, as the owner handles them: added with a key that is never shown, tried with one small call, named by agents,
 //! and removed.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use testkit::model_server::{Fault, Say, Script};
 
-use crate::support::{KEY, Lab};
+use crate::support::{Deaf, KEY, Lab};
 use crate::web::Web;
 
 const MODEL: &str = "claude-haiku-4-5";
@@ -56,4 +56,55 @@ fn a_provider_is_added_tried_named_and_removed_and_its_key_is_never_shown() {
     assert_eq!(web.ask(&token, "GET", "/v1/providers", Value::Null).status, 403);
     let (reader, _) = web.token("read", None);
     assert!(!String::from_utf8_lossy(&web.ask(&reader, "GET", "/v1/providers", Value::Null).body).contains(KEY));
+}
+
+/// Each family is asked in its own words with its own key, once for all who want to know, and what it answers is held to its bounds.
+#[test]
+fn a_provider_lists_its_models_in_every_family_and_its_key_goes_nowhere_else() {
+    let lab = Lab::new();
+    let server = lab.model(Script { key: Some(KEY.to_owned()), ..Script::default() });
+    lab.run(&["config", "set", "engine", "mini"]).succeeds();
+    let web = Web::start(&lab);
+    // A server of this machine speaks as OpenAI does, and takes no key.
+    for (name, kind) in [("one", "anthropic"), ("two", "openai"), ("three", "gemini")] {
+        let url = if kind == "openai" { format!("{}/v1", server.url()) } else { server.url() };
+        lab.run_with(&["provider", "add", name, "--kind", kind, "--base-url", &url, "--key", "-", "--no-test"], KEY.as_bytes()).succeeds();
+        let from = server.requests().len();
+        let listed = lab.run(&["provider", "models", name]).succeeds().out;
+        assert_eq!(listed.trim(), format!("{name}/rehearsal"), "{kind}");
+        let asked = server.requests();
+        let target = if kind == "gemini" { "/v1beta/models" } else { "/v1/models" };
+        assert!(asked.len() == from + 1 && asked[from].target.starts_with(target), "{kind}: {:?}", asked[from].target);
+        assert_eq!((asked[from].method.as_str(), asked[from].credential().as_deref()), ("GET", Some(KEY)), "{kind}");
+        assert!(!asked[from].target.contains(KEY), "never in an address");
+        // It is not asked again so soon, unless somebody wants it to be.
+        let shown = lab.run(&["--json", "provider", "show", name]).succeeds().events();
+        assert_eq!((&shown[0]["models"][0]["id"], &shown[0]["provider"]["kind"]), (&json!("rehearsal"), &json!(kind)), "{shown:#?}");
+        assert_eq!(server.requests().len(), from + 1, "{kind}");
+        lab.run(&["provider", "models", name, "--fresh"]).succeeds();
+        assert_eq!(server.requests().len(), from + 2, "{kind}");
+    }
+    let ollama = lab.model(Script::default());
+    let url = format!("{}/v1", ollama.url());
+    lab.run(&["provider", "add", "local", "--kind", "ollama", "--base-url", &url, "--no-test"]).succeeds();
+    assert_eq!(lab.run(&["provider", "models", "local"]).succeeds().out.trim(), "local/rehearsal");
+    assert_eq!(ollama.requests()[0].credential(), None, "no key is sent where none belongs");
+    // Another key, another question; one that is refused is said, and so is a provider without any.
+    lab.run_with(&["secret", "set", "one", "-"], b"sk-ant-api03-this-is-not-the-key-it-wants").succeeds();
+    lab.run(&["provider", "models", "one"]).fails("CREDENTIAL_EXPIRED", 1);
+    let shown = lab.run(&["provider", "show", "one"]).succeeds().out;
+    assert!(shown.contains("its models are not known"), "{shown}");
+    lab.run(&["secret", "remove", "one"]).succeeds();
+    lab.run(&["provider", "models", "one"]).fails("KEY_MISSING", 3);
+    lab.run(&["provider", "models", "nobody"]).fails("NOT_FOUND", 2);
+    let deaf = Deaf::new();
+    lab.run(&["provider", "add", "far", "--base-url", &deaf.url(), "--keyless", "--no-test"]).succeeds();
+    let refused = lab.run(&["provider", "models", "far"]);
+    assert!(refused.status != 0 && refused.err.contains("[PROVIDER_DOWN]"), "{}", refused.err);
+    // The rooms of others have no window here.
+    let (token, _) = web.token("manage", Some("default"));
+    assert_eq!(web.ask(&token, "GET", "/v1/providers/two/models", Value::Null).status, 403);
+    let (reader, _) = web.token("read", None);
+    let seen = web.ask(&reader, "GET", "/v1/providers/two/models", Value::Null);
+    assert!(seen.status == 200 && !String::from_utf8_lossy(&seen.body).contains(KEY), "{}", seen.status);
 }

@@ -4,7 +4,7 @@ use model::{Code, EgressRule, Failure, Limits};
 use serde::{Deserialize, Serialize};
 use store::AgentRow;
 
-use crate::{App, OWN_TENANT};
+use crate::{App, OWN_TENANT, SelfPolicy};
 
 /// The agent of a session that names none. It always exists, if only with every field at its default.
 pub const DEFAULT_AGENT: &str = "default";
@@ -51,6 +51,12 @@ pub struct AgentForm {
     /// what is the owner's: the vault, secrets, and tools that use the owner's accounts.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tenants: Vec<String>,
+    /// What becomes of a change that it makes to its own standing instructions, where it has the tool for it.
+    #[serde(skip_serializing_if = "SelfPolicy::is_usual")]
+    pub instructions_policy: SelfPolicy,
+    /// What becomes of what it remembers and would act on in other sessions; `off` takes its memory away whole.
+    #[serde(skip_serializing_if = "SelfPolicy::is_usual")]
+    pub memory_policy: SelfPolicy,
     /// What its sandboxes may use; the configured limits when left out.
     pub limits: Option<Limits>,
 }

@@ -98,6 +98,9 @@ impl Approvals {
         if ask.tool.handler.asks() {
             return app.ask_for_tool(&ask, waiting).await;
         }
+        if app.is_left_to_agent(&ask).await? {
+            return Ok(Answered::Left);
+        }
         let beside = match &ask.caller.session {
             Some(session) => {
                 let (channel, handle) = ask.caller.asker.as_ref().map_or(("", ""), |asker| (&asker.channel, &asker.handle));

@@ -10,9 +10,11 @@ use futures_util::future::BoxFuture;
 use model::{Code, EgressRule, Failure, SandboxId, TurnId, TurnState};
 use store::{AskerNow, Person, Store, TurnRow};
 
+use crate::agent_tools::SET_INSTRUCTIONS;
 use crate::agents::agent_in;
 use crate::live::Live;
 use crate::router::{is_admin, permits};
+use crate::self_policy::kept_from;
 use crate::turn::Running;
 use crate::{AgentForm, App};
 
@@ -59,7 +61,12 @@ fn asker_of(now: &AskerNow, agent: &AgentForm) -> Asker {
     let named = |names: &Vec<String>| names.iter().cloned().collect::<BTreeSet<String>>();
     let tools = match standing {
         Standing::Nobody | Standing::Guest => Some(named(&agent.guest_tools)),
-        Standing::Member => agent.member_tools.as_ref().map(named),
+        Standing::Member => {
+            // An agent is changed for who answers for it, and for nobody else, whatever it is to do for members.
+            let changes = |names: &Vec<String>| names.iter().any(|name| name == SET_INSTRUCTIONS);
+            let names = agent.member_tools.as_ref().or_else(|| Some(&agent.tools).filter(|names| changes(names)));
+            names.map(|names| named(names).into_iter().filter(|name| name != SET_INSTRUCTIONS).collect())
+        }
         Standing::Admin => None,
     };
     Asker { channel: now.row.channel.clone(), handle: now.row.handle.clone(), user: now.row.user.clone(), standing, tools }
@@ -194,13 +201,15 @@ impl Running<'_> {
         self.live.spec.job.is_some().then(BTreeSet::new)
     }
 
-    /// Tools of the daemon's own that the turn does not have because its agent names none.
+    /// Tools of the daemon's own that the turn does not have because its agent names none, or is not to change itself.
     pub(crate) async fn withheld(&self) -> Result<BTreeSet<String>, Failure> {
+        let agent = &self.ground.agent;
+        let mut names: BTreeSet<String> = kept_from(agent).map(str::to_owned).collect();
         // A job has only what it names.
-        if self.live.spec.job.is_some() {
-            return Ok(BTreeSet::new());
+        if self.live.spec.job.is_none() {
+            names.extend(self.app.withheld_tools(agent, &self.ground.row.tenant, &self.turn.id).await?);
         }
-        self.app.withheld_tools(&self.ground.agent, &self.ground.row.tenant, &self.turn.id).await
+        Ok(names)
     }
 }
 
@@ -267,6 +276,23 @@ mod tests {
         check(&now(None, Some((7, "andy", "admin")), true, &[]), Standing::Guest);
         // The turn is over.
         check(&AskerNow { state: TurnState::Done, ..now(Some(7), Some((7, "andy", "admin")), true, &[]) }, Standing::Nobody);
+    }
+
+    #[test]
+    fn an_agent_is_not_changed_for_members() {
+        let of = |form: AgentForm, role: &str| asker_of(&now(Some(7), Some((7, "andy", role)), false, &[]), &form).tools;
+        let set = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>());
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let andy = |tools: &[&str], members: Option<&[&str]>| AgentForm {
+            name: "andy".into(),
+            tools: names(tools),
+            member_tools: members.map(names),
+            ..AgentForm::default()
+        };
+        assert_eq!(of(andy(&["a", SET_INSTRUCTIONS], None), "member"), set(&["a"]));
+        assert_eq!(of(andy(&["a", SET_INSTRUCTIONS], Some(&[SET_INSTRUCTIONS])), "member"), set(&[]));
+        assert_eq!(of(andy(&["a", SET_INSTRUCTIONS], None), "admin"), None, "all of them");
+        assert_eq!(of(andy(&["a"], None), "member"), None, "all of them");
     }
 
     #[test]

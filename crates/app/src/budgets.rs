@@ -356,7 +356,7 @@ impl Asker {
             broker::Answered::Approved(grant) => grant,
             // Another call of the turn asked the same, and raises it.
             broker::Answered::Made(_) | broker::Answered::Unknown => return Ok(true),
-            broker::Answered::Denied(_) | broker::Answered::Expired => return Ok(false),
+            broker::Answered::Denied(_) | broker::Answered::Expired | broker::Answered::Left => return Ok(false),
         };
         if app.approvals().begin_row(&grant).await.is_err() {
             return Ok(true);

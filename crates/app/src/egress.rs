@@ -154,6 +154,19 @@ impl EgressBook {
         names.iter().flat_map(of).collect()
     }
 
+    /// Reads again what is bound and exposed: another daemon has changed it.
+    ///
+    /// # Errors
+    /// The secrets cannot be read; what was in force stays.
+    pub(crate) async fn read_again(&self) -> Result<(), Failure> {
+        let _changing = self.changing.lock().await;
+        let (bindings, exposed) = (read_bindings(&self.secrets).await?, read_exposed(&self.secrets).await?);
+        *self.exposed.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(exposed);
+        *self.bindings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(bindings);
+        self.rebind();
+        Ok(())
+    }
+
     /// What is bound has changed: for sessions that are at work as well.
     pub(crate) fn rebind(&self) {
         let seats: Vec<(SessionId, Seat)> = lock(&self.seats).iter().map(|(id, seat)| (id.clone(), seat.clone())).collect();

@@ -5,12 +5,13 @@ use sandbox::{HostFile, Sandbox, Tree};
 use store::{EnvRow, SessionRow};
 use zeroize::Zeroizing;
 
+use crate::ask::is_ask;
 use crate::askers::Share;
 use crate::live::Live;
 use crate::pool::Member;
 use crate::sandboxes::{ORPHAN, relays};
 use crate::turn::{ENGINES_DIR, HOME};
-use crate::{AgentForm, App};
+use crate::{AgentForm, App, SelfPolicy};
 
 /// A sandbox and the tree that it has.
 pub(crate) struct Housed {
@@ -48,9 +49,8 @@ impl Ground {
     /// The secrets that its engine holds.
     pub(crate) fn exposed(&self, app: &App) -> Vec<(String, Zeroizing<String>)> {
         // A question about the install is answered without what its agent holds.
-        let is_ask = self.row.spec["ask"] == true;
         let is_lent = self.agent.is_lent(&self.row.tenant);
-        if self.share == Share::Guest || is_ask || !is_lent { Vec::new() } else { app.exposed_env(&self.agent.name) }
+        if self.share == Share::Guest || is_ask(&self.row) || !is_lent { Vec::new() } else { app.exposed_env(&self.agent.name) }
     }
 
     /// Standing instructions: the agent's, the env's core memory, what the session is told of the agent's memory, and where the
@@ -87,8 +87,11 @@ impl App {
             Some(env) => env.tree.clone(),
             None => row.tree.clone().ok_or_else(|| Failure::new(Code::StoreUnusable, "the session has no files"))?,
         };
-        let agent = self.agents().show(&row.agent).await?;
-        let memory = self.brief_of(&row).await;
+        let mut agent = self.agents().show(&row.agent).await?;
+        if is_ask(&row) {
+            agent = crate::ask::bare(&agent);
+        }
+        let memory = if agent.memory_policy == SelfPolicy::Off { String::new() } else { self.brief_of(&row).await };
         let skills = self.skills_of(&agent).instructions();
         let job = row.spec.pointer("/job/instructions").and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
         Ok(Ground { row, env, tree, agent, memory, skills, job, share: Share::Whole })
@@ -131,7 +134,7 @@ impl App {
                 .map_err(|e| Failure::new(Code::StoreUnusable, format!("the mounts of env {} cannot be read: {e}", env.slug)))?;
             request.mounts.extend(self.open_mounts(&forms)?);
         }
-        if ground.share != Share::Guest {
+        if ground.share != Share::Guest && !is_ask(&ground.row) {
             request.mounts.extend(self.vault_for(&ground.agent, &ground.row.tenant)?);
         }
         request.mounts.extend(self.repo_of_job(&live.spec)?);

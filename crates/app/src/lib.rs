@@ -80,6 +80,7 @@ mod runner;
 mod sandboxes;
 mod secret_views;
 mod secrets;
+mod self_policy;
 mod session_forms;
 mod sessions;
 mod settings;
@@ -158,7 +159,7 @@ pub use plugins::{
 };
 pub use pool::{POOL_SIZE_MAX, POOL_TENANTS_MAX, PoolSettings, PoolShelf, PoolView};
 pub use ports::{InsidePort, PortForm};
-pub use providers::{ProviderKey, ProviderUse, ProviderView, ProvidersOf};
+pub use providers::{ProviderKey, ProviderModel, ProviderModels, ProviderUse, ProviderView, ProvidersOf};
 pub use quotas::{Rate, RateSettings};
 pub use rights::{AREAS, Rights, Scope};
 pub use roles::Role;
@@ -166,6 +167,7 @@ pub use rooms::{Room, Seat};
 pub use sandboxes::SandboxForm;
 pub use secret_views::{SecretKept, SecretSession, SecretView};
 pub use secrets::SecretBook;
+pub use self_policy::SelfPolicy;
 pub use session_forms::{
     AnswerForm, MessageFile, MessageForm, QuestionView, SessionForm, SessionPatch, SessionQuery, SessionState, SessionView,
 };

@@ -74,13 +74,20 @@ impl App {
                 self.pool().changed();
             }
             Topic::Sessions => {}
+            Topic::Secrets => {
+                if let Err(failure) = self.read_secrets_again().await {
+                    tracing::warn!(%failure, "the secrets as another daemon left them cannot be read: those from before stay in force");
+                }
+            }
         }
     }
 
     /// The way to the database was lost for a while.
     async fn look_at_all(&self) {
         self.wake_all_followers();
-        for topic in [Topic::Jobs, Topic::Tasks, Topic::Webhooks, Topic::Approvals, Topic::Questions, Topic::Access, Topic::Configs] {
+        for topic in
+            [Topic::Secrets, Topic::Jobs, Topic::Tasks, Topic::Webhooks, Topic::Approvals, Topic::Questions, Topic::Access, Topic::Configs]
+        {
             self.heard_of(topic).await;
         }
         match self.store().unfinished_turns().await {

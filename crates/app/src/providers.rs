@@ -1,7 +1,7 @@
 //! The model providers of this install, as its owner sees them: where each answers, whether it can be asked, and who asks it.
 
 use gateway::{Kind, REHEARSAL, WELL_KNOWN};
-use model::Failure;
+use model::{Code, Failure};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -64,6 +64,27 @@ pub struct ProviderView {
     pub agents: Vec<ProviderUse>,
 }
 
+/// The models of a provider, as it lists them itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ProviderModels {
+    /// The provider.
+    pub provider: String,
+    /// Its models, by name: at most 1000.
+    pub models: Vec<ProviderModel>,
+    /// Whether it has more than are named here.
+    pub more: bool,
+}
+
+/// A model of a provider.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ProviderModel {
+    /// Its name, as an agent or a session names it behind the provider's.
+    pub id: String,
+    /// What it is called for people, where that is something else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+}
+
 /// Providers, for the owner.
 pub struct ProvidersOf<'a> {
     app: &'a App,
@@ -78,6 +99,22 @@ impl App {
 }
 
 impl ProvidersOf<'_> {
+    /// The models that a provider says it has, asked with its key from here. What it said within the last ten minutes serves again, unless
+    /// it is to be `fresh`.
+    ///
+    /// # Errors
+    /// There is no such provider, it has no key and needs one, or it gives no list within 20 s.
+    pub async fn models(&self, name: &str, fresh: bool) -> Result<ProviderModels, Failure> {
+        let listed = self.app.doors().gateway().models(name, fresh).await;
+        let listed = listed.map_err(|failure| match failure.code {
+            Code::KeyMissing => failure.hint(format!("run: lazaret secret set {name} -")),
+            Code::NotFound => failure.hint("lazaret provider list"),
+            _ => failure,
+        })?;
+        let models = listed.models.iter().map(|model| ProviderModel { id: model.id.clone(), title: model.title.clone() }).collect();
+        Ok(ProviderModels { provider: name.to_owned(), models, more: listed.more })
+    }
+
     /// Every provider, by name.
     ///
     /// # Errors

@@ -102,18 +102,36 @@ impl App {
                 self.secrets().set_of(name, agent, value).await?;
             }
         }
-        let mut sessions = Vec::new();
+        let sessions = self.sessions_with_old(name, agent, restart).await?;
+        Ok(SecretKept { name: name.to_owned(), sessions, restarted: restart })
+    }
+
+    /// The sessions, at whichever daemon, whose turn runs with the value before. With `restart` those turns are ended.
+    async fn sessions_with_old(&self, name: &str, agent: Option<&str>, restart: bool) -> Result<Vec<SecretSession>, Failure> {
+        let mut sessions: Vec<SecretSession> = Vec::new();
         for held in self.exposed().list().into_iter().filter(|held| held.name == name && agent.is_none_or(|agent| agent == held.agent)) {
-            for live in self.live_sessions().into_iter().filter(|live| live.is_at_work()) {
-                if self.store().session(&live.id).await.is_ok_and(|row| row.agent == held.agent) {
-                    if restart {
-                        live.cancel_turn();
-                    }
-                    sessions.push(SecretSession { session: live.id.clone(), agent: held.agent.clone() });
+            for turn in self.store().turns_at_work(&held.agent).await.map_err(|e| e.failure())? {
+                if sessions.iter().any(|one| one.session == turn.session) {
+                    continue;
                 }
+                match self.live(&turn.session) {
+                    Some(live) if restart => live.cancel_turn(),
+                    // Its daemon hears of the new value first.
+                    None if restart => self.store().signal_cancel(&turn.session).await.map_err(|e| e.failure())?,
+                    _ => {}
+                }
+                sessions.push(SecretSession { session: turn.session, agent: held.agent.clone() });
             }
         }
-        Ok(SecretKept { name: name.to_owned(), sessions, restarted: restart })
+        Ok(sessions)
+    }
+
+    /// Reads the secrets again, with what is bound and exposed: another daemon has changed some of it.
+    pub(crate) async fn read_secrets_again(&self) -> Result<(), Failure> {
+        self.secrets().read_again().await?;
+        self.egress_book().read_again().await?;
+        self.pool().changed();
+        Ok(())
     }
 
     /// Forgets a secret: of the install, or of one agent.

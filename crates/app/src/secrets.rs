@@ -1,6 +1,6 @@
 //! The secrets of this install, as commands see them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use model::{Code, Failure, Timestamp};
@@ -11,6 +11,8 @@ use zeroize::Zeroizing;
 use crate::live::lock;
 use crate::plugins::Touched;
 
+/// Values by name.
+type KeyValues = HashMap<String, Zeroizing<String>>;
 /// Values by agent and name.
 type OwnValues = HashMap<(String, String), Zeroizing<String>>;
 
@@ -19,11 +21,13 @@ type OwnValues = HashMap<(String, String), Zeroizing<String>>;
 pub struct SecretBook {
     secrets: Arc<Secrets>,
     /// The provider keys: asked for on every model call, so they are at hand. Held for single map operations.
-    keys: Arc<Mutex<HashMap<String, Zeroizing<String>>>>,
+    keys: Arc<Mutex<KeyValues>>,
     /// Those that one agent has for itself, by agent and name. Held for single map operations.
     own: Arc<Mutex<OwnValues>>,
     /// Values that were replaced or removed, the oldest first: what has seen them may still say them. Held for single operations.
     retired: Arc<Mutex<Vec<Retired>>>,
+    /// Held while a value changes, here or by being read again.
+    changing: Arc<tokio::sync::Mutex<()>>,
     /// When each was last used, as far as that is not kept yet: by name and scope. Held for single map operations.
     used: Arc<Mutex<HashMap<(String, String), Timestamp>>>,
     /// Takes all of them out of texts. Made anew with each change.
@@ -67,6 +71,38 @@ fn beginning(name: &str) -> &str {
     name.get(..RETIRED_NAME_BYTES_MAX).unwrap_or(name)
 }
 
+/// All that is at hand of what is stored.
+struct Values {
+    keys: KeyValues,
+    own: OwnValues,
+    /// The oldest first.
+    retired: Vec<Retired>,
+}
+
+impl Values {
+    async fn read(secrets: &Secrets) -> Result<Self, Failure> {
+        let (mut keys, mut own, mut retired) = (HashMap::new(), HashMap::new(), Vec::new());
+        for entry in secrets.list().await.map_err(|e| e.failure())? {
+            let agent = entry.scope.strip_prefix(AGENT_SCOPE);
+            if entry.scope != SCOPE && entry.scope != RETIRED_SCOPE && agent.is_none() {
+                continue;
+            }
+            let value = match secrets.get(&entry.name, &entry.scope).await {
+                // Another daemon removed it a moment ago.
+                Err(store::SecretsError::NotFound { .. }) => continue,
+                value => value.map_err(|e| e.failure())?,
+            };
+            match agent {
+                Some(agent) => drop(own.insert((agent.to_owned(), entry.name), value)),
+                None if entry.scope == SCOPE => drop(keys.insert(entry.name, value)),
+                None => retired.push(Retired { key: entry.name, at: entry.updated, value }),
+            }
+        }
+        retired.sort_by_key(|old| old.at);
+        Ok(Self { keys, own, retired })
+    }
+}
+
 /// The secrets as one agent has them: its own before those of the install.
 pub(crate) struct AgentKeys {
     book: SecretBook,
@@ -85,25 +121,13 @@ impl SecretBook {
     /// # Errors
     /// A value cannot be read: the master key is another one, or a row was changed.
     pub(crate) async fn open(secrets: Arc<Secrets>, touched: Arc<Touched>) -> Result<Self, Failure> {
-        let (mut keys, mut own, mut retired) = (HashMap::new(), HashMap::new(), Vec::new());
-        for entry in secrets.list().await.map_err(|e| e.failure())? {
-            let agent = entry.scope.strip_prefix(AGENT_SCOPE);
-            if entry.scope != SCOPE && entry.scope != RETIRED_SCOPE && agent.is_none() {
-                continue;
-            }
-            let value = secrets.get(&entry.name, &entry.scope).await.map_err(|e| e.failure())?;
-            match agent {
-                Some(agent) => drop(own.insert((agent.to_owned(), entry.name), value)),
-                None if entry.scope == SCOPE => drop(keys.insert(entry.name, value)),
-                None => retired.push(Retired { key: entry.name, at: entry.updated, value }),
-            }
-        }
-        retired.sort_by_key(|old| old.at);
+        let Values { keys, own, retired } = Values::read(&secrets).await?;
         let book = Self {
             secrets,
             keys: Arc::new(Mutex::new(keys)),
             own: Arc::new(Mutex::new(own)),
             retired: Arc::new(Mutex::new(retired)),
+            changing: Arc::default(),
             used: Arc::default(),
             sanitizer: Arc::default(),
             broker: Arc::default(),
@@ -112,6 +136,24 @@ impl SecretBook {
         book.forget_retired().await?;
         book.renew();
         Ok(book)
+    }
+
+    /// Reads every secret again: another daemon has changed some. What was in force stays when they cannot be read.
+    ///
+    /// # Errors
+    /// As [`SecretBook::open`].
+    pub(crate) async fn read_again(&self) -> Result<(), Failure> {
+        let _changing = self.changing.lock().await;
+        let Values { keys, own, retired } = Values::read(&self.secrets).await?;
+        // Whoever replaced a value has kept the one before among these.
+        *lock(&self.retired) = retired;
+        *lock(&self.own) = own;
+        let before = std::mem::replace(&mut *lock(&self.keys), keys);
+        self.renew();
+        let keys = lock(&self.keys);
+        let names: BTreeSet<&String> = before.keys().chain(keys.keys()).filter(|name| before.get(*name) != keys.get(*name)).collect();
+        names.into_iter().for_each(|name| self.touched.secret(name));
+        Ok(())
     }
 
     /// From now on this broker takes the values out of its answers, as they are at each moment.
@@ -267,6 +309,7 @@ impl SecretBook {
             return Err(Failure::new(Code::Usage, "the value is empty").field("value"));
         }
         let value = Zeroizing::new(value.trim().to_owned());
+        let _changing = self.changing.lock().await;
         if let Some(old) = self.value(name).filter(|old| *old != value) {
             self.retire(name, old).await?;
         }
@@ -281,6 +324,7 @@ impl SecretBook {
     /// # Errors
     /// There is none of this name, or the store cannot be written.
     pub async fn remove(&self, name: &str) -> Result<(), Failure> {
+        let _changing = self.changing.lock().await;
         if let Some(old) = self.value(name) {
             self.retire(name, old).await?;
         }
@@ -298,6 +342,7 @@ impl SecretBook {
         let value = Zeroizing::new(value.trim().to_owned());
         gateway::egress::check_value(&value).map_err(|e| Failure::new(Code::Usage, e.to_string()).field("value"))?;
         let (key, scope) = ((agent.to_owned(), name.to_owned()), format!("{AGENT_SCOPE}{agent}"));
+        let _changing = self.changing.lock().await;
         let old = lock(&self.own).get(&key).cloned();
         if let Some(old) = old.filter(|old| *old != value) {
             self.retire(name, old).await?;
@@ -314,6 +359,7 @@ impl SecretBook {
     /// There is none, or the store cannot be written.
     pub(crate) async fn remove_of(&self, name: &str, agent: &str) -> Result<(), Failure> {
         let key = (agent.to_owned(), name.to_owned());
+        let _changing = self.changing.lock().await;
         let old = lock(&self.own).get(&key).cloned();
         if let Some(old) = old {
             self.retire(name, old).await?;

@@ -241,7 +241,9 @@ impl<'a> Running<'a> {
             sandbox = self.app.sandbox_on(live, &self.ground) => sandbox?,
         };
         self.level = sandbox.level().clone();
-        self.app.tell_exposed(&self.ground.agent.name, &mut self.level);
+        if !self.live.spec.ask {
+            self.app.tell_exposed(&self.ground.agent.name, &mut self.level);
+        }
         let identity = self.identity(sandbox.id()).await?;
         self.recording = match &identity.tape {
             Some(TapeMode::Record(writer)) => Some(Arc::clone(writer)),

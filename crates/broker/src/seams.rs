@@ -35,6 +35,8 @@ pub struct Ask<'a> {
 pub enum Answered {
     /// A person said yes. The grant is not used yet.
     Approved(Grant),
+    /// Nobody is asked: the agent's owner left calls like this to it. Of effect for the daemon's own tools alone.
+    Left,
     /// A person said no, perhaps with a word for the agent.
     Denied(Option<String>),
     /// Nobody answered in time.

@@ -143,6 +143,10 @@ impl Gateway {
         }
     }
 
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
     /// What a turn has used so far: the tokens and the cost of its ended calls.
     #[must_use]
     pub fn usage_of(&self, turn: &TurnId) -> (Usage, Money) {

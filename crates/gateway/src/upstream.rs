@@ -44,6 +44,8 @@ pub(crate) struct Provider {
     base: String,
     /// The key's spellings, rebuilt when the key changes. Held for a comparison or an insertion.
     needles: Mutex<Option<([u8; 32], Arc<Needles>)>>,
+    /// The models that it named lately. Held while it is asked for them.
+    pub(crate) models: tokio::sync::Mutex<Option<crate::models::Kept>>,
 }
 
 impl Provider {
@@ -75,6 +77,7 @@ impl Provider {
             headers,
             base,
             needles: Mutex::default(),
+            models: tokio::sync::Mutex::default(),
         })
     }
 

@@ -237,6 +237,20 @@ impl Store {
         })
         .await
     }
+
+    /// The turns with an agent that are worked on, by whichever daemon, the oldest first.
+    ///
+    /// # Errors
+    /// What the database said.
+    pub async fn turns_at_work(&self, agent: &str) -> Result<Vec<TurnRow>, StoreError> {
+        let agent = agent.to_owned();
+        self.read(move |conn| {
+            let sql = "SELECT t.* FROM turns t JOIN sessions s ON s.id = t.session
+                       WHERE t.state IN ('leased', 'running', 'waiting') AND s.agent = ?1 ORDER BY t.accepted_ms, t.n, t.id";
+            collect(conn, sql, [agent])
+        })
+        .await
+    }
 }
 
 /// What can be wrong with a turn before the database is asked. Gives its specification as JSON.

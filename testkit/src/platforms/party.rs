@@ -59,6 +59,16 @@ pub trait Party {
         panic!("{} has no buttons: `{value}` below {below:?}", self.network())
     }
 
+    /// The person writes to the account in a group. `None` where the emulator has none.
+    fn writes_in_group(&self, _text: &str) -> Option<Posted> {
+        None
+    }
+
+    /// What stands in that group of the account's, in its order.
+    fn standing_in_group(&self) -> Vec<Standing> {
+        Vec::new()
+    }
+
     /// Whether what is said while the account is away is told when it is back.
     fn keeps(&self) -> bool {
         true

@@ -17,6 +17,8 @@ pub const TENANT: &str = "tenant-1";
 pub const PASSWORD: &str = "password-of-tests";
 /// The id of the published key.
 pub const KID: &str = "k1";
+/// A group with the account in it.
+pub const GROUP: &str = "19:team@thread.v2";
 const TOKEN: &str = "connector-token";
 
 #[derive(Default)]
@@ -157,6 +159,11 @@ fn answer(state: &mut State, call: &Call) -> Reply {
             {
                 return refused("BadSyntax");
             }
+            // A file is offered to one person.
+            let is_offer = |part: &Value| part["contentType"] == "application/vnd.microsoft.teams.card.file.consent";
+            if is_group(conversation) && body["attachments"].as_array().is_some_and(|parts| parts.iter().any(is_offer)) {
+                return refused("BadArgument");
+            }
             let mut kept = body;
             kept["at"] = json!(conversation);
             state.sent.push(kept);
@@ -172,6 +179,11 @@ fn answer(state: &mut State, call: &Call) -> Reply {
         }
         _ => Reply::status(404),
     }
+}
+
+/// Whether a conversation, as a path names it, is the group.
+fn is_group(conversation: &str) -> bool {
+    conversation.contains("thread.v2")
 }
 
 impl Party for Teams {
@@ -201,6 +213,21 @@ impl Party for Teams {
     fn presses(&self, below: &Standing, value: &str) -> Option<Posted> {
         let press = json!({"value": {"lazaret": value}, "replyToId": below.id, "text": null});
         Some(self.post(&self.activity("ann", &fresh().to_string(), &press)))
+    }
+
+    fn writes_in_group(&self, text: &str) -> Option<Posted> {
+        let more = json!({
+            "text": format!("<at>Lazaret</at> {text}"),
+            "conversation": {"id": GROUP, "conversationType": "groupChat", "isGroup": true, "tenantId": TENANT},
+            "entities": [{"type": "mention", "text": "<at>Lazaret</at>", "mentioned": {"id": format!("28:{APP}"), "name": "Lazaret"}}],
+        });
+        Some(self.post(&self.activity("ann", &fresh().to_string(), &more)))
+    }
+
+    fn standing_in_group(&self) -> Vec<Standing> {
+        let sent = self.state.lock().sent.clone();
+        let stands = Party::standing(self).into_iter().zip(sent);
+        stands.filter(|(_, sent)| sent["at"].as_str().is_some_and(is_group)).map(|(stands, _)| stands).collect()
     }
 
     fn standing(&self) -> Vec<Standing> {

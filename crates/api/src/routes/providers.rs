@@ -1,6 +1,6 @@
 //! The model providers. The owner alone, or who has a token that rules the whole install: where models answer is nobody else's affair.
 
-use app::ProviderView;
+use app::{ProviderModels, ProviderView};
 use axum::Json;
 use axum::extract::State;
 use axum::routing::get;
@@ -9,15 +9,35 @@ use serde_json::{Value, json};
 use super::Api;
 use crate::Problem;
 use crate::operation::Verb::Get;
-use crate::operation::{Needs, Operation, page_of};
+use crate::operation::{Needs, Operation, of, page_of};
+use crate::request::{Asked, At};
 
-pub(super) const OPERATIONS: &[Operation] =
-    &[Operation::new(Get, "/v1/providers", "Lists the model providers: where each answers, whether it has a key, who asks it.", || {
-        get(list)
-    })
-    .needs(Needs::Whole(app::Scope::Read))
-    .gives(200, page_of::<ProviderView>)];
+const READ: Needs = Needs::Whole(app::Scope::Read);
+
+pub(super) const OPERATIONS: &[Operation] = &[
+    Operation::new(Get, "/v1/providers", "Lists the model providers: where each answers, whether it has a key, who asks it.", || get(list))
+        .needs(READ)
+        .gives(200, page_of::<ProviderView>),
+    Operation::new(Get, "/v1/providers/{name}/models", "Lists the models of a provider, as it lists them itself.", || get(models))
+        .needs(READ)
+        .asks(of::<ModelsQuery>)
+        .gives(200, of::<ProviderModels>)
+        .fails(&[(404, "There is no such provider.")]),
+];
+
+/// How old what is told may be.
+#[derive(serde::Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ModelsQuery {
+    /// Whether the provider is asked though it was within the last ten minutes.
+    #[serde(default)]
+    fresh: bool,
+}
 
 async fn list(State(api): State<Api>) -> Result<Json<Value>, Problem> {
     Ok(Json(json!({ "items": api.app.providers_of().list().await?, "next": null })))
+}
+
+async fn models(State(api): State<Api>, At(name): At<String>, Asked(query): Asked<ModelsQuery>) -> Result<Json<ProviderModels>, Problem> {
+    Ok(Json(api.app.providers_of().models(&name, query.fresh).await?))
 }

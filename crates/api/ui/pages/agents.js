@@ -27,6 +27,7 @@ export function Agent({ name }) {
   const path = `/v1/agents/${piece(name)}`;
   const { data: agent, problem, reload } = useLoad(path);
   const [isKept, kept] = useState(false);
+  const [isChoosing, choose] = useState(false);
   if (isMissing(problem)) return html`<${Head} title="Agent" /><${Missing} what="Agents" />`;
   if (!agent) return html`<${Head} title="Agent" /><${Trouble} problem=${problem} />`;
   const save = async (form) => {
@@ -35,6 +36,7 @@ export function Agent({ name }) {
     await call("PUT", path, {
       ...agent, trigger: given("trigger") || null, secrets: lines(form.get("secrets")), group: given("group"), engine: given("engine") || null, model: given("model") || null, instructions: form.get("instructions"),
       tools: lines(form.get("tools")), skills: lines(form.get("skills")), egress: lines(form.get("egress")),
+      instructions_policy: given("instructions_policy") || "confirm", memory_policy: given("memory_policy") || "confirm",
     });
     kept(true);
     reload();
@@ -48,14 +50,33 @@ export function Agent({ name }) {
       <${Field} label="Called in chats" name="trigger" hint="empty: @Andy"><input name="trigger" defaultValue=${agent.trigger ?? ""} maxlength="64" placeholder="@Andy" /><//>
       <${Field} label="Group" name="group" hint="which skills and tools it may see"><input name="group" defaultValue=${agent.group} maxlength="64" /><//>
       <${Field} label="Engine" name="engine" hint="empty: the configured one"><input name="engine" defaultValue=${agent.engine ?? ""} maxlength="64" /><//>
-      <${Field} label="Model" name="model" hint="empty: the engine’s choice"><input name="model" defaultValue=${agent.model ?? ""} maxlength="128" /><//>
+      <${Field} label="Model" name="model" hint="empty: the engine’s choice"><input name="model" defaultValue=${agent.model ?? ""} maxlength="128" list="models-there-are" onFocus=${() => choose(true)} />${isChoosing ? html`<${Models} />` : null}<//>
       <${Field} label="Instructions" wide><textarea name="instructions" rows="8" defaultValue=${agent.instructions}></textarea><//>
+      <${Policy} label="Changes to its instructions" name="instructions_policy" of=${agent.instructions_policy} hint="by itself, where it has the tool set_instructions" />
+      <${Policy} label="What it remembers" name="memory_policy" of=${agent.memory_policy} hint="and would act on in other sessions" />
       <${Field} label="Tools" name="tools" hint="one in a line; empty: all"><textarea name="tools" rows="4" class="mono" defaultValue=${list("tools")}></textarea><//>
       <${Field} label="Skills" name="skills" hint="one in a line"><textarea name="skills" rows="4" class="mono" defaultValue=${list("skills")}></textarea><//>
       <${Field} label="Hosts" name="egress" hint="HOST[:PORT][/PATH][,METHOD], within what the configuration grants"><textarea name="egress" rows="4" class="mono" defaultValue=${list("egress")}></textarea><//>
       <${Field} label="Bound secrets" name="secrets" hint="one in a line; it uses them at their hosts and never holds them"><textarea name="secrets" rows="4" class="mono" defaultValue=${list("secrets")}></textarea><//></div><//>
     ${isKept ? html`<p class="fine-news" role="status">It is kept.</p>` : null}
     <${Skills} /><${Places} agent=${agent.name} /><${Remembers} agent=${agent.name} />`;
+}
+
+// The models of the providers that can be asked, to choose from. Nobody is asked before somebody chooses.
+function Models() {
+  const { data } = useLoad("/v1/providers");
+  const usable = (data?.items ?? []).filter((provider) => provider.usable);
+  return html`<datalist id="models-there-are">${usable.map((provider) => html`<${ModelsOf} key=${provider.name} name=${provider.name} />`)}</datalist>`;
+}
+function ModelsOf({ name }) {
+  const { data } = useLoad(`/v1/providers/${piece(name)}/models`);
+  return (data?.models ?? []).map((model) => html`<option key=${model.id} value=${`${name}/${model.id}`}></option>`);
+}
+
+// What becomes of a change that an agent makes to itself.
+const POLICIES = [["off", "none is made"], ["confirm", "who answers for it says yes to each"], ["free", "made where only they have a word"]];
+function Policy({ label, name, of, hint }) {
+  return html`<${Field} label=${label} name=${name} hint=${hint}><select name=${name}>${POLICIES.map(([value, about]) => html`<option value=${value} selected=${value === (of ?? "confirm")}>${value}: ${about}</option>`)}</select><//>`;
 }
 
 // The skills that there are to name.

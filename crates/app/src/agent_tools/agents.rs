@@ -6,8 +6,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Doing, OwnTool, Set, read, wrong};
-use crate::{AgentForm, OWN_TENANT, now};
+use crate::{AgentForm, OWN_TENANT, SelfPolicy, now};
 
+/// The tool by which an agent changes its own instructions.
+pub(crate) const SET_INSTRUCTIONS: &str = "set_instructions";
 /// Characters of instructions.
 const INSTRUCTIONS_CHARS_MAX: usize = 32_000;
 
@@ -38,8 +40,9 @@ pub(super) const GET: OwnTool = OwnTool {
 };
 
 pub(super) const SET: OwnTool = OwnTool {
-    name: "set_instructions",
-    about: "Replaces your standing instructions, whole. A person is asked before; they hold from the next conversation on.",
+    name: SET_INSTRUCTIONS,
+    about: "Replaces your standing instructions, whole, for who answers for you. A person is asked before, unless that was left to you; they \
+            hold from the next conversation on.",
     risk: Risk::High,
     set: Set::Named,
     asks: false,
@@ -84,6 +87,8 @@ async fn create(doing: &Doing) -> Result<Value, Failure> {
         model: maker.model,
         tools: if args.tools.is_empty() { maker.tools } else { args.tools },
         member_tools: maker.member_tools,
+        instructions_policy: maker.instructions_policy,
+        memory_policy: maker.memory_policy,
         limits: maker.limits,
         ..AgentForm::default()
     };
@@ -115,6 +120,9 @@ async fn set(doing: &Doing) -> Result<Value, Failure> {
     }
     let agents = doing.app.agents();
     let agent = agents.show(&doing.caller.agent).await?;
+    if agent.instructions_policy == SelfPolicy::Off {
+        return Err(Failure::new(Code::Forbidden, format!("{} does not change its own instructions: its owner said so", agent.name)));
+    }
     let form = AgentForm { instructions: args.instructions, ..agent };
     let (form, body) = agents.checked(form).await?;
     doing.app.store().put_agent(&form.name, body, now(), false).await.map_err(|e| e.failure())?;

@@ -17,6 +17,7 @@ mod tasks;
 mod when;
 mod within;
 
+pub(crate) use agents::SET_INSTRUCTIONS;
 pub(crate) use ask::wait_of;
 pub(crate) use gate::Gated;
 pub(crate) use when::shown;

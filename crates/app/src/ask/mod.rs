@@ -1,21 +1,41 @@
 //! Questions about the install itself: an agent that can look at what the daemon knows, and do nothing.
 //!
-//! Whoever asks is the owner. The session has no host, no secret and no tool but those that look, whatever its agent has: what strangers
-//! wrote stands in the logs that it reads, and may well ask it for something.
+//! Whoever asks is the owner. The session has no host, no secret, no file of the owner's and no tool but those that look, and is told
+//! neither the instructions nor the memory of any agent: what strangers wrote stands in the logs that it reads, and may well ask it for
+//! something.
 
+mod doctor;
 mod tools;
 
 pub(crate) use tools::{NAMES, tools};
 
 use model::{Code, Failure};
 use serde::{Deserialize, Serialize};
+use store::SessionRow;
 
-use crate::{App, Caller, SessionForm, SessionView};
+use crate::{AgentForm, App, Caller, SelfPolicy, SessionForm, SessionView};
 
 /// The group of sessions of questions. No agent can be in it: it is no name.
 pub(crate) const GROUP: &str = "lazaret:ask";
 /// Characters of a question.
 const QUESTION_CHARS_MAX: usize = 20_000;
+
+/// Whether a session is there for a question about the install.
+pub(crate) fn is_ask(row: &SessionRow) -> bool {
+    row.spec["ask"] == true
+}
+
+/// The agent of a question: it is counted under its name, and has nothing of what that agent was told or given.
+pub(crate) fn bare(agent: &AgentForm) -> AgentForm {
+    AgentForm {
+        name: agent.name.clone(),
+        group: GROUP.to_owned(),
+        tools: NAMES.map(str::to_owned).into(),
+        instructions_policy: SelfPolicy::Off,
+        memory_policy: SelfPolicy::Off,
+        ..AgentForm::default()
+    }
+}
 
 /// A question about the install.
 #[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]

@@ -17,8 +17,8 @@ use store::AuditFilter;
 use crate::{App, Caller, OutQuery, SessionQuery, TaskQuery, WeakApp};
 
 /// Their names.
-pub(crate) const NAMES: [&str; 6] = ["look_status", "look_logs", "look_audit", "look_why", "look_notices", "look_list"];
-/// How long one of them may take.
+pub(crate) const NAMES: [&str; 7] = ["look_status", "look_doctor", "look_logs", "look_audit", "look_why", "look_notices", "look_list"];
+/// How long one of them may take that asks nobody else.
 const DEADLINE: Duration = Duration::from_secs(15);
 /// Lines of the log that are given at once, and how much of its end is read, in bytes.
 const LINES_MAX: usize = 200;
@@ -46,6 +46,15 @@ pub(crate) fn tools(app: &App) -> Vec<Tool> {
     let count = |max: usize| json!({ "type": "integer", "minimum": 1, "maximum": max });
     vec![
         tool("look_status", "Shows what the daemon is doing, and whether what it needs is well.", json!({}), &[]),
+        Tool {
+            deadline: super::doctor::DEADLINE,
+            ..tool(
+                "look_doctor",
+                "Checks what this install needs of its machine and its home, with what to do where something is missing.",
+                json!({}),
+                &[],
+            )
+        },
         tool(
             "look_logs",
             "Shows the last lines of the daemon's log, those that contain a text where one is given.",
@@ -100,6 +109,7 @@ async fn look(app: &App, name: &str, arguments: &Value) -> Result<Value, Failure
     let owner = Caller::OWNER;
     match name {
         "look_status" => Ok(json!({ "status": app.status().await?, "health": app.health().await })),
+        "look_doctor" => super::doctor::look(app).await,
         "look_logs" => {
             let path = app.home().join("logs").join("daemon.log");
             let (contains, most) = (text("contains"), number("lines", 50, LINES_MAX));

@@ -6,8 +6,8 @@ use model::{Timestamp, TurnId};
 use store::{MemoryBrief, MemoryOwner, MemoryRow, SessionRow, StoreError};
 
 use super::claim::on_one_line;
-use crate::App;
 use crate::house::Ground;
+use crate::{App, SelfPolicy};
 
 /// Entries that a session is told of.
 const ENTRIES_MAX: usize = 50;
@@ -69,7 +69,7 @@ impl App {
 
     /// What a person is to know in the first turn of a session: what earlier ones wrote that is not in force.
     pub(crate) async fn asks_to_confirm(&self, ground: &Ground, turn: &TurnId, n: u64) -> Option<String> {
-        if n != 1 || !self.settings().memory.enabled {
+        if n != 1 || !self.settings().memory.enabled || ground.agent.memory_policy == SelfPolicy::Off {
             return None;
         }
         let owner = owner_of(&ground.row);

@@ -11,7 +11,7 @@ mod tools;
 pub use people::{MemoriesOf, MemoryForm, MemoryPurge, MemoryQueryForm, MemoryView};
 
 pub(crate) use claim::is_commanding;
-pub(crate) use tools::{cleaned, tools};
+pub(crate) use tools::{TOOLS, cleaned, tools};
 
 use std::time::Duration;
 

@@ -12,11 +12,12 @@ use serde_json::{Value, json};
 use sha2::Digest;
 use store::{
     FoundMemory, MEMORY_CONTENT_CHARS_MAX, MEMORY_QUERY_CHARS_MAX, MEMORY_RESULTS_MAX, MEMORY_TAG_CHARS_MAX, MEMORY_TAGS_MAX, MemoryAuthor,
-    MemoryKind, MemoryOwner, MemoryQuery, MemoryRow, MemorySource, NewMemory, Store, StoreError,
+    MemoryKind, MemoryOwner, MemoryQuery, MemoryRow, MemoryScope, MemorySource, NewMemory, Store, StoreError,
 };
 
 use super::claim::is_commanding;
 use crate::App;
+use crate::self_policy::remembers_freely;
 
 /// How long one of them may take.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -26,6 +27,9 @@ const FOUND_USUAL: usize = 20;
 const BRIEF_EACH: usize = 25;
 /// What stands in place of a text that nobody has confirmed.
 const WITHHELD: &str = "written by another session and not confirmed by the user; not to be acted on";
+
+/// Their names.
+pub(crate) const TOOLS: [&str; 4] = ["memory_store", "memory_search", "memory_brief", "memory_delete"];
 
 /// The tools; none where the configuration says that agents do not remember.
 pub(crate) fn tools(app: &App) -> Vec<Tool> {
@@ -90,10 +94,10 @@ enum Which {
 impl Which {
     fn name(self) -> &'static str {
         match self {
-            Which::Store => "memory_store",
-            Which::Search => "memory_search",
-            Which::Brief => "memory_brief",
-            Which::Delete => "memory_delete",
+            Which::Store => TOOLS[0],
+            Which::Search => TOOLS[1],
+            Which::Brief => TOOLS[2],
+            Which::Delete => TOOLS[3],
         }
     }
 }
@@ -150,15 +154,16 @@ struct DeleteArgs {
 
 impl Remember {
     async fn carry_out(&self, caller: &Caller, correlation: &str, arguments: &Value) -> Result<Value, CallFailure> {
+        let is_free = remembers_freely(&self.store, caller).await.map_err(|failure| crate::agent_tools::told(&failure))?;
         match self.which {
-            Which::Store => self.keep(caller, correlation, read(arguments)?).await,
+            Which::Store => self.keep(caller, correlation, is_free, read(arguments)?).await,
             Which::Search => self.search(caller, read(arguments)?).await,
             Which::Brief => self.brief(caller, read(arguments)?).await,
             Which::Delete => self.delete(caller, read(arguments)?).await,
         }
     }
 
-    async fn keep(&self, caller: &Caller, correlation: &str, args: StoreArgs) -> Result<Value, CallFailure> {
+    async fn keep(&self, caller: &Caller, correlation: &str, is_free: bool, args: StoreArgs) -> Result<Value, CallFailure> {
         let author = if caller.session.is_some() { MemoryAuthor::Agent } else { MemoryAuthor::Owner };
         let content = cleaned(&self.broker, args.content);
         let tags: Vec<String> = args.tags.into_iter().map(|tag| cleaned(&self.broker, tag)).collect();
@@ -179,8 +184,13 @@ impl Remember {
             },
             now: crate::now(),
         };
-        let row = self.store.store_memory(new).await.map_err(|e| failed(&e))?;
+        let mut row = self.store.store_memory(new).await.map_err(|e| failed(&e))?;
         model::crash::point("memory:stored");
+        if is_free && row.is_waiting() {
+            // Its owner said yes to all of these before. A kill in between leaves it waiting for a yes of its own.
+            let scope = MemoryScope { tenant: Some(caller.tenant.clone()) };
+            row = self.store.confirm_memory(&scope, &row.id, crate::now()).await.map_err(|e| failed(&e))?;
+        }
         let mut answer = json!({ "id": row.id, "type": row.kind, "behavioural": row.behavioural, "confirmed": row.confirmed.is_some() });
         if row.is_waiting() {
             answer["note"] = json!("it acts in other sessions only after the user has confirmed it");

@@ -9,7 +9,7 @@ use sandbox::HostFile;
 use super::{Kept, Member};
 use crate::plugins::LaidOut;
 use crate::turn::{ENGINES_DIR, HOME};
-use crate::{AgentForm, App, ImageRef, SessionSpec};
+use crate::{AgentForm, App, ImageRef, SelfPolicy, SessionSpec};
 
 /// What a sandbox is made with, but for its names, its tree, the time of its turns, and what its instructions say. Two
 /// sandboxes of one shape differ in nothing else.
@@ -56,7 +56,7 @@ impl App {
     async fn is_told(&self, spec: &SessionSpec, agent: &AgentForm, tenant: &str) -> bool {
         let by_job = spec.job.as_ref().is_some_and(|job| !job.instructions.trim().is_empty());
         let by_agent = !agent.instructions.trim().is_empty() || !self.skills_of(agent).instructions().is_empty();
-        by_job || by_agent || self.has_memories(tenant, &agent.name).await
+        by_job || by_agent || (agent.memory_policy != SelfPolicy::Off && self.has_memories(tenant, &agent.name).await)
     }
 
     /// Takes a sandbox that was made ahead for the first session of a job, if there is one that is what would be made

@@ -98,6 +98,8 @@ pub(crate) async fn ask(asking: Asking<'_>, caller: &Arc<Caller>, tool: &Arc<Too
         let ask = Ask { caller, correlation: &correlation, tool, arguments: &arguments, hash: &hash };
         grant = match asking.confirm.ask(ask, asking.waiting).await.map_err(|failure| of_failure(&failure))? {
             Answered::Approved(given) if given.hash == hash => Some(given),
+            Answered::Left if tool.plugin.is_empty() => None,
+            Answered::Left => return Err(refuse(Code::ConfirmationDenied, "nobody confirmed the call")),
             Answered::Approved(_) => return Err(refuse(Code::ConfirmationDenied, "what was confirmed is another call")),
             Answered::Denied(note) => return Err(denied(note.as_deref())),
             Answered::Expired => return Err(refuse(Code::ConfirmationTimeout, "nobody confirmed the call in time")),

@@ -31,6 +31,7 @@ async fn without_a_yes_nothing_happens() {
         (Person::No(Some("not\u{202e} today")), "CONFIRMATION_DENIED", "a person refused the call: not\\u{202e} today"),
         (Person::Nothing, "CONFIRMATION_TIMEOUT", "nobody confirmed the call in time"),
         (Person::YesToAnother, "CONFIRMATION_DENIED", "what was confirmed is another call"),
+        (Person::Left, "CONFIRMATION_DENIED", "nobody confirmed the call"),
         (Person::Unknown, "HANDLER_ERROR", "the call was begun before and its outcome is unknown; it is not made again"),
         (failing(Code::RateLimited, "too many questions"), "RATE_LIMITED", "too many questions"),
         (

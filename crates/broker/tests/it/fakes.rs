@@ -23,6 +23,8 @@ pub(crate) enum Person {
     Asleep,
     Made(Result<Value, CallFailure>),
     Unknown,
+    /// Nobody is asked: it was left to the agent.
+    Left,
     Failing(Failure),
 }
 
@@ -64,6 +66,7 @@ impl Confirm for People {
                 Person::Asleep => std::future::pending().await,
                 Person::Made(outcome) => Answered::Made(outcome),
                 Person::Unknown => Answered::Unknown,
+                Person::Left => Answered::Left,
                 Person::Failing(failure) => {
                     left.1 = false;
                     return Err(failure);

@@ -200,7 +200,7 @@ impl Member {
         attempt: Attempt,
     ) -> Result<String, DeliverError> {
         let ours = uuid(&attempt);
-        if attempt.doubtful && self.ask(SAID, json!({"id": ours})).await.is_ok_and(|found| found["comment"]["id"] == *ours) {
+        if attempt.doubtful && self.stands(&ours).await? {
             return Ok(ours);
         }
         let mut body = text.to_owned();
@@ -215,6 +215,16 @@ impl Member {
         }
         let answer = self.ask(SAY, json!({"input": input})).await?;
         id(&answer["commentCreate"]["comment"]["id"]).ok_or_else(|| DeliverError::new(Failing::Unknown, "Linear named no comment"))
+    }
+
+    /// Whether a comment of this id is there. Linear refuses to name one that is not; where it does not answer, nothing is known, and what
+    /// is written again would be refused for good though it stands there.
+    async fn stands(&self, comment: &str) -> Result<bool, DeliverError> {
+        match self.ask(SAID, json!({"id": comment})).await {
+            Ok(found) => Ok(found["comment"]["id"] == *comment),
+            Err(error) if error.why == Failing::Final => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Brings a file to where Linear keeps files. Nobody sees it until a comment names it.

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use testkit::platforms::linear::{ISSUE, KEY, Linear, ME, SECRET};
 use testkit::platforms::signed::hmac_sha256_hex;
-use testkit::platforms::{Account, text_of};
+use testkit::platforms::{Account, Fault, text_of};
 use wire::chat::{Act, Failing};
 
 use crate::PROGRAM;
@@ -94,4 +94,22 @@ fn files_edits_and_reactions() {
     assert_eq!(channel.failed("x1").0, Failing::Final);
     channel.deliver("x2", "team-1", Some("nowhere"), text_of("x"));
     assert_eq!(channel.failed("x2").0, Failing::Final);
+}
+
+/// A comment that was written while its answer was lost is looked up, and a look that gets no answer is no reason to give it up.
+#[test]
+fn a_comment_in_doubt_is_looked_up_until_it_is_known() {
+    let platform = Linear::start();
+    let mut channel = account(&platform).start(None);
+    channel.ready();
+    platform.web.fail("/graphql", Fault::DropAfter);
+    channel.deliver("d1", "team-1", Some(ISSUE), text_of("written once"));
+    assert_eq!(channel.failed("d1").0, Failing::Unknown);
+    platform.web.fail("/graphql", Fault::Status(503));
+    channel.deliver("d1", "team-1", Some(ISSUE), text_of("written once"));
+    assert_eq!(channel.failed("d1").0, Failing::Passing);
+    channel.deliver("d1", "team-1", Some(ISSUE), text_of("written once"));
+    let made = channel.delivered("d1").0;
+    let stands: Vec<Value> = platform.comments().iter().map(|comment| comment["id"].clone()).collect();
+    assert_eq!(stands, [json!(made[0])]);
 }

@@ -6,6 +6,19 @@ use clap::{Args, Subcommand};
 pub(crate) enum Provider {
     /// Providers: where each answers, whether it has a key, and which agents ask it, in what order.
     List,
+    /// Show one of them, and the models that it lists.
+    Show {
+        /// The provider
+        name: String,
+    },
+    /// List the models of a provider, as it lists them itself.
+    Models {
+        /// The provider
+        name: String,
+        /// Ask it though it was asked within the last ten minutes
+        #[arg(long)]
+        fresh: bool,
+    },
     /// Add a provider, or change what is there: where it answers, its key, and one small call that shows that it does.
     Add(ProviderAdd),
     /// Make one small call the whole way, from inside a sandbox, and say how long it took and what it cost. Exit 1 when it fails.

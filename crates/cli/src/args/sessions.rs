@@ -497,6 +497,13 @@ pub(crate) struct AgentFields {
     /// before, and an empty name takes all away
     #[arg(long = "lend-to", value_name = "TENANT", value_delimiter = ',')]
     pub(crate) tenants: Vec<String>,
+    /// What becomes of a change that it makes to its own instructions, where it has the tool: none is made, who answers for it says
+    /// yes to each, or it makes those that they ask for where nobody else has a word
+    #[arg(long, value_name = "off|confirm|free", value_parser = ["off", "confirm", "free"])]
+    pub(crate) instructions_policy: Option<String>,
+    /// The same for what it remembers and would act on in other sessions; off takes its memory away whole
+    #[arg(long, value_name = "off|confirm|free", value_parser = ["off", "confirm", "free"])]
+    pub(crate) memory_policy: Option<String>,
     #[command(flatten)]
     pub(crate) limits: Limits,
 }

@@ -1,6 +1,6 @@
 //! `lazaret agent`.
 
-use app::AgentForm;
+use app::{AgentForm, SelfPolicy};
 use http::Method;
 use model::{Code, EgressRule, Failure};
 use serde_json::{Value, json};
@@ -123,6 +123,15 @@ fn apply(context: &Context, mut form: AgentForm, fields: &args::AgentFields) -> 
     if !fields.tenants.is_empty() {
         form.tenants = fields.tenants.iter().filter(|name| !name.is_empty()).cloned().collect();
     }
+    let policy = |text: &String| -> Result<SelfPolicy, Failure> {
+        serde_json::from_value(json!(text)).map_err(|e| Failure::new(Code::Usage, format!("`{text}` is no policy: {e}")))
+    };
+    if let Some(text) = &fields.instructions_policy {
+        form.instructions_policy = policy(text)?;
+    }
+    if let Some(text) = &fields.memory_policy {
+        form.memory_policy = policy(text)?;
+    }
     let config = Config::load(Home::open(&context.env.home)?.path())?;
     if let Some(limits) = places::limits_if_any(&fields.limits, &config)? {
         form.limits = Some(limits);
@@ -164,6 +173,7 @@ fn show(context: &Context, form: &AgentForm) -> Result<(), Failure> {
         ("for guests", form.guest_tools.join(" ")),
         ("skills", form.skills.join(" ")),
         ("hosts", rules.join(" ")),
+        ("changes", format!("instructions {}, memory {}", form.instructions_policy.as_str(), form.memory_policy.as_str())),
         ("lent to", form.tenants.join(" ")),
         ("limits", limits.unwrap_or_default()),
     ];

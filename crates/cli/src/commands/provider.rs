@@ -1,6 +1,6 @@
 //! `lazaret provider`: who is asked for models. What is not secret stands in the configuration, the key among the secrets.
 
-use app::{ProviderKey, ProviderView, SessionView};
+use app::{ProviderKey, ProviderModels, ProviderView, SessionView};
 use http::Method;
 use model::{Code, Failure, Outcome};
 use serde_json::{Value, json};
@@ -27,6 +27,23 @@ pub(super) async fn run(context: &Context, verb: args::Provider) -> Done {
             let all = listed(&client).await?;
             if context.json { all.iter().try_for_each(out::json)? } else { table(&all) }
         }
+        args::Provider::Show { name } => {
+            let found = find(&client, lists::named("provider", &name)?).await?;
+            let listed = models(&client, &found.name, false).await;
+            if context.json {
+                out::json(&json!({ "provider": found, "models": listed.as_ref().ok().map(|listed| &listed.models) }))?;
+            } else {
+                table(std::slice::from_ref(&found));
+                match &listed {
+                    Ok(listed) => names(listed),
+                    Err(failure) => out::line(&clean(&format!("  its models are not known: {}", failure.message))),
+                }
+            }
+        }
+        args::Provider::Models { name, fresh } => {
+            let listed = models(&client, lists::named("provider", &name)?, fresh).await?;
+            if context.json { listed.models.iter().try_for_each(out::json)? } else { names(&listed) }
+        }
         args::Provider::Add(form) => return add(context, &home, &client, form).await,
         args::Provider::Test { name, model } => {
             let name = lists::named("provider", &name)?;
@@ -50,6 +67,25 @@ async fn find(client: &Client, name: &str) -> Result<ProviderView, Failure> {
     listed(client).await?.into_iter().find(|provider| provider.name == name).ok_or_else(|| {
         Failure::new(Code::NotFound, format!("there is no provider `{name}`")).hint(format!("lazaret provider add {name} --base-url URL"))
     })
+}
+
+/// The models of a provider, as it lists them itself.
+pub(super) async fn models(client: &Client, name: &str, fresh: bool) -> Result<ProviderModels, Failure> {
+    let query = if fresh { "?fresh=true" } else { "" };
+    client.json(Method::GET, &format!("/v1/providers/{name}/models{query}"), None).await
+}
+
+/// Each as an agent names it.
+fn names(listed: &ProviderModels) {
+    for model in &listed.models {
+        let title = model.title.as_ref().map(|title| format!("  {title}")).unwrap_or_default();
+        out::line(&clean(&format!("  {}/{}{title}", listed.provider, model.id)));
+    }
+    if listed.models.is_empty() {
+        out::line("  it lists no model");
+    } else if listed.more {
+        out::line("  and more");
+    }
 }
 
 fn table(all: &[ProviderView]) {
@@ -137,7 +173,7 @@ async fn test(context: &Context, client: &Client, provider: &ProviderView, model
     let small = SMALL.iter().find(|(name, _)| *name == provider.name).map(|(_, model)| (*model).to_owned());
     let model = model.or(named).or(small).ok_or_else(|| {
         Failure::new(Code::Usage, format!("which model {} is to be asked for is not known", provider.name))
-            .hint("--model NAME, as the provider names it")
+            .hint(format!("--model NAME, as `lazaret provider models {}` names it", provider.name))
             .field("--model")
     })?;
     let form =

@@ -31,6 +31,8 @@ const ANSWER_BYTES_MAX: u64 = 64 << 10;
 const TYPED_TRIES_MAX: u32 = 3;
 /// The longest standing instructions, in bytes.
 const INSTRUCTIONS_BYTES_MAX: usize = 128 << 10;
+/// Models of a server that are named to choose from.
+const SHOWN_MODELS_MAX: usize = 30;
 /// Where models of this machine usually answer.
 const LOCAL_URL: &str = "http://127.0.0.1:11434/v1";
 /// The provider that stands for them.
@@ -222,7 +224,10 @@ impl Steps<'_> {
             }
             let model = match &self.flags.model {
                 Some(model) => Some(model.clone()),
-                None if provider == LOCAL && self.asks => prompt("  the model's name, as `ollama list` shows it: ")?,
+                None if provider == LOCAL && self.asks => {
+                    self.show_models(&provider).await;
+                    prompt("  the model's name: ")?
+                }
                 None => None,
             };
             if provider == LOCAL && model.is_none() {
@@ -239,6 +244,15 @@ impl Steps<'_> {
                 }
                 Err(failure) => return Err(failure),
             }
+        }
+    }
+
+    /// What there is to choose from, where the server says so.
+    async fn show_models(&self, provider: &str) {
+        let Ok(listed) = super::provider::models(self.client, provider, true).await else { return };
+        let names: Vec<&str> = listed.models.iter().take(SHOWN_MODELS_MAX).map(|model| model.id.as_str()).collect();
+        if !names.is_empty() {
+            out::line(&clean(&format!("  it has: {}", names.join(", "))));
         }
     }
 

@@ -38,11 +38,22 @@ pub enum Topic {
     Access,
     /// Sessions were made, changed or removed.
     Sessions,
+    /// Secrets, and what is kept beside them: what is bound, and what is exposed.
+    Secrets,
 }
 
 impl Topic {
-    const ALL: [Self; 8] =
-        [Self::Jobs, Self::Tasks, Self::Webhooks, Self::Configs, Self::Approvals, Self::Questions, Self::Access, Self::Sessions];
+    const ALL: [Self; 9] = [
+        Self::Jobs,
+        Self::Tasks,
+        Self::Webhooks,
+        Self::Configs,
+        Self::Approvals,
+        Self::Questions,
+        Self::Access,
+        Self::Sessions,
+        Self::Secrets,
+    ];
 
     /// Its name on the way.
     pub(crate) fn as_str(self) -> &'static str {
@@ -55,11 +66,16 @@ impl Topic {
             Self::Questions => "questions",
             Self::Access => "access",
             Self::Sessions => "sessions",
+            Self::Secrets => "secrets",
         }
     }
 
     /// What a kind of write is about, by its word.
     pub(crate) fn of(word: &str) -> Option<Self> {
+        // That one was used changes nothing for anybody.
+        if word == "secret-use" {
+            return None;
+        }
         Some(match word.split('-').next()? {
             "job" => Self::Jobs,
             "task" => Self::Tasks,
@@ -69,6 +85,7 @@ impl Topic {
             "question" => Self::Questions,
             "token" | "tenant" | "budget" => Self::Access,
             "session" | "fork" | "undo" => Self::Sessions,
+            "secret" => Self::Secrets,
             _ => return None,
         })
     }
@@ -265,5 +282,6 @@ mod tests {
         assert_eq!(Change::of("s:no"), None);
         assert_eq!(Topic::of("job-claim"), Some(Topic::Jobs));
         assert_eq!(Topic::of("record"), None, "its session is told of");
+        assert_eq!((Topic::of("secret"), Topic::of("secret-use")), (Some(Topic::Secrets), None));
     }
 }

@@ -79,6 +79,10 @@ async fn each_takes_up_its_own_turns_and_a_lost_ones_are_known() {
     let ids = async |store: &Store| store.unfinished_turns().await.unwrap().into_iter().map(|t| t.id).collect::<Vec<_>>();
     assert_eq!(ids(&a).await, [lease.turn.clone(), waiting.clone()]);
     assert_eq!(ids(&b).await, std::slice::from_ref(&other));
+    let agent = a.session(&mine).await.unwrap().agent;
+    let at_work: Vec<_> = b.turns_at_work(&agent).await.unwrap().into_iter().map(|t| t.id).collect();
+    assert_eq!(at_work, std::slice::from_ref(&lease.turn), "wherever it is, and none that waits for its turn");
+    assert!(b.turns_at_work("another").await.unwrap().is_empty());
     assert!(b.lost_turns().await.unwrap().is_empty(), "it lives");
 
     let lost = a.replica().unwrap().to_owned();
