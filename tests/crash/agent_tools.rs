@@ -120,7 +120,9 @@ fn trusted(place: &mut Place, tools: &[&str]) {
 }
 
 fn confirmed(place: &mut Place, id: &str, what: &str) {
-    let card = place.sees("ann", &format!("wants to call {what}"));
+    place.sees("ann", &format!("wants to call {what}"));
+    // The last part of the card, where it comes in several.
+    let card = place.sees("ann", "Or answer: /approve");
     place.press(id, "ann", card.act["buttons"][0]["value"].as_str().expect("a button"));
 }
 

@@ -129,6 +129,10 @@ points! {
     tools_unpacked: "tools:unpacked", ToolInstall;
     tools_installed: "tools:installed", ToolInstall;
     tools_removed: "tools:removed", ToolRemove;
+    tools_unpacked_of_an_agent: "tools:unpacked", LayerInstall;
+    tools_installed_of_an_agent: "tools:installed", LayerInstall;
+    tools_removed_of_an_agent: "tools:removed", LayerRemove;
+    agent_removed: "agent:removed", LayerDrop;
     import_unpacked: "import:unpacked", Import;
     import_made: "import:made", Import;
     plugin_unpacked: "plugin:unpacked", PluginInstall;
@@ -207,8 +211,8 @@ pub(crate) fn under_load() -> Vec<&'static str> {
     let named = |point: &&str| {
         !point.contains('@')
             && ![
-                "approval:", "store.approval", "turn:stands", "engine:", "memory:", "store.memory-", "tools:", "plugin:", "store.plugin",
-                "store.close", "store.secret", "skill:", "store.skill", "store.agent-origin",
+                "approval:", "store.approval", "turn:stands", "engine:", "memory:", "store.memory-", "tools:", "agent:", "plugin:",
+                "store.plugin", "store.close", "store.secret", "skill:", "store.skill", "store.agent-origin",
             ]
             .iter()
             .any(|p| point.starts_with(p))
@@ -256,6 +260,9 @@ enum Scene {
     BudgetSet,
     ToolInstall,
     ToolRemove,
+    LayerInstall,
+    LayerRemove,
+    LayerDrop,
     PluginInstall,
     PluginUpdate,
     PluginRemove,
@@ -304,6 +311,9 @@ impl Scene {
             Scene::BudgetSet => steps::BUDGET_SET.dies_at(point),
             Scene::ToolInstall => steps::TOOL_INSTALL.dies_at(point),
             Scene::ToolRemove => steps::TOOL_REMOVE.dies_at(point),
+            Scene::LayerInstall => steps::LAYER_INSTALL.dies_at(point),
+            Scene::LayerRemove => steps::LAYER_REMOVE.dies_at(point),
+            Scene::LayerDrop => steps::LAYER_DROP.dies_at(point),
             Scene::PluginInstall => steps::PLUGIN_INSTALL.dies_at(point),
             Scene::PluginUpdate => steps::PLUGIN_UPDATE.dies_at(point),
             Scene::PluginRemove => steps::PLUGIN_REMOVE.dies_at(point),

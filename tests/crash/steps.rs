@@ -190,6 +190,34 @@ pub(crate) const TOOL_REMOVE: Step = Step {
         assert_eq!(packages(stage), 0, "{about}");
     },
 };
+pub(crate) const LAYER_INSTALL: Step = Step {
+    before: |stage| drop(stage.good("POST", "/v1/agents", json!({ "name": "anna" }))),
+    ask: put_own_tool,
+    done: &[],
+    after: |stage, about| {
+        assert_eq!(stage.get("/v1/tools?agent=anna")["items"].as_array().map(Vec::len), Some(1), "{about}");
+        assert_eq!((own_packages(stage), packages(stage)), (Some(1), 0), "{about}: nothing but the package that is in force");
+    },
+};
+pub(crate) const LAYER_REMOVE: Step = Step {
+    before: with_own_tool,
+    ask: |stage| stage.ask("DELETE", "/v1/tools?name=file:hello&agent=anna", None),
+    done: &["NOT_FOUND"],
+    after: |stage, about| {
+        assert_eq!(stage.get("/v1/tools?agent=anna")["items"].as_array().map(Vec::len), Some(0), "{about}");
+        assert_eq!(own_packages(stage), Some(0), "{about}");
+    },
+};
+pub(crate) const LAYER_DROP: Step = Step {
+    before: with_own_tool,
+    ask: |stage| stage.ask("DELETE", "/v1/agents/anna", None),
+    done: &["NOT_FOUND"],
+    after: |stage, about| {
+        assert_eq!(own_packages(stage), None, "{about}: its tools went with it");
+        drop(stage.good("POST", "/v1/agents", json!({ "name": "anna" })));
+        assert_eq!(stage.get("/v1/tools?agent=anna")["items"].as_array().map(Vec::len), Some(0), "{about}: it is another one");
+    },
+};
 pub(crate) const PLUGIN_INSTALL: Step = Step {
     before: nothing,
     ask: |stage| put_plugin(stage, "1", false),
@@ -444,9 +472,26 @@ fn put_tool(stage: &Stage) -> std::io::Result<Reply> {
     stage.open()?.put("PUT", "/v1/tools/files/hello", "application/octet-stream", b"#!/bin/sh\necho hello\n")
 }
 
+/// The same for one agent.
+fn put_own_tool(stage: &Stage) -> std::io::Result<Reply> {
+    stage.open()?.put("PUT", "/v1/tools/files/hello?agent=anna", "application/octet-stream", b"#!/bin/sh\necho hello\n")
+}
+
+fn with_own_tool(stage: &Stage) {
+    drop(stage.good("POST", "/v1/agents", json!({ "name": "anna" })));
+    drop(put_own_tool(stage).expect("a reply").good().expect("installed"));
+}
+
 /// Directories of packages in the home's tools.
 fn packages(stage: &Stage) -> usize {
     std::fs::read_dir(stage.lab.home().join("tools/.packages")).into_iter().flatten().flatten().count()
+}
+
+/// The same of that agent; `None` where it has no volume.
+fn own_packages(stage: &Stage) -> Option<usize> {
+    let volumes = std::fs::read_dir(stage.lab.home().join("agent-tools")).into_iter().flatten().flatten();
+    let own = volumes.map(|entry| entry.path()).find(|path| path.file_name().is_some_and(|n| n.to_string_lossy().starts_with("anna@")))?;
+    Some(std::fs::read_dir(own.join(".packages")).into_iter().flatten().flatten().count())
 }
 
 impl Stage {

@@ -12,7 +12,7 @@ use crate::http::PATIENCE;
 use crate::plugins::SERVER;
 use crate::registry::Registry;
 use crate::support::{KEY, Lab};
-use crate::tools::wheel;
+use crate::tools::{printed, publish_wheel, wheel};
 
 /// A daemon with one account of the lab's network, an engine and a model that follows rules.
 fn joined(engine: &str, rules: Vec<Rule>) -> (Lab, ModelServer, LabNetwork) {
@@ -398,6 +398,67 @@ fn agents_talk_over_destinations_and_the_answer_comes_back_to_who_asked() {
     assert!(!effects.iter().any(|effect| effect.text() == "there are 42"), "{effects:#?}");
     let asked = told(&server);
     assert!(asked.contains("message from_agent=") && asked.contains("parent"), "{asked}");
+}
+
+/// A person says yes to what one agent asked for: that agent has it, and no other. The control: what is installed for all, both have.
+#[test]
+fn what_an_agent_was_allowed_is_its_own() {
+    let package = json!({ "packages": ["harbour==1.0"], "reason": "to say where we are" });
+    let server = json!({ "name": "tides", "command": ["own-server"], "reason": "to know the level" });
+    let run = "harbour-tool 2>/dev/null || echo none; python3 -c 'import harbour' 2>/dev/null || echo no library; shared-tool";
+    let rules = vec![
+        rule("the server tides", vec![text("I have a server")]),
+        rule("harbour 1.0", vec![Say::Shell(run.to_owned()), text("I ran it")]),
+        rule("get it", vec![tool("install_packages", package), text("it is asked")]),
+        rule("connect it", vec![tool("add_mcp_server", server), text("a server is asked")]),
+        rule("try it", vec![Say::Shell(run.to_owned()), text("tried")]),
+    ];
+    let (lab, model, network) = joined("mini", rules);
+    let index = lab.path("index");
+    publish_wheel(&index, "1.0");
+    let registry = Registry::of(index);
+    lab.run(&["config", "set", "tools.index", &format!("http://127.0.0.1:{}/simple", registry.port)]).succeeds();
+    lab.ask("POST", "/v1/reload", Value::Null).is(200);
+    lab.ask("POST", "/v1/agents", json!({ "name": "default", "tools": ["install_packages", "add_mcp_server"] })).is(201);
+    lab.run(&["agent", "add", "bert"]).succeeds();
+    lab.ask_with("PUT", "/v1/tools/files/shared-tool", &[], b"#!/bin/sh\necho for all\n").is(201);
+    pair(&lab, &network, "d-ann", "ann", "owner");
+
+    // A card may come in parts: the last of them has the buttons.
+    let confirmed = |ask: &str, n: usize, shows: &[String]| {
+        network.say(said(&format!("m-{n}"), "d-ann", "ann", ask));
+        let card = |effects: &[Effect]| effects.iter().filter(|e| e.act["do"] == "send").filter_map(|e| e.button(0)).nth(n);
+        let effects = network.wait(PATIENCE, |effects| card(effects).is_some());
+        let shown = in_chat(&effects, "d-ann").join("\n");
+        for line in shows {
+            assert!(shown.contains(line), "{line} is not on the card: {shown}");
+        }
+        network.say(pressed(&format!("b-{n}"), "d-ann", "ann", &card(&effects).expect("a button")));
+    };
+    let source = format!("harbour 1.0 of PyPI from 127.0.0.1:{}", registry.port);
+    confirmed("get it", 0, &["installs for the agent default alone".to_owned(), source]);
+    network.wait(PATIENCE, |effects| with(effects, "I ran it"));
+    assert!(told(&model).contains("tool harbour 1.0"), "{}", told(&model));
+    let [own, other] = ["default", "bert"].map(|agent| printed(&lab, &lab.session(json!({ "agent": agent })), "try it"));
+    assert_eq!((own.as_str(), other.as_str()), ("tool harbour 1.0\nfor all\n", "none\nno library\nfor all\n"));
+    let listed = |query: &str| lab.ask("GET", &format!("/v1/tools{query}"), Value::Null).is(200)["items"].clone();
+    assert_eq!((&listed("?agent=default")[0]["name"], &listed("")[0]["name"]), (&json!("harbour"), &json!("file:shared-tool")));
+    assert_eq!((listed("").as_array().map(Vec::len), listed("?agent=bert")), (Some(1), json!([])));
+
+    // A server that it asked for finds its packages; the control: the same command of a plugin that it did not ask for finds none.
+    let program =
+        format!("#!/usr/bin/env python3\n{}\ndef tool_level(a, m): return text('high')\nserve(globals())\n", crate::plugins::SERVER);
+    lab.ask_with("PUT", "/v1/tools/files/own-server?agent=default", &[], program.as_bytes()).is(201);
+    confirmed("connect it", 1, &["puts the server tides in place for agents of the group default; it reaches no host".to_owned()]);
+    network.wait(PATIENCE, |effects| with(effects, "I have a server"));
+    lab.plugin_is_ready("tides");
+    assert!(lab.plugin_view("tides")["tools"].to_string().contains("tides_level"), "{:#}", lab.plugin_view("tides"));
+    let folder = lab.home().join("plugins/stray");
+    std::fs::create_dir_all(&folder).expect("make");
+    let manifest = "description = \"d\"\nversion = \"1\"\ncommand = [\"own-server\"]\ntools = \"all\"\nprefix = \"stray_\"\n";
+    std::fs::write(folder.join("manifest.toml"), manifest).expect("write");
+    lab.reload_plugins();
+    assert_eq!(lab.plugin_view("stray")["state"], "failed", "{:#}", lab.plugin_view("stray"));
 }
 
 #[test]

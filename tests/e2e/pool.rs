@@ -174,6 +174,22 @@ fn the_vault_is_in_no_sandbox_of_another_tenant() {
     assert_eq!(lab.pool()["claimed"], 1);
 }
 
+/// One that shows what an agent has for itself is for that agent's jobs alone.
+#[test]
+fn none_with_the_tools_of_one_agent_is_given_to_another() {
+    let (lab, _server) = Lab::with_pool("own-tool 2>/dev/null || echo none", 1);
+    lab.ask_with("PUT", "/v1/tools/files/own-tool?agent=default", &[], b"#!/bin/sh\necho its own\n").is(201);
+    lab.run(&["agent", "add", "other"]).succeeds();
+    lab.pool_has(1);
+    let (_, seen) = lab.seen(&lab.done(&lab.goes(json!({ "agent": "other" }))));
+    assert!(seen.contains("none") && !seen.contains("its own"), "{seen}");
+    assert_eq!(lab.pool()["claimed"], 0);
+    lab.pool_has(1);
+    let (_, seen) = lab.seen(&lab.done(&lab.goes(json!({}))));
+    assert!(seen.contains("its own"), "{seen}");
+    assert_eq!(lab.pool()["claimed"], 1);
+}
+
 /// Each is used by one job, which leaves nothing to any other, however many want one at once.
 #[test]
 fn each_is_used_once() {

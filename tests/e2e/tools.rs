@@ -1,4 +1,4 @@
-//! The tools volume: built in a sandbox, seen by every sandbox, changed by none.
+//! Tools volumes: built in a sandbox, seen by every sandbox or by those of one agent, changed by none.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,6 +8,7 @@ use testkit::model_server::{ModelServer, Rule, Say, Script};
 
 use crate::registry::Registry;
 use crate::support::Lab;
+use crate::web::Web;
 
 fn lab() -> (Lab, ModelServer) {
     let lab = Lab::new();
@@ -19,6 +20,12 @@ fn lab() -> (Lab, ModelServer) {
         rule("run own", "own-tool; byhand"),
         rule("run python", "harbour-tool; python3 -c 'import harbour; print(harbour.NAME)'; ls /opt/parachute-tools/python | head -1"),
         rule("run node", "ebb"),
+        rule("run both", "own-tool 2>/dev/null || echo none; shared-tool 2>/dev/null || echo nothing"),
+        rule(
+            "reach out",
+            "for d in /opt/lazaret-agent /opt/lazaret-agent/bin /opt/lazaret-agent/.packages /opt/lazaret-agent/.current; do \
+                        touch $d/x 2>/dev/null && echo wrote $d; rm -rf $d/* 2>/dev/null; done; ls /opt/lazaret-agent/bin; echo looked",
+        ),
         rule(
             "attack",
             "for d in /opt/lazaret-tools/bin /opt/lazaret-tools/python /opt/lazaret-tools/.packages /opt/parachute-tools; do \
@@ -32,8 +39,9 @@ fn lab() -> (Lab, ModelServer) {
     (lab, server)
 }
 
+/// What the tools of a turn printed.
 #[track_caller]
-fn printed(lab: &Lab, session: &str, text: &str) -> String {
+pub(crate) fn printed(lab: &Lab, session: &str, text: &str) -> String {
     let turn = lab.send(session, text);
     assert_eq!(lab.result_of(session, &turn)["status"], "completed");
     let outputs = lab.log(session).into_iter().filter(|e| e["turn"] == turn.as_str() && e["type"] == "tool_result");
@@ -41,7 +49,7 @@ fn printed(lab: &Lab, session: &str, text: &str) -> String {
 }
 
 /// Puts a wheel of this version where the index finds it.
-fn publish_wheel(root: &Path, version: &str) {
+pub(crate) fn publish_wheel(root: &Path, version: &str) {
     wheel(root, version, &format!("NAME = \"harbour {version}\"\ndef main(): print(\"tool\", NAME)\n"), "harbour-tool");
 }
 
@@ -150,4 +158,92 @@ fn a_node_package_comes_from_its_registry_and_none_of_its_scripts_runs() {
     assert_eq!(printed(&lab, &session, "run node"), "ebb and flow false\n");
     lab.ask("DELETE", "/v1/tools?name=npm:ebb", Value::Null).is(200);
     assert!(!printed(&lab, &session, "run node").contains("flow"));
+}
+
+/// Volumes of agents in the home.
+fn layers(lab: &Lab) -> Vec<String> {
+    let there = std::fs::read_dir(lab.home().join("agent-tools")).expect("read").flatten();
+    let mut all: Vec<String> = there.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    all.sort();
+    all
+}
+
+/// Seen in its sandboxes before what every sandbox sees, in no other agent's; listed and removed apart; gone with the agent, and not
+/// there for one that is made again under its name.
+#[test]
+fn what_one_agent_has_no_other_has() {
+    let (lab, _server) = lab();
+    let web = Web::start(&lab);
+    let [anna, bert] = ["anna", "bert"].map(|agent| {
+        lab.run(&["agent", "add", agent]).succeeds();
+        lab.session(json!({ "agent": agent }))
+    });
+    let both = |of_anna: &str, of_bert: &str| {
+        assert_eq!(printed(&lab, &anna, "run both"), of_anna);
+        assert_eq!(printed(&lab, &bert, "run both"), of_bert);
+    };
+    let put = |path: &str, says: &str| {
+        let text = format!("#!/bin/sh\necho {says}\n");
+        lab.ask_with("PUT", &format!("/v1/tools/files/{path}"), &[], text.as_bytes())
+    };
+    both("none\nnothing\n", "none\nnothing\n");
+    // The control: what is installed for all is seen by both.
+    put("shared-tool", "for all").is(201);
+    put("own-tool?agent=anna", "hers").is(201);
+    both("hers\nfor all\n", "none\nfor all\n");
+    let shared = lab.path("shared-tool");
+    std::fs::write(&shared, "#!/bin/sh\necho hers before all\n").expect("write");
+    lab.run(&["tools", "install", "--agent", "anna", &format!("file:{}", shared.display())]).succeeds();
+    both("hers\nhers before all\n", "none\nfor all\n");
+    // Neither changes it, and the other does not even see that it is there.
+    assert_eq!(printed(&lab, &anna, "reach out"), "own-tool\nshared-tool\nlooked\n");
+    assert_eq!(printed(&lab, &bert, "reach out"), "looked\n");
+    both("hers\nhers before all\n", "none\nfor all\n");
+
+    let listed = |query: &str| {
+        let all = lab.ask("GET", &format!("/v1/tools{query}"), Value::Null).is(200);
+        let names = all["items"].as_array().expect("items").iter().filter_map(|tool| tool["name"].as_str().map(str::to_owned));
+        names.collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!([listed(""), listed("?agent=anna"), listed("?agent=bert")], ["file:shared-tool", "file:own-tool file:shared-tool", ""]);
+    assert!(lab.run(&["tools", "list", "--agent", "anna"]).succeeds().out.contains("file:own-tool"));
+    assert!(!lab.run(&["tools", "list"]).succeeds().out.contains("file:own-tool"));
+    lab.ask("DELETE", "/v1/tools?name=file:own-tool&agent=bert", Value::Null).refused(404, "NOT_FOUND");
+    lab.ask("DELETE", "/v1/tools?name=file:own-tool", Value::Null).refused(404, "NOT_FOUND");
+    lab.run(&["tools", "remove", "file:shared-tool", "--agent", "anna"]).succeeds();
+    both("hers\nfor all\n", "none\nfor all\n");
+
+    // An agent that is not there is missed before anything else is looked at.
+    put("-x?agent=nobody", "x").refused(404, "NOT_FOUND");
+    lab.ask("GET", "/v1/tools?agent=nobody", Value::Null).refused(404, "NOT_FOUND");
+    lab.ask("POST", "/v1/tools", json!({ "name": "-x", "agent": "../anna" })).refused(404, "NOT_FOUND");
+    lab.ask("DELETE", "/v1/tools?name=-x&agent=nobody", Value::Null).refused(404, "NOT_FOUND");
+    lab.ask("GET", "/v1/tools?of=anna", Value::Null).refused(422, "USAGE");
+    // Another tenant neither lists nor installs; the control: it lists what was lent to it.
+    let (crew, _) = web.token("write", Some("crew"));
+    web.ask(&crew, "GET", "/v1/tools", Value::Null).is(200);
+    let hidden = web.ask(&crew, "GET", "/v1/tools?agent=anna", Value::Null).refused(404, "NOT_FOUND");
+    let missing = web.ask(&crew, "GET", "/v1/tools?agent=zoe", Value::Null).refused(404, "NOT_FOUND");
+    let message = |body: &Value| body["error"]["message"].as_str().map(|message| message.replace("zoe", "anna"));
+    assert_eq!(message(&hidden), message(&missing));
+    web.ask(&crew, "POST", "/v1/tools", json!({ "name": "harbour", "agent": "anna" })).refused(403, "FORBIDDEN");
+    web.ask_with(&crew, "PUT", "/v1/tools/files/x?agent=anna", "", b"x").refused(403, "FORBIDDEN");
+    web.ask(&crew, "DELETE", "/v1/tools?name=file:own-tool&agent=anna", Value::Null).refused(403, "FORBIDDEN");
+    lab.run(&["agent", "set", "anna", "--lend-to", "crew"]).succeeds();
+    let lent = web.ask(&crew, "GET", "/v1/tools?agent=anna", Value::Null).is(200);
+    assert_eq!(lent["items"][0]["name"], "file:own-tool", "{lent}");
+
+    // It goes with the agent, and not before.
+    lab.ask("DELETE", "/v1/agents/anna", Value::Null).refused(409, "CONFLICT");
+    assert_eq!(listed("?agent=anna"), "file:own-tool");
+    lab.ask("DELETE", &format!("/v1/sessions/{anna}"), Value::Null).is(200);
+    let is_of = |name: &str, agent: &str| name.split_once('@').is_some_and(|(of, _)| of == agent);
+    assert!(layers(&lab).iter().any(|name| is_of(name, "anna")));
+    lab.ask("DELETE", "/v1/agents/anna", Value::Null).is(200);
+    let left = layers(&lab);
+    assert!(!left.iter().any(|name| is_of(name, "anna")) && left.iter().any(|name| is_of(name, "bert")), "{left:?}");
+    lab.run(&["agent", "add", "anna"]).succeeds();
+    let again = lab.session(json!({ "agent": "anna" }));
+    assert_eq!(printed(&lab, &again, "run both"), "none\nfor all\n");
+    assert_eq!(listed("?agent=anna"), "");
 }

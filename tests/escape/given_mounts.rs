@@ -8,9 +8,10 @@ use crate::support::{Caller, PROBE, Report, each_caller};
 
 /// Every way to mount or take away, at one place.
 const MOUNTING: [&str; 6] = ["remount-rw", "setattr-rw", "umount", "open-tree", "mount-tmpfs", "mount-bind"];
-const PLACES: [&str; 6] = ["/home", "/home/sandbox", "/workspace", "/home/sandbox/Vault", "/opt/lazaret-tools", "/home/sandbox/probe"];
+const PLACES: [&str; 7] =
+    ["/home", "/home/sandbox", "/workspace", "/home/sandbox/Vault", "/opt/lazaret-tools", "/opt/lazaret-agent", "/home/sandbox/probe"];
 
-/// A vault with a note, a tool, and an env.
+/// A vault with a note, a tool for all and one of the agent's own, and an env.
 fn furnished(caller: &Caller) -> Env<'_> {
     let env = Env::create(caller, "den");
     let vault = caller.dir("vault");
@@ -18,6 +19,8 @@ fn furnished(caller: &Caller) -> Env<'_> {
     env.lazaret(&["config", "set", "vault", &vault.to_string_lossy()]);
     let tool = caller.file("hammer", "#!/bin/sh\necho struck\n");
     env.lazaret(&["tools", "install", &format!("file:{}", tool.display())]);
+    let own = caller.file("chisel", "#!/bin/sh\necho carved\n");
+    env.lazaret(&["tools", "install", "--agent", "default", &format!("file:{}", own.display())]);
     env
 }
 
@@ -38,8 +41,9 @@ fn nothing_is_written_to_what_is_shown() {
     each_caller(|caller| {
         let env = furnished(caller);
         let attacks = [
-            "create=/opt/lazaret-tools/bin/x", "create=/opt/lazaret-tools/x", "create=/home/sandbox/Vault/x",
-            "write=/home/sandbox/Vault/note.md", "create=/home/sandbox/probe/x", "create=/home/sandbox/Parachute/x",
+            "create=/opt/lazaret-tools/bin/x", "create=/opt/lazaret-tools/x", "create=/opt/lazaret-agent/bin/x",
+            "create=/opt/lazaret-agent/x", "create=/home/sandbox/Vault/x", "write=/home/sandbox/Vault/note.md",
+            "create=/home/sandbox/probe/x", "create=/home/sandbox/Parachute/x",
         ];
         let report = Report::read(&env.session(&[], &format!("{PROBE} {}", attacks.join(" "))), attacks.len());
         report.all_denied(&attacks, "EROFS");
@@ -48,11 +52,13 @@ fn nothing_is_written_to_what_is_shown() {
         report.all_denied(&links, "EXDEV");
         // By every usual command too, and by moving what is shown out of the way.
         let said = env.printed(
-            "{ rm -rf /opt/lazaret-tools/bin/hammer ~/Vault/note.md; chmod -R 777 /opt/lazaret-tools ~/Vault; mv ~/Vault ~/gone; \
-             rmdir ~/Vault; ln -sfn /tmp ~/Vault; ln -sfn /tmp /opt/lazaret-tools; mv /opt/lazaret-tools/.current /tmp; } 2>/dev/null; \
-             hammer; cat ~/Vault/note.md; ls ~/Vault",
+            "{ rm -rf /opt/lazaret-tools/bin/hammer /opt/lazaret-agent/bin/chisel ~/Vault/note.md; \
+             chmod -R 777 /opt/lazaret-tools /opt/lazaret-agent ~/Vault; mv ~/Vault ~/gone; \
+             rmdir ~/Vault; ln -sfn /tmp ~/Vault; ln -sfn /tmp /opt/lazaret-tools; mv /opt/lazaret-tools/.current /tmp; \
+             ln -sfn /tmp /opt/lazaret-agent; mv /opt/lazaret-agent/.current /tmp; } 2>/dev/null; \
+             hammer; chisel; cat ~/Vault/note.md; ls ~/Vault",
         );
-        assert_eq!(said, "struck\na notenote.md\n");
+        assert_eq!(said, "struck\ncarved\na notenote.md\n");
         let note = caller.home.join("vault/note.md");
         assert_eq!(fs::read_to_string(note).expect("there"), "a note");
         assert_eq!(fs::read_dir(caller.home.join("vault")).expect("list").count(), 1);

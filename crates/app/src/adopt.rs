@@ -49,7 +49,7 @@ impl App {
             }
         }
         self.installs().sweep();
-        self.sweep_tools();
+        self.sweep_tools().await;
         self.sweep_plugins();
         self.sweep(&at_work).await?;
         // Trouble with old files is no reason not to start.

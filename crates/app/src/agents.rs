@@ -128,12 +128,17 @@ impl AgentsOf<'_> {
         Ok(agents)
     }
 
-    /// Removes an agent.
+    /// Removes an agent, and the tools that it had for itself. Those of [`DEFAULT_AGENT`], which is still there, stay.
     ///
     /// # Errors
     /// There is none of this name, or a session that is not archived is with it.
     pub async fn remove(&self, name: &str) -> Result<(), Failure> {
-        self.app.store().remove_agent(name).await.map_err(|e| e.failure())
+        let row = self.app.store().agent(name).await.map_err(|e| e.failure())?;
+        self.app.store().remove_agent(name).await.map_err(|e| e.failure())?;
+        model::crash::point("agent:removed");
+        self.app.pool().changed();
+        self.app.drop_layer(&row).await;
+        Ok(())
     }
 
     async fn put(&self, form: AgentForm, create_only: bool) -> Result<AgentForm, Failure> {

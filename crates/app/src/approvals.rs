@@ -108,6 +108,7 @@ impl Approvals {
             }
             None => store::SaidBeside::default(),
         };
+        let effect = crate::agent_tools::effect_of(&app, &ask).await;
         let at = steady();
         let new = NewApproval {
             id: ApprovalId::from_bits(crate::clock::fresh_bits()),
@@ -118,7 +119,7 @@ impl Approvals {
             plugin: ask.tool.plugin.clone(),
             correlation: ask.correlation.to_owned(),
             arguments: ask.arguments.clone(),
-            text: shown::render(&ask) + &shown::whom(ask.caller, beside),
+            text: shown::render(&ask) + &effect + &shown::whom(ask.caller, beside),
             hash: ask.hash.to_owned(),
             risk: ask.tool.risk,
             actor: ask.caller.actor(),

@@ -50,6 +50,7 @@ mod import;
 mod inside;
 mod installs;
 mod jobs;
+mod layers;
 mod ledger;
 mod live;
 mod memory;

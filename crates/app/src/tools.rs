@@ -1,4 +1,5 @@
-//! The tools volume: programs and libraries that every sandbox sees read-only at `/opt/lazaret-tools`.
+//! Tools volumes: programs and libraries that sandboxes see read-only. The install's is at `/opt/lazaret-tools` in every sandbox,
+//! an agent's own beside it in that agent's.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ use crate::doors::Occupant;
 use crate::inside::Held;
 use crate::sandboxes::{EGRESS_PORT, relays};
 use crate::volume::{Source, Volume, Wanted, unusable};
-use crate::{App, FetchOrder};
+use crate::{App, Caller, FetchOrder};
 
 /// Where it is seen inside.
 pub const TOOLS_DIR: &str = "/opt/lazaret-tools";
@@ -31,9 +32,11 @@ pub struct ToolView {
     pub installed: Timestamp,
 }
 
-/// The tools volume of an [`App`].
+/// A tools volume of an [`App`].
 pub struct ToolsOf<'a> {
-    pub(crate) app: &'a App,
+    app: &'a App,
+    /// The agent that it is of; the install's, which every sandbox sees, when `None`.
+    agent: Option<String>,
 }
 
 /// The largest file that is installed as a program.
@@ -63,8 +66,8 @@ impl ToolsOf<'_> {
             Source::File => return Err(Failure::new(Code::Usage, "send the file itself").hint("lazaret tools install file:PATH")),
         };
         let index = Index::read(&finder.find().await.ok_or_else(|| no_index(wanted.source))?, wanted.source)?;
-        let volume = self.app.volume()?;
         let _one = self.app.tools_lock().lock().await;
+        let volume = self.volume().await?;
         let fresh = volume.fresh()?;
         self.fetch(&wanted, &index, &fresh.dir).await?;
         volume.put(fresh, &wanted)
@@ -78,8 +81,8 @@ impl ToolsOf<'_> {
         let name = name.strip_prefix("file:").unwrap_or(name);
         let wanted = Wanted::read(&format!("file:{name}"))?;
         let held = Held::take(self.app, bytes, TOOL_FILE_BYTES_MAX).await?;
-        let volume = self.app.volume()?;
         let _one = self.app.tools_lock().lock().await;
+        let volume = self.volume().await?;
         let fresh = volume.fresh()?;
         let (dir, program) = (fresh.dir.join("bin"), wanted.name.clone());
         let written = tokio::task::spawn_blocking(move || {
@@ -99,7 +102,7 @@ impl ToolsOf<'_> {
     /// # Errors
     /// The volume cannot be read.
     pub async fn list(&self) -> Result<Vec<ToolView>, Failure> {
-        self.app.volume()?.list()
+        self.volume().await?.list()
     }
 
     /// Removes a package.
@@ -108,9 +111,54 @@ impl ToolsOf<'_> {
     /// There is none of this name.
     pub async fn remove(&self, name: &str) -> Result<(), Failure> {
         let wanted = Wanted::read(name)?;
-        let volume = self.app.volume()?;
         let _one = self.app.tools_lock().lock().await;
-        volume.remove(&wanted)
+        self.volume().await?.remove(&wanted)
+    }
+
+    async fn volume(&self) -> Result<Volume, Failure> {
+        match &self.agent {
+            Some(agent) => self.app.layer_of(agent).await,
+            None => self.app.volume(),
+        }
+    }
+
+    /// What would be fetched, as a person is told before: each package's name, version, and the hosts that it comes from.
+    pub(crate) async fn foretold(&self, names: &[String]) -> Vec<String> {
+        // To find an index may take a while: once for each.
+        let mut known: Vec<(Source, String)> = Vec::new();
+        let mut told = Vec::new();
+        for name in names {
+            let Ok(wanted) = Wanted::read(name) else {
+                told.push(format!("{name}, which is not the name of a package"));
+                continue;
+            };
+            let from = match known.iter().find(|(source, _)| *source == wanted.source) {
+                Some((_, from)) => from.clone(),
+                None => {
+                    let from = self.hosts_of(wanted.source).await.unwrap_or_else(|failure| format!("nowhere: {}", failure.message));
+                    known.push((wanted.source, from.clone()));
+                    from
+                }
+            };
+            let version = wanted.version.as_deref().unwrap_or("(its newest version)");
+            let world = if wanted.source == Source::Npm { "npm" } else { "PyPI" };
+            told.push(format!("{} {version} of {world} from {from}", wanted.shown()));
+        }
+        told
+    }
+
+    /// The hosts of an index; not its address, which may hold a password.
+    async fn hosts_of(&self, source: Source) -> Result<String, Failure> {
+        let settings = self.app.settings();
+        let finder = if source == Source::Npm { settings.registry.clone() } else { settings.tools_index.clone() };
+        let text = finder.find().await.ok_or_else(|| no_index(source))?;
+        let hosts: Vec<String> = Index::read(&text, source)
+            .map_err(|failure| Failure::new(failure.code, "the index has no usable address"))?
+            .hosts
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        Ok(hosts.join(", "))
     }
 
     /// Lets the installer of the package's own world fetch it, in a sandbox that reaches its registry alone, and takes what
@@ -287,15 +335,36 @@ impl Wanted {
 }
 
 impl App {
+    /// The tools that an agent has for itself; without one, those that every sandbox sees.
+    ///
+    /// # Errors
+    /// `NOT_FOUND` when there is no such agent, or it is not lent to the caller's tenant.
+    pub async fn tools_for(&self, caller: &Caller, agent: Option<String>) -> Result<ToolsOf<'_>, Failure> {
+        if let Some(name) = &agent
+            && !self.agents().show(name).await?.is_lent(caller.makes_for())
+        {
+            return Err(store::StoreError::NotFound { what: "agent", id: name.clone() }.failure());
+        }
+        Ok(ToolsOf { app: self, agent })
+    }
+
+    /// The tools that an agent has for itself.
+    pub(crate) fn tools_of_agent(&self, agent: &str) -> ToolsOf<'_> {
+        ToolsOf { app: self, agent: Some(agent.to_owned()) }
+    }
+
     /// What every session's sandbox sees of the tools: host path and path inside. Made when it is not there.
     pub(crate) fn tools_mounts(&self) -> Result<Vec<(PathBuf, PathBuf)>, Failure> {
         Ok(vec![(self.volume()?.dir().to_owned(), PathBuf::from(TOOLS_DIR))])
     }
 
-    /// Removes what a killed installation left.
-    pub(crate) fn sweep_tools(&self) {
+    /// Removes what a killed installation, or the removal of an agent, left.
+    pub(crate) async fn sweep_tools(&self) {
         if let Err(failure) = self.volume().and_then(|volume| volume.sweep()) {
             tracing::warn!(%failure, "the tools volume was not swept");
+        }
+        if let Err(failure) = self.sweep_layers().await {
+            tracing::warn!(%failure, "the tools of agents were not swept");
         }
     }
 

@@ -267,10 +267,10 @@ pub(crate) const TOOL_WAIT_S: u32 = 24 * 3600 + 600;
 /// How long an engine waits for the server at its start, in seconds; a machine can be busy.
 pub(crate) const TOOLS_START_S: u32 = 60;
 
-/// Where programs are looked for inside.
-const PATH: &str = "/opt/lazaret-tools/bin:/usr/local/bin:/usr/bin:/bin:/opt/lazaret/bin";
+/// Where programs are looked for inside: what the agent was given for itself comes first.
+const PATH: &str = "/opt/lazaret-agent/bin:/opt/lazaret-tools/bin:/usr/local/bin:/usr/bin:/bin:/opt/lazaret/bin";
 /// Where Python looks for libraries besides its own.
-const PYTHON_PATH: &str = "/opt/lazaret-tools/python";
+const PYTHON_PATH: &str = "/opt/lazaret-agent/python:/opt/lazaret-tools/python";
 
 /// What every engine gets: the base environment, and nothing else yet.
 pub(crate) fn base_launch(plan: &Plan<'_>) -> Launch {

@@ -186,8 +186,12 @@ const NODE_HEAP_PERCENT: u64 = 75;
 pub fn base_env(limits: &Limits) -> Vec<(String, String)> {
     let heap_mib = (limits.memory_bytes / 100 * NODE_HEAP_PERCENT) >> 20;
     [
-        ("PATH", "/opt/lazaret/bin:/opt/lazaret-tools/bin:/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"),
-        ("PYTHONPATH", "/opt/lazaret-tools/python"),
+        // What an agent was given for itself comes before what every sandbox has.
+        (
+            "PATH",
+            "/opt/lazaret/bin:/opt/lazaret-agent/bin:/opt/lazaret-tools/bin:/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin",
+        ),
+        ("PYTHONPATH", "/opt/lazaret-agent/python:/opt/lazaret-tools/python"),
         ("HOME", "/home/sandbox"),
         ("USER", "sandbox"),
         ("LOGNAME", "sandbox"),

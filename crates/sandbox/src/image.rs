@@ -15,13 +15,13 @@ use crate::home::{Home, remove_tree};
 use crate::{Image, SandboxError, etc};
 
 /// Changed when the same host would give another tree.
-const FORM: u32 = 2;
+const FORM: u32 = 3;
 
 /// Names at the root that lead into /usr on most hosts, and are bound one by one where they do not.
 const SYSTEM_DIRS: [&str; 7] = ["bin", "sbin", "lib", "lib32", "lib64", "libx32", "libo32"];
 
 /// Directories that exist inside: name and mode.
-const DIRS: [(&str, u32); 28] = [
+const DIRS: [(&str, u32); 29] = [
     ("etc", 0o755),
     ("usr", 0o755),
     ("dev", 0o755),
@@ -39,6 +39,7 @@ const DIRS: [(&str, u32); 28] = [
     ("opt/lazaret/bin", 0o755),
     ("opt/lazaret/engine", 0o755),
     ("opt/lazaret-tools", 0o755),
+    ("opt/lazaret-agent", 0o755),
     ("mnt", 0o755),
     ("media", 0o755),
     ("srv", 0o755),

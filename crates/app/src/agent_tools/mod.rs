@@ -20,6 +20,7 @@ mod within;
 pub(crate) use agents::SET_INSTRUCTIONS;
 pub(crate) use ask::wait_of;
 pub(crate) use gate::Gated;
+pub(crate) use orders::{effect_of, ordered_by};
 pub(crate) use when::shown;
 
 use std::collections::BTreeSet;

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use broker::Ask;
 use futures_util::FutureExt as _;
 use model::{Code, EgressRule, Failure, Risk, Timestamp, escaped};
 use serde::{Deserialize, Serialize};
@@ -13,6 +14,7 @@ use store::{NewOrder, OrderRow, Origin, TurnAbout};
 use super::within::is_plain;
 use super::{Doing, OwnTool, Set, read, wrong};
 use crate::clock::fresh_bits;
+use crate::shown::plain;
 use crate::volume::Wanted;
 use crate::{App, Caller, MessageForm, OWN_TENANT, PluginOrder, now};
 
@@ -27,8 +29,8 @@ const TIDY_EVERY: Duration = Duration::from_secs(6 * 3600);
 
 pub(super) const INSTALL: OwnTool = OwnTool {
     name: "install_packages",
-    about: "Asks a person to have packages installed: NAME==VERSION from PyPI, or npm:NAME@VERSION. You are told when they are there; they are in \
-            the sandboxes that start afterwards.",
+    about: "Asks a person to have packages installed: NAME==VERSION from PyPI, or npm:NAME@VERSION. You are told when they are there; they \
+            are yours alone, no other agent has them.",
     risk: Risk::High,
     set: Set::Named,
     asks: false,
@@ -185,6 +187,50 @@ async fn order(doing: &Doing, order: Order) -> Result<Value, Failure> {
     Ok(json!({ "note": "a person said yes; it is being done, and you are told in this conversation when it is there" }))
 }
 
+/// Where a server that an agent asked for comes from.
+fn source_of(agent: &str, order: &str) -> String {
+    format!("agent:{agent}:{order}")
+}
+
+/// The agent that asked for a server, by where that comes from.
+pub(crate) fn ordered_by(source: &str) -> Option<&str> {
+    source.strip_prefix("agent:")?.split_once(':').map(|(agent, _)| agent)
+}
+
+/// What a call of one of these tools comes to, for the person who is asked: for whom, what exactly and from where. Empty for other calls, and
+/// for those that are refused whatever the person says.
+pub(crate) async fn effect_of(app: &App, ask: &Ask<'_>) -> String {
+    let agent = &ask.caller.agent;
+    if !ask.tool.plugin.is_empty() || ask.caller.session.is_none() || ask.caller.tenant != OWN_TENANT {
+        return String::new();
+    }
+    if ask.tool.name == INSTALL.name
+        && let Ok(args) = read::<InstallArgs>(ask.arguments)
+    {
+        return packages_shown(app, agent, &args.packages).await;
+    }
+    if ask.tool.name == CONNECT.name
+        && let Ok(args) = read::<ConnectArgs>(ask.arguments)
+        && let Ok(form) = app.agents().show(agent).await
+    {
+        let hosts = if args.hosts.is_empty() { "no host".to_owned() } else { args.hosts.join(", ") };
+        let server = format!("puts the server {} in place for agents of the group {}; it reaches {hosts}", args.name, form.group);
+        return format!("{}\n{}", plain(&server), packages_shown(app, agent, &args.packages).await);
+    }
+    String::new()
+}
+
+async fn packages_shown(app: &App, agent: &str, packages: &[String]) -> String {
+    if packages.is_empty() || checked(packages).is_err() {
+        return String::new();
+    }
+    let mut text = format!("installs for the agent {agent} alone:\n");
+    for line in app.tools_of_agent(agent).foretold(packages).await {
+        text.push_str(&format!("  {}\n", plain(&line)));
+    }
+    text
+}
+
 impl App {
     /// Does what was ordered and not done, and forgets tasks of agents that are long over, from now on.
     pub(crate) fn keep_orders(&self) {
@@ -245,7 +291,7 @@ impl App {
         };
         let mut done = Vec::new();
         for name in &packages {
-            let view = self.tools().install(name).await?;
+            let view = self.tools_of_agent(&row.agent).install(name).await?;
             done.push(format!("{} {}", view.name, view.version));
         }
         if let Some((name, manifest)) = server {
@@ -259,7 +305,7 @@ impl App {
     async fn put_server(&self, row: &OrderRow, name: &str, manifest: &str) -> Result<(), Failure> {
         let file = engines::File { path: "manifest.toml".to_owned(), bytes: manifest.as_bytes().to_vec(), mode: 0o644 };
         let archive = crate::inside::tar_of(&[file])?;
-        let order = PluginOrder { name: name.to_owned(), source: format!("agent:{}:{}", row.agent, row.id), hash: None, update: false };
+        let order = PluginOrder { name: name.to_owned(), source: source_of(&row.agent, &row.id), hash: None, update: false };
         let source = order.source.clone();
         match self.plugin_installs().install(order, archive.as_slice()).await {
             Ok(_) => Ok(()),
@@ -276,7 +322,7 @@ impl App {
         let asker = self.store().asker(&row.turn).await.map_err(|e| e.failure())?;
         let about = TurnAbout { origin: asker.map(Origin::of), ..TurnAbout::default() };
         let how = if is_done { "installed" } else { "not_installed" };
-        let more = if is_done { "They are in the sandboxes that start from now on." } else { "" };
+        let more = if is_done { "What was installed is yours alone; its programs are found by their names." } else { "" };
         let text = format!("<{how}>\n{}\n</{how}>\n{more}\n", escaped(note));
         let caller = Caller { tenant: Some(row.tenant.clone()) };
         let form = MessageForm { text, ..MessageForm::default() };
@@ -312,6 +358,12 @@ mod tests {
         assert_eq!((read["allowed_groups"][0].as_str(), read["prefix"].as_str()), (Some("default"), Some("my_notes_")));
         assert_eq!((read["tools"].as_str(), read["env"]["A_B"].as_str()), (Some("all"), Some("c = 1")));
         assert!(manifest_of(&args(json!({ "name": "x", "command": ["y"], "hosts": ["http://"], "reason": "r" })), "g").is_err());
+    }
+
+    #[test]
+    fn a_server_is_known_by_the_agent_that_asked_for_it() {
+        assert_eq!(ordered_by(&source_of("ann-2", "ord_1")), Some("ann-2"));
+        assert_eq!([ordered_by("folder"), ordered_by("agent:ann"), ordered_by("git+https://agent:x@y/z")], [None; 3]);
     }
 
     #[test]

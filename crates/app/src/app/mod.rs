@@ -32,7 +32,7 @@ use crate::registry::Registry;
 use crate::secrets::SecretBook;
 use crate::sessions::SessionsOf;
 use crate::settings::Settings;
-use crate::{AgentsOf, Caller, EnvsOf, TokensOf, ToolsOf};
+use crate::{AgentsOf, Caller, EnvsOf, TokensOf};
 
 /// Reads the settings again.
 pub type Reload = Box<dyn Fn() -> Result<Settings, Failure> + Send + Sync>;
@@ -245,12 +245,6 @@ impl App {
     #[must_use]
     pub fn tokens_of(&self, caller: &Caller) -> TokensOf<'_> {
         TokensOf { app: self, caller: caller.clone() }
-    }
-
-    /// The tools volume.
-    #[must_use]
-    pub fn tools(&self) -> ToolsOf<'_> {
-        ToolsOf { app: self }
     }
 
     /// The secrets.

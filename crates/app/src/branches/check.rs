@@ -88,7 +88,7 @@ impl App {
         request.tree = Tree::Kept { id: tree.id().clone() };
         request.extra_ro = vec![ground.shop.show(&ground.mirror)];
         request.extra_ro.extend(others.iter().map(|(_, ground, _)| ground.shop.show(&ground.mirror)));
-        request.extra_ro.extend(self.tools_mounts()?);
+        request.extra_ro.extend(self.tools_mounts_of(&session.agent).await?);
         request.orphan = Duration::ZERO;
         let checked = match self.sandboxes().start(request).await {
             Ok(sandbox) => {

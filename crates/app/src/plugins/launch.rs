@@ -70,6 +70,7 @@ impl SandboxLaunch {
     async fn start(&self, agent: Option<&str>) -> Result<Process, Failure> {
         let credentials = self.credentials(agent)?;
         let mut request = self.request(agent)?;
+        request.extra_ro = self.programs().await?;
         // Rules for paths and methods are held by looking into TLS: the plugin trusts the authority that is shown to it.
         request.files.extend(self.app.trust_files(&ImageRef::Host { usr_local: false }, &self.hosts, &[]).await?);
         let (id, limits) = (request.id.clone(), request.limits);
@@ -124,11 +125,6 @@ impl SandboxLaunch {
         if !self.hosts.is_empty() {
             request.relays = vec![sandbox::Relay { port: EGRESS_PORT, door: sandbox::Door::Egress }];
         }
-        if self.is_own() {
-            request.extra_ro = vec![(self.app.program().to_owned(), PROGRAM.into())];
-        } else {
-            request.extra_ro = self.app.tools_mounts()?;
-        }
         if let Some(folder) = &self.folder {
             request.mounts.push(HostMount { fd: open_folder(folder)?, target: FOLDER.into(), read_only: true });
         }
@@ -140,6 +136,18 @@ impl SandboxLaunch {
         let config = serde_json::to_vec(&self.config).map_err(|e| Failure::new(Code::Internal, e.to_string()))?;
         request.files = vec![HostFile { target: CONFIG.into(), bytes: config }];
         Ok(request)
+    }
+
+    /// What it sees of programs: this one or tools, of a server that an agent asked for that agent's own among them.
+    async fn programs(&self) -> Result<Vec<(PathBuf, PathBuf)>, Failure> {
+        if self.is_own() {
+            return Ok(vec![(self.app.program().to_owned(), PROGRAM.into())]);
+        }
+        let row = self.app.pins().row(&self.name).await?;
+        match row.as_ref().and_then(|row| crate::agent_tools::ordered_by(&row.source)) {
+            Some(agent) => self.app.tools_mounts_of(agent).await,
+            None => self.app.tools_mounts(),
+        }
     }
 
     /// Whether the program is this one.

@@ -18,7 +18,7 @@ pub(crate) struct Shape {
     pub(crate) image: ImageRef,
     /// The time is not counted: it is set when a sandbox is claimed.
     pub(crate) limits: Limits,
-    /// Host directories that the daemon chose: the engine, tools, skills.
+    /// Host directories that the daemon chose: the engine, tools, the agent's own among them, skills.
     pub(crate) extra_ro: Vec<(PathBuf, PathBuf)>,
     /// Which directory its vault is, if it has one: its file system and its number there.
     pub(crate) vault: Option<(u64, u64)>,
@@ -90,7 +90,7 @@ impl App {
         has_instructions: bool,
     ) -> Result<Shape, Failure> {
         let mut extra_ro = self.installs().mounts_of(spec, ENGINES_DIR)?;
-        extra_ro.extend(self.tools_mounts()?);
+        extra_ro.extend(self.tools_mounts_of(&agent.name).await?);
         extra_ro.extend(self.binds_of_branch(spec)?);
         extra_ro.extend(self.skills_of(agent).mounts(&spec.engine, HOME));
         let place = if has_instructions { spec.found_engine()?.instructions_path(HOME) } else { None };

@@ -368,14 +368,24 @@ pub(crate) enum Tools {
         /// The packages
         #[arg(required = true, value_name = "NAME|npm:NAME|file:PATH")]
         names: Vec<String>,
+        /// For this agent alone; for every sandbox when left out
+        #[arg(long, value_name = "NAME")]
+        agent: Option<String>,
     },
     /// What is installed.
-    List,
+    List {
+        /// What this agent has for itself; what every sandbox sees when left out
+        #[arg(long, value_name = "NAME")]
+        agent: Option<String>,
+    },
     /// Remove packages.
     Remove {
         /// The packages
         #[arg(required = true, value_name = "NAME|npm:NAME|file:NAME")]
         names: Vec<String>,
+        /// From what this agent has for itself; from what every sandbox sees when left out
+        #[arg(long, value_name = "NAME")]
+        agent: Option<String>,
     },
 }
 

@@ -96,7 +96,7 @@ pub(crate) enum Verb {
     /// `agents stop`, by its short name.
     #[command(hide = true)]
     StopAgent(super::OnBranches),
-    /// Programs and libraries that every sandbox sees at /opt/lazaret-tools.
+    /// Programs and libraries that every sandbox sees at /opt/lazaret-tools, or one agent's at /opt/lazaret-agent.
     #[command(subcommand)]
     Tools(Tools),
     /// Plugins: what agents may call beside their engine's own tools.

@@ -122,10 +122,12 @@ impl Going<'_> {
 
     /// What an agent had that is made anew here.
     fn left_of(&mut self, agent: &str, config: &Fields) {
+        let tools = format!("lazaret tools install NAME --agent {agent}");
+        let npm = format!("lazaret tools install npm:NAME --agent {agent}");
         for (column, what, hint) in [
             ("mcp_servers", "servers of tools", "lazaret plugin add-remote, or an MCP server as a plugin"),
-            ("packages_apt", "packages", "lazaret tools install"),
-            ("packages_npm", "packages", "lazaret tools install npm:NAME"),
+            ("packages_apt", "packages", tools.as_str()),
+            ("packages_npm", "packages", npm.as_str()),
             ("additional_mounts", "mounts", "name them when a session begins: --mount"),
             ("env", "variables", "secrets are bound to hosts here: lazaret secret bind"),
         ] {
