@@ -100,7 +100,8 @@ fn files_edits_and_reactions() {
 #[test]
 fn a_comment_in_doubt_is_looked_up_until_it_is_known() {
     let platform = Linear::start();
-    let mut channel = account(&platform).start(None);
+    let account = account(&platform);
+    let mut channel = account.start(None);
     channel.ready();
     platform.web.fail("/graphql", Fault::DropAfter);
     channel.deliver("d1", "team-1", Some(ISSUE), text_of("written once"));
