@@ -9,10 +9,9 @@ use testkit::model_server::{ModelServer, Rule, Say, Script};
 
 use crate::engines::install;
 use crate::http::PATIENCE;
-use crate::plugins::SERVER;
 use crate::registry::Registry;
 use crate::support::{KEY, Lab};
-use crate::tools::{printed, publish_wheel, wheel};
+use crate::tools::{printed, publish_wheel};
 
 /// A daemon with one account of the lab's network, an engine and a model that follows rules.
 fn joined(engine: &str, rules: Vec<Rule>) -> (Lab, ModelServer, LabNetwork) {
@@ -558,55 +557,4 @@ fn a_member_changes_nothing_of_an_agent_and_its_owner_says_what_it_may() {
     assert_eq!((instructions(), in_force("Forget it all")), (json!("Be short."), None));
     let told = told(&server);
     assert!(told.contains("may not call set_instructions") && told.contains("may not call memory_store"), "{told}");
-}
-
-/// What an agent wants put in place is shown to who answers for it, whole; nothing is there before their yes, and what is there then asks again.
-#[test]
-fn a_server_that_an_agent_wants_is_shown_confirmed_and_there() {
-    let root = tempfile::tempdir().expect("a directory");
-    let module = format!("{SERVER}\ndef tool_tide(a, m): return text('high at noon')\ndef main(): serve(globals())\n");
-    wheel(root.path(), "1.0", &module, "harbour-mcp");
-    let index = Registry::of(root.path().to_owned());
-    let server = json!({ "name": "harbour", "command": ["harbour-mcp"], "packages": ["harbour==1.0"], "reason": "to know the tide" });
-    let rules = vec![
-        rule("<installed>", vec![text("it is there")]),
-        rule("<not_installed>", vec![text("it is not there")]),
-        rule("connect it", vec![tool("add_mcp_server", server), text("I asked for it")]),
-        rule("what is the tide", vec![Say::Shell("ipc tool.invoke.harbour_tide '{}'".to_owned()), text("that was the tide")]),
-    ];
-    let (lab, model, network) = joined("mini", rules);
-    lab.run(&["config", "set", "tools.index", &format!("http://127.0.0.1:{}/simple", index.port)]).succeeds();
-    lab.ask("POST", "/v1/agents", json!({ "name": "default", "tools": ["add_mcp_server", "harbour_tide"] })).is(201);
-    pair(&lab, &network, "d-ann", "ann", "admin");
-    pair(&lab, &network, "d-bob", "bob", "member");
-    let card = |of: &str, count: usize| {
-        let cards = |effects: &[Effect]| -> Vec<Effect> {
-            let is_card = |effect: &&Effect| effect.text().contains(&format!("wants to call {of}")) && effect.button(0).is_some();
-            effects.iter().filter(is_card).cloned().collect()
-        };
-        let mut all = cards(&network.wait(PATIENCE, |effects| cards(effects).len() >= count));
-        all.swap_remove(count - 1)
-    };
-    // A member's wish goes to who answers for the agent, who sees what would be done, and says no.
-    network.say(said("b1", "d-bob", "bob", "connect it"));
-    let no = card("add_mcp_server", 1);
-    assert!(no.chat == "d-ann" && no.text().contains("harbour-mcp") && no.text().contains("harbour==1.0"), "{no:#?}");
-    network.say(pressed("p1", "d-ann", "ann", &no.button(1).expect("a button")));
-    network.wait(PATIENCE, |effects| in_chat(effects, "d-bob").contains(&"I asked for it"));
-    assert_eq!(lab.ask("GET", "/v1/plugins/harbour", Value::Null).status, 404);
-    assert!(told(&model).contains("CONFIRMATION_DENIED"));
-    // The control: with a yes it is installed, and the conversation is told.
-    network.say(said("a1", "d-ann", "ann", "connect it"));
-    network.say(pressed("p2", "d-ann", "ann", &card("add_mcp_server", 2).button(0).expect("a button")));
-    let effects = network.wait(PATIENCE, |effects| with(effects, "it is there") || with(effects, "it is not there"));
-    assert!(with(&effects, "it is there"), "{}", told(&model));
-    assert!(lab.ask("GET", "/v1/tools", Value::Null).is(200).to_string().contains("harbour"));
-    until(|| {
-        let view = lab.plugin_view("harbour");
-        (view["state"] == "ready").then_some(()).ok_or(view)
-    });
-    network.say(said("a2", "d-ann", "ann", "what is the tide"));
-    network.say(pressed("p3", "d-ann", "ann", &card("harbour_tide", 1).button(0).expect("a button")));
-    network.wait(PATIENCE, |effects| with(effects, "that was the tide"));
-    assert!(told(&model).contains("high at noon"), "{}", told(&model));
 }

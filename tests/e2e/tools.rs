@@ -50,20 +50,15 @@ pub(crate) fn printed(lab: &Lab, session: &str, text: &str) -> String {
 
 /// Puts a wheel of this version where the index finds it.
 pub(crate) fn publish_wheel(root: &Path, version: &str) {
-    wheel(root, version, &format!("NAME = \"harbour {version}\"\ndef main(): print(\"tool\", NAME)\n"), "harbour-tool");
-}
-
-/// Puts a wheel of the package `harbour` where an index finds it: what its module says, and the program that runs its `main`.
-pub(crate) fn wheel(root: &Path, version: &str, module: &str, program: &str) {
     let dir = root.join("simple/harbour");
     std::fs::create_dir_all(&dir).expect("make");
-    let make = "import sys, zipfile\nversion, module, program, path = sys.argv[1:]\nz = zipfile.ZipFile(path, 'w')\nd = 'harbour-' + version + '.dist-info/'\n\
-                z.writestr('harbour/__init__.py', module)\n\
+    let make = "import sys, zipfile\nversion, path = sys.argv[1:]\nz = zipfile.ZipFile(path, 'w')\nd = 'harbour-' + version + '.dist-info/'\n\
+                z.writestr('harbour/__init__.py', 'NAME = \"harbour ' + version + '\"\\ndef main(): print(\"tool\", NAME)\\n')\n\
                 z.writestr(d + 'METADATA', 'Metadata-Version: 2.1\\nName: harbour\\nVersion: ' + version + '\\n')\n\
                 z.writestr(d + 'WHEEL', 'Wheel-Version: 1.0\\nGenerator: t\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n')\n\
-                z.writestr(d + 'entry_points.txt', '[console_scripts]\\n' + program + ' = harbour:main\\n')\nz.writestr(d + 'RECORD', '')\nz.close()\n";
+                z.writestr(d + 'entry_points.txt', '[console_scripts]\\nharbour-tool = harbour:main\\n')\nz.writestr(d + 'RECORD', '')\nz.close()\n";
     let name = format!("harbour-{version}-py3-none-any.whl");
-    let made = Command::new("/usr/bin/python3").args(["-c", make, version, module, program]).arg(dir.join(&name)).status();
+    let made = Command::new("/usr/bin/python3").args(["-c", make, version]).arg(dir.join(&name)).status();
     assert!(made.is_ok_and(|s| s.success()), "python3 makes a wheel");
     let mut links = String::new();
     for entry in std::fs::read_dir(&dir).expect("read").flatten() {

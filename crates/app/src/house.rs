@@ -141,7 +141,8 @@ impl App {
         request.tree = Tree::Kept { id: ground.tree.clone() };
         request.extra_ro = self.installs().mounts_of(&live.spec, ENGINES_DIR)?;
         request.extra_ro.extend(self.binds_of_branch(&live.spec)?);
-        request.extra_ro.extend(self.tools_mounts_of(&ground.agent.name).await?);
+        let is_bare = is_ask(&ground.row);
+        request.extra_ro.extend(if is_bare { self.tools_mounts()? } else { self.tools_mounts_of(&ground.agent.name).await? });
         let skills = self.lay_out_skills(&ground.agent, &request.id).await?;
         request.extra_ro.extend(skills.set.mounts(&live.spec.engine, HOME));
         let instructions = ground.instructions();
