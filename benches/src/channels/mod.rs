@@ -135,10 +135,10 @@ impl Bench<'_> {
             if is_cold {
                 self.asks.ask("POST", &format!("/v1/sessions/{session}/release"), &json!({}))?;
             }
-            let before = self.server.requests().len();
+            let before = self.server.count();
             let began = Instant::now();
             self.post("hello")?;
-            let seen = self.until("the engine asks", |bench| Ok(bench.server.requests().get(before).map(|request| request.when)))?;
+            let seen = self.until("the engine asks", |bench| Ok(bench.server.came(before)))?;
             if turn >= 5 {
                 samples.push(seen.duration_since(began));
             }

@@ -180,6 +180,18 @@ impl ModelServer {
         recorded.clone()
     }
 
+    /// How many requests came so far.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        lock(&self.state.recorded).len()
+    }
+
+    /// When the request of that number, from 0, had come whole; none as long as it has not.
+    #[must_use]
+    pub fn came(&self, number: usize) -> Option<std::time::Instant> {
+        lock(&self.state.recorded).get(number).map(|request| request.when)
+    }
+
     /// How many replies the client has left before their end.
     #[must_use]
     pub fn left(&self) -> usize {
