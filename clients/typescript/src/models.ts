@@ -52,10 +52,14 @@ export interface AgentForm {
   "guest_tools"?: string[];
   /** Standing instructions, written as the engine's own file. */
   "instructions"?: string;
+  /** What becomes of a change that it makes to its own standing instructions, where it has the tool for it. */
+  "instructions_policy"?: SelfPolicy;
   /** What its sandboxes may use; the configured limits when left out. */
   "limits"?: Limits | null;
   /** Those of its tools that it calls for members; all of them when left out. Whoever answers for it can have all of them called. */
   "member_tools"?: string[] | null;
+  /** What becomes of what it remembers and would act on in other sessions; `off` takes its memory away whole. */
+  "memory_policy"?: SelfPolicy;
   /** The model; the engine's choice when left out. */
   "model"?: string | null;
   /** Its name; see `model::is_name`. */
@@ -70,6 +74,14 @@ export interface AgentForm {
   "tools"?: string[];
   /** The word that addresses it in chats; `@Andy` when left out. */
   "trigger"?: string | null;
+}
+
+/** A repository that an agent works on beside its first one. */
+export interface AlsoRepo {
+  /** What it is called: its clone lies at `/home/sandbox/repos/NAME`. Letters, digits and `-_.`, the first one no dot. */
+  "name": string;
+  /** The repository, named as the first one is. Its descriptor comes after those before it. */
+  "repo": string;
 }
 
 /** An answer to a question. */
@@ -304,6 +316,12 @@ export interface BranchDiff {
   "truncated": boolean;
 }
 
+/** Which repository. */
+export interface BranchDiffQuery {
+  /** What a repository beside the first one is called; the first one when left out. */
+  "repo"?: string | null;
+}
+
 /** How much of the repository's past an agent sees. */
 export type BranchHistory = "all" | "branch";
 
@@ -314,6 +332,8 @@ export type BranchId = string;
 export interface BranchPatchQuery {
   /** As the list of changes names it; all of them when left out. */
   "path"?: string | null;
+  /** What a repository beside the first one is called; the first one when left out. */
+  "repo"?: string | null;
 }
 
 /** Which branch agents to list. */
@@ -330,6 +350,34 @@ export interface BranchQuery {
   "repo"?: string | null;
 }
 
+/** Where a branch agent stands in a repository beside its first one. */
+export interface BranchRepoView {
+  /** The commit that the branch began at. */
+  "base": string;
+  /** Commits since the base. */
+  "commits": number;
+  /** Changed files that are not committed. */
+  "dirty": number;
+  /** The branch that it was merged into, where the last commit was. */
+  "merged_into"?: string | null;
+  /** What it is called. */
+  "name": string;
+  /** Why it is elsewhere than it was wanted, or did not come. */
+  "note"?: string | null;
+  /** The reference of the repository that has it. */
+  "ref"?: string | null;
+  /** The repository. */
+  "repo": string;
+  /** How much was changed. */
+  "size"?: ChangeSize | null;
+  /** The branch that it is merged into unless another is named. */
+  "target"?: string | null;
+  /** The commit that came home last. */
+  "tip"?: string | null;
+  /** Files that git does not know. */
+  "untracked": number;
+}
+
 /** A conflict to resolve. */
 export interface BranchResolve {
   /** The target; the branch that the agent's was taken from when left out. */
@@ -340,6 +388,8 @@ export interface BranchResolve {
 export interface BranchSpawn {
   /** Who does it; `default` when left out. */
   "agent"?: string | null;
+  /** Repositories beside it: in each a clone of its own has the same branch, begun at what is checked out there. */
+  "also"?: AlsoRepo[];
   /** Whose name commits carry. */
   "author"?: BranchAuthor | null;
   /** The branch; any name that git takes. */
@@ -356,6 +406,8 @@ export interface BranchSpawn {
   "egress"?: EgressRule[];
   /** The engine. */
   "engine"?: string | null;
+  /** The directory of this machine that holds that program, absolute and without links: seen read-only at `/home/sandbox/own-engine`. Taken over the owner's socket only. */
+  "engine_dir"?: string | null;
   /** Ignored files that are carried in all the same, for example `.env`: paths in the repository. */
   "files"?: string[];
   /** Where the branch begins: a branch, tag or commit; what is checked out when left out. */
@@ -382,7 +434,7 @@ export interface BranchSpawn {
   "sparse"?: string[];
   /** What to do. */
   "task"?: string;
-  /** Names the descriptor of the repository, handed over beside the owner's socket. */
+  /** Names the descriptors of the repositories in their order, handed over beside the owner's socket. */
   "ticket"?: string | null;
   /** What kind of task it is; found out from branch and task when left out. */
   "type"?: string | null;
@@ -403,6 +455,8 @@ export interface BranchType {
 
 /** A branch agent as it is shown. */
 export interface BranchView {
+  /** The repositories beside the first one. */
+  "also"?: BranchRepoView[];
   /** The commit that it began at. */
   "base": string;
   /** What several agents share that were asked for the same. */
@@ -429,7 +483,7 @@ export interface BranchView {
   "id": BranchId;
   /** Whether the work of every turn that is over came home. */
   "is_home": boolean;
-  /** The branch that it was merged into, where the last commit was. */
+  /** The branch that it was merged into, where the last commit of all of its repositories was. */
   "merged_into"?: string | null;
   /** The model. */
   "model": string;
@@ -1822,11 +1876,29 @@ export interface MergeForm {
   "queue"?: boolean;
 }
 
+/** What came of a merge in a repository beside the first one, or would. */
+export interface MergeInRepo {
+  /** The commit that the target is at. */
+  "commit"?: string | null;
+  /** Files that conflict. */
+  "conflicts": string[];
+  /** Into which branch. */
+  "into": string;
+  /** What it is called. */
+  "name": string;
+  /** `merged`, `current`, `ready` or `conflict`. */
+  "result": string;
+  /** How much comes in. */
+  "size"?: ChangeSize | null;
+}
+
 /** Branches that are merged one after the other. */
 export type MergeQueueId = string;
 
 /** What came of a merge, or would. */
 export interface MergeView {
+  /** The repositories beside the first one, where there are such. The result is that of all together: nothing is merged anywhere while one conflicts. */
+  "also"?: MergeInRepo[];
   /** The branch that was merged. */
   "branch": string;
   /** The check of a queue. */
@@ -1863,6 +1935,12 @@ export interface MessageForm {
 
 /** What is done about times that were missed because nobody was there. */
 export type Misfire = "skip" | "once" | "all";
+
+/** How old what is told may be. */
+export interface ModelsQuery {
+  /** Whether the provider is asked though it was within the last ten minutes. */
+  "fresh"?: boolean;
+}
 
 /** An amount of US dollars in billionths, so that the price of one token is a whole number. */
 export type Money = number;
@@ -2341,6 +2419,24 @@ export interface ProfileView {
 /** Whether a provider has what it needs to be asked. */
 export type ProviderKey = "stored" | "missing" | "not_needed";
 
+/** A model of a provider. */
+export interface ProviderModel {
+  /** Its name, as an agent or a session names it behind the provider's. */
+  "id": string;
+  /** What it is called for people, where that is something else. */
+  "title"?: string | null;
+}
+
+/** The models of a provider, as it lists them itself. */
+export interface ProviderModels {
+  /** Its models, by name: at most 1000. */
+  "models": ProviderModel[];
+  /** Whether it has more than are named here. */
+  "more": boolean;
+  /** The provider. */
+  "provider": string;
+}
+
 /** An agent that asks a provider. */
 export interface ProviderUse {
   /** The agent. */
@@ -2710,6 +2806,9 @@ export interface SeedProfile {
   "name": string;
   "prompt_vars": { [key: string]: ProfileVariable };
 }
+
+/** What becomes of a change that an agent makes to itself. */
+export type SelfPolicy = "off" | "confirm" | "free";
 
 /** Whose messages engage a wiring. */
 export type Senders = "all" | "known";
@@ -3374,12 +3473,16 @@ export interface TokenView {
 
 /** A package to install. */
 export interface ToolInstall {
+  /** The agent that alone sees it; every sandbox sees it when left out. */
+  "agent"?: string | null;
   /** `NAME[==VERSION]` from PyPI or `npm:NAME[@VERSION]`. */
   "name": string;
 }
 
 /** Which package. */
 export interface ToolName {
+  /** The agent whose own it is; one that every sandbox sees when left out. */
+  "agent"?: string | null;
   /** As it was installed. */
   "name": string;
 }
@@ -3394,6 +3497,12 @@ export interface ToolView {
   "programs": string[];
   /** The version, where there is one. */
   "version": string;
+}
+
+/** Whose packages. */
+export interface ToolsOfWhom {
+  /** The agent whose own they are; those that every sandbox sees when left out. */
+  "agent"?: string | null;
 }
 
 /** Which file or tree. */

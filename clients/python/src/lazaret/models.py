@@ -79,10 +79,14 @@ AgentForm = TypedDict(
         "guest_tools": "NotRequired[List[str]]",
         # Standing instructions, written as the engine's own file.
         "instructions": "NotRequired[str]",
+        # What becomes of a change that it makes to its own standing instructions, where it has the tool for it.
+        "instructions_policy": "NotRequired['SelfPolicy']",
         # What its sandboxes may use; the configured limits when left out.
         "limits": "NotRequired[Union['Limits', None]]",
         # Those of its tools that it calls for members; all of them when left out. Whoever answers for it can have all of them called.
         "member_tools": "NotRequired[Union[List[str], None]]",
+        # What becomes of what it remembers and would act on in other sessions; `off` takes its memory away whole.
+        "memory_policy": "NotRequired['SelfPolicy']",
         # The model; the engine's choice when left out.
         "model": "NotRequired[Union[str, None]]",
         # Its name; see `model::is_name`.
@@ -100,6 +104,17 @@ AgentForm = TypedDict(
     },
 )
 # AgentForm: A configured persona.
+
+AlsoRepo = TypedDict(
+    "AlsoRepo",
+    {
+        # What it is called: its clone lies at `/home/sandbox/repos/NAME`. Letters, digits and `-_.`, the first one no dot.
+        "name": "str",
+        # The repository, named as the first one is. Its descriptor comes after those before it.
+        "repo": "str",
+    },
+)
+# AlsoRepo: A repository that an agent works on beside its first one.
 
 AnswerForm = TypedDict(
     "AnswerForm",
@@ -378,6 +393,15 @@ BranchDiff = TypedDict(
 )
 # BranchDiff: What a branch changes.
 
+BranchDiffQuery = TypedDict(
+    "BranchDiffQuery",
+    {
+        # What a repository beside the first one is called; the first one when left out.
+        "repo": "NotRequired[Union[str, None]]",
+    },
+)
+# BranchDiffQuery: Which repository.
+
 BranchHistory = Union[Literal["all"], Literal["branch"]]
 # BranchHistory: How much of the repository's past an agent sees.
 
@@ -389,6 +413,8 @@ BranchPatchQuery = TypedDict(
     {
         # As the list of changes names it; all of them when left out.
         "path": "NotRequired[Union[str, None]]",
+        # What a repository beside the first one is called; the first one when left out.
+        "repo": "NotRequired[Union[str, None]]",
     },
 )
 # BranchPatchQuery: Which file.
@@ -410,6 +436,37 @@ BranchQuery = TypedDict(
 )
 # BranchQuery: Which branch agents to list.
 
+BranchRepoView = TypedDict(
+    "BranchRepoView",
+    {
+        # The commit that the branch began at.
+        "base": "str",
+        # Commits since the base.
+        "commits": "int",
+        # Changed files that are not committed.
+        "dirty": "int",
+        # The branch that it was merged into, where the last commit was.
+        "merged_into": "NotRequired[Union[str, None]]",
+        # What it is called.
+        "name": "str",
+        # Why it is elsewhere than it was wanted, or did not come.
+        "note": "NotRequired[Union[str, None]]",
+        # The reference of the repository that has it.
+        "ref": "NotRequired[Union[str, None]]",
+        # The repository.
+        "repo": "str",
+        # How much was changed.
+        "size": "NotRequired[Union['ChangeSize', None]]",
+        # The branch that it is merged into unless another is named.
+        "target": "NotRequired[Union[str, None]]",
+        # The commit that came home last.
+        "tip": "NotRequired[Union[str, None]]",
+        # Files that git does not know.
+        "untracked": "int",
+    },
+)
+# BranchRepoView: Where a branch agent stands in a repository beside its first one.
+
 BranchResolve = TypedDict(
     "BranchResolve",
     {
@@ -424,6 +481,8 @@ BranchSpawn = TypedDict(
     {
         # Who does it; `default` when left out.
         "agent": "NotRequired[Union[str, None]]",
+        # Repositories beside it: in each a clone of its own has the same branch, begun at what is checked out there.
+        "also": "NotRequired[List['AlsoRepo']]",
         # Whose name commits carry.
         "author": "NotRequired[Union['BranchAuthor', None]]",
         # The branch; any name that git takes.
@@ -440,6 +499,8 @@ BranchSpawn = TypedDict(
         "egress": "NotRequired[List['EgressRule']]",
         # The engine.
         "engine": "NotRequired[Union[str, None]]",
+        # The directory of this machine that holds that program, absolute and without links: seen read-only at `/home/sandbox/own-engine`. Taken over the owner's socket only.
+        "engine_dir": "NotRequired[Union[str, None]]",
         # Ignored files that are carried in all the same, for example `.env`: paths in the repository.
         "files": "NotRequired[List[str]]",
         # Where the branch begins: a branch, tag or commit; what is checked out when left out.
@@ -466,7 +527,7 @@ BranchSpawn = TypedDict(
         "sparse": "NotRequired[List[str]]",
         # What to do.
         "task": "NotRequired[str]",
-        # Names the descriptor of the repository, handed over beside the owner's socket.
+        # Names the descriptors of the repositories in their order, handed over beside the owner's socket.
         "ticket": "NotRequired[Union[str, None]]",
         # What kind of task it is; found out from branch and task when left out.
         "type": "NotRequired[Union[str, None]]",
@@ -493,6 +554,8 @@ BranchType = TypedDict(
 BranchView = TypedDict(
     "BranchView",
     {
+        # The repositories beside the first one.
+        "also": "NotRequired[List['BranchRepoView']]",
         # The commit that it began at.
         "base": "str",
         # What several agents share that were asked for the same.
@@ -519,7 +582,7 @@ BranchView = TypedDict(
         "id": "'BranchId'",
         # Whether the work of every turn that is over came home.
         "is_home": "bool",
-        # The branch that it was merged into, where the last commit was.
+        # The branch that it was merged into, where the last commit of all of its repositories was.
         "merged_into": "NotRequired[Union[str, None]]",
         # The model.
         "model": "str",
@@ -2211,12 +2274,33 @@ MergeForm = TypedDict(
 )
 # MergeForm: A merge to make.
 
+MergeInRepo = TypedDict(
+    "MergeInRepo",
+    {
+        # The commit that the target is at.
+        "commit": "NotRequired[Union[str, None]]",
+        # Files that conflict.
+        "conflicts": "List[str]",
+        # Into which branch.
+        "into": "str",
+        # What it is called.
+        "name": "str",
+        # `merged`, `current`, `ready` or `conflict`.
+        "result": "str",
+        # How much comes in.
+        "size": "NotRequired[Union['ChangeSize', None]]",
+    },
+)
+# MergeInRepo: What came of a merge in a repository beside the first one, or would.
+
 MergeQueueId = str
 # MergeQueueId: Branches that are merged one after the other.
 
 MergeView = TypedDict(
     "MergeView",
     {
+        # The repositories beside the first one, where there are such. The result is that of all together: nothing is merged anywhere while one conflicts.
+        "also": "NotRequired[List['MergeInRepo']]",
         # The branch that was merged.
         "branch": "str",
         # The check of a queue.
@@ -2261,6 +2345,15 @@ MessageForm = TypedDict(
 
 Misfire = Union[Literal["skip"], Literal["once"], Literal["all"]]
 # Misfire: What is done about times that were missed because nobody was there.
+
+ModelsQuery = TypedDict(
+    "ModelsQuery",
+    {
+        # Whether the provider is asked though it was within the last ten minutes.
+        "fresh": "NotRequired[bool]",
+    },
+)
+# ModelsQuery: How old what is told may be.
 
 Money = int
 # Money: An amount of US dollars in billionths, so that the price of one token is a whole number.
@@ -2853,6 +2946,30 @@ ProfileView = TypedDict(
 ProviderKey = Union[Literal["stored"], Literal["missing"], Literal["not_needed"]]
 # ProviderKey: Whether a provider has what it needs to be asked.
 
+ProviderModel = TypedDict(
+    "ProviderModel",
+    {
+        # Its name, as an agent or a session names it behind the provider's.
+        "id": "str",
+        # What it is called for people, where that is something else.
+        "title": "NotRequired[Union[str, None]]",
+    },
+)
+# ProviderModel: A model of a provider.
+
+ProviderModels = TypedDict(
+    "ProviderModels",
+    {
+        # Its models, by name: at most 1000.
+        "models": "List['ProviderModel']",
+        # Whether it has more than are named here.
+        "more": "bool",
+        # The provider.
+        "provider": "str",
+    },
+)
+# ProviderModels: The models of a provider, as it lists them itself.
+
 ProviderUse = TypedDict(
     "ProviderUse",
     {
@@ -3318,6 +3435,9 @@ SeedProfile = TypedDict(
     },
 )
 # SeedProfile: A profile as the seed's clients read it.
+
+SelfPolicy = Union[Literal["off"], Literal["confirm"], Literal["free"]]
+# SelfPolicy: What becomes of a change that an agent makes to itself.
 
 Senders = Union[Literal["all"], Literal["known"]]
 # Senders: Whose messages engage a wiring.
@@ -4103,6 +4223,8 @@ TokenView = TypedDict(
 ToolInstall = TypedDict(
     "ToolInstall",
     {
+        # The agent that alone sees it; every sandbox sees it when left out.
+        "agent": "NotRequired[Union[str, None]]",
         # `NAME[==VERSION]` from PyPI or `npm:NAME[@VERSION]`.
         "name": "str",
     },
@@ -4112,6 +4234,8 @@ ToolInstall = TypedDict(
 ToolName = TypedDict(
     "ToolName",
     {
+        # The agent whose own it is; one that every sandbox sees when left out.
+        "agent": "NotRequired[Union[str, None]]",
         # As it was installed.
         "name": "str",
     },
@@ -4132,6 +4256,15 @@ ToolView = TypedDict(
     },
 )
 # ToolView: A package that was installed.
+
+ToolsOfWhom = TypedDict(
+    "ToolsOfWhom",
+    {
+        # The agent whose own they are; those that every sandbox sees when left out.
+        "agent": "NotRequired[Union[str, None]]",
+    },
+)
+# ToolsOfWhom: Whose packages.
 
 TreeAt = TypedDict(
     "TreeAt",
