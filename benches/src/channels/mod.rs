@@ -12,9 +12,12 @@ use testkit::model_server::{ModelServer, Rule, Say, Script};
 use crate::daemon::{Connection, Daemon, memory_kib, ticks};
 use crate::sample::{self, Times, ms};
 
-/// Messages of one conversation whose times are taken, with a live engine and with a sandbox that has to be started.
-const WARM: usize = 200;
-const COLD: usize = 40;
+/// Messages whose times are taken, with a live engine and with a sandbox that has to be started.
+const WARM: usize = 210;
+const COLD: usize = 45;
+/// Turns of one chat, of which no more are taken in a minute, and the first of them, which do not count.
+const CHAT_TURNS: usize = 18;
+const FIRST_TURNS: usize = 3;
 /// Messages that one account reports as fast as it may, and the chats that they come from.
 const FLOOD: u64 = 20_000;
 const FLOOD_CHATS: u64 = 500;
@@ -22,6 +25,8 @@ const FLOOD_CHATS: u64 = 500;
 const CHATS: usize = 100_000;
 const WIRINGS: usize = 10_000;
 const TASKS: usize = 5_000;
+/// Agents that the wirings are of: one has at most a thousand destinations.
+const AGENTS: usize = 20;
 /// Clients that make them.
 const CLIENTS: usize = 16;
 /// How long the processor time of the daemon is counted while all is silent.
@@ -45,9 +50,9 @@ pub(crate) fn run() -> Result<String> {
         text.push_str(&format!("| {name} | {} | {} |\n", ms(times.median()), ms(times.p99())));
     };
     bench.add("bench")?;
-    let session = bench.pair()?;
-    row("request of a platform -> the live engine's request is at the model", bench.talk(&session, WARM, false)?);
-    row("the same, with a sandbox that is started for it", bench.talk(&session, COLD, true)?);
+    bench.pair()?;
+    row("request of a platform -> the live engine's request is at the model", bench.talks(WARM, false)?);
+    row("the same, with a sandbox that is started for it", bench.talks(COLD, true)?);
     let rate = bench.flood()?;
     let (before, after, spent) = bench.silent()?;
     text.push_str(&format!(
@@ -100,24 +105,27 @@ impl Bench<'_> {
     }
 
     /// Posts a message as a platform does.
-    fn post(&mut self, text: &str) -> Result<()> {
+    fn post(&mut self, chat: &str, text: &str) -> Result<()> {
         self.last += 1;
-        let body = json!({ "id": format!("post-{}", self.last), "chat": "ann", "text": text });
+        let body = json!({ "id": format!("post-{}", self.last), "chat": chat, "text": text });
         self.asks.ask("POST", "/hooks/bench", &body).map(drop)
     }
 
-    /// Pairs the chat: the session of its first message.
-    fn pair(&mut self) -> Result<String> {
+    /// Makes the one who posts the owner of the agent.
+    fn pair(&mut self) -> Result<()> {
         let made = self.asks.ask("POST", "/v1/pairings", &json!({ "agent": "default", "role": "owner" }))?;
         let code = made["code"].as_str().context("a code")?.to_owned();
-        self.post(&code)?;
-        self.post("hello")?;
-        let session = self.until("a session", |bench| {
-            let page = bench.asks.ask("GET", "/v1/sessions", &Value::Null)?;
-            Ok(page["items"][0]["id"].as_str().map(str::to_owned))
-        })?;
-        self.idle(&session)?;
-        Ok(session)
+        self.post("ann", &code)
+    }
+
+    /// A chat in which the agent hears all.
+    fn wired(&mut self, channel: &str, chat: &str, wiring: Value) -> Result<()> {
+        let form = json!({ "channel": channel, "chat": chat, "group": true });
+        let id = self.asks.ask("POST", "/v1/chats", &form)?["id"].as_str().context("a chat")?.to_owned();
+        self.asks.ask("PATCH", &format!("/v1/chats/{id}"), &json!({ "policy": "public" }))?;
+        let mut form = json!({ "chat": id, "agent": "default", "senders": "all" });
+        form.as_object_mut().context("a form")?.extend(wiring.as_object().context("a wiring")?.clone());
+        self.asks.ask("POST", "/v1/wirings", &form).map(drop)
     }
 
     /// Waits until a session has answered all.
@@ -128,22 +136,38 @@ impl Bench<'_> {
         })
     }
 
-    /// From a request to the model.
-    fn talk(&mut self, session: &str, count: usize, is_cold: bool) -> Result<Vec<Duration>> {
+    /// From a request to the model, in as many chats as it takes: one is heard only so often in a minute.
+    fn talks(&mut self, count: usize, is_cold: bool) -> Result<Vec<Duration>> {
         let mut samples = Vec::new();
-        for turn in 0..count + 5 {
-            if is_cold {
+        while samples.len() < count {
+            let chat = format!("ctalk-{}", self.last);
+            self.wired("bench", &chat, json!({ "engage": "pattern", "pattern": "." }))?;
+            samples.extend(self.talk(&chat, is_cold)?);
+        }
+        Ok(samples)
+    }
+
+    /// From a request to the model, in a chat of its own whose first turns do not count.
+    fn talk(&mut self, chat: &str, is_cold: bool) -> Result<Vec<Duration>> {
+        let (mut samples, mut session) = (Vec::new(), String::new());
+        for turn in 0..CHAT_TURNS {
+            if is_cold && turn > 0 {
                 self.asks.ask("POST", &format!("/v1/sessions/{session}/release"), &json!({}))?;
             }
             let before = self.server.count();
             let began = Instant::now();
-            self.post("hello")?;
+            self.post(chat, "hello")?;
             let seen = self.until("the engine asks", |bench| Ok(bench.server.came(before)))?;
-            if turn >= 5 {
+            if turn == 0 {
+                let page = self.asks.ask("GET", "/v1/sessions", &Value::Null)?;
+                session = page["items"][0]["id"].as_str().context("a session")?.to_owned();
+            }
+            if turn >= FIRST_TURNS {
                 samples.push(seen.duration_since(began));
             }
-            self.idle(session)?;
+            self.idle(&session)?;
         }
+        self.asks.ask("POST", &format!("/v1/sessions/{session}/release"), &json!({}))?;
         Ok(samples)
     }
 
@@ -151,11 +175,7 @@ impl Bench<'_> {
     fn flood(&mut self) -> Result<f64> {
         self.add("flood")?;
         for n in 0..FLOOD_CHATS {
-            let form = json!({ "channel": "flood", "chat": format!("c{n}"), "group": true });
-            let chat = self.asks.ask("POST", "/v1/chats", &form)?["id"].as_str().context("a chat")?.to_owned();
-            self.asks.ask("PATCH", &format!("/v1/chats/{chat}"), &json!({ "policy": "public" }))?;
-            let wiring = json!({ "chat": chat, "agent": "default", "engage": "mention", "senders": "all", "ignored": "accumulate" });
-            self.asks.ask("POST", "/v1/wirings", &wiring)?;
+            self.wired("flood", &format!("c{n}"), json!({ "engage": "mention", "ignored": "accumulate" }))?;
         }
         let config = json!({ "config": { "messages": FLOOD, "chats": FLOOD_CHATS } });
         self.asks.ask("PATCH", "/v1/channels/flood", &config)?;
@@ -179,6 +199,9 @@ impl Bench<'_> {
     fn silent(&mut self) -> Result<(u64, u64, u64)> {
         self.asks.ask("POST", "/v1/channels/flood/off", &Value::Null)?;
         let before = memory_kib(self.daemon.pid(), "VmRSS")?;
+        for n in 0..AGENTS {
+            self.asks.ask("POST", "/v1/agents", &json!({ "name": format!("silent-{n}") }))?;
+        }
         let daemon = self.daemon;
         std::thread::scope(|scope| {
             let clients: Vec<_> = (0..CLIENTS).map(|client| scope.spawn(move || make(daemon, client))).collect();
@@ -198,7 +221,7 @@ fn make(daemon: &Daemon, client: usize) -> Result<()> {
         let chat = asks.ask("POST", "/v1/chats", &json!({ "channel": "bench", "chat": format!("silent-{n}"), "group": true }))?;
         if n < WIRINGS {
             let id = chat["id"].as_str().context("a chat")?;
-            asks.ask("POST", "/v1/wirings", &json!({ "chat": id, "agent": "default", "engage": "mention" }))?;
+            asks.ask("POST", "/v1/wirings", &json!({ "chat": id, "agent": format!("silent-{}", n % AGENTS), "engage": "mention" }))?;
         }
         if n < TASKS {
             let action = json!({ "message": { "text": "hello" } });

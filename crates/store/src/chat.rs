@@ -209,9 +209,7 @@ impl Store {
     /// What the database said.
     pub async fn list_wirings(&self, tenant: Option<String>, chat: Option<ChatId>) -> Result<Vec<WiringRow>, StoreError> {
         self.read(move |conn| {
-            let sql = "SELECT w.* FROM wirings w JOIN chats c ON c.id = w.chat JOIN channels n ON n.name = c.channel
-                       WHERE (?1 IS NULL OR n.tenant = ?1) AND (?2 IS NULL OR w.chat = ?2) ORDER BY w.id DESC LIMIT ?3";
-            let mut statement = conn.prepare_cached(sql).doing("list wirings")?;
+            let mut statement = conn.prepare_cached(&wirings_sql(chat.is_some())).doing("list wirings")?;
             let with = params![tenant, chat.as_ref().map(ChatId::as_str), int("limit", LIST_MAX as u64)?];
             let rows = statement.query_map(with, wiring_row).doing("list wirings")?;
             rows.collect::<crate::db::Result<_>>().doing("list wirings")
@@ -375,6 +373,15 @@ pub(crate) fn make(conn: &Connection, row: &ChatRow) -> Result<ChatRow, StoreErr
     statement.query_row(with, from_row).doing(doing)
 }
 
+/// The statement that lists wirings. Those of one chat are found by its index: they are asked for with each chat that is shown.
+fn wirings_sql(of_one_chat: bool) -> String {
+    let chat = if of_one_chat { "w.chat = ?2" } else { "?2 IS NULL" };
+    format!(
+        "SELECT w.* FROM wirings w JOIN chats c ON c.id = w.chat JOIN channels n ON n.name = c.channel
+         WHERE (?1 IS NULL OR n.tenant = ?1) AND {chat} ORDER BY w.id DESC LIMIT ?3"
+    )
+}
+
 pub(crate) fn wire(conn: &Connection, row: &WiringRow) -> Result<WiringRow, StoreError> {
     let doing = "wire a chat";
     let sql =
@@ -499,4 +506,23 @@ fn destination_row(row: &Row<'_>) -> crate::db::Result<DestinationRow> {
         thread: row.get("thread")?,
         target: row.get("target")?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wirings_of_a_chat_are_looked_up_and_not_sifted() {
+        let conn = rusqlite::Connection::open_in_memory().unwrap();
+        crate::open::MIGRATIONS.iter().for_each(|sql| conn.execute_batch(sql).unwrap());
+        let steps = |of_one_chat| {
+            let mut plan = conn.prepare(&format!("EXPLAIN QUERY PLAN {}", wirings_sql(of_one_chat))).unwrap();
+            let steps = plan.query_map([rusqlite::types::Null; 3], |row| row.get::<_, String>("detail")).unwrap();
+            steps.map(Result::unwrap).collect::<Vec<_>>()
+        };
+        let is_looked_up = |steps: &[String]| steps.iter().any(|step| step.starts_with("SEARCH w USING") && step.contains("(chat=?"));
+        assert!(is_looked_up(&steps(true)), "{:#?}", steps(true));
+        assert!(!is_looked_up(&steps(false)), "the look at the plan sees nothing: {:#?}", steps(false));
+    }
 }
