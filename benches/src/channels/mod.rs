@@ -217,16 +217,20 @@ impl Bench<'_> {
 /// One client's share of what is silent.
 fn make(daemon: &Daemon, client: usize) -> Result<()> {
     let mut asks = daemon.connect()?;
+    let mut wired = Vec::new();
     for n in (client..CHATS).step_by(CLIENTS) {
         let chat = asks.ask("POST", "/v1/chats", &json!({ "channel": "bench", "chat": format!("silent-{n}"), "group": true }))?;
         if n < WIRINGS {
-            let id = chat["id"].as_str().context("a chat")?;
-            asks.ask("POST", "/v1/wirings", &json!({ "chat": id, "agent": format!("silent-{}", n % AGENTS), "engage": "mention" }))?;
+            wired.push((n, chat["id"].as_str().context("a chat")?.to_owned()));
         }
-        if n < TASKS {
-            let action = json!({ "message": { "text": "hello" } });
-            asks.ask("POST", "/v1/tasks", &json!({ "name": format!("silent-{n}"), "cron": "0 4 1 1 *", "action": action }))?;
-        }
+    }
+    for (n, chat) in wired {
+        let form = json!({ "chat": chat, "agent": format!("silent-{}", n % AGENTS), "engage": "mention" });
+        asks.ask("POST", "/v1/wirings", &form)?;
+    }
+    for n in (client..TASKS).step_by(CLIENTS) {
+        let action = json!({ "message": { "text": "hello" } });
+        asks.ask("POST", "/v1/tasks", &json!({ "name": format!("silent-{n}"), "cron": "0 4 1 1 *", "action": action }))?;
     }
     Ok(())
 }
