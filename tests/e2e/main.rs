@@ -83,6 +83,7 @@ mod postgres;
 mod profiles;
 mod prove;
 mod providers;
+mod pull_requests;
 mod rates;
 mod refusals;
 mod replay;
