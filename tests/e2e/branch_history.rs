@@ -43,7 +43,7 @@ fn printed(lab: &Lab, session: &str) -> String {
 /// The mirrors that the home keeps.
 fn mirrors(lab: &Lab) -> Vec<std::path::PathBuf> {
     let entries = std::fs::read_dir(lab.home().join("mirrors")).expect("read").flatten().map(|entry| entry.path());
-    entries.filter(|path| path.join("HEAD").is_file()).collect()
+    entries.filter(|path| path.extension().is_none() && path.join("HEAD").is_file()).collect()
 }
 
 /// A next daemon, long after any agent was begun; a new agent of another repository lets it look at what nobody needs any more.
