@@ -53,6 +53,9 @@ points! {
     queue_moved_of_the_second: "queue:moved@2", queued;
     queue_noted: "queue:noted", queued;
     queue_asked: "queue:asked", resolved;
+    queue_passed_in_two: "queue:passed", queued_in_two;
+    queue_merge_next: "branch:merge-next", queued_in_two;
+    queue_moved_in_two: "queue:moved", queued_in_two;
     store_queue_before: "store.merge-queue.before", queued;
     store_queue_after: "store.merge-queue.after", queued;
     store_queue_before_of_the_passing: "store.merge-queue.before@2", queued;
@@ -245,6 +248,32 @@ fn queued(point: &str) {
     for branch in [BRANCH, "feat/y"] {
         lab.run(&["agents", "clean", "--repo", project.repo(), "--delete-branch", branch]).succeeds();
     }
+    world::ends(&lab, point);
+}
+
+/// The same with an agent of two repositories: what is merged in one is merged in the other.
+fn queued_in_two(point: &str) {
+    let lab = Lab::new();
+    let (project, lib) = (Project::new(&lab), Project::called(&lab, "lib"));
+    run(&lab, &spawn_in_two(&project, &lib, "one")).succeeds();
+    lab.run(&["stop", "--grace", "0s"]).succeeds();
+    assert!(!is_up(&lab), "{point}");
+    std::fs::write(lib.dir.join("b.txt"), "b\n").expect("write");
+    lib.git(&["add", "."]);
+    lib.git(&["commit", "--quiet", "-m", "user"]);
+    let mut first = daemon(&lab, Some(point));
+    let check = "test -f one.txt && cd /home/sandbox/repos/lib && test -f one.txt && test -f b.txt";
+    let mut client = Running::start(&lab, &["agents", "merge", "--repo", project.repo(), BRANCH, "--queue", "--check", check, "--yes"]);
+    dies(&mut first, point);
+    up_or_over(&lab, &mut client, point);
+    client.ends(point).succeeds();
+    assert_eq!(project.git(&["log", "--format=%s", "main"]), "one\nfirst", "{point}");
+    assert_eq!(lib.git(&["log", "--format=%s", "main"]), "one\nuser\nfirst", "{point}");
+    for repo in [&project, &lib] {
+        assert_eq!(repo.git(&["status", "--porcelain"]), "", "{point}");
+    }
+    let agent = status(&lab, &lib);
+    assert_eq!((&agent["also"][0]["merged_into"], &agent["note"]), (&json!("main"), &Value::Null), "{point}: {agent}");
     world::ends(&lab, point);
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::branches::{Project, spawn, status, told};
+use crate::branches::{Project, commits, spawn, status, told};
 use crate::support::{Lab, Ran};
 
 /// Where the second repository lies inside.
@@ -101,15 +101,48 @@ fn what_does_not_merge_in_one_is_merged_in_none() {
     assert!(ran.err.contains("lib: ") && ran.err.contains("new.txt"), "{}", ran.err);
     assert_eq!(heads([&app, &lib]), before);
     assert_eq!(app.git(&["status", "--porcelain"]), "", "nor were files written");
-    // What is of one repository alone says so.
-    let queue = ["both", "--queue", "--check", "true", "--yes"];
-    assert!(agents(&lab, &app, "merge", &queue).fails("USAGE", 2).err.contains("several repositories"));
-    agents(&lab, &app, "pr", &["both", "--yes"]).fails("USAGE", 2);
     // The control: out of the way it merges, in both. The check sees both.
     std::fs::remove_file(lib.dir.join("new.txt")).expect("remove");
     agents(&lab, &app, "check", &["both", "--run", &format!("test -f new.txt && test -f {LIB}/new.txt")]).succeeds();
     agents(&lab, &app, "merge", &["both", "--yes"]).succeeds();
     assert_eq!(heads([&app, &lib]), [&app, &lib].map(|project| project.git(&["rev-parse", "both"])));
+}
+
+#[test]
+fn a_queue_takes_every_repository_of_an_agent_or_none() {
+    let lab = Lab::new();
+    let (app, lib) = (Project::new(&lab, "app"), Project::new(&lab, "lib"));
+    let clash = told(&format!("{}; printf 'agent\\n' > README.md; git commit -q -a -m readme", in_both("clash.txt", "x")));
+    let whole = format!("test -f alone.txt && test -f new.txt && grep -q user {LIB}/README.md && test -f {LIB}/new.txt");
+    spawn(&lab, &app, "alone", &commits("alone.txt", "1", "alone"), &["--check", "true"]).succeeds();
+    spawn(&lab, &app, "both", &told(&in_both("new.txt", "x")), &["--repo", lib.repo(), "--check", &whole]).succeeds();
+    spawn(&lab, &app, "clash", &clash, &["--repo", lib.repo(), "--check", "true"]).succeeds();
+    lib.write("README.md", "the user\n");
+    lib.git(&["commit", "-q", "-a", "-m", "of the user"]);
+    let before = heads([&app, &lib]);
+    let queue = |more: &[&str]| agents(&lab, &app, "merge", &[more, &["--queue", "--yes"]].concat());
+    // What was not looked at, or does not pass in one, changes nothing in the other.
+    let [at, other] = [&app, &lib].map(|project| project.git(&["rev-parse", "both"]));
+    let ran = queue(&["both", "--expect", &format!("{at},lib={at}")]).ends_with(1);
+    assert!(ran.err.contains("both in lib is at"), "{}", ran.err);
+    let ran = queue(&["both", "--check", &format!("! test -f {LIB}/new.txt")]).ends_with(1);
+    assert!(ran.out.contains("the check failed on the result"), "{}", ran.out);
+    assert_eq!(heads([&app, &lib]), before);
+    // One after the other, each on top of what is there by then, until one of them does not fit.
+    let ran = queue(&["alone", "both", "clash"]).ends_with(5);
+    assert!(ran.out.contains("both is merged into main") && ran.out.contains("lib: README.md"), "{}", ran.out);
+    assert_eq!(app.git(&["log", "--format=%s", "main"]), "new.txt in app\nalone\nfirst");
+    assert_eq!(lib.git(&["log", "--format=%s", "main"]), "new.txt in lib\nof the user\nfirst");
+    for project in [&app, &lib] {
+        assert_eq!(std::fs::read_to_string(project.dir.join("new.txt")).expect("merged"), "x");
+        assert_eq!(project.git(&["status", "--porcelain"]), "");
+    }
+    let agent = status(&lab, &lib, "both");
+    assert_eq!((&agent["merged_into"], &agent["also"][0]["merged_into"]), (&json!("main"), &json!("main")), "{agent}");
+    // What is there is merged already, at the commits that were looked at.
+    let ran = queue(&["both", "--expect", &format!("{at},lib={other}")]).succeeds();
+    assert!(ran.out.contains("main has everything of both already"), "{}", ran.out);
+    agents(&lab, &app, "clean", &["both", "--delete-branch"]).succeeds();
 }
 
 #[test]

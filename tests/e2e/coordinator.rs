@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::branches::{Project, commits};
+use crate::branches::{Project, commits, told};
 use crate::support::Lab;
 
 /// A client of the server, that can ask its user or not.
@@ -23,7 +23,13 @@ struct Client {
 
 impl Client {
     fn start(lab: &Lab, project: &Project, can_ask: bool) -> Self {
-        let mut command = lab.command(&["mcp", "--repo", project.repo()]);
+        Self::start_on(lab, &[project.repo()], can_ask)
+    }
+
+    /// One whose agents may work on several repositories.
+    fn start_on(lab: &Lab, repos: &[&str], can_ask: bool) -> Self {
+        let repos: Vec<&str> = repos.iter().flat_map(|repo| ["--repo", repo]).collect();
+        let mut command = lab.command(&[&["mcp"], &repos[..]].concat());
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().expect("a server");
         let (input, output) = (child.stdin.take(), BufReader::new(child.stdout.take().expect("an output")));
@@ -86,6 +92,12 @@ impl Client {
 #[track_caller]
 fn spawned(client: &mut Client, branch: &str, task: &str) {
     client.tool("spawn_agent", json!({"branch": branch, "task": task, "type": "feature"}));
+    over(client, branch);
+}
+
+/// Waits for an agent that does its work.
+#[track_caller]
+fn over(client: &mut Client, branch: &str) {
     loop {
         let waited = client.tool("wait_for_agents", json!({"branches": [branch], "seconds": 20}));
         if waited["exit"] != 4 {
@@ -166,12 +178,7 @@ fn what_was_committed_after_the_question_is_not_merged_with_its_yes() {
     let seen = client.tool("agent_status", json!({"branch": "feat/moving"}))["items"][0]["tip"].clone();
     let tip = seen.as_str().expect("a commit").to_owned();
     client.tool("resume_agent", json!({"branch": "feat/moving", "task": commits("more.txt", "more", "more of it")}));
-    loop {
-        let waited = client.tool("wait_for_agents", json!({"branches": ["feat/moving"], "seconds": 20}));
-        if waited["exit"] != 4 {
-            break;
-        }
-    }
+    over(&mut client, "feat/moving");
     let before = project.git(&["rev-parse", "main"]);
     let merge = ["agents", "merge", "feat/moving", "--repo", project.repo(), "--yes", "--expect"];
     let ran = lab.run(&[&merge[..], &[&tip]].concat());
@@ -182,6 +189,51 @@ fn what_was_committed_after_the_question_is_not_merged_with_its_yes() {
     assert_ne!(now, tip);
     lab.run(&[&merge[..], &[&now]].concat()).succeeds();
     assert_ne!(project.git(&["rev-parse", "main"]), before);
+    client.end();
+}
+
+#[test]
+fn one_yes_is_to_what_an_agent_did_in_each_of_its_repositories() {
+    let lab = Lab::new();
+    let (app, lib) = (Project::new(&lab, "app"), Project::new(&lab, "lib"));
+    let beside = format!("base={}", lib.repo());
+    for repos in [[app.repo(), &beside, &beside].as_slice(), &[app.repo(), "/nowhere"]] {
+        let repos: Vec<&str> = repos.iter().flat_map(|repo| ["--repo", repo]).collect();
+        assert_ne!(lab.run(&[&["mcp"], &repos[..]].concat()).status, 0, "{repos:?}");
+    }
+    let mut client = Client::start_on(&lab, &[app.repo(), &beside], true);
+    // Which repositories there are was said when the server was started, and no model names another.
+    let tools = client.ask("tools/list", json!({}))["tools"].clone();
+    let spawn = tools.as_array().expect("tools").iter().find(|tool| tool["name"] == "spawn_agent").expect("a tool").clone();
+    assert_eq!(spawn["inputSchema"]["properties"]["repos"]["items"]["enum"], json!(["base"]), "{spawn}");
+    let in_lib = |name: &str| format!("cd /home/sandbox/repos/base; echo {name} > {name}; git add -A; git commit -q -m {name}");
+    let task = told(&format!("echo x > one; git add -A; git commit -q -m one; {}", in_lib("one")));
+    let asks = |repos: Value| json!({"branch": "feat/two", "task": task, "repos": repos});
+    for other in [json!(["/etc"]), json!([format!("base={}", app.repo())]), json!(lib.repo())] {
+        assert!(client.refused("spawn_agent", asks(other)).contains("some of: base"));
+    }
+    client.tool("spawn_agent", asks(json!(["base"])));
+    over(&mut client, "feat/two");
+    let tip = |project: &Project| project.git(&["rev-parse", "feat/two"]);
+    let seen = format!("{},base={}", tip(&app), tip(&lib));
+    // It goes on in one of them: what was looked at is no longer what it is.
+    client.tool("resume_agent", json!({"branch": "feat/two", "task": told(&in_lib("more"))}));
+    over(&mut client, "feat/two");
+    let mains = || [&app, &lib].map(|project| project.git(&["rev-parse", "main"]));
+    let before = mains();
+    let merge = ["agents", "merge", "feat/two", "--repo", app.repo(), "--yes", "--expect"];
+    let ran = lab.run(&[&merge[..], &[&seen]].concat()).fails("CONFLICT", 1);
+    assert!(ran.err.contains("feat/two in base is at"), "{}", ran.err);
+    client.answer = json!({"action": "decline"});
+    assert!(client.refused("merge_agent", json!({"branch": "feat/two"})).contains("said no"));
+    assert_eq!(mains(), before);
+    // The control: it is asked about both, and a yes merges both.
+    client.answer = json!({"action": "accept", "content": {"yes": true}});
+    let merged = client.tool("merge_agent", json!({"branch": "feat/two"}));
+    assert_eq!(merged["items"][0]["result"], "merged", "{merged}");
+    let asked = client.asked.last().expect("a question");
+    assert!([app.repo(), lib.repo(), "2 commits"].iter().all(|part| asked.contains(part)), "{asked}");
+    assert_eq!(mains(), [tip(&app), tip(&lib)]);
     client.end();
 }
 

@@ -53,7 +53,8 @@ pub(crate) fn named(engine: &str, tool: &str) -> String {
         "claude-code" => format!("mcp__lazaret__{tool}"),
         "opencode" => format!("lazaret_{tool}"),
         "gemini" => format!("mcp_lazaret_{tool}"),
-        // Codex puts them into a name space.
+        // Codex puts them into a name space, and has tools of its own beside it: one is called `spawn_agent` too.
+        "codex" => format!("lazaret::{tool}"),
         _ => tool.to_owned(),
     }
 }

@@ -216,6 +216,7 @@ impl SessionsOf<'_> {
             agent: query.agent,
             label: label.transpose()?.map(|(k, v)| (k.to_owned(), v.to_owned())),
             archived: Some(query.archived),
+            forked: None,
         };
         let after = query.after.as_deref().map(|a| a.parse().map_err(|_| usage("after", "this is no cursor of an earlier page")));
         let limit = query.limit.unwrap_or(PAGE).clamp(1, store::LIST_MAX);

@@ -22,6 +22,8 @@ use crate::tool::{Call, Outcome, Plugin, ToolError, after_effect, effect_name};
 const BASE: &str = "https://api.github.com";
 /// The largest answer.
 const ANSWER_BYTES_MAX: usize = 8 << 20;
+/// The most that is given of what GitHub says went wrong, in characters.
+const SAID_CHARS_MAX: usize = 300;
 /// Comments that are given of one issue, and characters of a text.
 const COMMENTS_MAX: usize = 100;
 const TEXT_CHARS_MAX: usize = 20_000;
@@ -167,8 +169,8 @@ impl Github {
         if status.is_success() {
             return answer;
         }
-        let said = answer.ok().and_then(|a| a.get("message").and_then(Value::as_str).map(one_line)).unwrap_or_default();
-        let said: String = said.chars().take(300).collect();
+        let said = answer.ok().map(|answer| complaint(&answer)).unwrap_or_default();
+        let said: String = said.chars().take(SAID_CHARS_MAX).collect();
         Err(match status {
             StatusCode::NOT_FOUND => ToolError::NotFound(format!("GitHub has no such thing, or the token may not see it: {said}")),
             StatusCode::UNAUTHORIZED => ToolError::Remote("GitHub does not take the token: the owner sets a new one".to_owned()),
@@ -318,6 +320,14 @@ fn state(text: &str) -> Result<&str, ToolError> {
 
 fn list(found: &Value) -> &[Value] {
     found.as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
+/// What an error says, and each of the errors in it: a message of their own, or the field that is wrong.
+fn complaint(answer: &Value) -> String {
+    let word = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).map(one_line);
+    let one = |error: &Value| word(error, "message").or_else(|| Some(format!("{} is {}", word(error, "field")?, word(error, "code")?)));
+    let errors = answer.get("errors").map(list).unwrap_or_default().iter().filter_map(one);
+    word(answer, "message").into_iter().chain(errors).collect::<Vec<_>>().join(": ")
 }
 
 fn author(item: &Value) -> Value {

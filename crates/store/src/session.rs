@@ -149,6 +149,8 @@ pub struct SessionFilter {
     pub label: Option<(String, String)>,
     /// Archived, or not.
     pub archived: Option<bool>,
+    /// That go on from another one, or not.
+    pub forked: Option<bool>,
 }
 
 /// A part of a list.
@@ -349,12 +351,13 @@ fn list(conn: &Connection, filter: &SessionFilter, after: Option<&SessionId>, li
     // A condition that is not asked for must not stand in the statement, or no index would serve the others.
     let mut sql = "SELECT * FROM sessions WHERE true".to_owned();
     let mut with: Vec<&dyn ToSql> = Vec::new();
-    let conditions: [(&str, Option<&dyn ToSql>); 6] = [
+    let conditions: [(&str, Option<&dyn ToSql>); 7] = [
         (" AND id < ?", after.as_ref().map(|a| a as &dyn ToSql)),
         (" AND tenant = ?", filter.tenant.as_ref().map(|t| t as &dyn ToSql)),
         (" AND env = ?", filter.env.as_ref().map(|e| e as &dyn ToSql)),
         (" AND agent = ?", filter.agent.as_ref().map(|a| a as &dyn ToSql)),
         (" AND (archived_ms IS NOT NULL) = ?", filter.archived.as_ref().map(|a| a as &dyn ToSql)),
+        (" AND (parent IS NOT NULL) = ?", filter.forked.as_ref().map(|f| f as &dyn ToSql)),
         (" AND EXISTS (SELECT 1 FROM json_each(labels) WHERE key = ?", key.as_ref().map(|k| k as &dyn ToSql)),
     ];
     for (condition, value) in conditions {

@@ -18,7 +18,8 @@ pub enum Say {
     Shell(String),
     /// A call of a tool by its name.
     Tool {
-        /// The name, as the engine offers it.
+        /// The name, as the engine offers it; `SPACE::NAME` where it offers several of one name, in name spaces: the one whose space holds
+        /// this text.
         name: String,
         /// Its arguments.
         input: Value,
@@ -91,8 +92,11 @@ impl Script {
         match said {
             Say::Text(text) => reply.text = text,
             Say::Tool { name, input } => {
-                let tool = asked.tools.iter().find(|tool| tool.name == name);
-                reply.calls.push(ToolCall { name, namespace: tool.and_then(|tool| tool.namespace.clone()), input });
+                let (space, name) = name.split_once("::").map_or((None, name.as_str()), |(space, name)| (Some(space), name));
+                let is_in = |of: &Option<String>| space.is_none_or(|space| of.as_deref().is_some_and(|of| of.contains(space)));
+                let tool = asked.tools.iter().find(|tool| tool.name == name && is_in(&tool.namespace));
+                let namespace = tool.and_then(|tool| tool.namespace.clone());
+                reply.calls.push(ToolCall { name: name.to_owned(), namespace, input });
             }
             Say::Shell(command) => match shell_call(asked, &command) {
                 Some(call) => reply.calls.push(without_haste(asked, call)),

@@ -1,4 +1,8 @@
-//! GitHub's REST API and webhooks, as its public documentation describes them: one repository, a bot account and an app.
+//! GitHub's REST API and webhooks, as its public documentation describes them: one repository, a bot account and an app; pull requests of
+//! repositories whose branches lie in a directory.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
@@ -21,6 +25,9 @@ const INSTALLED: &str = "ghs_installation";
 struct State {
     comments: Vec<Value>,
     reactions: Vec<(String, String)>,
+    pulls: Vec<Value>,
+    /// The bare repository behind each one of `acme` that has branches.
+    branches: BTreeMap<String, PathBuf>,
 }
 
 /// The platform.
@@ -48,6 +55,17 @@ impl GitHub {
     #[must_use]
     pub fn reactions(&self) -> Vec<(String, String)> {
         self.state.lock().reactions.clone()
+    }
+
+    /// Gives the repository `acme/NAME` the branches of a bare one that others push to.
+    pub fn holds(&self, name: &str, bare: &Path) {
+        self.state.lock().branches.insert(name.to_owned(), bare.to_owned());
+    }
+
+    /// The pull requests that stand there.
+    #[must_use]
+    pub fn pulls(&self) -> Vec<Value> {
+        self.state.lock().pulls.clone()
     }
 
     /// Puts a comment of somebody's there.
@@ -108,6 +126,11 @@ fn answer(state: &mut State, call: &Call) -> Reply {
         ("GET", ["user"]) if bearer == TOKEN => return Reply::json(200, &json!({"id": 900, "login": LOGIN})),
         _ => {}
     }
+    if let ["repos", "acme", name, "pulls"] = pieces.as_slice()
+        && let Some(bare) = state.branches.get(*name).cloned()
+    {
+        return pulls(&mut state.pulls, call, name, &bare, login);
+    }
     let ["repos", "acme", "shop", rest @ ..] = pieces.as_slice() else { return said(404, "Not Found") };
     let text = body["body"].as_str().unwrap_or_default();
     match (call.method.as_str(), rest) {
@@ -149,6 +172,47 @@ fn answer(state: &mut State, call: &Call) -> Reply {
         }
         _ => said(404, "Not Found"),
     }
+}
+
+/// Lists pull requests of a repository, the youngest first, or opens one between branches that are there.
+fn pulls(pulls: &mut Vec<Value>, call: &Call, name: &str, bare: &Path, login: &str) -> Reply {
+    let full_name = format!("acme/{name}");
+    if call.method == "GET" {
+        let found: Vec<&Value> = pulls.iter().rev().filter(|pull| pull["base"]["repo"]["full_name"] == full_name.as_str()).collect();
+        return Reply::json(200, &json!(found));
+    }
+    let invalid = |error: Value| Reply::json(422, &json!({"message": "Validation Failed", "errors": [error]}));
+    let body = call.json();
+    let text = |key: &str| body[key].as_str().unwrap_or_default();
+    let at = |branch: &str| std::fs::read_to_string(bare.join("refs/heads").join(branch)).ok().filter(|_| !branch.is_empty());
+    let (head, base) = (text("head"), text("base"));
+    for (field, branch) in [("head", head), ("base", base)] {
+        if at(branch).is_none() {
+            return invalid(json!({"resource": "PullRequest", "field": field, "code": "invalid"}));
+        }
+    }
+    if at(head) == at(base) {
+        let message = format!("No commits between {base} and {head}");
+        return invalid(json!({"resource": "PullRequest", "code": "custom", "message": message}));
+    }
+    let is_same = |pull: &Value| {
+        pull["state"] == "open"
+            && (&pull["base"]["repo"]["full_name"], &pull["head"]["ref"], &pull["base"]["ref"])
+                == (&json!(full_name), &json!(head), &json!(base))
+    };
+    if pulls.iter().any(is_same) {
+        let message = format!("A pull request already exists for acme:{head}.");
+        return invalid(json!({"resource": "PullRequest", "code": "custom", "message": message}));
+    }
+    let number = pulls.len() + 1;
+    let sha = at(head).unwrap_or_default();
+    let pull = json!({
+        "number": number, "id": 1_000 + number, "state": "open", "draft": body["draft"], "title": text("title"), "body": text("body"),
+        "html_url": format!("https://github.test/{full_name}/pull/{number}"), "user": {"login": login},
+        "head": {"ref": head, "label": format!("acme:{head}"), "sha": sha.trim()}, "base": {"ref": base, "repo": {"full_name": full_name}},
+    });
+    pulls.push(pull.clone());
+    Reply::json(201, &pull)
 }
 
 impl Party for GitHub {

@@ -56,12 +56,24 @@ pub(super) fn command_of(row: &BranchRow, asked: Option<String>) -> Result<Strin
 impl App {
     /// Runs a command on the files of a commit.
     pub(super) async fn run_check(&self, row: &BranchRow, ground: &Ground, commit: &Oid, command: &str) -> Result<CheckView, Failure> {
+        let others = self.others_of_check(row).await?;
+        let beside: Vec<(&str, &Ground, &Oid)> = others.iter().map(|(name, ground, commit)| (name.as_str(), ground, commit)).collect();
+        self.run_check_beside(row, (ground, commit), &beside, command).await
+    }
+
+    /// The same, with each of the repositories beside the first one at a commit of its own.
+    pub(super) async fn run_check_beside(
+        &self,
+        row: &BranchRow,
+        (ground, commit): (&Ground, &Oid),
+        others: &[(&str, &Ground, &Oid)],
+        command: &str,
+    ) -> Result<CheckView, Failure> {
         let _place = self.branch_desk().checks.acquire().await.map_err(|e| Failure::new(Code::Internal, e.to_string()))?;
         let session = self.store().session(&row.session).await.map_err(|e| e.failure())?;
         let spec = read_spec(&session)?;
         let tree = self.grow_tree();
-        let others = self.others_of_check(row).await?;
-        let beside = others.iter().map(|(name, ground, commit)| BesideOrder {
+        let beside = others.iter().map(|&(name, ground, commit)| BesideOrder {
             of: Beside { name, repo: &ground.repo, mirror: &ground.mirror, commit },
             upstream: None,
             carried: None,

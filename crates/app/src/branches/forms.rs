@@ -443,7 +443,8 @@ pub struct MergeForm {
     pub check: Option<String>,
     /// Only say what would come of it.
     pub dry_run: bool,
-    /// The commit that was looked at: refused when the branch has come further since.
+    /// The commit that was looked at: refused when the branch has come further since. Of an agent of several repositories it is that of
+    /// the first one, and `,NAME=COMMIT` behind it for each of the others holds these too.
     pub expect: Option<String>,
 }
 

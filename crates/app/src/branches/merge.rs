@@ -8,7 +8,7 @@ use store::{BranchMerged, BranchPatch, BranchRepo, BranchRow};
 use super::check::command_of;
 use super::forms::{BranchAuthor, MergeForm, MergeView, Options, PreviewForm, PreviewPair, PreviewView, SpawnedOne};
 use super::read::{Ground, base_of, seen_from_all, tip_of};
-use super::{BranchesOf, kinds, merge_all};
+use super::{BranchesOf, kinds, merge_all, seen};
 use crate::git::merge::{self, Conflict, MergeOrder, Outcome, Person, Side};
 use crate::git::rebase::{Rebased, rebase};
 use crate::git::{GitError, Oid, Seat, preview};
@@ -98,10 +98,8 @@ impl BranchesOf<'_> {
                 .hint("wait for it, or stop it: lazaret agents wait, lazaret agents stop"));
         }
         let tip = tip_of(&row)?;
-        if let Some(seen) = form.expect.as_deref().filter(|seen| *seen != tip.to_string()) {
-            return Err(Failure::new(Code::Conflict, format!("{} is at {tip} and no longer at {}", row.name, seen.escape_debug()))
-                .field("expect")
-                .hint("look at it again: lazaret agents diff"));
+        if let Some(why) = form.expect.as_deref().and_then(|seen| seen::elsewhere_of(&row, seen)) {
+            return Err(Failure::new(Code::Conflict, why).field("expect").hint("look at it again: lazaret agents diff"));
         }
         if !row.also.is_empty() {
             return self.merge_all(&row, &form).await;

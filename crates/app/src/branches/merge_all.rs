@@ -50,19 +50,28 @@ impl Step {
 }
 
 /// What a merge comes to in one repository.
-struct Part {
-    name: Option<String>,
-    ground: Ground,
-    into: Side,
-    tip: Oid,
+pub(super) struct Part {
+    /// The repository beside the first one; `None` for that one.
+    pub(super) name: Option<String>,
+    /// The repository.
+    pub(super) ground: Ground,
+    /// The target as it was seen.
+    pub(super) into: Side,
+    /// The agent's commit.
+    pub(super) tip: Oid,
     /// Where the target was, and where it goes; else what conflicts.
-    plan: Result<(Oid, Oid), Vec<String>>,
+    pub(super) plan: Result<(Oid, Oid), Vec<String>>,
 }
 
 impl Part {
     /// From where to where the target moves, where it does.
-    fn moved(&self) -> Option<(&Oid, &Oid)> {
+    pub(super) fn moved(&self) -> Option<(&Oid, &Oid)> {
         self.plan.as_ref().ok().filter(|(before, after)| before != after).map(|(before, after)| (before, after))
+    }
+
+    /// Where the target is afterwards.
+    pub(super) fn after(&self) -> &Oid {
+        self.moved().map_or(&self.into.commit, |(_, after)| after)
     }
 
     fn step(&self) -> Option<Step> {
@@ -99,7 +108,7 @@ impl BranchesOf<'_> {
     /// Merges in all repositories of an agent, or in none.
     pub(super) async fn merge_all(&self, row: &BranchRow, form: &MergeForm) -> Result<MergeView, Failure> {
         if form.queue {
-            one_repo(row, "a queue is of one repository", "merge it by itself: lazaret agents merge, without --queue")?;
+            one_repo(row, "this queue is of one repository", "make a merge queue: lazaret agents merge --queue")?;
         }
         let _alone = self.app.hold_repos(row).await;
         let mut parts = Vec::with_capacity(row.also.len() + 1);
@@ -110,34 +119,7 @@ impl BranchesOf<'_> {
         if form.dry_run || parts.iter().any(|part| part.plan.is_err()) {
             return Ok(view(row, &parts, "ready").await);
         }
-        // Whatever stands in the way of one is found before another one moves.
-        for part in &parts {
-            if let Some((before, after)) = part.moved() {
-                let ready = merge::ready(&part.ground.repo, &part.ground.mirror, &part.into.name, before, after).await;
-                ready.map_err(|error| within(part.name.as_deref(), error.failure()))?;
-            }
-        }
-        let steps: Vec<Step> = parts.iter().filter_map(Part::step).collect();
-        self.app.note_merging(row, &Begun { steps: steps.clone(), failed: None }).await?;
-        model::crash::point("branch:merge-noted");
-        for (n, (part, step)) in parts.iter().zip(&steps).enumerate() {
-            if n > 0 {
-                model::crash::point("branch:merge-next");
-            }
-            let Some((before, after)) = part.moved() else { continue };
-            let made = merge::advance(&part.ground.repo, &part.ground.mirror, &part.into.name, before, after).await;
-            if let Err(error) = made {
-                let failure = error.failure();
-                return Err(match self.app.stands_half(row, &steps[..n], step, &failure.message).await? {
-                    Some(text) => {
-                        Failure::new(Code::Conflict, text).hint("merge again when it is out of the way: what is merged stays merged")
-                    }
-                    None => failure,
-                });
-            }
-        }
-        model::crash::point("branch:merged");
-        self.app.note_all_merged(row, &steps).await?;
+        self.app.make_parts(row, &parts).await?;
         Ok(view(row, &parts, "merged").await)
     }
 
@@ -185,6 +167,43 @@ impl BranchesOf<'_> {
 }
 
 impl App {
+    /// Moves the targets of all parts, or of none; what stands half is said. Whoever asks holds the repositories.
+    pub(super) async fn make_parts(&self, row: &BranchRow, parts: &[Part]) -> Result<(), Failure> {
+        // Whatever stands in the way of one is found before another one moves.
+        for part in parts {
+            if let Some((before, after)) = part.moved() {
+                let ready = merge::ready(&part.ground.repo, &part.ground.mirror, &part.into.name, before, after).await;
+                ready.map_err(|error| within(part.name.as_deref(), error.failure()))?;
+            }
+        }
+        let steps: Vec<Step> = parts.iter().filter_map(Part::step).collect();
+        self.note_merging(row, &Begun { steps: steps.clone(), failed: None }).await?;
+        model::crash::point("branch:merge-noted");
+        for (n, (part, step)) in parts.iter().zip(&steps).enumerate() {
+            if n > 0 {
+                model::crash::point("branch:merge-next");
+            }
+            let Some((before, after)) = part.moved() else { continue };
+            let made = merge::advance(&part.ground.repo, &part.ground.mirror, &part.into.name, before, after).await;
+            if let Err(error) = made {
+                let failure = error.failure();
+                return Err(match self.stands_half(row, &steps[..n], step, &failure.message).await? {
+                    Some(text) => {
+                        Failure::new(Code::Conflict, text).hint("merge again when it is out of the way: what is merged stays merged")
+                    }
+                    None => failure,
+                });
+            }
+        }
+        model::crash::point("branch:merged");
+        self.note_all_merged(row, &steps).await
+    }
+
+    /// Notes where nothing is to move that all of it is there.
+    pub(super) async fn note_parts(&self, row: &BranchRow, parts: &[Part]) -> Result<(), Failure> {
+        self.note_all_merged(row, &parts.iter().filter_map(Part::step).collect::<Vec<_>>()).await
+    }
+
     /// Ends merges into several repositories that a daemon before this one began.
     pub(super) async fn finish_merges(&self) {
         let rows = match self.store().branches_merging(store::LIST_MAX).await {
@@ -204,7 +223,8 @@ impl App {
         }
     }
 
-    async fn finish_merge(&self, row: &BranchRow) -> Result<(), Failure> {
+    /// Ends what was begun of one agent's merge; nothing where nothing was.
+    pub(super) async fn finish_merge(&self, row: &BranchRow) -> Result<(), Failure> {
         let _alone = self.hold_repos(row).await;
         // Somebody may have merged it meanwhile.
         let row = self.store().branch(&row.id).await.map_err(|e| e.failure())?;

@@ -19,6 +19,7 @@ mod queue;
 mod read;
 mod rest;
 mod review;
+mod seen;
 mod settings;
 mod size;
 mod spawn;

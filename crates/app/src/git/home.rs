@@ -269,7 +269,9 @@ pub(crate) async fn settle(repo: &Repo, mirror: &Mirror, branch: &str, base: &Oi
     let now = repo.at(&plain).await?;
     let aside = match &now {
         Some(now) if now == tip => return Ok(Settled { name: plain, aside: None, commits }),
-        Some(now) if !mirror.is_ancestor(now, tip).await? => Some("the branch was moved meanwhile".to_owned()),
+        Some(now) if !mirror.is_ancestor(now, tip).await? => {
+            Some("the branch was moved meanwhile, or the agent went back behind it".to_owned())
+        }
         _ => match repo.checked_out().await?.into_iter().find(|(other, _)| other == branch) {
             Some((_, path)) => Some(format!("the branch is checked out in {}", path.display())),
             None => repo.clash(branch).await?.map(|other| format!("the repository has a branch {other}, which it cannot stand beside")),

@@ -193,10 +193,31 @@ impl App {
                 Some(Err(_)) => return,
             };
         }
+        let Some(of_forks) = self.mirrors_of_forks().await else { return };
+        used.extend(of_forks);
         let mirrors = mirrors.to_owned();
         let swept = mirror::blocking(move || mirror::sweep(&mirrors, &used)).await;
         if let Err(error) = swept {
             tracing::warn!(error = model::chain(&error), "mirrors that nobody uses were not removed");
+        }
+    }
+
+    /// What the mirrors are called that clones in copies of agents' sessions need: these stay when the agents are put away. `None` where
+    /// that cannot be known.
+    async fn mirrors_of_forks(&self) -> Option<HashSet<String>> {
+        let filter = store::SessionFilter { forked: Some(true), ..store::SessionFilter::default() };
+        let (mut used, mut after) = (HashSet::new(), None);
+        loop {
+            let page = self.store().list_sessions(&filter, after, store::LIST_MAX).await.ok()?;
+            for row in &page.items {
+                let spec = crate::sessions::read_spec(row).ok()?;
+                let binds = spec.branch.into_iter().flat_map(|part| part.binds);
+                used.extend(binds.filter_map(|(host, _)| Some(host.file_name()?.to_str()?.to_owned())));
+            }
+            after = match page.next.map(|next| next.parse()) {
+                None => return Some(used),
+                Some(next) => Some(next.ok()?),
+            };
         }
     }
 }

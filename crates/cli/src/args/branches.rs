@@ -234,7 +234,7 @@ pub(crate) enum Agents {
         /// The remote
         #[arg(long, value_name = "NAME", default_value = "origin")]
         remote: String,
-        /// Refuse when the branch is no longer at this commit
+        /// Refuse when the branch is no longer at this commit; of several repositories COMMIT,NAME=COMMIT,...
         #[arg(long, value_name = "COMMIT")]
         expect: Option<String>,
         /// Ask nothing
@@ -384,7 +384,7 @@ pub(crate) struct Merge {
     /// The check command of the queue [default: the one that each was spawned with]
     #[arg(long, value_name = "CMD")]
     pub(crate) check: Option<String>,
-    /// Refuse when the branch is no longer at this commit
+    /// Refuse when the branch is no longer at this commit; of several repositories COMMIT,NAME=COMMIT,...
     #[arg(long, value_name = "COMMIT")]
     pub(crate) expect: Option<String>,
     /// Give a conflict to the agent, as its next turn

@@ -9,9 +9,10 @@ use clap::{Args, Subcommand, ValueHint};
 pub(crate) struct Mcp {
     #[command(subcommand)]
     pub(crate) verb: Option<McpVerb>,
-    /// The repository that agents are spawned in [default: the one around the current directory]
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
-    pub(crate) repo: Option<PathBuf>,
+    /// The repository that agents are spawned in [default: the one around the current directory]; given again, one that an agent may work
+    /// on beside it: under the directory's name, or the one that is said
+    #[arg(long, value_name = "[NAME=]DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) repo: Vec<String>,
 }
 
 #[derive(Debug, Clone, Subcommand)]

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use lazaret_store::{NewSession, Record, Store, StoreError, Undo};
+use lazaret_store::{NewSession, Record, SessionFilter, Store, StoreError, Undo};
 use model::{Code, Outcome, SessionId, TreeId, TurnEvent};
 
 use crate::common::{
@@ -155,6 +155,9 @@ async fn a_fork_goes_on_from_a_checkpoint_and_shares_nothing() {
         assert!(store.checkpoints(&new.id).await.unwrap().is_empty());
         forks.push(new.id);
     }
+    let filter = SessionFilter { forked: Some(true), ..SessionFilter::default() };
+    let listed = store.list_sessions(&filter, None, 10).await.unwrap().items;
+    assert!(listed.len() == 3 && listed.iter().all(|row| forks.contains(&row.id)), "{listed:?}");
     // Its own first checkpoint is of the conversation that it took over.
     store.initial_checkpoint(&forks[0], tree(), NOW).await.unwrap();
     assert_eq!(store.checkpoint(&forks[0], 0).await.unwrap().engine_session, before.engine_session);

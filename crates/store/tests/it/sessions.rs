@@ -157,6 +157,8 @@ async fn a_list_holds_those_to_which_all_that_is_asked_applies() {
         (SessionFilter { archived: Some(true), ..all() }, vec![&writer]),
         (SessionFilter { archived: Some(false), ..all() }, vec![&shared, &acme]),
         (SessionFilter { archived: Some(false), agent: Some("writer".into()), ..all() }, vec![]),
+        (SessionFilter { forked: Some(true), ..all() }, vec![]),
+        (SessionFilter { forked: Some(false), agent: Some("writer".into()), ..all() }, vec![&writer]),
         (SessionFilter { tenant: Some("nobody".into()), ..all() }, vec![]),
     ];
     for (filter, expect) in cases {

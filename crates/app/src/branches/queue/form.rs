@@ -17,7 +17,7 @@ pub struct QueueForm {
     /// The command that must succeed on each result; the one that each agent was spawned with when left out.
     pub check: Option<String>,
     /// The commits that were looked at, one for each agent in their order: at a branch that is elsewhere by then the queue stops. Any
-    /// commit when left out; not together with `resolve`, which makes other commits.
+    /// commit when left out; not together with `resolve`, which makes other commits. Of several repositories as `expect` of a merge.
     pub expect: Vec<String>,
     /// Whether a conflict is given to its agent, as its next turn, before the queue stops at it.
     pub resolve: bool,

@@ -2,6 +2,7 @@
 //! passes on exactly that. A queue is a row; the daemon works on it whoever waits, and the next one goes on where the last one died.
 
 mod form;
+mod several;
 mod work;
 
 pub(super) use work::AtWork;
@@ -13,7 +14,6 @@ use store::{MergeQueueRow, NewMergeQueue};
 
 use super::BranchesOf;
 use super::check::command_of;
-use super::read::one_repo;
 use crate::git::Oid;
 use crate::now;
 
@@ -36,7 +36,6 @@ impl BranchesOf<'_> {
         let mut first = None;
         for id in &form.agents {
             let row = self.row(id.as_str()).await?;
-            one_repo(&row, "a queue is of one repository", "merge it by itself: lazaret agents merge, without --queue")?;
             if places.iter().any(|place: &QueuePlace| place.agent == row.id) {
                 return Err(wrong(&format!("{} is named twice", row.name)));
             }
@@ -145,7 +144,13 @@ fn expected(form: &QueueForm) -> Result<Vec<String>, Failure> {
     if form.resolve {
         return Err(wrong("a branch whose conflict is resolved is at another commit: leave one of expect and resolve out"));
     }
-    match form.expect.iter().find(|text| Oid::parse(text).is_none()) {
+    // Of several repositories each commit but the first has a name, and one at which nothing came home is none.
+    let is_named = |part: &str| part.split_once('=').is_some_and(|(_, commit)| commit.is_empty() || Oid::parse(commit).is_some());
+    let is_whole = |text: &str| {
+        let mut parts = text.split(',');
+        parts.next().is_some_and(|first| Oid::parse(first).is_some()) && parts.all(is_named)
+    };
+    match form.expect.iter().find(|text| !is_whole(text)) {
         Some(text) => Err(wrong(&format!("`{}` is no whole name of a commit", text.escape_debug()))),
         None => Ok(form.expect.clone()),
     }

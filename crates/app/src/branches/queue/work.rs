@@ -8,7 +8,9 @@ use store::{BranchMerged, BranchPatch, BranchRow, MergeQueueRow};
 
 use super::super::BranchesOf;
 use super::super::check::CHECK_OUTPUT_CHARS_SHOWN;
+use super::super::forms::CheckView;
 use super::super::read::{Ground, tip_of};
+use super::super::seen::elsewhere_of;
 use super::form::{self, QueueConflict, QueueOptions, QueuePlace};
 use crate::due::keep_looking;
 use crate::git::merge::{self, Conflict, Side};
@@ -17,7 +19,7 @@ use crate::git::{GitError, Oid};
 use crate::{App, Caller, now};
 
 /// How often a branch is put on top anew because the target was moved meanwhile.
-const TRIES_MAX: u32 = 4;
+pub(super) const TRIES_MAX: u32 = 4;
 /// How often an agent is asked to resolve one and the same place's conflict.
 const RESOLVES_MAX: u32 = 2;
 /// Files of a conflict that are kept.
@@ -28,7 +30,7 @@ const TEXT_CHARS_MAX: usize = 400;
 const LOOK: Duration = Duration::from_secs(30);
 
 /// What came of a step.
-enum Step {
+pub(super) enum Step {
     /// The branch is in the target.
     Next,
     /// It stands in the way.
@@ -36,7 +38,7 @@ enum Step {
 }
 
 /// Why a step was not made.
-enum Broken {
+pub(super) enum Broken {
     /// Somebody stopped the queue.
     Ended,
     /// It cannot be, and the queue stops with this.
@@ -56,10 +58,10 @@ fn store_says(error: store::StoreError) -> Broken {
 }
 
 /// A queue in hand.
-struct Hand {
-    row: MergeQueueRow,
+pub(super) struct Hand {
+    pub(super) row: MergeQueueRow,
     options: QueueOptions,
-    places: Vec<QueuePlace>,
+    pub(super) places: Vec<QueuePlace>,
 }
 
 impl App {
@@ -141,7 +143,7 @@ impl App {
     }
 
     /// Notes where all stand. Whoever was stopped meanwhile hears it here.
-    async fn keep(&self, hand: &mut Hand, event: Option<QueueEvent>) -> Result<(), Broken> {
+    pub(super) async fn keep(&self, hand: &mut Hand, event: Option<QueueEvent>) -> Result<(), Broken> {
         let places = form::value(&hand.places).map_err(Broken::Failed)?;
         let id = &hand.row.id;
         // One that was stopped by hand keeps what came of its last step, whatever that was.
@@ -159,14 +161,14 @@ impl App {
         let mut tries = 0;
         loop {
             let row = self.agent_over(hand, &agent).await?;
+            if !row.also.is_empty() {
+                return self.put_all_in(hand, n, row).await;
+            }
             if let Some(step) = self.taken_up(hand, n, &row).await? {
                 return Ok(step);
             }
             let tip = tip_of(&row).map_err(Broken::Failed)?;
-            if let Some(seen) = hand.places[n].expect.as_deref().filter(|seen| *seen != tip.to_string()) {
-                let why = format!("{} is at {tip} and no longer at {seen}", row.name);
-                return Err(Broken::Failed(Failure::new(Code::Conflict, why).hint("look at it again, and make another queue")));
-            }
+            hand.is_as_seen(n, &row)?;
             let of = self.branches_of(&Caller::OWNER);
             let ground = self.ground_of_branch(&row).await?;
             let into = of.target(&row, &ground, Some(hand.row.target.clone())).await.map_err(Broken::Failed)?;
@@ -190,19 +192,11 @@ impl App {
                     return Ok(Step::Stop);
                 }
             };
-            let mut check = self.run_check(&row, &ground, &after, &hand.places[n].command).await.map_err(Broken::Failed)?;
-            let skip = check.output.chars().count().saturating_sub(CHECK_OUTPUT_CHARS_SHOWN);
-            check.output = check.output.chars().skip(skip).collect();
-            let has_passed = check.passed;
-            hand.places[n].check = Some(check);
-            if !has_passed {
-                hand.refused(n, &into);
+            let check = self.run_check(&row, &ground, &after, &hand.places[n].command).await.map_err(Broken::Failed)?;
+            if !hand.checked(n, check, &into) {
                 return Ok(Step::Stop);
             }
-            hand.places[n].state = PlaceState::Passed;
-            hand.places[n].before = Some(into.commit.to_string());
-            hand.places[n].commit = Some(after.to_string());
-            hand.places[n].note = None;
+            hand.passed(n, &into.commit, &after);
             self.keep(hand, None).await?;
             model::crash::point("queue:passed");
             if self.moved(hand, n, &row, &ground).await? {
@@ -210,8 +204,7 @@ impl App {
             }
             tries += 1;
             if tries >= TRIES_MAX {
-                let why = format!("{} is moved again and again", hand.row.target);
-                return Err(Broken::Failed(Failure::new(Code::Conflict, why).hint("resume the queue when nobody else pushes to it")));
+                return Err(hand.moved_again_and_again());
             }
         }
     }
@@ -280,7 +273,7 @@ impl App {
     }
 
     /// Gives a conflict to its agent, where that is wanted. False where it is not, or was in vain.
-    async fn asked_to_resolve(&self, hand: &mut Hand, n: usize, of: &BranchesOf<'_>, into: &Side) -> Result<bool, Broken> {
+    pub(super) async fn asked_to_resolve(&self, hand: &mut Hand, n: usize, of: &BranchesOf<'_>, into: &Side) -> Result<bool, Broken> {
         let place = &mut hand.places[n];
         if !hand.options.resolve || place.resolves >= RESOLVES_MAX {
             return Ok(false);
@@ -298,7 +291,7 @@ impl App {
     }
 
     /// The agent, once nothing of it goes on and what it did came home.
-    async fn agent_over(&self, hand: &Hand, agent: &model::BranchId) -> Result<BranchRow, Broken> {
+    pub(super) async fn agent_over(&self, hand: &Hand, agent: &model::BranchId) -> Result<BranchRow, Broken> {
         loop {
             let gone = |error: store::StoreError| match error {
                 store::StoreError::NotFound { .. } => {
@@ -327,7 +320,7 @@ impl App {
 }
 
 impl Hand {
-    fn stands(&mut self, n: usize, state: PlaceState, note: String) {
+    pub(super) fn stands(&mut self, n: usize, state: PlaceState, note: String) {
         let place = &mut self.places[n];
         place.state = state;
         place.note = Some(note).filter(|note| !note.is_empty());
@@ -336,7 +329,7 @@ impl Hand {
         }
     }
 
-    fn conflicts(&mut self, n: usize, into: &Side, commit: &Oid, subject: &str, files: Vec<Conflict>) {
+    pub(super) fn conflicts(&mut self, n: usize, into: &Side, commit: &Oid, subject: &str, files: Vec<Conflict>) {
         let cut = |text: String| text.chars().take(TEXT_CHARS_MAX).collect::<String>();
         let files = files.into_iter().take(FILES_MAX);
         self.places[n].conflicts = files.map(|file| QueueConflict { path: cut(file.path), message: cut(file.message) }).collect();
@@ -351,6 +344,40 @@ impl Hand {
             self.row.id
         );
         self.stands(n, PlaceState::Conflict, note);
+    }
+
+    /// Keeps what a check said. Whether it passed; else the branch is refused.
+    pub(super) fn checked(&mut self, n: usize, mut check: CheckView, into: &Side) -> bool {
+        let skip = check.output.chars().count().saturating_sub(CHECK_OUTPUT_CHARS_SHOWN);
+        check.output = check.output.chars().skip(skip).collect();
+        let has_passed = check.passed;
+        self.places[n].check = Some(check);
+        if !has_passed {
+            self.refused(n, into);
+        }
+        has_passed
+    }
+
+    /// Refuses a branch that is elsewhere than it was looked at.
+    pub(super) fn is_as_seen(&self, n: usize, row: &BranchRow) -> Result<(), Broken> {
+        match self.places[n].expect.as_deref().and_then(|seen| elsewhere_of(row, seen)) {
+            Some(why) => Err(Broken::Failed(Failure::new(Code::Conflict, why).hint("look at it again, and make another queue"))),
+            None => Ok(()),
+        }
+    }
+
+    /// Notes from where to where the target is about to move.
+    pub(super) fn passed(&mut self, n: usize, before: &Oid, after: &Oid) {
+        let place = &mut self.places[n];
+        place.state = PlaceState::Passed;
+        place.before = Some(before.to_string());
+        place.commit = Some(after.to_string());
+        place.note = None;
+    }
+
+    pub(super) fn moved_again_and_again(&self) -> Broken {
+        let why = format!("{} is moved again and again", self.row.target);
+        Broken::Failed(Failure::new(Code::Conflict, why).hint("resume the queue when nobody else pushes to it"))
     }
 
     fn refused(&mut self, n: usize, into: &Side) {

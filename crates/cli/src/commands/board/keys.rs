@@ -33,7 +33,7 @@ pub(super) const HELP: &[(&str, &str)] = &[
 /// What a second key is about besides.
 #[derive(Default)]
 struct About {
-    tip: Option<String>,
+    seen: Option<String>,
     queue: bool,
 }
 
@@ -113,7 +113,7 @@ impl Board {
             }
             'r' => self.mode = Mode::Write(Write::Resume { id, branch }, String::new()),
             'm' | 'Q' => {
-                let Some(tip) = agent.tip.clone() else {
+                let Some(seen) = agent.seen() else {
                     self.say("nothing of this agent came home yet", true);
                     return Vec::new();
                 };
@@ -127,9 +127,9 @@ impl Board {
                     format!("{how}: {branch}?"),
                     "looking what would come of it ...".to_owned(),
                     None,
-                    About { tip: Some(tip.clone()), queue: verb == 'Q' },
+                    About { seen: Some(seen.clone()), queue: verb == 'Q' },
                 );
-                return vec![Order::Preview(id, tip)];
+                return vec![Order::Preview(id, seen)];
             }
             'p' => {
                 let Some(tip) = agent.tip.clone() else {
@@ -144,8 +144,8 @@ impl Board {
                     &id,
                     format!("pull request: {branch}?"),
                     text,
-                    Some(Act::Pr { repo: agent.repo.clone(), branch, expect: tip.clone() }),
-                    About { tip: Some(tip), queue: false },
+                    Some(Act::Pr { repo: agent.repo.clone(), branch, expect: tip }),
+                    About { seen: agent.seen(), queue: false },
                 );
             }
             'c' => {
@@ -154,7 +154,7 @@ impl Board {
                     format!("put away {branch}?"),
                     "looking what would be lost ...".to_owned(),
                     None,
-                    About { tip: agent.tip.clone(), queue: false },
+                    About { seen: agent.seen(), queue: false },
                 );
                 return vec![Order::CleanLook(id)];
             }
@@ -164,8 +164,8 @@ impl Board {
     }
 
     fn ask_sure(&mut self, id: &BranchId, title: String, text: String, act: Option<Act>, about: About) {
-        let About { tip, queue } = about;
-        let sure = Sure { id: id.clone(), title, text, act, top: 0, is_read: false, tip, queue };
+        let About { seen, queue } = about;
+        let sure = Sure { id: id.clone(), title, text, act, top: 0, is_read: false, seen, queue };
         self.mode = Mode::Sure(Box::new(sure));
     }
 

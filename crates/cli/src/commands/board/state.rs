@@ -160,8 +160,8 @@ pub(super) struct Sure {
     pub(super) top: usize,
     /// Whether the end was on the screen: nobody says yes to what they could not see.
     pub(super) is_read: bool,
-    /// The commit that it is about; with another one it is looked at anew.
-    pub(super) tip: Option<String>,
+    /// The commits that it is about; with others it is looked at anew.
+    pub(super) seen: Option<String>,
     /// Whether a merge goes through the queue.
     pub(super) queue: bool,
 }
@@ -371,7 +371,7 @@ impl Board {
     /// What was to be confirmed was of another commit.
     fn outdated(&mut self, now: &BranchView) {
         let Mode::Sure(sure) = &self.mode else { return };
-        if sure.id == now.id && sure.tip.is_some() && sure.tip != now.tip {
+        if sure.id == now.id && sure.seen.is_some() && sure.seen != now.seen() {
             self.mode = Mode::Browse;
             self.say("the branch has come further: look at it again", true);
         }
@@ -528,13 +528,14 @@ impl Board {
         }
         match (view, agent) {
             (Ok(view), Some(agent)) => {
-                let tip = sure.tip.clone().unwrap_or_default();
+                let seen = sure.seen.clone().unwrap_or_default();
                 let ready = view.result == "ready";
-                sure.text = merge_text(&agent, &view, &tip);
+                sure.text = merge_text(&agent, &view, &seen);
                 sure.top = 0;
                 let queue = sure.queue;
                 let id = id.clone();
-                let act = if queue { Act::Queue { id, expect: tip } } else { Act::Merge { id, branch: agent.branch.clone(), expect: tip } };
+                let act =
+                    if queue { Act::Queue { id, expect: seen } } else { Act::Merge { id, branch: agent.branch.clone(), expect: seen } };
                 sure.act = ready.then_some(act);
             }
             (Err(failure), _) => {

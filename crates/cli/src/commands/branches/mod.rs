@@ -4,6 +4,7 @@ mod clean;
 mod list;
 mod merge;
 mod open;
+mod pr;
 mod queue;
 mod read;
 pub(super) mod repo;
@@ -87,7 +88,7 @@ pub(super) async fn run(context: &Context, verb: args::Agents) -> Done {
             let agent = share::at(&client, &on, expect.as_deref()).await?;
             return share::push(context, &agent, &remote, yes);
         }
-        args::Agents::Pr { .. } => return share::pr(context, &client, verb).await,
+        args::Agents::Pr { .. } => return pr::run(context, &client, verb).await,
         args::Agents::Worktree { on, at, detach } => {
             let agent = which::one(&client, &on).await?;
             return share::worktree(context, &client, &agent, &at, detach).await;

@@ -191,7 +191,8 @@ fn sentence(place: &QueuePlace, into: &str) -> String {
             format!("{branch} conflicts with {into}; nothing was changed: {}", files.join(", "))
         }
         PlaceState::Refused => format!("{branch} was not merged into {into}: the check failed on the result; nothing was changed"),
-        PlaceState::Failed => format!("{branch} was not merged into {into}: nothing was changed"),
+        // Where a merge of several repositories stands half, the note says so.
+        PlaceState::Failed => format!("{branch} was not merged into {into}"),
         state => format!("{branch} is {}", state.as_str()),
     }
 }

@@ -29,7 +29,7 @@ pub(in crate::commands) fn needed(dir: Option<&Path>) -> Result<PathBuf, Failure
 }
 
 /// The repositories that flags name: the first one, and those beside it.
-pub(super) fn several(named: &[String]) -> Result<(PathBuf, Vec<AlsoRepo>), Failure> {
+pub(in crate::commands) fn several(named: &[String]) -> Result<(PathBuf, Vec<AlsoRepo>), Failure> {
     let Some((first, others)) = named.split_first() else { return Ok((needed(None)?, Vec::new())) };
     let also = others.iter().map(|text| -> Result<AlsoRepo, Failure> {
         let (name, dir) = split(text);

@@ -1,4 +1,4 @@
-//! Taking an agent's branch to others: with the user's own git, and a pull request through the GitHub plugin.
+//! Taking an agent's branch to others: with the user's own git.
 
 use std::path::Path;
 use std::process::Command;
@@ -7,7 +7,7 @@ use app::BranchView;
 use model::{Code, Failure};
 use serde_json::json;
 
-use super::super::{Context, plugin};
+use super::super::Context;
 use super::merge::confirmed;
 use super::which;
 use crate::args;
@@ -15,22 +15,18 @@ use crate::client::Client;
 use crate::exit::{Done, clean};
 use crate::out;
 
-/// The tool that opens pull requests.
-const TOOL: &str = "github_create_pull";
-/// The longest title, in characters.
-const TITLE_CHARS_MAX: usize = 200;
-
 /// The agent, whose branch is at the commit that was looked at, where one is named: what it commits after that is not pushed unseen.
 pub(super) async fn at(client: &Client, on: &args::OnBranch, expect: Option<&str>) -> Result<BranchView, Failure> {
     let agent = which::one(client, on).await?;
-    match expect {
-        Some(seen) if agent.tip.as_deref() != Some(seen) => {
-            let now = agent.tip.as_deref().unwrap_or("no commit");
-            Err(Failure::new(Code::Conflict, format!("{} is at {now} and no longer at {seen}", agent.branch))
-                .field("--expect")
-                .hint("look at it again: lazaret agents diff"))
-        }
-        _ => Ok(agent),
+    still_at(&agent, expect)?;
+    Ok(agent)
+}
+
+/// Refuses a branch that is no longer at the commit that was looked at.
+pub(super) fn still_at(agent: &BranchView, expect: Option<&str>) -> Result<(), Failure> {
+    match expect.and_then(|seen| agent.elsewhere(seen)) {
+        Some(why) => Err(Failure::new(Code::Conflict, why).field("--expect").hint("look at it again: lazaret agents diff")),
+        None => Ok(()),
     }
 }
 
@@ -56,7 +52,7 @@ pub(super) fn push(context: &Context, agent: &BranchView, remote: &str, yes: boo
 }
 
 /// The commit that was pushed; `None` when the user said no. By its name, so that nothing else goes along.
-fn pushed(context: &Context, agent: &BranchView, remote: &str, yes: bool) -> Result<Option<String>, Failure> {
+pub(super) fn pushed(context: &Context, agent: &BranchView, remote: &str, yes: bool) -> Result<Option<String>, Failure> {
     let Some(tip) = &agent.tip else {
         return Err(Failure::new(Code::Conflict, "nothing of this agent came home yet").hint("see: lazaret agents status"));
     };
@@ -81,7 +77,7 @@ fn pushed_from(context: &Context, repo: &str, branch: &str, tip: &str, remote: &
 }
 
 /// The user's git in the user's repository.
-fn git(context: &Context, repo: &str) -> Command {
+pub(super) fn git(context: &Context, repo: &str) -> Command {
     let mut git = Command::new("git");
     git.env("PATH", &context.env.path).arg("-C").arg(repo);
     git
@@ -103,60 +99,4 @@ pub(super) async fn worktree(context: &Context, client: &Client, agent: &BranchV
         out::line(&clean(&format!("{what} is checked out in {}", made.path.display())));
     }
     Ok(0)
-}
-
-/// Pushes the branch and opens a pull request for it; both after the user's yes.
-pub(super) async fn pr(context: &Context, client: &Client, verb: args::Agents) -> Done {
-    let args::Agents::Pr { on, title, body, into, remote, github, expect, yes } = verb else { return Ok(0) };
-    let agent = at(client, &on, expect.as_deref()).await?;
-    if !agent.also.is_empty() {
-        return Err(Failure::new(Code::Usage, format!("{} works on several repositories, and a pull request is of one", agent.branch))
-            .hint("push it, lazaret agents push, and open one in each"));
-    }
-    let base = into
-        .or_else(|| agent.target.clone())
-        .ok_or_else(|| Failure::new(Code::Usage, format!("{} was begun at no branch; say --into", agent.branch)).field("--into"))?;
-    let repo = match github {
-        Some(repo) => repo,
-        None => repository(context, &agent, &remote)?,
-    };
-    if pushed(context, &agent, &remote, yes)?.is_none() {
-        return Ok(130);
-    }
-    let first = |text: &str| text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default().chars().take(TITLE_CHARS_MAX).collect();
-    let title: String = title.unwrap_or_else(|| first(&agent.task));
-    let arguments =
-        json!({ "repo": repo, "title": title, "body": body.unwrap_or_else(|| agent.task.clone()), "head": agent.branch, "base": base });
-    plugin::call_tool(context, client, TOOL, &arguments.to_string(), yes).await
-}
-
-/// `OWNER/NAME` of a remote at GitHub.
-fn repository(context: &Context, agent: &BranchView, remote: &str) -> Result<String, Failure> {
-    let unknown =
-        || Failure::new(Code::Usage, format!("the remote {remote} is none at GitHub")).hint("say --github OWNER/NAME").field("--github");
-    let said = git(context, &agent.repo).args(["remote", "get-url", "--", remote]).output().map_err(|_| unknown())?;
-    named(String::from_utf8_lossy(&said.stdout).trim()).ok_or_else(unknown)
-}
-
-fn named(url: &str) -> Option<String> {
-    let rest = ["https://github.com/", "git@github.com:", "ssh://git@github.com/"].into_iter().find_map(|start| url.strip_prefix(start))?;
-    let name = rest.trim_end_matches('/').trim_end_matches(".git");
-    let (owner, repo) = name.split_once('/')?;
-    let plain = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
-    (plain(owner) && plain(repo)).then(|| name.to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_at_github_name_a_repository() {
-        for url in ["https://github.com/o/n.git", "git@github.com:o/n.git", "ssh://git@github.com/o/n", "https://github.com/o/n/"] {
-            assert_eq!(named(url).as_deref(), Some("o/n"), "{url}");
-        }
-        for url in ["", "/srv/repo", "https://example.org/o/n", "https://github.com/o", "https://github.com/o/n/x"] {
-            assert_eq!(named(url), None, "{url}");
-        }
-    }
 }

@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 use std::process::Stdio;
 
+use app::{AlsoRepo, BranchView, ChangeSize};
 use futures_util::future::BoxFuture;
 use plugins::{Call, Outcome, Person, Plugin, Said, ToolError};
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 
-use super::tools::{ALL, Tool};
+use super::tools::ALL;
 use crate::exit::clean;
 
 /// The most that a verb may print for a result, in bytes: more is too much for a conversation.
@@ -21,12 +22,14 @@ const COMMIT_SHOWN: usize = 12;
 /// The exit status of a wait whose time was up.
 const TIME_UP: i32 = 4;
 
-/// The tools, for one repository.
+/// The tools, for one repository and those that agents may work on beside it.
 pub(super) struct Coordinator {
     /// This program.
     pub(super) program: PathBuf,
     /// The repository.
     pub(super) repo: PathBuf,
+    /// Those beside it.
+    pub(super) also: Vec<AlsoRepo>,
     /// Whether a daemon may be started.
     pub(super) may_start: bool,
     /// Who is asked.
@@ -43,13 +46,13 @@ struct Ran {
 
 impl Plugin for Coordinator {
     fn tools(&self) -> BoxFuture<'_, Result<Vec<Value>, ToolError>> {
-        Box::pin(async { Ok(ALL.iter().map(Tool::listed).collect()) })
+        Box::pin(async { Ok(ALL.iter().map(|tool| tool.listed(&self.also)).collect()) })
     }
 
     fn call<'a>(&'a self, call: &'a Call) -> BoxFuture<'a, Result<Outcome, ToolError>> {
         Box::pin(async move {
             let tool = ALL.iter().find(|tool| tool.name == call.tool).ok_or_else(|| ToolError::Unknown(call.tool.clone()))?;
-            let (mut flags, input) = tool.flags(&call.arguments)?;
+            let (mut flags, input) = tool.flags(&call.arguments, &self.also)?;
             if tool.asks {
                 flags.extend(self.asked(&call.arguments).await?);
             }
@@ -92,28 +95,38 @@ impl Coordinator {
         let branch = text("branch");
         let flags = vec![format!("--branch={branch}")];
         let seen = self.run(&["agents", "status"], &flags, None).await?;
-        let agent = seen.items.first().unwrap_or(&Value::Null);
-        let tip = agent["tip"].as_str().ok_or_else(|| {
-            let why = if seen.status == 0 { format!("{branch} has nothing to merge yet") } else { seen.error.clone() };
-            ToolError::Remote(why)
-        })?;
-        let into = if text("into").is_empty() { agent["target"].as_str().unwrap_or("its target") } else { text("into") };
-        let (added, removed) = (&agent["size"]["added"], &agent["size"]["removed"]);
-        let question = clean(&format!(
-            "Merge {branch} at {} into {into} in {}? {} commits, {added} lines added and {removed} removed. Nothing is pushed.",
-            tip.chars().take(COMMIT_SHOWN).collect::<String>(),
-            self.repo.display(),
-            agent["commits"],
-        ));
+        let agent: Option<BranchView> = seen.items.into_iter().next().and_then(|item| serde_json::from_value(item).ok());
+        let Some((agent, expect)) = agent.and_then(|agent| agent.seen().map(|seen| (agent, seen))) else {
+            let why = if seen.status == 0 { format!("{branch} has nothing to merge yet") } else { seen.error };
+            return Err(ToolError::Remote(why));
+        };
+        let question = clean(&question(&agent, text("into")));
         match self.person.says(question).await {
-            Said::Yes => Ok(vec!["--yes".to_owned(), format!("--expect={tip}")]),
+            Said::Yes => Ok(vec!["--yes".to_owned(), format!("--expect={expect}")]),
             Said::No => Err(ToolError::Remote("the user said no; nothing was merged".to_owned())),
             Said::Nobody => Err(ToolError::Remote(format!(
-                "this client cannot ask its user, so nothing was merged; ask them to run: lazaret agents merge --branch={} --expect={tip}",
+                "this client cannot ask its user, so nothing was merged; ask them to run: lazaret agents merge --branch={} --expect={expect}",
                 shell_word(branch)
             ))),
         }
     }
+}
+
+/// What a person says yes to: what is merged where, in each repository of the agent.
+fn question(agent: &BranchView, into: &str) -> String {
+    let part = |place: &str, tip: Option<&str>, target: Option<&str>, commits: u64, size: Option<ChangeSize>| {
+        let at: String = tip.unwrap_or("no commit").chars().take(COMMIT_SHOWN).collect();
+        let into = if into.is_empty() { target.unwrap_or("its target") } else { into };
+        let lines = size.map(|size| format!(", {} lines added and {} removed", size.added, size.removed)).unwrap_or_default();
+        let many = if commits == 1 { "" } else { "s" };
+        format!("at {at} into {into} in {place}? {commits} commit{many}{lines}.")
+    };
+    let mut text =
+        format!("Merge {} {}", agent.branch, part(&agent.repo, agent.tip.as_deref(), agent.target.as_deref(), agent.commits, agent.size));
+    for other in agent.also.iter().filter(|other| other.commits > 0) {
+        text.push_str(&format!(" And {}", part(&other.repo, other.tip.as_deref(), other.target.as_deref(), other.commits, other.size)));
+    }
+    text + " Nothing is pushed."
 }
 
 /// A word as a shell takes it for itself.

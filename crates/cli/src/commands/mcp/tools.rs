@@ -1,5 +1,6 @@
 //! The tools: what each is called and takes, and which verb it is.
 
+use app::AlsoRepo;
 use plugins::ToolError;
 use serde_json::{Map, Value, json};
 
@@ -21,6 +22,8 @@ pub(super) enum Kind {
     Texts,
     /// Whether there is `--flag`.
     Yes,
+    /// Names of the repositories beside the first one that the server was started with, which become `--flag=NAME=DIR` each.
+    Repos,
     /// A number from 1 to this one.
     Number(u64),
     /// The same, in seconds.
@@ -79,6 +82,14 @@ pub(super) const ALL: &[Tool] = &[
             prop("from", Kind::Text, "Where the branch begins: a branch, tag or commit"),
             prop("engine", Kind::Text, "The agent program: claude-code, codex, opencode, gemini, mini"),
             prop("model", Kind::Text, "The model"),
+            Prop {
+                flag: "repo",
+                ..prop(
+                    "repos",
+                    Kind::Repos,
+                    "Repositories that the agent works on besides this one, each in a clone of its own on the same branch",
+                )
+            },
             prop("n", Kind::Number(16), "So many agents on the same task, on BRANCH-1 and so on; see compare_agents"),
             prop("check", Kind::Text, "A command whose success says that the work is good, for example: cargo test"),
             prop("commit", Kind::Yes, "Make a last commit of what the agent leaves uncommitted"),
@@ -183,9 +194,15 @@ pub(super) const ALL: &[Tool] = &[
 ];
 
 impl Tool {
-    /// As `tools/list` names it.
-    pub(super) fn listed(&self) -> Value {
-        let props: Map<String, Value> = self.props.iter().map(|prop| (prop.name.to_owned(), prop.schema())).collect();
+    /// The arguments that it takes beside these repositories.
+    fn props(&self, also: &[AlsoRepo]) -> impl Iterator<Item = &'static Prop> {
+        let has_repos = !also.is_empty();
+        self.props.iter().filter(move |prop| has_repos || prop.kind != Kind::Repos)
+    }
+
+    /// As `tools/list` names it, where agents may work on these repositories beside the first one.
+    pub(super) fn listed(&self, also: &[AlsoRepo]) -> Value {
+        let props: Map<String, Value> = self.props(also).map(|prop| (prop.name.to_owned(), prop.schema(also))).collect();
         let needed: Vec<&str> = self.props.iter().filter(|prop| prop.needed).map(|prop| prop.name).collect();
         json!({
             "name": self.name,
@@ -196,9 +213,9 @@ impl Tool {
     }
 
     /// The flags that arguments become, and standard input.
-    pub(super) fn flags(&self, arguments: &Value) -> Result<(Vec<String>, Option<String>), ToolError> {
+    pub(super) fn flags(&self, arguments: &Value, also: &[AlsoRepo]) -> Result<(Vec<String>, Option<String>), ToolError> {
         let given = arguments.as_object().ok_or_else(|| wrong("arguments are an object"))?;
-        if let Some(unknown) = given.keys().find(|key| !self.props.iter().any(|prop| prop.name == key.as_str())) {
+        if let Some(unknown) = given.keys().find(|key| !self.props(also).any(|prop| prop.name == key.as_str())) {
             return Err(wrong(&format!("{} takes no `{}`", self.name, unknown.escape_debug())));
         }
         let (mut flags, mut input) = (Vec::new(), None);
@@ -206,6 +223,7 @@ impl Tool {
             match given.get(prop.name) {
                 None | Some(Value::Null) if prop.needed => return Err(wrong(&format!("{} wants `{}`", self.name, prop.name))),
                 None | Some(Value::Null) => {}
+                Some(value) if prop.kind == Kind::Repos => prop.repos(value, also, &mut flags)?,
                 Some(value) => prop.take(value, &mut flags, &mut input)?,
             }
         }
@@ -214,15 +232,31 @@ impl Tool {
 }
 
 impl Prop {
-    fn schema(&self) -> Value {
+    fn schema(&self, also: &[AlsoRepo]) -> Value {
         let mut schema = match self.kind {
             Kind::Text | Kind::Input => json!({"type": "string", "minLength": 1}),
             Kind::Texts => json!({"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1, "maxItems": BRANCHES_MAX}),
+            Kind::Repos => {
+                let names: Vec<&str> = also.iter().map(|other| other.name.as_str()).collect();
+                json!({"type": "array", "items": {"type": "string", "enum": names}, "uniqueItems": true})
+            }
             Kind::Yes => json!({"type": "boolean"}),
             Kind::Number(most) | Kind::Seconds(most) => json!({"type": "integer", "minimum": 1, "maximum": most}),
         };
         schema["description"] = json!(self.about);
         schema
+    }
+
+    /// The repositories of these names: which there are was said when the server was started.
+    fn repos(&self, value: &Value, also: &[AlsoRepo], flags: &mut Vec<String>) -> Result<(), ToolError> {
+        let names = also.iter().map(|other| other.name.as_str()).collect::<Vec<_>>().join(", ");
+        let bad = || wrong(&format!("`{}` is a list of some of: {names}", self.name));
+        for one in value.as_array().filter(|list| list.len() <= also.len()).ok_or_else(bad)? {
+            let found = also.iter().find(|other| one.as_str() == Some(other.name.as_str())).ok_or_else(bad)?;
+            let place = found.repo.to_str().ok_or_else(|| wrong("the repository's path is not UTF-8"))?;
+            flags.push(format!("--{}={}={place}", self.flag, found.name));
+        }
+        Ok(())
     }
 
     fn take(&self, value: &Value, flags: &mut Vec<String>, input: &mut Option<String>) -> Result<(), ToolError> {
@@ -244,6 +278,7 @@ impl Prop {
                     flags.push(format!("--{flag}={}", text(one)?));
                 }
             }
+            Kind::Repos => return Err(bad("given by name")),
             Kind::Yes => match value.as_bool() {
                 Some(true) => flags.push(format!("--{flag}")),
                 Some(false) => {}
@@ -275,10 +310,11 @@ mod tests {
     #[test]
     fn what_a_model_says_is_one_argument_or_input() {
         let task = "quote ' \" $(touch /tmp/x) `id`\n--yes";
-        let (flags, input) = tool("spawn_agent").flags(&json!({"branch": "--yes", "task": task, "n": 2, "commit": false})).unwrap();
+        let asked = json!({"branch": "--yes", "task": task, "n": 2, "commit": false});
+        let (flags, input) = tool("spawn_agent").flags(&asked, &[]).unwrap();
         assert_eq!(flags, ["--branch=--yes", "--task=-", "--n=2"]);
         assert_eq!(input.as_deref(), Some(task));
-        let (flags, _) = tool("wait_for_agents").flags(&json!({"branches": ["a", "--repo=/"], "seconds": 5})).unwrap();
+        let (flags, _) = tool("wait_for_agents").flags(&json!({"branches": ["a", "--repo=/"], "seconds": 5}), &[]).unwrap();
         assert_eq!(flags, ["--branch=a", "--branch=--repo=/", "--timeout=5s"]);
     }
 
@@ -294,15 +330,32 @@ mod tests {
             ("wait_for_agents", json!({"branches": [], "seconds": 1}), "`branches` is a list"),
             ("wait_for_agents", json!({"branches": ["a"], "seconds": 51}), "`seconds` is a whole number"),
         ] {
-            let said = tool(name).flags(&arguments).unwrap_err().to_string();
+            let said = tool(name).flags(&arguments, &[]).unwrap_err().to_string();
             assert!(said.contains(says), "{name}: {said}");
         }
     }
 
     #[test]
+    fn repositories_are_those_that_the_server_was_started_with() {
+        let also = ["lib", "docs"].map(|name| AlsoRepo { name: name.to_owned(), repo: format!("/srv/{name}").into() });
+        let with = |repos: Value| tool("spawn_agent").flags(&json!({"branch": "a", "task": "t", "repos": repos}), &also);
+        assert_eq!(with(json!(["docs"])).unwrap().0, ["--branch=a", "--task=-", "--repo=docs=/srv/docs"]);
+        assert_eq!(with(json!([])).unwrap().0, ["--branch=a", "--task=-"]);
+        for repos in [json!(["/etc"]), json!(["x=/etc"]), json!(["LIB"]), json!("lib"), json!(["lib", "lib", "lib"]), json!([7])] {
+            let said = with(repos.clone()).unwrap_err().to_string();
+            assert!(said.contains("some of: lib, docs"), "{repos}: {said}");
+        }
+        let props = |also: &[AlsoRepo]| tool("spawn_agent").listed(also)["inputSchema"]["properties"].clone();
+        assert_eq!(props(&also)["repos"]["items"]["enum"], json!(["lib", "docs"]));
+        assert!(props(&[])["repos"].is_null());
+        let alone = tool("spawn_agent").flags(&json!({"branch": "a", "task": "t", "repos": ["lib"]}), &[]).unwrap_err().to_string();
+        assert!(alone.contains("takes no `repos`"), "{alone}");
+    }
+
+    #[test]
     fn only_what_asks_a_person_is_called_destructive() {
         for tool in ALL {
-            let listed = tool.listed();
+            let listed = tool.listed(&[]);
             assert_eq!(listed["annotations"]["destructiveHint"], tool.asks, "{listed}");
             assert_eq!(listed["inputSchema"]["additionalProperties"], false);
         }
