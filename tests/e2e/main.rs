@@ -31,6 +31,8 @@ mod broker;
 mod budgets;
 mod channels;
 mod chat;
+mod chat_commands;
+mod chat_wirings;
 mod clients;
 mod clock;
 mod conformance;
