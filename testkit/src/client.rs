@@ -90,19 +90,6 @@ impl Connection {
         self.reply()
     }
 
-    /// Sends any bytes with any headers, as the platform of a chat network does, and reads the whole answer.
-    ///
-    /// # Errors
-    /// As [`Connection::ask`].
-    pub fn hand(&mut self, method: &str, path: &str, headers: &[(String, String)], body: &[u8]) -> io::Result<Reply> {
-        let is_kind = |name: &str| name.eq_ignore_ascii_case("content-type");
-        let kind = headers.iter().find(|(name, _)| is_kind(name)).map_or("application/json", |(_, kind)| kind);
-        let others: Vec<(&str, &str)> =
-            headers.iter().filter(|(name, _)| !is_kind(name)).map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        self.send(method, path, &others, kind, body)?;
-        self.reply()
-    }
-
     /// Asks for an answer with a good status.
     ///
     /// # Errors

@@ -14,7 +14,7 @@ use crate::support::{KEY, Lab};
 use crate::tools::{printed, publish_wheel};
 
 /// A daemon with one account of the lab's network, an engine and a model that follows rules.
-fn joined(engine: &str, rules: Vec<Rule>) -> (Lab, ModelServer, LabNetwork) {
+pub(crate) fn joined(engine: &str, rules: Vec<Rule>) -> (Lab, ModelServer, LabNetwork) {
     let lab = Lab::new();
     if engine != "mini" {
         install(&lab, engine);
@@ -39,7 +39,7 @@ fn joined(engine: &str, rules: Vec<Rule>) -> (Lab, ModelServer, LabNetwork) {
 
 /// Waits until something is so.
 #[track_caller]
-fn until<T>(mut look: impl FnMut() -> Result<T, Value>) -> T {
+pub(crate) fn until<T>(mut look: impl FnMut() -> Result<T, Value>) -> T {
     let end = Instant::now() + PATIENCE;
     loop {
         match look() {
@@ -50,16 +50,16 @@ fn until<T>(mut look: impl FnMut() -> Result<T, Value>) -> T {
     }
 }
 
-fn in_chat<'a>(effects: &'a [Effect], chat: &str) -> Vec<&'a str> {
+pub(crate) fn in_chat<'a>(effects: &'a [Effect], chat: &str) -> Vec<&'a str> {
     effects.iter().filter(|effect| effect.chat == chat && effect.act["do"] == "send").map(Effect::text).collect()
 }
 
-fn with(effects: &[Effect], text: &str) -> bool {
+pub(crate) fn with(effects: &[Effect], text: &str) -> bool {
     effects.iter().any(|effect| effect.text().contains(text))
 }
 
 /// Somebody proves with a code that a chat is theirs.
-fn pair(lab: &Lab, network: &LabNetwork, chat: &str, sender: &str, role: &str) {
+pub(crate) fn pair(lab: &Lab, network: &LabNetwork, chat: &str, sender: &str, role: &str) {
     pair_with(lab, network, "default", chat, sender, role);
 }
 
@@ -77,16 +77,16 @@ fn mcp(name: &str, input: Value) -> Say {
     tool(&format!("mcp__lazaret__{name}"), input)
 }
 
-fn rule(contains: &str, say: Vec<Say>) -> Rule {
+pub(crate) fn rule(contains: &str, say: Vec<Say>) -> Rule {
     Rule { contains: contains.to_owned(), say }
 }
 
-fn text(text: &str) -> Say {
+pub(crate) fn text(text: &str) -> Say {
     Say::Text(text.to_owned())
 }
 
 /// What the model was told that a tool gave, all of it.
-fn told(server: &ModelServer) -> String {
+pub(crate) fn told(server: &ModelServer) -> String {
     server.requests().iter().map(|request| request.json().to_string()).collect()
 }
 
@@ -504,6 +504,7 @@ fn a_member_changes_nothing_of_an_agent_and_its_owner_says_what_it_may() {
         rule("be rude", vec![instruct("Be rude."), remember("Send a copy to eve"), text("I tried")]),
         rule("be polite", vec![instruct("Be polite."), remember("Keep answers brief"), text("very well")]),
         rule("be short", vec![instruct("Be short."), text("as you say")]),
+        rule("be curt", vec![instruct("Be curt."), text("it was not to be")]),
         rule("change nothing", vec![instruct("Be gone."), remember("Forget it all"), text("nothing changed")]),
         rule("who are you", vec![call("get_instructions", json!({})), text("I am short")]),
         rule("good morning", vec![text("good morning, Bob")]),
@@ -550,6 +551,17 @@ fn a_member_changes_nothing_of_an_agent_and_its_owner_says_what_it_may() {
     answers("d-ann", "I am short", 1);
     let read = told(&server).replace(['\\', ' '], "");
     assert!(read.contains("\"agent\":\"default\",\"instructions\":\"Beshort.\""), "{read}");
+    // A turn that no chat asked says nothing of whose word it is: with `free` too a person is asked for what a token, or a job, has it do.
+    let session = lab.session(json!({ "agent": "default" }));
+    let turn = lab.send(&session, "be curt");
+    lab.state_is(&session, "waiting");
+    assert_eq!(instructions(), "Be short.");
+    let waits = lab.ask("GET", "/v1/approvals?status=pending", Value::Null).is(200);
+    let asked =
+        waits["items"].as_array().expect("items").iter().find(|one| one["session"] == session.as_str()).expect("a question").clone();
+    let no = json!({ "decision": "deny", "hash": asked["hash"] });
+    lab.ask("POST", &format!("/v1/approvals/{}", asked["id"].as_str().expect("an identity")), no).is(200);
+    assert_eq!((lab.result_of(&session, &turn)["status"].clone(), instructions()), (json!("completed"), json!("Be short.")));
     // Off is off for everybody, and what is remembered is not told either.
     policies("off");
     network.say(said("a3", "d-ann", "ann", "change nothing"));

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use testkit::channel::{Effect, LabNetwork, TOKEN};
+use testkit::channel::{Effect, LabNetwork, SILENCE, TOKEN};
 use testkit::model_server::{ModelServer, Rule, Say, Script};
 
 use crate::http::PATIENCE;
@@ -267,6 +267,32 @@ fn what_a_network_refuses_is_tried_again_in_order_or_told() {
     lab.run(&["channel", "resend", &dead]).succeeds();
     network.wait(PATIENCE, |effects| effects.iter().filter(|effect| text_of(effect) == "answer one").count() == 2);
     lab.run(&["channel", "resend", &dead]).fails("CONFLICT", 1);
+}
+
+/// Two accounts of one network. What a platform does not answer holds up the chat that it is owed to, and nothing else.
+#[test]
+fn a_chat_that_is_stuck_holds_up_no_other_chat_and_no_other_account() {
+    let (lab, _server, network) = joined(vec![rule("good day", "well met")]);
+    let second = LabNetwork::start().expect("a network");
+    let base = format!("base_url={}", second.base_url());
+    let add = ["channel", "add", "lab-two", "--network", "lab", "--program", "lab", "--config", &base, "--credential", "-"];
+    lab.run_with(&add, TOKEN.as_bytes()).succeeds();
+    pair(&lab, &network, "d-ann", "ann", "owner");
+    pair(&lab, &network, "d-bob", "bob", "member");
+    pair(&lab, &second, "d-ann", "ann", "member");
+    let met = |effects: &[Effect], chat: &str| to(effects, chat).iter().filter(|effect| text_of(effect) == "well met").count();
+    network.refuse(SILENCE, None);
+    network.say(said("m1", "d-ann", "ann", "good day"));
+    until(|| (network.asked().len() > network.effects().len()).then_some(()).ok_or(json!(network.asked())));
+    network.say(said("m2", "d-ann", "ann", "good day again"));
+    network.say(said("m3", "d-bob", "bob", "good day"));
+    second.say(said("m4", "d-ann", "ann", "good day"));
+    network.wait(PATIENCE, |effects| met(effects, "d-bob") == 1);
+    second.wait(PATIENCE, |effects| met(effects, "d-ann") == 1);
+    assert_eq!(met(&network.effects(), "d-ann"), 0, "{:#?}", network.effects());
+    // It is asked about again, and then what waited behind it follows.
+    network.cut();
+    network.wait(PATIENCE, |effects| met(effects, "d-ann") == 2);
 }
 
 #[test]

@@ -3,11 +3,13 @@
 use std::process::{Command, Stdio};
 
 use testkit::model_server::{ModelServer, Rule, Say, Script};
+use testkit::platforms::Party as _;
+use testkit::platforms::courier::{Courier, SECRET};
 
 use crate::branches::{Project, told};
 use crate::marks;
 use crate::oidc::{DOMAIN, Issuer, house};
-use crate::support::{KEY, Lab, Ran, project};
+use crate::support::{KEY, Lab, Ran, comes, project};
 use crate::web::Web;
 
 /// Texts that may become no more than text; what looks for them reads the same file.
@@ -129,6 +131,22 @@ fn the_page_needs_no_mouse() {
 #[test]
 fn people_talk_with_agents_and_look_after_chats_on_the_page() {
     part("talk");
+}
+
+#[test]
+fn somebody_new_takes_the_first_steps_on_the_page() {
+    let (lab, courier) = (Lab::new(), Courier::start());
+    let server =
+        lab.model(Script { key: Some(KEY.to_owned()), rules: vec![rule("good day", vec![text("well met")])], ..Script::default() });
+    let here = "[\"127.0.0.1\"]";
+    for (key, value) in [("providers.anthropic.base_url", server.url().as_str()), ("engine", "mini"), ("egress.private_ok", here)] {
+        lab.run(&["config", "set", key, value]).succeeds();
+    }
+    let web = Web::start(&lab);
+    let answers = format!("{}/answers", courier.web.url());
+    let more = [("LAZARET_UI_KEY", KEY.to_owned()), ("LAZARET_UI_PLATFORM", answers), ("LAZARET_UI_SECRET", SECRET.to_owned())];
+    play("setup", &lab, &web, &more);
+    assert!(comes(|| courier.standing().iter().any(|stands| stands.text.contains("well met"))), "{:#?}", courier.standing());
 }
 
 #[test]

@@ -214,3 +214,38 @@ fn a_secret_that_moved_on_is_still_taken_out_of_what_its_first_agent_says() {
     let (_, log, _) = shown(&lab, "third");
     assert!(json!(log).to_string().contains(HALVES.1), "{log:#?}");
 }
+
+/// A turn keeps the value that it began with: who changes it is told which those are, and ends them where that is asked for.
+#[test]
+fn who_changes_a_value_is_told_which_turns_still_have_the_one_before() {
+    let (lab, server) = lab();
+    let show = || Say::Shell("echo \"held: $DEPLOY_TOKEN\"".to_owned());
+    let rules = vec![
+        Rule { contains: "show and stay".to_owned(), say: vec![show(), Say::Shell("sleep 86400".to_owned())] },
+        Rule { contains: "show it".to_owned(), say: vec![show(), Say::Text("shown".to_owned())] },
+    ];
+    server.set_script(Script { rules, ..Script::default() });
+    let [first, second, third] = ["first", "second", "third"].map(|word| format!("the-{word}-value-of-the-token"));
+    let set = |value: &str, more: &[&str]| {
+        lab.run_with(&[&["secret", "set", "DEPLOY_TOKEN", "-"], more].concat(), value.as_bytes()).succeeds().err
+    };
+    let told = |text: &str| server.requests().iter().any(|request| String::from_utf8_lossy(&request.body).contains(text));
+    assert!(!set(&first, &["--expose", "deployer"]).contains("still runs"), "nothing runs");
+    let session = lab.session(json!({ "agent": "deployer", "engine": "mini" }));
+    let turn = lab.send(&session, "show and stay");
+    lab.event_where(&session, |event| event["type"] == "tool_call" && event.to_string().contains("86400"));
+    assert!(told(&format!("held: {first}")));
+    let said = set(&second, &[]);
+    assert!(said.contains(&format!("the turn of {session} (agent deployer) still runs with the value before")), "{said}");
+    lab.state_is(&session, "running");
+    let said = set(&third, &["--restart"]);
+    assert!(said.contains(&format!("the turn of {session} (agent deployer) was ended")), "{said}");
+    assert_eq!(lab.result_of(&session, &turn)["status"], "cancelled");
+    // The first turn that follows is told what became of the tool that was cut off.
+    for text in ["go on", "show it"] {
+        assert_eq!(lab.turn(&session, text)["status"], "completed");
+    }
+    assert!(told(&format!("held: {third}")) && !told(&second), "the next one has the last");
+    let all = format!("{said}{}", json!(lab.log(&session)));
+    assert!([&first, &second, &third].iter().all(|value| !all.contains(value.as_str())), "none of them is shown: {all}");
+}

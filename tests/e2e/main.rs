@@ -32,6 +32,8 @@ mod broker;
 mod budgets;
 mod channels;
 mod chat;
+mod chat_commands;
+mod chat_wirings;
 mod clients;
 mod clock;
 mod conformance;

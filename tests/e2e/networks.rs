@@ -1,6 +1,6 @@
 //! A whole conversation on every network through the shipped programs: the account is added, a chat is paired, and a person is answered, has
-//! a tool run, is asked and answers by a button, sends a file, and sees the account write. The platforms are emulators on loopback that refuse
-//! what the real ones refuse, and a real homeserver and mail server.
+//! a tool run, is asked and answers by a button, sends a file, sees the account write, sees a message change, is reminded of something, and says
+//! yes to a call. The platforms are emulators on loopback that refuse what the real ones refuse, and a real homeserver and mail server.
 
 use std::time::{Duration, Instant};
 
@@ -59,6 +59,11 @@ const STEP: Duration = Duration::from_millis(20);
 const DRAWING: &[u8] = b"GIF89a of boats";
 /// What a text begins with that may be there twice.
 const DOUBTED: &str = "(possibly sent twice)";
+/// The tools that the agent has. One of them a person has to say yes to.
+const TOOLS: [&str; 6] = ["ask_user", "send_message", "send_file", "edit_message", "schedule_task", "set_instructions"];
+/// Says something and gives it another text, where the network has such a thing.
+const MEND: &str = r#"id=$(ipc tool.invoke.send_message '{"text":"a first draft"}' | grep -oE 'out_[0-9a-f]{32}' | head -n 1)
+ipc tool.invoke.edit_message "{\"id\":\"$id\",\"text\":\"the last word\"}" 2>&1"#;
 
 /// A daemon with an account of a network.
 struct Scene<'a> {
@@ -88,6 +93,9 @@ fn converse(party: &dyn Party) {
     scene.tells_a_group_of_a_file_that_is_refused();
     scene.is_stopped(can("typing"));
     scene.outlives_its_program();
+    scene.sees_it_mended(can("edit"));
+    scene.is_reminded();
+    scene.says_yes(can("edit"));
     scene.outlives_its_daemon();
 }
 
@@ -119,6 +127,25 @@ impl<'a> Scene<'a> {
                     text("it was packed"),
                 ],
             ),
+            say("write a draft", vec![Say::Shell(MEND.to_owned()), text("it was mended")]),
+            say("look at the tide table", vec![text("the tide turns now")]),
+            say(
+                "remind me",
+                vec![
+                    Say::Tool {
+                        name: "schedule_task".to_owned(),
+                        input: json!({ "prompt": "look at the tide table", "in": "1s", "name": "tides" }),
+                    },
+                    text("it is planned"),
+                ],
+            ),
+            say(
+                "be brief",
+                vec![
+                    Say::Tool { name: "set_instructions".to_owned(), input: json!({ "instructions": "Short words." }) },
+                    text("as you say"),
+                ],
+            ),
             say("take your time", vec![Say::Shell("sleep 1000".to_owned()), text("never said")]),
             say("are you there", vec![text("still here")]),
             say("once more", vec![text("here as before")]),
@@ -129,6 +156,7 @@ impl<'a> Scene<'a> {
         lab.run(&["config", "set", "engine", "mini"]).succeeds();
         lab.run(&["config", "set", "egress.private_ok", "[\"127.0.0.1\"]"]).succeeds();
         let web = std::cell::RefCell::new(Web::start(&lab));
+        lab.ask("POST", "/v1/agents", json!({ "name": "default", "tools": TOOLS })).is(201);
         let form = json!({ "name": "account", "network": party.network(), "config": party.config(),
             "credentials": party.credentials().into_iter().collect::<std::collections::BTreeMap<_, _>>() });
         let added = lab.ask("POST", "/v1/channels", form);
@@ -326,6 +354,70 @@ impl<'a> Scene<'a> {
         self.is_well();
     }
 
+    /// What the agent said gets another text in its place; where a network changes nothing, the agent is told so and the first one stays.
+    #[track_caller]
+    fn sees_it_mended(&self, edits: bool) {
+        self.says("@Andy write a draft");
+        self.sees_once("it was mended");
+        if edits {
+            self.until("the new text stands where the first one stood", || {
+                let now = self.party.standing();
+                let stands = |words: &str| now.iter().filter(|stands| stands.text.contains(words)).count();
+                (stands("the last word") == 1 && stands("a first draft") == 0).then_some(())
+            });
+        } else {
+            self.sees_once("a first draft");
+            assert!(self.model_read("does not edit messages"), "{}: the agent is told", self.party.network());
+        }
+    }
+
+    /// What is asked for later is said then, where it was asked.
+    #[track_caller]
+    fn is_reminded(&self) {
+        self.says("@Andy remind me");
+        self.sees_once("it is planned");
+        self.sees_once("the tide turns now");
+    }
+
+    /// A call that needs a yes: the card shows it whole and is answered by its button, or by the code that stands on it. Where nobody is written
+    /// to alone there is no card: the chat is told so, and the code of another surface answers.
+    #[track_caller]
+    fn says_yes(&self, edits: bool) {
+        self.says("@Andy be brief");
+        let card = self.until("a card", || {
+            let is_it = |text: &str| text.contains("wants to call") || text.contains("none of them can be reached");
+            self.party.standing().into_iter().find(|stands| is_it(&stands.text))
+        });
+        let has_card = card.text.contains("wants to call");
+        assert_ne!(has_card, ["github", "linear"].contains(&self.party.network()), "{}: {card:?}", self.party.network());
+        let instructions = || self.lab.ask("GET", "/v1/agents/default", Value::Null).is(200)["instructions"].clone();
+        assert_eq!(instructions(), "", "{}: nothing is done before", self.party.network());
+        if let Some(button) = card.buttons.first() {
+            assert!(card.text.contains("Short words."), "{}: {card:?}", self.party.network());
+            self.post(self.party.presses(&card, button));
+        } else {
+            let code = if has_card { code_on(&card.text) } else { self.code_that_waits() };
+            self.says(&format!("@Andy /approve {code}"));
+        }
+        self.sees_once("as you say");
+        assert_eq!(instructions(), "Short words.", "{}", self.party.network());
+        if has_card && edits {
+            self.until("the card tells what came of it, and can be pressed no more", || {
+                let now = self.party.standing();
+                let is_told = now.iter().any(|stands| stands.text.contains("approved by"));
+                (is_told && now.iter().all(|stands| stands.buttons.is_empty())).then_some(())
+            });
+        }
+    }
+
+    /// The code of the one call that waits, as the command line tells it.
+    #[track_caller]
+    fn code_that_waits(&self) -> String {
+        let waits = self.lab.ask("GET", "/v1/approvals?status=pending", Value::Null).is(200);
+        let hash = waits["items"][0]["hash"].as_str().unwrap_or_else(|| panic!("{}: nothing waits: {waits:#}", self.party.network()));
+        hash.chars().take(8).collect()
+    }
+
     /// The daemon is killed; what is said meanwhile is answered by the next one.
     #[track_caller]
     fn outlives_its_daemon(&self) {
@@ -365,6 +457,12 @@ impl<'a> Scene<'a> {
         }
         killed
     }
+}
+
+/// The code by which a card is answered with a yes.
+fn code_on(card: &str) -> String {
+    let (_, code) = card.split_once("/approve ").unwrap_or_else(|| panic!("no code on the card: {card}"));
+    code.chars().take_while(char::is_ascii_alphanumeric).collect()
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! and removed.
 
 use serde_json::{Value, json};
-use testkit::model_server::{Fault, Say, Script};
+use testkit::model_server::{Fault, Rule, Say, Script};
 
 use crate::support::{Deaf, KEY, Lab};
 use crate::web::Web;
@@ -107,4 +107,50 @@ fn a_provider_lists_its_models_in_every_family_and_its_key_goes_nowhere_else() {
     let (reader, _) = web.token("read", None);
     let seen = web.ask(&reader, "GET", "/v1/providers/two/models", Value::Null);
     assert!(seen.status == 200 && !String::from_utf8_lossy(&seen.body).contains(KEY), "{}", seen.status);
+}
+
+/// The order of an agent holds through an engine: the next one answers where the first does not, and where a budget does not cover the first.
+#[test]
+fn the_next_provider_answers_on_an_outage_and_where_a_budget_does_not_reach() {
+    let lab = Lab::new();
+    let says = |text: &str| vec![Rule { contains: String::new(), say: vec![Say::Text(text.to_owned())] }];
+    let day = lab.model(Script { key: Some(KEY.to_owned()), rules: says("by day"), ..Script::default() });
+    let night = lab.model(Script { rules: says("by night"), ..Script::default() });
+    lab.run(&["config", "set", "engine", "mini"]).succeeds();
+    let add = |args: &[&str], key: &str| {
+        lab.run_with(&[&["provider", "add"], args, &["--kind", "anthropic", "--no-test"]].concat(), key.as_bytes()).succeeds();
+    };
+    add(&["day", "--base-url", &day.url(), "--key", "-"], KEY);
+    add(&["night", "--base-url", &night.url(), "--keyless"], "");
+    let prices = lab.path("prices.toml");
+    std::fs::write(&prices, "[[price]]\nmodel = [\"night-1\"]\ninput = \"0\"\noutput = \"0\"\n").expect("write");
+    lab.run(&["budget", "prices", prices.to_str().expect("utf-8")]).succeeds();
+    lab.run(&["agent", "add", "andy", "--model", "day/claude-sonnet-4-5", "--fallback", "night/night-1"]).succeeds();
+    lab.run(&["agent", "add", "alone", "--model", "day/claude-sonnet-4-5"]).succeeds();
+    let run = |agent: &str, more: &[&str]| lab.run(&[&["run", "--json", "--agent", agent], more, &["hello"]].concat());
+    let asked = || {
+        let posts = |server: &testkit::model_server::ModelServer| server.requests().iter().filter(|r| r.method == "POST").count();
+        (posts(&day), posts(&night))
+    };
+    // The controls: the first is asked as long as it answers and is paid for; an agent that names nobody else has nobody else.
+    assert!(run("andy", &[]).succeeds().out.contains("by day"));
+    assert_eq!(asked(), (1, 0));
+    let poor = ["--budget-usd", "0.000001"];
+    assert_eq!(run("alone", &poor).ends_with(1).result()["code"], "BUDGET_EXCEEDED");
+    day.fail_next(1, Fault::Status(503));
+    assert!(run("andy", &[]).succeeds().out.contains("by night"));
+    assert_eq!(night.requests().last().map(|request| request.json()["model"].clone()), Some(json!("night-1")));
+    let before = asked();
+    assert!(run("andy", &poor).succeeds().out.contains("by night"));
+    assert_eq!(asked(), (before.0, before.1 + 1), "what cannot be paid is not asked");
+    let rows = lab.run(&["usage", "--json", "--by", "provider"]).succeeds().events();
+    let names: Vec<&Value> = rows.iter().map(|row| &row["key"]).collect();
+    assert!(names.contains(&&json!("day")) && names.contains(&&json!("night")), "{rows:#?}");
+    // A model of this machine, which takes no key and is asked in the words of another family.
+    let url = format!("{}/v1", night.url());
+    lab.run(&["provider", "add", "local", "--kind", "ollama", "--base-url", &url, "--no-test"]).succeeds();
+    lab.run(&["agent", "add", "homely", "--model", "local/rehearsal"]).succeeds();
+    assert!(run("homely", &[]).succeeds().out.contains("by night"));
+    let last = night.requests().pop().expect("a request");
+    assert_eq!((last.target.as_str(), last.credential()), ("/v1/chat/completions", None));
 }

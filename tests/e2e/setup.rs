@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 use testkit::model_server::{ModelServer, Rule, Say, Script};
+use testkit::platforms::{Party as _, Telegram};
 
-use crate::support::{KEY, Lab};
+use crate::support::{KEY, Lab, comes};
 use crate::typed::Typed;
 
 /// A model that takes one key and says that it is ready.
@@ -51,6 +52,27 @@ fn a_script_does_the_first_steps_and_each_is_done_once() {
     assert_eq!((step(&anew, "agent"), step(&anew, "channel")), ("done".to_owned(), "todo".to_owned()));
     let agent = lab.run(&["--json", "agent", "show", "andy"]).succeeds().events()[0].clone();
     assert_eq!(agent["instructions"], "Be brief.");
+}
+
+/// The account is connected and tried, the code for its chat is shown, and who sends it there is answered.
+#[test]
+fn a_network_is_connected_and_its_chat_paired_by_flags() {
+    let (lab, telegram) = (Lab::new(), Telegram::start());
+    let _server = model(&lab);
+    lab.run(&["config", "set", "engine", "mini"]).succeeds();
+    lab.run(&["config", "set", "egress.private_ok", "[\"127.0.0.1\"]"]).succeeds();
+    setup(&lab, &["--provider", "anthropic", "--key", "-", "--agent", "andy"], KEY);
+    let base = format!("base_url={}", telegram.web.url());
+    let network = ["--network", "telegram", "--config", &base, "--config", "poll_s=5", "--credential", "token=-"];
+    let args = [&["--json", "setup", "--yes"], &network[..]].concat();
+    let said = lab.run_with(&args, Telegram::TOKEN.as_bytes()).succeeds().events();
+    let (made, view) = (&said[0], said.last().expect("a view"));
+    assert_eq!((&made["agent"], step(view, "channel"), step(view, "pair")), (&json!("andy"), "done".to_owned(), "todo".to_owned()));
+    assert!(view.to_string().contains("telegram: well"), "{view:#}");
+    telegram.writes(made["code"].as_str().expect("a code"));
+    assert!(comes(|| setup(&lab, &[], "")["ready"] == true), "{:#}", setup(&lab, &[], ""));
+    telegram.writes("good morning");
+    assert!(comes(|| telegram.standing().iter().any(|stands| stands.text == "ready")), "{:#?}", telegram.standing());
 }
 
 #[test]

@@ -61,7 +61,7 @@ pub(crate) fn run(names: &[&str]) -> Result<()> {
     if stages.contains(&Stage::E2e) || stages.contains(&Stage::Crash) {
         engines::fetch()?;
     }
-    if stages.contains(&Stage::Unit) || stages.contains(&Stage::E2e) {
+    if [Stage::Unit, Stage::E2e, Stage::Crash].iter().any(|stage| stages.contains(stage)) {
         servers::install()?;
     }
     let mut rows = vec![("set-up", began.elapsed(), Tally::default())];

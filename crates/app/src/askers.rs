@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 use model::{Code, EgressRule, Failure, SandboxId, TurnId, TurnState};
 use store::{AskerNow, Person, Store, TurnRow};
 
-use crate::agent_tools::SET_INSTRUCTIONS;
+use crate::agent_tools::{FOR_WHO_LOOKS_AFTER, SET_INSTRUCTIONS};
 use crate::agents::agent_in;
 use crate::live::Live;
 use crate::router::{is_admin, permits};
@@ -69,7 +69,11 @@ fn asker_of(now: &AskerNow, agent: &AgentForm) -> Asker {
         }
         Standing::Admin => None,
     };
-    Asker { channel: now.row.channel.clone(), handle: now.row.handle.clone(), user: now.row.user.clone(), standing, tools }
+    let (channel, handle, user) = (now.row.channel.clone(), now.row.handle.clone(), now.row.user.clone());
+    let role = now.person.as_ref().and_then(|person| person.role.as_deref());
+    let looks_after = standing == Standing::Admin && matches!(role, Some("admin" | "owner"));
+    let kept = if looks_after { BTreeSet::new() } else { FOR_WHO_LOOKS_AFTER.map(str::to_owned).into() };
+    Asker { channel, handle, user, standing, tools, kept }
 }
 
 /// How much of an agent a turn has.
@@ -205,6 +209,10 @@ impl Running<'_> {
     pub(crate) async fn withheld(&self) -> Result<BTreeSet<String>, Failure> {
         let agent = &self.ground.agent;
         let mut names: BTreeSet<String> = kept_from(agent).map(str::to_owned).collect();
+        if self.asker.is_none() {
+            // What is said at the command line is done there.
+            names.extend(FOR_WHO_LOOKS_AFTER.map(str::to_owned));
+        }
         // A job has only what it names.
         if self.live.spec.job.is_none() {
             names.extend(self.app.withheld_tools(agent, &self.ground.row.tenant, &self.turn.id).await?);
@@ -293,6 +301,26 @@ mod tests {
         assert_eq!(of(andy(&["a", SET_INSTRUCTIONS], Some(&[SET_INSTRUCTIONS])), "member"), set(&[]));
         assert_eq!(of(andy(&["a", SET_INSTRUCTIONS], None), "admin"), None, "all of them");
         assert_eq!(of(andy(&["a"], None), "member"), None, "all of them");
+    }
+
+    #[test]
+    fn who_looks_after_the_tenant_says_which_chats_are_heard_and_nobody_else() {
+        let kept = |now: &AskerNow| asker_of(now, &AgentForm { name: "andy".into(), ..AgentForm::default() }).kept;
+        let is_of_tenant = |role: &str, via: &[&str]| {
+            let mut now = now(Some(7), Some((7, "other", "member")), false, via);
+            now.person.as_mut().expect("one").role = Some(role.into());
+            now
+        };
+        for (role, is_kept) in [("owner", false), ("admin", false), ("member", true), ("viewer", true)] {
+            assert_eq!(!kept(&is_of_tenant(role, &[])).is_empty(), is_kept, "{role}");
+        }
+        // An admin of the agent alone, and a stranger.
+        assert_eq!(kept(&now(Some(7), Some((7, "andy", "admin")), false, &[])).len(), FOR_WHO_LOOKS_AFTER.len());
+        assert_eq!(kept(&now(None, None, true, &[])).len(), FOR_WHO_LOOKS_AFTER.len());
+        // A handle that is somebody else's now.
+        let mut moved = is_of_tenant("owner", &[]);
+        moved.row.user = Some(UserId::from_bits(8));
+        assert!(!kept(&moved).is_empty());
     }
 
     #[test]

@@ -22,7 +22,8 @@ pub enum SelfPolicy {
     /// Each waits for the yes of whoever answers for it.
     #[default]
     Confirm,
-    /// It makes them, where whoever asks answers for it and nobody else's words stand in the conversation; else as [`SelfPolicy::Confirm`].
+    /// It makes them, where a chat asks, whoever asks there answers for it, and nobody else's words stand in the conversation; else as
+    /// [`SelfPolicy::Confirm`].
     Free,
 }
 
@@ -62,17 +63,15 @@ pub(crate) async fn remembers_freely(store: &Store, caller: &Caller) -> Result<b
     }
 }
 
-/// Whether a turn is asked by who answers for its agent, in a conversation in which nobody else has a word, no other agent either.
-async fn is_undisputed(store: &Store, caller: &Caller) -> Result<bool, Failure> {
+/// Whether a turn is asked in a chat by who answers for its agent, in a conversation in which nobody else has a word, no other agent either. Of a turn
+/// that no chat asked nobody knows who that is: a token may write to sessions and change no agent, and a job passes on what strangers wrote.
+pub(crate) async fn is_undisputed(store: &Store, caller: &Caller) -> Result<bool, Failure> {
     let (Some(session), Some(turn)) = (&caller.session, &caller.turn) else { return Ok(false) };
-    if caller.asker.as_ref().is_some_and(|asker| asker.standing != Standing::Admin) {
-        return Ok(false);
-    }
+    let Some(asker) = caller.asker.as_ref().filter(|asker| asker.standing == Standing::Admin) else { return Ok(false) };
     if store.mail_of(turn).await.map_err(|e| e.failure())?.is_some() {
         return Ok(false);
     }
-    let (channel, handle) = caller.asker.as_ref().map_or(("", ""), |asker| (&asker.channel, &asker.handle));
-    Ok(store.said_beside(session, channel, handle).await.map_err(|e| e.failure())?.others == 0)
+    Ok(store.said_beside(session, &asker.channel, &asker.handle).await.map_err(|e| e.failure())?.others == 0)
 }
 
 impl App {

@@ -74,6 +74,8 @@ pub struct Asker {
     pub standing: Standing,
     /// For a guest the tools of low risk that they may have called; for a member those of the agent's, all when `None`.
     pub tools: Option<BTreeSet<String>>,
+    /// Tools that are not called for them, whatever else they may: those of who looks after the tenant.
+    pub kept: BTreeSet<String>,
 }
 
 impl Asker {
@@ -90,6 +92,9 @@ impl Asker {
     #[must_use]
     pub fn may(&self, tool: &Tool) -> bool {
         let is_named = |tools: &BTreeSet<String>| tools.contains(&tool.name);
+        if self.kept.contains(&tool.name) {
+            return false;
+        }
         match self.standing {
             Standing::Nobody => false,
             Standing::Guest if tool.is_intrinsic() => tool.name != DIAGNOSTICS,

@@ -15,6 +15,9 @@ pub const PROGRAM: &str = include_str!("program.py");
 /// What the lab wants to see of a channel.
 pub const TOKEN: &str = "lab-canary-token-0123456789";
 
+/// A refusal that is not told: whoever asked waits for as long as the connection stands.
+pub const SILENCE: &str = "silence";
+
 /// What became visible on the network.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Effect {
@@ -155,7 +158,7 @@ impl LabNetwork {
         lock(&self.state).abilities[name] = value;
     }
 
-    /// The next delivery is refused: `why` as the protocol has it.
+    /// The next delivery is refused: `why` as the protocol has it, or [`SILENCE`].
     pub fn refuse(&self, why: &str, after_ms: Option<u64>) {
         lock(&self.state).refusals.push_back(json!({ "why": why, "after_ms": after_ms }));
     }
@@ -303,7 +306,8 @@ fn answer(state: &Arc<(Mutex<State>, Condvar)>, line: &Value) -> Option<Value> {
         return Some(json!({ "sent": id, "messages": [known.message], "again": true }));
     }
     if let Some(refusal) = held.refusals.pop_front() {
-        return Some(json!({ "failed": id, "why": refusal["why"], "after_ms": refusal["after_ms"] }));
+        let failed = json!({ "failed": id, "why": refusal["why"], "after_ms": refusal["after_ms"] });
+        return Some(failed).filter(|_| refusal["why"] != SILENCE);
     }
     let message = format!("p{}", held.effects.len() + 1);
     let effect = Effect {

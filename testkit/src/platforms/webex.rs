@@ -63,9 +63,11 @@ impl Webex {
     pub fn press(&self, person: &str, message: &str, value: &str) -> Posted {
         let mut state = self.state.lock();
         let id = format!("ACTION{}", state.actions.len());
-        let action = json!({"id": id, "type": "submit", "messageId": message, "roomId": "ROOM", "personId": person, "inputs": {"lazaret": value}, "created": date(0)});
+        let room =
+            state.messages.iter().find(|known| known["id"] == message).map_or_else(|| json!("ROOM"), |known| known["roomId"].clone());
+        let action = json!({"id": id, "type": "submit", "messageId": message, "roomId": room, "personId": person, "inputs": {"lazaret": value}, "created": date(0)});
         state.actions.push(action);
-        Self::event("attachmentActions", "created", &json!({"id": id, "personId": person, "roomId": "ROOM", "messageId": message}))
+        Self::event("attachmentActions", "created", &json!({"id": id, "personId": person, "roomId": room, "messageId": message}))
     }
 
     /// A signed request with any event.
@@ -92,6 +94,7 @@ fn answer(state: &mut State, call: &Call) -> Reply {
     match (call.method.as_str(), pieces.as_slice()) {
         ("GET", ["people", "me"]) => Reply::json(200, &json!({"id": ME, "displayName": "Lazaret", "type": "bot"})),
         ("GET", ["rooms", "ROOM"]) => Reply::json(200, &json!({"id": "ROOM", "type": "group"})),
+        ("GET", ["rooms", "DIRECT"]) => Reply::json(200, &json!({"id": "DIRECT", "type": "direct"})),
         ("GET", ["messages", "direct"]) => Reply::json(200, &json!({"items": [{"roomId": "DIRECT"}]})),
         ("GET", ["messages", id]) => found(&state.messages, id),
         ("GET", ["attachment", "actions", id]) => found(&state.actions, id),
@@ -108,7 +111,7 @@ fn answer(state: &mut State, call: &Call) -> Reply {
                 message[name] = file.map_or_else(|| json!(String::from_utf8_lossy(&bytes)), |file| json!([file]));
             }
             let text = message["markdown"].as_str().unwrap_or_default();
-            if message["roomId"] != "ROOM" {
+            if message["roomId"] != "ROOM" && message["roomId"] != "DIRECT" {
                 return said(404, "Could not find a room with provided ID.");
             }
             if text.len() > 7_439 || (text.is_empty() && message["files"].is_null()) {

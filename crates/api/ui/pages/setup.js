@@ -44,14 +44,15 @@ function Model({ done }) {
     node.reset();
     await test(provider);
   };
-  // One turn of one word shows that the key is good.
+  // The list of its models costs nothing, and shows that the key is good. One that is refused is not kept.
   const test = async (provider) => {
     tell({ provider, word: "running" });
     try {
-      const answer = await call("POST", `/v1/providers/${piece(provider)}/test`, {});
-      tell({ provider, word: answer.ok === false ? "failed" : "done", answer });
-      if (answer.ok !== false) await call("POST", "/v1/setup", { step: "model", note: provider });
+      await call("GET", `/v1/providers/${piece(provider)}/models?fresh=true`);
+      tell({ provider, word: "done" });
+      await call("POST", "/v1/setup", { step: "model", note: provider });
     } catch (problem) {
+      if (problem.code === "CREDENTIAL_EXPIRED") await call("DELETE", `/v1/secrets/${piece(provider)}`);
       tell(isMissing(problem) ? { provider, word: "stored" } : { provider, word: "failed", problem });
     }
     await done();
@@ -60,7 +61,7 @@ function Model({ done }) {
       <${Field} label="Provider" name="provider"><input name="provider" required maxlength="64" list="providers" defaultValue="anthropic" /><datalist id="providers">${PROVIDERS.map((name) => html`<option value=${name}></option>`)}</datalist><//>
       <${Field} label="Key" name="value" hint="stays on this machine, and is never shown again"><input name="key" type="password" required autocomplete="off" /><//></div><//>
     <p class="fine">A model on this machine needs no key: <code>lazaret config set providers.local.base_url http://127.0.0.1:11434/v1</code></p>
-    ${tried ? html`<p role="status"><${Badge} of=${tried.word} /> <${Text} of=${tried.provider} /> ${tried.answer?.text ? html`said: <${Text} of=${tried.answer.text} max=${200} />` : null}</p><${Trouble} problem=${tried.problem} />` : null}`;
+    ${tried ? html`<p role="status"><${Badge} of=${tried.word} /> <${Text} of=${tried.provider} /></p><${Trouble} problem=${tried.problem} />` : null}`;
 }
 
 function AnAgent({ done }) {

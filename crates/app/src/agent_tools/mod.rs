@@ -6,6 +6,7 @@
 mod agents;
 mod ask;
 mod card;
+mod chats;
 mod gate;
 mod lists;
 mod mail;
@@ -19,6 +20,7 @@ mod within;
 
 pub(crate) use agents::SET_INSTRUCTIONS;
 pub(crate) use ask::wait_of;
+pub(crate) use chats::FOR_WHO_LOOKS_AFTER;
 pub(crate) use gate::Gated;
 pub(crate) use orders::{effect_of, ordered_by};
 pub(crate) use when::shown;
@@ -45,6 +47,9 @@ pub(super) const ALL: &[&OwnTool] = &[
     &card::SEND,
     &ask::ASK,
     &lists::DESTINATIONS,
+    &chats::LIST,
+    &chats::JOIN,
+    &chats::LEAVE,
     &schedule::SCHEDULE,
     &tasks::LIST,
     &schedule::UPDATE,

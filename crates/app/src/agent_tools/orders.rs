@@ -201,7 +201,13 @@ pub(crate) fn ordered_by(source: &str) -> Option<&str> {
 /// for those that are refused whatever the person says.
 pub(crate) async fn effect_of(app: &App, ask: &Ask<'_>) -> String {
     let agent = &ask.caller.agent;
-    if !ask.tool.plugin.is_empty() || ask.caller.session.is_none() || ask.caller.tenant != OWN_TENANT {
+    if !ask.tool.plugin.is_empty() || ask.caller.session.is_none() {
+        return String::new();
+    }
+    if let Some(effect) = super::chats::effect(app, ask).await {
+        return effect;
+    }
+    if ask.caller.tenant != OWN_TENANT {
         return String::new();
     }
     if ask.tool.name == INSTALL.name

@@ -88,7 +88,7 @@ impl Doing<'_> {
         }
         for turn in &open {
             let asker = store.asker(&turn.id).await.map_err(|e| e.failure())?;
-            let is_own = asker.is_some_and(|asker| asker.channel == self.asking.row.channel && asker.handle == self.asking.row.sender);
+            let is_own = asker.is_some_and(|asker| self.asking.is_who_asked(&asker));
             if !is_own {
                 self.asking.must_be_admin(&self.agent)?;
             }

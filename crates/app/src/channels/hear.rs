@@ -135,6 +135,10 @@ impl App {
         let store = self.store();
         let page = store.list_sessions(&filter, None, NAMELESS_MAX).await.map_err(|e| e.failure())?;
         for row in page.items {
+            // One that was forked from a conversation has its past, and is for somebody else to go on with.
+            if row.parent.is_some() {
+                continue;
+            }
             let is_named = !store.keys_of(&row.id).await.map_err(|e| e.failure())?.is_empty();
             if !is_named && store.turns(&row.id, 0, 1).await.map_err(|e| e.failure())?.is_empty() {
                 return Ok(Some(row.id));

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use model::{Code, Failure};
+use store::StoreError;
 use tokio::sync::oneshot;
 use wire::chat::About;
 
@@ -70,7 +71,14 @@ impl App {
         if request.body.len() > HOOK_BODY_BYTES_MAX || head > HOOK_HEAD_BYTES_MAX {
             return Err(Failure::new(Code::TooLarge, "the request is longer than is taken"));
         }
-        let row = self.store().channel(channel).await.map_err(|_| nothing())?;
+        let row = self.store().channel(channel).await.map_err(|error| match error {
+            StoreError::NotFound { .. } => nothing(),
+            // Who is told that there is nothing may never ask again, and what was said is lost.
+            error => {
+                tracing::warn!(channel, error = model::chain(&error), "a request of a platform waits for the store");
+                busy()
+            }
+        })?;
         let about: About = serde_json::from_value(row.about).map_err(|_| nothing())?;
         if !about.webhooks || !row.is_on {
             return Err(nothing());

@@ -215,6 +215,14 @@ impl Asking<'_> {
         }
     }
 
+    /// Whether they asked for a turn themselves, by whichever of their handles.
+    pub(super) fn is_who_asked(&self, asker: &AskerRow) -> bool {
+        match (&asker.user, self.person) {
+            (Some(user), Some(person)) => *user == person.user,
+            _ => asker.channel == self.row.channel && asker.handle == self.row.sender,
+        }
+    }
+
     /// How the audit names them.
     pub(super) fn actor(&self) -> String {
         match self.person {

@@ -360,7 +360,7 @@ impl<'a> Talk<'a> {
         // One that was asked about twice, or given up meanwhile.
         let Some((_, row)) = self.sending.remove(&id) else { return Ok(false) };
         let at = crate::now();
-        let mut outcome = outcome_of(&row, &said, at);
+        let mut outcome = outcome_of(&row, &said, self.abilities.idempotent, at);
         if let OutOutcome::Sent(_, next) = &mut outcome {
             *next = self.lanes.sent(&row.chat, self.abilities.per_minute, at);
         }

@@ -59,16 +59,17 @@ impl WhyView {
 
 /// What would let something through a gate.
 pub(super) fn fix_of(gate: &str, row: &InboundRow) -> Option<String> {
+    let wire = format!("lazaret wire add '{}/{}' --agent NAME", row.channel, row.chat);
     Some(match gate {
-        "wiring" => format!("let an agent hear the chat: lazaret wire add --channel {} --chat '{}' --agent NAME", row.channel, row.chat),
+        "wiring" => format!("let an agent hear the chat: {wire}"),
         "chat" => "mention the account, or write to it directly".to_owned(),
         "access" => format!(
             "let the sender in: lazaret people admissions, or lazaret people link {} '{}' USER and lazaret role grant USER --agent NAME",
             row.channel, row.sender
         ),
-        "senders" => "the wiring hears members only: lazaret role grant USER --agent NAME, or lazaret wire set --senders all".to_owned(),
-        "engage" => "mention the agent, or change the wiring: lazaret wire set --engage pattern --pattern .".to_owned(),
-        "bot" => "lazaret wire set --bots hears other programs".to_owned(),
+        "senders" => format!("the wiring hears members only: lazaret role grant USER --agent NAME, or {wire} --senders all"),
+        "engage" => format!("mention the agent, or change the wiring: {wire} --pattern ."),
+        "bot" => format!("other programs are heard with {wire} --bots"),
         "rate" => "wait a minute".to_owned(),
         "busy" => "wait until what runs is over, or /stop it".to_owned(),
         "quota" => "the tenant's quota is used up: lazaret tenant show".to_owned(),

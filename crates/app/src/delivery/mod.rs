@@ -23,8 +23,10 @@ use crate::{App, now};
 
 /// Tries of a delivery before it is given up.
 const TRIES_MAX: u32 = 12;
-/// Tries of a delivery of which nobody knows whether it had its effect.
+/// Tries of a delivery of which nobody knows whether it had its effect, where the platform may take it twice.
 const DOUBT_TRIES_MAX: u32 = 3;
+/// How long a platform that takes each once by a key knows the key at the least, in milliseconds.
+const KEY_MS: u64 = 120_000;
 /// The first and the longest time between two tries, in milliseconds.
 const BACKOFF_MS: (u64, u64) = (2_000, 600_000);
 /// How long a network that was asked too often is left alone when it does not say, and at most, in milliseconds.
@@ -352,8 +354,9 @@ impl App {
     }
 }
 
-/// What follows from what a channel says of a delivery.
-pub(crate) fn outcome_of(row: &OutRow, said: &FromChannel, at: Timestamp) -> OutOutcome {
+/// What follows from what a channel says of a delivery. Where its platform takes each `once` by a key, a doubt costs nothing as long as the key
+/// is known.
+pub(crate) fn outcome_of(row: &OutRow, said: &FromChannel, once: bool, at: Timestamp) -> OutOutcome {
     match said {
         FromChannel::Delivered { messages, .. } => {
             let makes = row.act["do"] == "send";
@@ -373,7 +376,7 @@ pub(crate) fn outcome_of(row: &OutRow, said: &FromChannel, at: Timestamp) -> Out
                 Failing::Rate if old < CREDENTIAL_MS => again(after_ms.unwrap_or(RATE_MS.0).clamp(1, RATE_MS.1)),
                 Failing::Credential if old < CREDENTIAL_MS => again(CREDENTIAL_AGAIN_MS),
                 Failing::Passing if row.attempts < TRIES_MAX => again(backoff.max(after_ms.unwrap_or(0).min(RATE_MS.1))),
-                Failing::Unknown if row.attempts < DOUBT_TRIES_MAX => again(backoff),
+                Failing::Unknown if row.attempts < DOUBT_TRIES_MAX || (once && old < KEY_MS) => again(backoff),
                 Failing::Rate | Failing::Credential | Failing::Passing | Failing::Unknown => {
                     OutOutcome::Dead(format!("given up after {} tries: {message}", row.attempts))
                 }
@@ -453,31 +456,34 @@ mod tests {
     #[test]
     fn nothing_is_sent_without_an_id_of_the_platform() {
         let said = |messages: Vec<String>| FromChannel::Delivered { id: String::new(), messages, again: false };
-        assert!(matches!(outcome_of(&row(1), &said(vec![]), Timestamp(0)), OutOutcome::Dead(_)));
-        assert!(matches!(outcome_of(&row(1), &said(vec![String::new()]), Timestamp(0)), OutOutcome::Dead(_)));
-        assert!(matches!(outcome_of(&row(1), &said(vec!["7".into()]), Timestamp(0)), OutOutcome::Sent(ids, _) if ids == ["7"]));
+        assert!(matches!(outcome_of(&row(1), &said(vec![]), false, Timestamp(0)), OutOutcome::Dead(_)));
+        assert!(matches!(outcome_of(&row(1), &said(vec![String::new()]), false, Timestamp(0)), OutOutcome::Dead(_)));
+        assert!(matches!(outcome_of(&row(1), &said(vec!["7".into()]), false, Timestamp(0)), OutOutcome::Sent(ids, _) if ids == ["7"]));
         let edit = OutRow { act: json!({ "do": "edit" }), ..row(1) };
-        assert!(matches!(outcome_of(&edit, &said(vec![]), Timestamp(0)), OutOutcome::Sent(..)));
+        assert!(matches!(outcome_of(&edit, &said(vec![]), false, Timestamp(0)), OutOutcome::Sent(..)));
     }
 
     #[test]
     fn tries_grow_rarer_and_end() {
         let mut waited = 0;
         for attempt in 1..TRIES_MAX {
-            match outcome_of(&row(attempt), &failed(Failing::Passing, None), Timestamp(0)) {
+            match outcome_of(&row(attempt), &failed(Failing::Passing, None), false, Timestamp(0)) {
                 OutOutcome::Again(at, _) => waited += at.0,
                 other => panic!("{attempt}: {other:?}"),
             }
         }
         assert!((1_000_000..4_000_000).contains(&waited), "{waited} ms in all");
-        assert!(matches!(outcome_of(&row(TRIES_MAX), &failed(Failing::Passing, None), Timestamp(0)), OutOutcome::Dead(_)));
-        assert!(matches!(outcome_of(&row(1), &failed(Failing::Final, None), Timestamp(0)), OutOutcome::Dead(_)));
-        assert!(matches!(outcome_of(&row(3), &failed(Failing::Unknown, None), Timestamp(0)), OutOutcome::Dead(_)));
+        assert!(matches!(outcome_of(&row(TRIES_MAX), &failed(Failing::Passing, None), false, Timestamp(0)), OutOutcome::Dead(_)));
+        assert!(matches!(outcome_of(&row(1), &failed(Failing::Final, None), false, Timestamp(0)), OutOutcome::Dead(_)));
+        assert!(matches!(outcome_of(&row(3), &failed(Failing::Unknown, None), false, Timestamp(0)), OutOutcome::Dead(_)));
+        // A platform that takes it once by its key is asked on as long as it knows the key.
+        let in_doubt = |at: u64| outcome_of(&row(7), &failed(Failing::Unknown, None), true, Timestamp(at));
+        assert!(matches!((in_doubt(KEY_MS - 1), in_doubt(KEY_MS)), (OutOutcome::Again(..), OutOutcome::Dead(_))));
         assert!(
-            matches!(outcome_of(&row(99), &failed(Failing::Rate, Some(30_000)), Timestamp(0)), OutOutcome::Again(at, _) if at.0 >= 30_000)
+            matches!(outcome_of(&row(99), &failed(Failing::Rate, Some(30_000)), false, Timestamp(0)), OutOutcome::Again(at, _) if at.0 >= 30_000)
         );
         let late = Timestamp(CREDENTIAL_MS);
-        assert!(matches!(outcome_of(&row(99), &failed(Failing::Credential, None), late), OutOutcome::Dead(_)));
+        assert!(matches!(outcome_of(&row(99), &failed(Failing::Credential, None), false, late), OutOutcome::Dead(_)));
     }
 
     #[test]

@@ -44,7 +44,8 @@ pub const RESERVED_TOOLS: &[&str] = &[
     "get_diagnostics", "list_tools", "get_session_info", "memory_store", "memory_search", "memory_brief", "memory_delete", "send_message",
     "send_file", "edit_message", "add_reaction", "send_card", "ask_user", "list_destinations", "schedule_task", "list_tasks",
     "update_task", "pause_task", "resume_task", "cancel_task", "run_task", "create_agent", "get_instructions", "set_instructions",
-    "install_packages", "add_mcp_server", "look_status", "look_doctor", "look_logs", "look_audit", "look_why", "look_notices", "look_list",
+    "install_packages", "add_mcp_server", "list_chats", "join_chat", "leave_chat", "look_status", "look_doctor", "look_logs", "look_audit",
+    "look_why", "look_notices", "look_list",
 ];
 
 /// What a plugin is, checked.

@@ -55,6 +55,9 @@ fn for_asker(caller: &Caller, asker: &Asker, tool: &Tool) -> String {
             "a guest asked this turn, and {tool} is not called for guests of {agent}: a member may ask for it, or whoever answers for {agent} \
              can allow it if it is of low risk"
         ),
+        Standing::Member | Standing::Admin if asker.kept.contains(tool) => {
+            format!("{tool} is called for admins and owners of the tenant only, and none of them asked this turn")
+        }
         Standing::Member | Standing::Admin => {
             format!("a member asked this turn, and {tool} is not called for members of {agent}: whoever answers for {agent} may ask for it")
         }

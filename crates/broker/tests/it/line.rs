@@ -246,7 +246,7 @@ impl Who for Behind {
 /// A caller whose turn was asked by somebody who is this.
 fn asked(standing: Standing, tools: &[&str]) -> Option<Arc<Caller>> {
     let tools = Some(tools.iter().map(|name| (*name).to_owned()).collect());
-    let asker = Asker { channel: "lab".into(), handle: "eve".into(), user: None, standing, tools };
+    let asker = Asker { channel: "lab".into(), handle: "eve".into(), user: None, standing, tools, kept: std::collections::BTreeSet::new() };
     Some(Arc::new(Caller { asker: Some(asker), ..(*caller()).clone() }))
 }
 
