@@ -70,7 +70,7 @@ fn example(name: &str) -> Result<String> {
 
 /// Every command's own help.
 fn cli() -> Result<String> {
-    run::run("cargo", &["build", "--workspace", "--locked", "--bin", "lazaret"])?;
+    run::build_beside_tests("lazaret")?;
     let lazaret = metadata::target_directory()?.join("debug/lazaret");
     let mut page = "# Command line\n\nWhat every command says of itself. Made by `cargo xtask docs`.\n".to_owned();
     let mut left: Vec<Vec<String>> = vec![Vec::new()];

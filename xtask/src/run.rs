@@ -36,6 +36,12 @@ pub(crate) fn run(program: &str, args: &[&str]) -> Result<()> {
     run_command(command(program, args))
 }
 
+/// Builds a program of the workspace as tests have it. The example is any one: with it the program is built with the features
+/// that only tests ask of a library, as all tests are; without it most of the tree would be built a second time.
+pub(crate) fn build_beside_tests(program: &str) -> Result<()> {
+    run("cargo", &["build", "--workspace", "--locked", "--bin", program, "--example", "expect"])
+}
+
 /// The same for a command that was put together by the caller.
 pub(crate) fn run_command(mut command: Command) -> Result<()> {
     let shown = shown(&command);

@@ -120,7 +120,7 @@ fn suite(name: &str) -> Result<Tally> {
         bail!("no crate has a test target `{name}`: the suite in tests/{name} is not built");
     }
     // Suites run the program of networks that lies beside the daemon's, and no test of this target makes cargo build it.
-    run::run("cargo", &["build", "--workspace", "--locked", "--bin", CHANNELS])?;
+    run::build_beside_tests(CHANNELS)?;
     runner(&["--test", name])
 }
 
@@ -198,7 +198,7 @@ fn without_colours(line: &str) -> String {
 
 /// Builds and runs the fuzz driver. It prints a line for each target and the runner's form of summary.
 fn fuzz() -> Result<Tally> {
-    run::run("cargo", &["build", "--workspace", "--locked", "--bin", "lazaret-fuzz"])?;
+    run::build_beside_tests("lazaret-fuzz")?;
     let driver = metadata::target_directory()?.join("debug/lazaret-fuzz");
     let driver = driver.to_string_lossy().into_owned();
     let mut tally = Tally::default();
