@@ -1868,7 +1868,7 @@ export interface MergeForm {
   "check"?: string | null;
   /** Only say what would come of it. */
   "dry_run"?: boolean;
-  /** The commit that was looked at: refused when the branch has come further since. */
+  /** The commit that was looked at: refused when the branch has come further since. Of an agent of several repositories it is that of the first one, and `,NAME=COMMIT` behind it for each of the others holds these too. */
   "expect"?: string | null;
   /** Into this branch; the one that the agent's was taken from when left out. */
   "into"?: string | null;
@@ -2502,7 +2502,7 @@ export interface QueueForm {
   "agents"?: BranchId[];
   /** The command that must succeed on each result; the one that each agent was spawned with when left out. */
   "check"?: string | null;
-  /** The commits that were looked at, one for each agent in their order: at a branch that is elsewhere by then the queue stops. Any commit when left out; not together with `resolve`, which makes other commits. */
+  /** The commits that were looked at, one for each agent in their order: at a branch that is elsewhere by then the queue stops. Any commit when left out; not together with `resolve`, which makes other commits. Of several repositories as `expect` of a merge. */
   "expect"?: string[];
   /** Into this branch; the one that the first was taken from when left out. */
   "into"?: string | null;

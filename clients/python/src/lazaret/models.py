@@ -2264,7 +2264,7 @@ MergeForm = TypedDict(
         "check": "NotRequired[Union[str, None]]",
         # Only say what would come of it.
         "dry_run": "NotRequired[bool]",
-        # The commit that was looked at: refused when the branch has come further since.
+        # The commit that was looked at: refused when the branch has come further since. Of an agent of several repositories it is that of the first one, and `,NAME=COMMIT` behind it for each of the others holds these too.
         "expect": "NotRequired[Union[str, None]]",
         # Into this branch; the one that the agent's was taken from when left out.
         "into": "NotRequired[Union[str, None]]",
@@ -3051,7 +3051,7 @@ QueueForm = TypedDict(
         "agents": "NotRequired[List['BranchId']]",
         # The command that must succeed on each result; the one that each agent was spawned with when left out.
         "check": "NotRequired[Union[str, None]]",
-        # The commits that were looked at, one for each agent in their order: at a branch that is elsewhere by then the queue stops. Any commit when left out; not together with `resolve`, which makes other commits.
+        # The commits that were looked at, one for each agent in their order: at a branch that is elsewhere by then the queue stops. Any commit when left out; not together with `resolve`, which makes other commits. Of several repositories as `expect` of a merge.
         "expect": "NotRequired[List[str]]",
         # Into this branch; the one that the first was taken from when left out.
         "into": "NotRequired[Union[str, None]]",
