@@ -283,7 +283,7 @@ fn a_chat_that_is_stuck_holds_up_no_other_chat_and_no_other_account() {
     let met = |effects: &[Effect], chat: &str| to(effects, chat).iter().filter(|effect| text_of(effect) == "well met").count();
     network.refuse(SILENCE, None);
     network.say(said("m1", "d-ann", "ann", "good day"));
-    until(|| (network.asked().len() > network.effects().len()).then_some(()).ok_or(json!(network.asked())));
+    until(|| (network.asked().len() > network.effects().len()).then_some(()).ok_or_else(|| json!(network.asked())));
     network.say(said("m2", "d-ann", "ann", "good day again"));
     network.say(said("m3", "d-bob", "bob", "good day"));
     second.say(said("m4", "d-ann", "ann", "good day"));

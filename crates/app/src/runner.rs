@@ -180,7 +180,7 @@ async fn work(app: &App, live: &Arc<Live>, turn: TurnRow, cancel: tokio_util::sy
     let start = Start { turn, ground, asker, place, ready, prompt, cancel };
     // An empty one stands for a conversation that the engine does not know any more.
     let engine_session = engine_session.filter(|id| !id.is_empty());
-    Running::new(app, live, start).run(process, engine_session).await
+    Box::pin(Running::new(app, live, start).run(process, engine_session)).await
 }
 
 /// The engine's process of the turn before, if it is still what would be started now.

@@ -97,7 +97,7 @@ impl BranchRepo {
                 self.reference = Some(reference.clone());
                 self.note = note.as_deref().map(short);
                 (self.refused, self.commits, self.dirty, self.untracked) = (false, *commits, *dirty, *untracked);
-                self.size = size.clone().or(self.size.take());
+                self.size = size.clone().or_else(|| self.size.take());
             }
             Some(BranchRepoHome::Refused { note }) => (self.refused, self.note) = (true, Some(short(note))),
         }

@@ -324,7 +324,10 @@ async fn repositories_beside_the_first_are_kept_changed_and_taken() {
     let merging = |value| BranchPatch { merging: Some(value), ..BranchPatch::default() };
     assert!(store.branches_merging(10).await.unwrap().is_empty());
     store.update_branch(&row.id, merging(json!({ "steps": [] })), NOW).await.unwrap();
-    assert_eq!(store.branches_merging(10).await.unwrap().iter().map(|row| row.id.clone()).collect::<Vec<_>>(), [row.id.clone()]);
+    assert_eq!(
+        store.branches_merging(10).await.unwrap().iter().map(|row| row.id.clone()).collect::<Vec<_>>(),
+        std::slice::from_ref(&row.id)
+    );
     let now = store.update_branch(&row.id, merging(json!(null)), NOW).await.unwrap();
     assert!(now.merging.is_none() && store.branches_merging(10).await.unwrap().is_empty());
     let many = (0..BRANCH_REPOS_MAX).map(|n| beside(&format!("r{n}"))).collect();
