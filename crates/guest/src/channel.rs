@@ -35,12 +35,14 @@ pub(crate) struct Channel {
     decoder: Decoder,
     out: Vec<u8>,
     written: usize,
+    /// Nobody takes what is sent any more.
+    is_deaf: bool,
 }
 
 impl Channel {
     /// Takes a stream socket that is already non-blocking.
     pub(crate) fn new(fd: OwnedFd) -> Self {
-        Self { fd, ready: Ready::NEW, decoder: Decoder::default(), out: Vec::new(), written: 0 }
+        Self { fd, ready: Ready::NEW, decoder: Decoder::default(), out: Vec::new(), written: 0, is_deaf: false }
     }
 
     /// Bytes that wait to be sent.
@@ -55,6 +57,9 @@ impl Channel {
 
     /// Adds bytes that are sent as they are.
     pub(crate) fn push_raw(&mut self, bytes: &[u8]) {
+        if self.is_deaf {
+            return;
+        }
         if self.written > 0 && self.written == self.out.len() {
             self.out.clear();
             self.written = 0;
@@ -78,8 +83,14 @@ impl Channel {
                 Ok(n) => self.written += n,
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => self.ready.writable = false,
-                // What the host sent before it closed is still read.
-                Err(_) => return Err(ChannelEnd::Closed),
+                // What the host sent before it closed is still read; with what waits here there would be no room to read, and the end
+                // would never be seen: it comes once.
+                Err(_) => {
+                    self.is_deaf = true;
+                    self.out = Vec::new();
+                    self.written = 0;
+                    return Err(ChannelEnd::Closed);
+                }
             }
         }
         if self.waiting() == 0 {

@@ -31,6 +31,7 @@ struct News {
     sizes: BTreeMap<u32, Size>,
     signals: VecDeque<(u32, i32)>,
     ends: Vec<u32>,
+    given_up: Vec<u32>,
 }
 
 impl Outbox {
@@ -73,6 +74,11 @@ impl Outbox {
         self.tell(|news| news.ends.push(stream));
     }
 
+    /// Nobody wants a transfer to its end any more.
+    pub(crate) fn give_up(&self, stream: u32) {
+        self.tell(|news| news.given_up.push(stream));
+    }
+
     fn tell(&self, change: impl FnOnce(&mut News)) {
         change(&mut self.news.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
         self.changed.notify_one();
@@ -106,7 +112,8 @@ impl Outbox {
         let sizes = news.sizes.into_iter().map(|(stream, size)| (ToGuest::Resize(size), stream, 0));
         let signals = news.signals.into_iter().map(|(stream, signal)| (ToGuest::Signal(signal), stream, 0));
         let ends = news.ends.into_iter().map(|stream| (ToGuest::StdinEnd, stream, 0));
-        let all = acks.chain(sizes).chain(signals).chain(ends);
+        let given_up = news.given_up.into_iter().map(|stream| (ToGuest::End, stream, 0));
+        let all = acks.chain(sizes).chain(signals).chain(ends).chain(given_up);
         all.filter_map(|(message, stream, number)| encode(&message, stream, number).ok()).flatten().collect()
     }
 }

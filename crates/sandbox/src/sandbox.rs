@@ -295,6 +295,11 @@ impl Sandbox {
         }
     }
 
+    /// The same as [`Sandbox::stop`] for one who does not wait for it.
+    pub fn give_up(self) {
+        self.0.stop.cancel();
+    }
+
     /// Kills all of it, waits for its end and removes everything that it had on the host but a kept tree.
     ///
     /// # Errors

@@ -99,6 +99,17 @@ impl std::fmt::Debug for Shared {
     }
 }
 
+/// A sandbox on the way to whoever asked for it: one that goes away before it has it, also at the last moment, leaves it to its end.
+struct OnTheWay(Option<Sandbox>);
+
+impl Drop for OnTheWay {
+    fn drop(&mut self) {
+        if let Some(unclaimed) = self.0.take() {
+            unclaimed.give_up();
+        }
+    }
+}
+
 impl Sandboxes {
     /// Looks at the host and gets ready. The caller holds the lock of the home.
     ///
@@ -143,14 +154,11 @@ impl Sandboxes {
         let this = self.clone();
         self.0.starting.spawn(async move {
             let started = this.start_in(place, request).await;
-            if let Err(Ok(unclaimed)) = done.send(started) {
-                // Whoever asked went away while it was built.
-                if let Err(error) = unclaimed.stop().await {
-                    tracing::warn!(error = %model::chain(&error), "failed to remove a sandbox that nobody waited for");
-                }
-            }
+            // Whoever asked may have gone away while it was built.
+            drop(done.send(started.map(|sandbox| OnTheWay(Some(sandbox)))));
         });
-        result.await.map_err(|_| SandboxError::Gone("the host is shutting down".into()))?
+        let started = result.await.map_err(|_| SandboxError::Gone("the host is shutting down".into()))?;
+        started.and_then(|mut way| way.0.take().ok_or_else(|| SandboxError::Gone("nobody has it".into())))
     }
 
     async fn start_in(&self, place: Place, request: Request) -> Result<Sandbox, SandboxError> {

@@ -55,6 +55,20 @@ fn a_host_that_comes_back_goes_on_where_it_was() {
     assert_eq!((out, err, exit.code), (b"one\ntwo\n".to_vec(), b"three\n".to_vec(), Some(4)));
 }
 
+/// What a host does not read fills the channel; its end is seen all the same.
+#[test]
+fn a_host_that_leaves_in_a_flood_is_looked_for() {
+    let mut host = living(PATIENCE);
+    host.exec(7, sh("yes"));
+    host.flooded();
+    host.leave();
+    host.take_back();
+    match host.next().1 {
+        FromGuest::Ready(ready) => assert_eq!(ready.commands.len(), 1),
+        other => panic!("{other:?}"),
+    }
+}
+
 /// A host that takes the connection and drops it is asked again, but not without a pause, and the time of the orphan
 /// goes on.
 #[test]

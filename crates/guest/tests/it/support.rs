@@ -9,7 +9,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jail::{Identity, Mount, Rlimits, Root, Source, Spec, Upper, Walls};
 use rustix::process::{Pid, Signal, WaitOptions};
@@ -168,6 +168,19 @@ impl Host {
         let (out, err, exit) = self.collect(stream);
         assert_eq!(exit.code, Some(0), "{}", String::from_utf8_lossy(&err));
         String::from_utf8(out).expect("text")
+    }
+
+    /// Reads nothing until the guest can send nothing more: as much as before waits for half a second.
+    pub(crate) fn flooded(&self) {
+        let channel = self.channel.as_ref().expect("open");
+        let (mut before, mut since) = (0, Instant::now());
+        while before == 0 || since.elapsed() < Duration::from_millis(500) {
+            let waits = rustix::io::ioctl_fionread(channel).expect("a socket");
+            if waits != before {
+                (before, since) = (waits, Instant::now());
+            }
+            std::thread::yield_now();
+        }
     }
 
     /// Closes the channel.

@@ -25,6 +25,8 @@ const STREAMS_MAX: usize = 256;
 const PINGS_MAX: usize = 64;
 /// How long the guest has to start a command or answer a ping.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
+/// How long a reader of files may stand still before its transfer ends: nothing else of the sandbox is heard meanwhile.
+const READER_MAX: Duration = Duration::from_secs(30);
 /// Bytes that are read at once.
 const READ_BYTES: usize = 32 << 10;
 /// Pieces of a tree, of a frame each, that wait for their reader.
@@ -261,10 +263,11 @@ impl Channel {
             match self.take(&frame, message)? {
                 Then::Nothing => {}
                 Then::Wait(pieces) => pieces.room().await,
-                // A reader that went away wants no more of it; the guest's next pieces find no route.
+                // A reader that went away wants no more of it, and one that stands still does not hold up all that this sandbox says.
                 Then::Give(give, bytes) => {
-                    if give.send(Ok(bytes)).await.is_err() {
+                    if !matches!(tokio::time::timeout(READER_MAX, give.send(Ok(bytes))).await, Ok(Ok(()))) {
                         self.lock().streams.remove(&frame.stream);
+                        self.outbox.give_up(frame.stream);
                     }
                 }
             }
@@ -397,7 +400,10 @@ struct Unrouted<'a> {
 
 impl Drop for Unrouted<'_> {
     fn drop(&mut self) {
-        self.channel.lock().streams.remove(&self.stream);
+        // One that is over has no route.
+        if self.channel.lock().streams.remove(&self.stream).is_some() {
+            self.channel.outbox.give_up(self.stream);
+        }
     }
 }
 
