@@ -16,6 +16,10 @@ use crate::{
 
 /// The longest prompt on standard input, in bytes. The program refuses more than 10 MB.
 const PROMPT_BYTES_MAX: usize = 10_000_000;
+/// The program's command that sums a conversation up. It calls the model for that, and goes on with what comes of it.
+const COMPACT: &str = "/compact";
+/// What stands for the model where the program itself answers.
+const SYNTHETIC: &str = "<synthetic>";
 /// How often a failed model call is tried again: with the program's back-off this ends within a minute.
 const RETRIES: u32 = 4;
 
@@ -106,10 +110,11 @@ impl Engine for ClaudeCode {
             );
             launch.argv.extend(["--disallowedTools".to_owned(), NOT_LIVE.join(",")]);
             launch = launch.on(&["CLAUDE_CODE_DISABLE_BACKGROUND_TASKS"]);
-            launch.stdin = Some(self.input(plan.prompt)?);
+            check_prompt(self.name(), plan.prompt, PROMPT_BYTES_MAX)?;
+            launch.stdin = Some(said(&guarded(plan.prompt, plan.resume.is_some())));
             launch.stdin_open = true;
         } else {
-            launch.stdin = Some(guarded(plan.prompt).into_bytes());
+            launch.stdin = Some(guarded(plan.prompt, plan.resume.is_some()).into_bytes());
         }
         Ok(launch)
     }
@@ -130,7 +135,7 @@ impl Engine for ClaudeCode {
         if let Some(name) = &session {
             launch.argv.extend(["--session-id".to_owned(), name.clone()]);
         }
-        launch.argv.extend(plan.first()?.map(guarded).map(|text| terminal::argument(&text)));
+        launch.argv.extend(plan.first()?.map(|prompt| terminal::argument(&guarded(prompt, false))));
         Ok(Terminal { launch, session })
     }
 
@@ -140,8 +145,7 @@ impl Engine for ClaudeCode {
 
     fn input(&self, prompt: &str) -> Result<Vec<u8>, Failure> {
         check_prompt(self.name(), prompt, PROMPT_BYTES_MAX)?;
-        let content = json!([{ "type": "text", "text": guarded(prompt) }]);
-        Ok(json_line(&json!({ "type": "user", "message": { "role": "user", "content": content } })))
+        Ok(said(&guarded(prompt, true)))
     }
 
     fn answer(&self, question: &str, text: &str) -> Vec<u8> {
@@ -181,10 +185,18 @@ fn servers(plan: &Plan<'_>) -> Result<Value, Failure> {
     Ok(json!({ "mcpServers": servers }))
 }
 
-/// A prompt is for the model. With a slash in front it would be a command to the program instead.
-fn guarded(prompt: &str) -> String {
-    let guard = if prompt.starts_with('/') { " " } else { "" };
+/// A prompt is for the model. With a slash in front it would be a command to the program instead. It is for the program only where it is
+/// to sum up a conversation that there is: of one that there is not the program says so in a way of its own.
+fn guarded(prompt: &str, goes_on: bool) -> String {
+    let is_command = goes_on && prompt == COMPACT;
+    let guard = if prompt.starts_with('/') && !is_command { " " } else { "" };
     format!("{guard}{prompt}")
+}
+
+/// What is said to a live process.
+fn said(text: &str) -> Vec<u8> {
+    let content = json!([{ "type": "text", "text": text }]);
+    json_line(&json!({ "type": "user", "message": { "role": "user", "content": content } }))
 }
 
 /// A request of the program for an answer, as the identity of a question: the answer must repeat the input.
@@ -219,7 +231,11 @@ impl Parser for Stream {
             self.tally.session(value.get("session_id").and_then(Value::as_str), &mut out);
         }
         match kind {
-            "assistant" => assistant(&value, &mut out),
+            "assistant" => {
+                // The program answers a command by itself, and repeats nothing of what it was told then.
+                self.is_acknowledged |= str_at(&value, "/message/model") == SYNTHETIC && !tells_of_error(&value);
+                assistant(&value, &mut out);
+            }
             "user" if value.get("isReplay").and_then(Value::as_bool) == Some(true) => self.is_acknowledged = true,
             "user" => user(&value, &mut out),
             "control_request" => control(&value, &mut out),
@@ -325,9 +341,14 @@ fn ask(id: &str, input: Map<String, Value>, out: &mut Vec<Parsed>) {
     }
 }
 
+/// Whether the program made a message up to tell of an error.
+fn tells_of_error(value: &Value) -> bool {
+    value.get("error").is_some_and(|e| !e.is_null())
+}
+
 fn assistant(value: &Value, out: &mut Vec<Parsed>) {
-    // A message that the program made up to tell of an error; the result tells it again.
-    if value.get("error").is_some_and(|e| !e.is_null()) {
+    // The result tells it again.
+    if tells_of_error(value) {
         return;
     }
     for block in value.pointer("/message/content").and_then(Value::as_array).into_iter().flatten() {

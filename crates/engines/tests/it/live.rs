@@ -82,6 +82,22 @@ fn a_result_that_nobody_asked_for_ends_no_turn() {
     assert_eq!(feed.finish_live().1.text, "ours");
 }
 
+/// The program answers a command by itself: it repeats nothing of what it was told then, and its words are of a model that is none.
+#[test]
+fn what_the_program_itself_answers_ends_a_turn() {
+    let reply = |error: Value| {
+        let mut feed = engines::Feed::new(engine("claude-code").parser(engines::Carried::default()));
+        let content = json!([{ "type": "text", "text": "Not enough messages to compact." }]);
+        let message = json!({ "type": "assistant", "message": { "model": "<synthetic>", "content": content }, "error": error });
+        let result =
+            json!({ "type": "result", "session_id": "s", "is_error": false, "num_turns": 0, "result": "Not enough messages to compact." });
+        feed.push(format!("{message}\n{result}\n").as_bytes());
+        feed.is_over()
+    };
+    assert!(reply(Value::Null));
+    assert!(!reply(json!("rate_limit")), "what tells of an error may be of another turn");
+}
+
 #[test]
 fn a_question_of_claude_code_is_answered_with_its_input() {
     let bytes = recorded();
@@ -153,8 +169,11 @@ fn an_input_is_one_line_and_no_command() {
             assert_eq!(engine.input(bad).map_err(|f| f.code), Err(Code::PromptInvalid));
         }
     }
-    let line: Value = serde_json::from_slice(&engine("claude-code").input("/clear").expect("a prompt")).expect("JSON");
-    assert_eq!(line["message"]["content"][0]["text"], " /clear");
+    // Summing up is the one command that it takes.
+    for (said, told) in [("/clear", " /clear"), ("/compact", "/compact"), ("/compact all", " /compact all")] {
+        let line: Value = serde_json::from_slice(&engine("claude-code").input(said).expect("a prompt")).expect("JSON");
+        assert_eq!(line["message"]["content"][0]["text"], told);
+    }
 }
 
 /// An engine that was killed before it kept its session says so, and the host can begin anew.
