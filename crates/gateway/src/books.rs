@@ -176,6 +176,11 @@ impl Books {
         self.turns().get(id).map(|turn| turn.totals()).unwrap_or_default()
     }
 
+    /// Whether no turn uses it.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.turns().is_empty()
+    }
+
     /// Waits for a turn's calls and rows, then forgets it.
     pub(crate) async fn finish(&self, id: &TurnId) -> Option<Arc<Turn>> {
         let turn = self.turns().get(id).cloned()?;

@@ -153,6 +153,12 @@ impl Gateway {
         self.shared.books.totals(turn)
     }
 
+    /// Whether no turn has called that is not finished.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.shared.books.is_empty()
+    }
+
     /// Ends a turn: waits until its calls are settled and durable (at most 30 s), gives back what its budgets drew and did not
     /// spend, forgets its totals and answers them. Call it when the turn's sandbox makes no further call.
     pub async fn finish(&self, turn: &TurnId) -> (Usage, Money) {

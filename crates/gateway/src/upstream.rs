@@ -48,6 +48,16 @@ pub(crate) struct Provider {
     pub(crate) models: tokio::sync::Mutex<Option<crate::models::Kept>>,
 }
 
+impl ProviderConfig {
+    /// Whether it can be a provider of this name.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn check(&self, name: &str) -> Result<(), GatewayError> {
+        Provider::open(name, self).map(drop)
+    }
+}
+
 impl Provider {
     fn open(name: &str, config: &ProviderConfig) -> Result<Self, GatewayError> {
         let wrong = |why| GatewayError::Provider { name: name.to_owned(), why };

@@ -139,9 +139,11 @@ impl Account {
     }
 }
 
-/// What was set aside for one call. Dropped without [`Reservation::settle`], all of it is spent.
+/// What was set aside for one call. Dropped without [`Reservation::settle`], all of it is spent; while it is still being set aside,
+/// nothing, as no call has left.
 pub(crate) struct Reservation {
     worst: Money,
+    dropped: Money,
     accounts: Vec<Arc<Account>>,
 }
 
@@ -162,7 +164,7 @@ impl Reservation {
 impl Drop for Reservation {
     fn drop(&mut self) {
         for account in self.accounts.drain(..) {
-            account.settle(self.worst, self.worst);
+            account.settle(self.worst, self.dropped);
         }
     }
 }
@@ -207,7 +209,7 @@ impl Purse {
         // One order for all, so that two calls never wait for each other.
         ordered.sort_by(|a, b| a.key.cmp(&b.key));
         ordered.dedup_by(|a, b| a.key == b.key && a.limit >= b.limit);
-        let mut held = Reservation { worst, accounts: Vec::with_capacity(ordered.len()) };
+        let mut held = Reservation { worst, dropped: Money::ZERO, accounts: Vec::with_capacity(ordered.len()) };
         for budget in ordered {
             let account = self.accounts().get(&budget.key).cloned();
             let none = || PurseError::Exceeded { key: budget.key.clone(), worst, left: Money::ZERO };
@@ -223,6 +225,7 @@ impl Purse {
                 }
             }
         }
+        held.dropped = worst;
         Ok(held)
     }
 

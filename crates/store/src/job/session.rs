@@ -1,5 +1,7 @@
 //! What a try of a job begins with: its session and the turn that is asked, in one write.
 
+use std::collections::HashSet;
+
 use model::{SessionId, TreeId};
 
 use super::JobWork;
@@ -36,6 +38,23 @@ impl Store {
         let spec = check_new(&begins.turn)?;
         let bytes = texts.bytes() + spec.len() + begins.turn.prompt.len();
         self.write(Kind::JobBegin, bytes, move |conn| begin(conn, &begins, &texts, &spec)).await
+    }
+
+    /// Those of these sessions that are there. A job has the name of its session from when it is claimed.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn sessions_there(&self, sessions: Vec<SessionId>) -> Result<HashSet<SessionId>, StoreError> {
+        self.read(move |conn| {
+            let mut there = HashSet::new();
+            for id in sessions {
+                if is_there(conn, &id)? {
+                    there.insert(id);
+                }
+            }
+            Ok(there)
+        })
+        .await
     }
 }
 
