@@ -59,10 +59,13 @@ pub(crate) fn run() -> Result<String> {
     // The first agent pays for the mirror and the files of the commit.
     let first = bench.at_work("first", 1, "be quick")?;
     bench.over()?;
+    let alone = bench.one_by_one()?;
     let before = disk(&daemon.home)?;
-    let all = bench.at_work("work", size.agents, "be at it")?;
-    let each = disk(&daemon.home)?.saturating_sub(before) / u64::try_from(size.agents)?;
+    let all = bench.at_work("work", size.agents, "be quick")?;
     bench.over()?;
+    let each = disk(&daemon.home)?.saturating_sub(before) / u64::try_from(size.agents)?;
+    bench.edit()?;
+    let edited = disk(&daemon.home)?.saturating_sub(before) / u64::try_from(size.agents)?;
     let peers: Vec<(Duration, u64)> = peers::ALL.iter().map(|peer| peer.trees(&project, &at, size.agents)).collect::<Result<_>>()?;
     let preview = bench.preview()?;
     bench.fill()?;
@@ -73,7 +76,7 @@ pub(crate) fn run() -> Result<String> {
     let mut text = format!(
         "A repository of {} MiB in packs and {} MiB in {} files; {} agents at once.\n\n\
          | {} agents | seconds | MiB on the disk, each | lacks |\n|---|---|---|---|\n\
-         | Lazaret: spawned at once, until the engine of each has asked its model | {} | {} | |\n",
+         | Lazaret: spawned at once, until the engine of each has asked its model | {} | {}; {} with a commit of each | |\n",
         large >> 20,
         tree >> 20,
         size.shape.files,
@@ -81,6 +84,7 @@ pub(crate) fn run() -> Result<String> {
         size.agents,
         seconds(all),
         mib(each),
+        mib(edited),
     );
     for (peer, (time, bytes)) in peers::ALL.iter().zip(peers) {
         text.push_str(&format!("| {} | {} | {} | {} |\n", peer.name, seconds(time), mib(bytes), peer.lacks));
@@ -90,6 +94,7 @@ pub(crate) fn run() -> Result<String> {
         ms(first)
     ));
     let mut row = |name: &str, times: &Times| text.push_str(&format!("| {name} | {} | {} |\n", ms(times.median()), ms(times.p99())));
+    row("one more agent on it: clone, sandbox, until its engine has asked its model", &alone);
     row(&format!("list of {} agents", size.listed), &list);
     row("status of one of them", &status);
     row("`lazaret agents list` as a process", &cli);
@@ -151,6 +156,16 @@ impl Bench<'_> {
         }
     }
 
+    /// Begins one after the other; how soon each is at work.
+    fn one_by_one(&self) -> Result<Times> {
+        let mut times = Vec::new();
+        for n in 0..self.size.looks.div_ceil(10) {
+            times.push(self.at_work(&format!("alone-{n}"), 1, "be quick")?);
+            self.over()?;
+        }
+        Ok(Times::of(times))
+    }
+
     fn agents(&self, asks: &mut Connection) -> Result<Vec<Value>> {
         let list = asks.ask("GET", "/v1/branches?limit=500", &Value::Null)?;
         Ok(list["items"].as_array().context("a list")?.clone())
@@ -175,12 +190,21 @@ impl Bench<'_> {
         }
     }
 
+    /// Lets those that are at work commit, and waits until that has come home.
+    fn edit(&self) -> Result<()> {
+        let mut asks = self.daemon.connect()?;
+        for agent in self.agents(&mut asks)?.iter().filter(|agent| is_at_work(agent)) {
+            let id = agent["id"].as_str().context("an agent")?;
+            asks.ask("POST", &format!("/v1/branches/{id}/messages"), &json!({ "text": "be at it" }))?;
+        }
+        self.over()
+    }
+
     /// What would conflict if all were merged.
     fn preview(&self) -> Result<Times> {
         let mut asks = self.daemon.connect()?;
         let agents = self.agents(&mut asks)?;
-        let ids: Vec<&Value> =
-            agents.iter().filter(|a| a["branch"].as_str().is_some_and(|b| b.starts_with("work-"))).map(|a| &a["id"]).collect();
+        let ids: Vec<&Value> = agents.iter().filter(|agent| is_at_work(agent)).map(|agent| &agent["id"]).collect();
         let form = json!({ "agents": ids });
         let mut times = Vec::new();
         for round in 0..=self.size.looks.div_ceil(10) {
@@ -232,6 +256,11 @@ impl Bench<'_> {
         }
         Ok((Times::of(list), Times::of(status), Times::of(cli)))
     }
+}
+
+/// Whether an agent is one of those that are begun at once.
+fn is_at_work(agent: &Value) -> bool {
+    agent["branch"].as_str().is_some_and(|branch| branch.starts_with("work-"))
 }
 
 /// Whether a request is the first of its conversation.
