@@ -140,6 +140,9 @@ fn agents_are_watched_answered_stopped_and_merged_on_the_board() {
     let row = term.row("slow", "working");
     term.click(5, row);
     term.until("> slow", |shown| shown.lines().any(|line| line.starts_with("> slow")));
+    // What is pasted presses no keys.
+    term.tmux(&["set-buffer", "-b", "pasted", "sy\nq"]);
+    term.tmux(&["paste-buffer", "-p", "-b", "pasted", "-t", "b"]);
     term.keys(&["s"]);
     term.expect("stop slow?");
     term.keys(&["Escape"]);

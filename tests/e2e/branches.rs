@@ -377,6 +377,8 @@ fn comments_become_the_next_prompt() {
     agents(&lab, &project, "review", &["rev", "--check", "test -f a.txt"]).ends_with(1);
     agents(&lab, &project, "review", &["rev", "--approve"]).succeeds();
     assert_eq!(status(&lab, &project, "rev")["verdict"]["verdict"], json!("approved"));
+    agents(&lab, &project, "review", &["rev", "--reject"]).succeeds();
+    assert_eq!(status(&lab, &project, "rev")["verdict"]["verdict"], json!("rejected"));
 }
 
 #[test]
@@ -456,7 +458,10 @@ fn death_is_noticed_at_once_and_a_limit_ends_the_work() {
     spawn(&lab, &project, "late", &told("sleep 100000"), &["--time", "2s"]).ends_with(4);
     assert_eq!(status(&lab, &project, "late")["code"], json!("TIMEOUT"));
     // It goes on from there.
-    agents(&lab, &project, "resume", &["dies", "--wait"]).succeeds();
+    agents(&lab, &project, "resume", &["dies"]).succeeds();
+    let log = agents(&lab, &project, "logs", &["dies", "--follow"]).succeeds().out;
+    assert!(log.contains("The program ended before this tool did"), "{log}");
+    assert_eq!(status(&lab, &project, "dies")["state"], json!("done"), "to the end");
     agents(&lab, &project, "resume", &["dies", "--task", &commits("y", "y", "after"), "--wait"]).succeeds();
     assert_eq!(project.git(&["log", "--format=%s", "main..dies"]), "after\nbefore");
 }

@@ -43,6 +43,34 @@ pub(crate) fn gate_of(lab: &Lab, message: &str) -> Value {
     })
 }
 
+/// What claude-code asks its model for when it is to sum up a conversation.
+const SUM_UP: &str = "summary of the conversation";
+
+/// Claude Code sums up by a command of its own, and goes on with what came of it.
+#[test]
+fn a_conversation_of_claude_code_is_summed_up_when_somebody_says_so() {
+    let rules = vec![
+        rule("what was it", vec![text("it was that")]),
+        rule(SUM_UP, vec![text("<summary>a harbour was spoken of</summary>")]),
+        rule("speak of the harbour", vec![text("I heard you")]),
+    ];
+    let (lab, server, network) = joined("claude-code", rules);
+    pair(&lab, &network, "d-ann", "ann", "owner");
+    let ann = |id: &str, words: &str, answer: &str| asks(&network, id, "d-ann", "ann", words, answer);
+    ann("a1", "/compact", "nothing was asked here yet");
+    ann("a2", "speak of the harbour, of every boat in it", "I heard you");
+    ann("a3", "/compact", "The conversation is summed up");
+    ann("a4", "what was it", "it was that");
+    let last = server.requests().into_iter().rfind(|request| request.json().to_string().contains("what was it")).expect("a request");
+    let asked = last.json()["messages"].to_string();
+    assert!(asked.contains("a harbour was spoken of") && !asked.contains("every boat in it"), "{asked}");
+    // There is nothing to sum up right after it: the program says so, and the turn ends.
+    ann("a5", "/compact", "The conversation is summed up");
+    ann("a6", "/compact", "The conversation is summed up");
+    network.wait(PATIENCE, |effects| in_chat(effects, "d-ann").iter().any(|said| said.contains("Not enough messages")));
+    ann("a7", "what was it", "it was that");
+}
+
 const REFUSED: &str = "only who answers for default may do this";
 
 #[test]

@@ -6,7 +6,7 @@ use testkit::model_server::{ModelServer, Rule, Say, Script};
 use testkit::platforms::Party as _;
 use testkit::platforms::courier::{Courier, SECRET};
 
-use crate::branches::{Project, told};
+use crate::branches::{Project, commits, spawn, told};
 use crate::marks;
 use crate::oidc::{DOMAIN, Issuer, house};
 use crate::support::{KEY, Lab, Ran, comes, project};
@@ -147,6 +147,47 @@ fn somebody_new_takes_the_first_steps_on_the_page() {
     let more = [("LAZARET_UI_KEY", KEY.to_owned()), ("LAZARET_UI_PLATFORM", answers), ("LAZARET_UI_SECRET", SECRET.to_owned())];
     play("setup", &lab, &web, &more);
     assert!(comes(|| courier.standing().iter().any(|stands| stands.text.contains("well met"))), "{:#?}", courier.standing());
+}
+
+#[test]
+fn somebody_without_a_key_takes_the_first_steps_on_the_page() {
+    let lab = Lab::new();
+    let server = lab.model(Script { rules: vec![rule("good day", vec![text("well met")])], ..Script::default() });
+    lab.run(&["config", "set", "engine", "mini"]).succeeds();
+    let web = Web::start(&lab);
+    play("near", &lab, &web, &[("LAZARET_UI_MODEL", format!("{}/v1", server.url()))]);
+    assert!(server.requests().iter().any(|request| request.target.ends_with("/chat/completions") && request.credential().is_none()));
+}
+
+#[test]
+fn agents_on_branches_are_compared_judged_and_merged_on_the_page() {
+    let lab = Lab::new();
+    marks::install(&lab);
+    let web = Web::start(&lab);
+    let (app, lib) = (Project::new(&lab, "app"), Project::new(&lab, "lib"));
+    let readme = |text: &str| {
+        told(&format!(
+            "printf 'one\\n{text}\\nthree\\n' > README.md; printf 'a\\342\\200\\256b' > sly.txt; git add -A; git commit -q -m one"
+        ))
+    };
+    spawn(&lab, &app, "feat/one", &readme("two of one"), &["--check", "test -f sly.txt"]).succeeds();
+    spawn(&lab, &app, "feat/two", &readme("two of two"), &[]).succeeds();
+    spawn(&lab, &app, "moves", &commits("moves.txt", "1", "one"), &[]).succeeds();
+    let both = told(
+        "echo for app > of-app.txt; git add -A; git commit -q -m app; cd /home/sandbox/repos/lib; echo for lib > of-lib.txt; git add -A; \
+         git commit -q -m lib",
+    );
+    spawn(&lab, &app, "both", &both, &["--repo", lib.repo(), "--check", "true"]).succeeds();
+    let asks = told(&marks::command("one"));
+    let wonders = "do it\ncall ask_user {\"question\":\"Which colour?\",\"options\":[\"red\",\"blue\"]}".to_owned();
+    for (branch, task) in [("asks", asks), ("wonders", wonders)] {
+        lab.run(&["spawn", "--repo", app.repo(), "--branch", branch, "--task", &task]).succeeds();
+    }
+    let further = commits("moves.txt", "2", "two");
+    play("branches", &lab, &web, &[("LAZARET_UI_FURTHER", further)]);
+    assert_eq!(marks::made(&lab), ["one"]);
+    assert_eq!(app.git(&["show", "main:of-app.txt", "main:moves.txt"]), "for app\n2");
+    assert_eq!(lib.git(&["show", "main:of-lib.txt"]), "for lib");
 }
 
 #[test]

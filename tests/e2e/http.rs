@@ -106,21 +106,12 @@ impl Lab {
     /// Every event of a session.
     #[track_caller]
     pub(crate) fn log(&self, session: &str) -> Vec<Value> {
-        self.log_so_far(session).unwrap_or_else(|| panic!("there is no session {session}"))
-    }
-
-    /// Every event of a session; none where there is no session yet. A job names the one that it is about to make.
-    #[track_caller]
-    fn log_so_far(&self, session: &str) -> Option<Vec<Value>> {
         let mut all: Vec<Value> = Vec::new();
         loop {
             let page = self.ask("GET", &format!("/v1/sessions/{session}/events?after={}&limit=1000", all.len()), Value::Null);
-            if page.status == 404 {
-                return None;
-            }
             let page = page.is(200)["events"].as_array().expect("events").clone();
             if page.is_empty() {
-                return Some(all);
+                return all;
             }
             all.extend(page);
         }
@@ -150,7 +141,7 @@ impl Lab {
     pub(crate) fn event_where(&self, session: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let began = Instant::now();
         loop {
-            let log = self.log_so_far(session).unwrap_or_default();
+            let log = self.log(session);
             if let Some(found) = log.iter().find(|e| wanted(e)) {
                 return found.clone();
             }

@@ -43,6 +43,29 @@ fn text(answer: Answer) -> String {
 }
 
 #[test]
+fn a_job_names_its_session_from_when_there_is_one() {
+    let lab = Lab::new();
+    lab.run(&["start", "--listen", "127.0.0.1:0"]).succeeds();
+    let mut open: Vec<String> = (0..24).map(|n| lab.job(json!({ "agent_id": format!("test-{n}") }))).collect();
+    let list = || lab.ask("GET", "/v1/jobs?limit=200", Value::Null).is(200)["items"].as_array().expect("jobs").clone();
+    let one = |id: &str| lab.ask("GET", &format!("/v1/jobs/{id}"), Value::Null).is(200);
+    let began = std::time::Instant::now();
+    let mut seen = 0;
+    while let Some(id) = open.last().cloned() {
+        assert!(began.elapsed() < PATIENCE, "not over: {open:?}");
+        let mut jobs = list();
+        jobs.push(one(&id));
+        for job in jobs.iter().filter(|job| job["session"].is_string()) {
+            // Whoever follows it from this moment on finds a log.
+            lab.log(job["session"].as_str().expect("an identity"));
+            seen += 1;
+        }
+        open.retain(|id| one(id)["status"] != "completed");
+    }
+    assert!(seen > 0);
+}
+
+#[test]
 fn a_job_runs_and_leaves_its_result() {
     let lab = Lab::new();
     lab.run(&["start", "--listen", "127.0.0.1:0"]).succeeds();

@@ -23,6 +23,7 @@ mod board;
 mod branch_attacks;
 mod branch_day;
 mod branch_failures;
+mod branch_formats;
 mod branch_history;
 mod branch_put_away;
 mod branch_repos;

@@ -16,7 +16,9 @@ use testkit::platforms::mailbox::Mailbox;
 use testkit::platforms::resend::Resend;
 use testkit::platforms::signal::Signal;
 use testkit::platforms::signed::Posted;
+use testkit::platforms::slack::Evented;
 use testkit::platforms::teams::Teams;
+use testkit::platforms::telegram::Hooked;
 use testkit::platforms::webex::Webex;
 use testkit::platforms::wechat::WeChat;
 use testkit::platforms::whatsapp::WhatsApp;
@@ -34,8 +36,10 @@ macro_rules! networks {
 
 networks! {
     a_conversation_on_telegram: Telegram::start();
+    a_conversation_on_telegram_by_webhook: Hooked(Telegram::start());
     a_conversation_on_discord: Discord::start();
     a_conversation_on_slack: Slack::start();
+    a_conversation_on_slack_by_events: Evented(Slack::start());
     a_conversation_on_matrix: Room::start();
     a_conversation_with_a_program: Courier::start();
     a_conversation_by_mail: Mailbox::start();

@@ -50,6 +50,29 @@ fn a_provider_is_added_tried_named_and_removed_and_its_key_is_never_shown() {
     assert!(secrets.contains("day") && !secrets.contains("night"), "{secrets}");
     let config = std::fs::read_to_string(lab.home().join("config.toml")).expect("a configuration");
     assert!(config.contains("providers.day") && !config.contains("night"), "{config}");
+    // A server that needs no key can be named over HTTP: with its models, and only where nothing with a key would be led elsewhere.
+    let url = format!("{}/v1", server.url());
+    let put = |token: &str, name: &str, url: &str| web.ask(token, "PUT", &format!("/v1/providers/{name}"), json!({ "base_url": url }));
+    for (name, url, status) in [
+        ("anthropic", url.as_str(), 409),
+        ("day", &url, 409),
+        ("near", "http://user@127.0.0.1/v1", 422),
+        ("near", "file:///etc/passwd", 422),
+        ("near.base_url", &url, 422),
+        ("rehearsal", &url, 422),
+        ("near", "http://127.0.0.1:1/v1", 500),
+    ] {
+        let answer = put(&web.owner, name, url);
+        assert_eq!(answer.status, status, "{name} at {url}: {}", String::from_utf8_lossy(&answer.body));
+    }
+    assert_eq!(std::fs::read_to_string(lab.home().join("config.toml")).expect("a configuration"), config, "nothing of it was kept");
+    let near = lab.model(Script::default());
+    let made = put(&web.owner, "near", &format!("{}/v1", near.url())).is(200);
+    assert!(made["models"].as_array().is_some_and(|models| !models.is_empty()), "{made}");
+    assert!(near.requests()[0].credential().is_none());
+    let (writer, _) = web.token("write", None);
+    assert_eq!(put(&writer, "near", &url).status, 403);
+    assert!(run(&["provider", "list"], "").succeeds().out.contains("near"));
     assert!(!printed.contains(KEY) && !config.contains(KEY), "a key was shown: {printed}");
     // The rooms of others have no window here.
     let (token, _) = web.token("manage", Some("default"));

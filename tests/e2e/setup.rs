@@ -102,6 +102,49 @@ fn what_should_be_done_something_about_is_told_with_what_does_it() {
     assert_eq!((&line["status"], &line["fix"]), (&json!("warn"), &json!("lazaret task resume 'plan'")));
 }
 
+/// A model of this machine, and a network, each asked for at the terminal: the agent that is made asks that model.
+#[test]
+fn a_model_of_this_machine_and_a_network_are_set_up_at_a_terminal() {
+    let (lab, telegram) = (Lab::new(), Telegram::start());
+    let rules = vec![Rule { contains: String::new(), say: vec![Say::Text("ready".to_owned())] }];
+    let ollama = lab.model(Script { rules, ..Script::default() });
+    lab.run(&["config", "set", "engine", "mini"]).succeeds();
+    lab.run(&["config", "set", "egress.private_ok", "[\"127.0.0.1\"]"]).succeeds();
+    let which = "which (Enter passes it over): ";
+    let base = format!("base_url={}", telegram.web.url());
+    let mut setup = Typed::start(&lab, &["setup", "--network", "telegram", "--config", &base, "--config", "poll_s=5"]);
+    setup.expect(which);
+    setup.line("4");
+    setup.expect("its address [http://127.0.0.1:11434/v1]: ");
+    setup.line(&format!("{}/v1", ollama.url()));
+    setup.expect("it has: ");
+    setup.expect("the model's name: ");
+    setup.line("small-model");
+    setup.expect("local/small-model answered");
+    setup.expect("passes it over): ");
+    setup.line("andy");
+    setup.expect("in a line: ");
+    setup.line("");
+    setup.expect("@BotFather");
+    setup.expect("token");
+    setup.expect("it is not shown");
+    setup.line(Telegram::TOKEN);
+    setup.expect("telegram: well");
+    setup.expect("waiting; Ctrl-C leaves it open");
+    let all = setup.all();
+    let code = all.split("within ten minutes: ").nth(1).and_then(|rest| rest.get(..9)).expect("a code");
+    telegram.writes(code);
+    setup.expect("paired");
+    setup.expect("5 of 5: hello");
+    setup.expect("passes it over): ");
+    setup.line("hello");
+    setup.expect("andy: ready");
+    assert!(!setup.all().contains(Telegram::TOKEN), "{}", setup.all());
+    telegram.writes("good morning");
+    assert!(comes(|| telegram.standing().iter().any(|stands| stands.text == "ready")), "{:#?}", telegram.standing());
+    assert!(ollama.requests().iter().all(|request| request.credential().is_none()), "no key is sent where none belongs");
+}
+
 /// Somebody new at a terminal, who mistypes: nothing that is wrong ends the steps, and the key is never shown.
 #[test]
 fn a_newcomer_at_a_terminal_is_led_through_and_asked_again() {

@@ -1633,6 +1633,12 @@ export interface JobsProblem {
   "error"?: string;
 }
 
+/** A server of models that needs no key: on this machine, or near it. */
+export interface KeylessForm {
+  /** Where it answers as OpenAI does: with its scheme, its port and, as a rule, `/v1`. */
+  "base_url": string;
+}
+
 /** What really holds in one sandbox, layer by layer. */
 export interface Level {
   /** The layers, always in the same order. */
@@ -1864,16 +1870,12 @@ export interface MemoryView {
 
 /** A merge to make. */
 export interface MergeForm {
-  /** The check command of the queue; the one that the agent was spawned with when left out. */
-  "check"?: string | null;
   /** Only say what would come of it. */
   "dry_run"?: boolean;
   /** The commit that was looked at: refused when the branch has come further since. Of an agent of several repositories it is that of the first one, and `,NAME=COMMIT` behind it for each of the others holds these too. */
   "expect"?: string | null;
   /** Into this branch; the one that the agent's was taken from when left out. */
   "into"?: string | null;
-  /** Put on top of the target as it is now, and merged only when the check passes there. */
-  "queue"?: boolean;
 }
 
 /** What came of a merge in a repository beside the first one, or would. */
@@ -1901,8 +1903,6 @@ export interface MergeView {
   "also"?: MergeInRepo[];
   /** The branch that was merged. */
   "branch": string;
-  /** The check of a queue. */
-  "check"?: CheckView | null;
   /** The commit that the target is at. */
   "commit"?: string | null;
   /** Files that conflict. */

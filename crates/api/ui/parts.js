@@ -147,22 +147,29 @@ export function Act({ run, children, kind = "", label, disabled = false, quiet =
     quiet ? null : html`<${Trouble} problem=${state.problem} />`}</span>`;
 }
 
-// The same for what cannot be taken back: it asks once more.
+// The same for what cannot be taken back: it asks once more. What is done is what stood there when it asked, whatever the page has
+// learned since.
 export function Sure({ run, children, ask, kind = "danger" }) {
   const box = useRef(null);
   const [problem, set] = useState(null);
+  const [asked, put] = useState({ run, ask, children });
+  const open = () => {
+    set(null);
+    put({ run, ask, children });
+    box.current.showModal();
+  };
   const go = async () => {
     try {
-      await run();
+      await asked.run();
       box.current?.close();
     } catch (trouble) {
       set(trouble);
     }
   };
-  return html`<button type="button" class=${kind} onClick=${() => (set(null), box.current.showModal())}>${children}</button>
-    <dialog ref=${box} aria-label=${ask}><p>${ask}</p><${Trouble} problem=${problem} />
+  return html`<button type="button" class=${kind} onClick=${open}>${children}</button>
+    <dialog ref=${box} aria-label=${asked.ask}><p>${asked.ask}</p><${Trouble} problem=${problem} />
       <div class="row end"><button type="button" onClick=${() => box.current.close()}>Leave it</button>
-      <button type="button" class=${kind} onClick=${go}>${children}</button></div></dialog>`;
+      <button type="button" class=${kind} onClick=${go}>${asked.children}</button></div></dialog>`;
 }
 
 // What the server said of the form that a field stands in.

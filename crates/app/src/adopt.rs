@@ -6,6 +6,7 @@ use model::{Code, Failure, SandboxId, SessionId, TurnEvent};
 use store::StoreError;
 
 use crate::App;
+use crate::due::LOOK_AGAIN;
 use crate::live::lock;
 
 /// A command that an earlier daemon started: sandbox, stream, lease.
@@ -57,6 +58,21 @@ impl App {
             tracing::warn!(%failure, "what is there and what is stored were not brought together");
         }
         Ok(())
+    }
+
+    /// Looks now and then for turns that nobody works on: what was to begin their work was cut off, or the store did not answer it.
+    pub(crate) async fn keep_turns_at_work(&self) {
+        loop {
+            tokio::time::sleep(LOOK_AGAIN).await;
+            match self.store().unfinished_turns().await {
+                Ok(open) => {
+                    for turn in open.iter().filter(|turn| self.live(&turn.session).is_none()) {
+                        self.look_into(&turn.session).await;
+                    }
+                }
+                Err(error) => tracing::warn!(error = model::chain(&error), "what is to be done cannot be read"),
+            }
+        }
     }
 
     /// Brings what is on the disk and what is stored together: finishes deletes that were begun, and removes trees that

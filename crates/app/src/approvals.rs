@@ -157,13 +157,18 @@ impl Approvals {
         let live = session.and_then(|session| app.live(session));
         let (mut asking, mut wanting, mut is_told) = (None, None, false);
         // A row of an earlier daemon may have been asked by a clock that was ahead: it stands no longer than any other.
-        let most = after(steady(), app.settings().approvals.ttl);
+        let mut most = after(steady(), app.settings().approvals.ttl);
+        let mut is_answered = false;
         loop {
             let told = news.notified();
             tokio::pin!(told);
             told.as_mut().enable();
             let row = self.store.approval(id).await.map_err(|e| e.failure())?;
             let is_open = matches!(row.state, ApprovalState::Pending | ApprovalState::Approved);
+            // A yes has a time of its own, in which its turn can wait for a place.
+            if row.state == ApprovalState::Approved && !std::mem::replace(&mut is_answered, true) {
+                most = after(steady(), app.settings().approvals.ttl);
+            }
             let until_then = row.expires.min(most);
             if is_open && steady() >= until_then {
                 self.expire(app, id, row.expires.max(steady())).await?;

@@ -210,9 +210,14 @@ impl ApprovalsOf<'_> {
             usable_until: approvals::after(at, self.app.settings().approvals.ttl),
             now: at,
         };
-        let change = self.app.store().answer_approval(&id, answer).await.map_err(|e| e.failure())?;
-        model::crash::point("approval:answered");
-        self.app.approvals().tell(self.app, &change);
+        let (app, asked) = (self.app.clone(), id.clone());
+        let answer = async move {
+            let change = app.store().answer_approval(&asked, answer).await.map_err(|e| e.failure())?;
+            model::crash::point("approval:answered");
+            app.approvals().tell(&app, &change);
+            Ok(change)
+        };
+        let change = self.app.see_through(answer).await?;
         if change.row.state == ApprovalState::Expired {
             return Err(Failure::new(Code::Conflict, format!("confirmation {id} has expired: nothing is done")));
         }

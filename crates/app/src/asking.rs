@@ -36,7 +36,7 @@ impl SessionsOf<'_> {
         if read_spec(&row)?.mounts != notes {
             return Err(Failure::new(Code::Conflict, "the session was made with other host directories").field("mounts"));
         }
-        let live = self.app.bring(&row.id, None, None).await?;
+        let live = self.app.hold(&row.id).await?;
         live.give_mounts(mounts);
         self.view(&row.id, false).await
     }
@@ -68,7 +68,7 @@ impl SessionsOf<'_> {
         let turn = TurnId::from_bits(crate::clock::fresh_bits());
         let names = self.app.keep_files(&row.id, &turn, &form.files).await?;
         // Of a session elsewhere, the turn is kept here and done there.
-        let live = if elsewhere.is_none() { Some(self.app.bring(&row.id, None, None).await?) } else { None };
+        let live = if elsewhere.is_none() { Some(self.app.hold(&row.id).await?) } else { None };
         let mut text = form.text;
         for name in names {
             text.push_str(&format!("\n\n[attached: {FILES_DIR}/{name}]"));
@@ -78,21 +78,25 @@ impl SessionsOf<'_> {
             priority: form.priority.unwrap_or(row.priority).min(9),
             ..NewTurn::new(turn.clone(), row.id.clone(), text, crate::now())
         };
-        let accepted = if about == TurnAbout::default() {
-            self.app.store().accept_turn(new).await
-        } else {
-            self.app.store().accept_turn_of(new, about).await
+        let app = self.app.clone();
+        let accept = async move {
+            let accepted = if about == TurnAbout::default() {
+                app.store().accept_turn(new).await
+            } else {
+                app.store().accept_turn_of(new, about).await
+            };
+            if !matches!(&accepted, Ok(a) if a.fresh) {
+                app.forget_files(&row.id, &turn);
+            }
+            let accepted = accepted.map_err(|e| e.failure())?;
+            app.branch_news(&row.id);
+            model::crash::point("turn:accepted");
+            if let Some(live) = live {
+                live.wake.notify_one();
+            }
+            Ok(accepted.turn)
         };
-        if !matches!(&accepted, Ok(a) if a.fresh) {
-            self.app.forget_files(&row.id, &turn);
-        }
-        let accepted = accepted.map_err(|e| e.failure())?;
-        self.app.branch_news(&row.id);
-        model::crash::point("turn:accepted");
-        if let Some(live) = live {
-            live.wake.notify_one();
-        }
-        Ok(accepted.turn)
+        self.app.see_through(accept).await
     }
 
     /// Asks while a turn runs: it is durable, and goes to the same engine as soon as the turn that runs is over, before
@@ -128,15 +132,19 @@ impl SessionsOf<'_> {
         };
         let question = question.ok_or_else(|| Failure::new(Code::NotFound, "nothing is asked").field("question"))?;
         check_answer(&question, &form.text)?;
-        self.app.store().answer_question(&question.id, form.text, crate::now()).await.map_err(|e| e.failure())?;
-        model::crash::point("question:answered");
-        if let Some(live) = self.app.live(&row.id) {
-            live.waits.answered(&crate::agent_tools::wait_of(&question.id));
-            live.answered.notify_waiters();
-        }
-        // What its chat shows of it changes, whichever surface it was answered on.
-        self.app.wake_channels();
-        Ok(())
+        let app = self.app.clone();
+        let answer = async move {
+            app.store().answer_question(&question.id, form.text, crate::now()).await.map_err(|e| e.failure())?;
+            model::crash::point("question:answered");
+            if let Some(live) = app.live(&row.id) {
+                live.waits.answered(&crate::agent_tools::wait_of(&question.id));
+                live.answered.notify_waiters();
+            }
+            // What its chat shows of it changes, whichever surface it was answered on.
+            app.wake_channels();
+            Ok(())
+        };
+        self.app.see_through(answer).await
     }
 
     /// A page of the log.

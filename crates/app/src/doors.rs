@@ -10,7 +10,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use gateway::egress::{Egress, Policy};
 use gateway::{Gateway, Identity};
-use model::SandboxId;
+use model::{Money, SandboxId, TurnId, Usage};
 use sandbox::{Door, Doors, Hold};
 use tokio::net::UnixStream;
 use tokio::sync::watch;
@@ -19,6 +19,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::live::lock;
 
+/// Gateways of earlier settings that are kept for the turns that called through them. Of one more the oldest ends, with its calls.
+const GATEWAYS_BEFORE_MAX: usize = 8;
 /// How long a call waits for the tools after the daemon's start.
 const TOOLS_WAIT: Duration = Duration::from_secs(20);
 
@@ -67,6 +69,8 @@ impl broker::Who for Behind {
 pub(crate) struct DoorKeeper {
     occupants: Occupants,
     gateway: RwLock<Gateway>,
+    /// Those of earlier settings, as long as turns that called through them are not over.
+    before: Mutex<Vec<Gateway>>,
     broker: Broker,
     egress: Egress,
     /// Whether the tools were looked for since the daemon's start.
@@ -76,13 +80,62 @@ pub(crate) struct DoorKeeper {
 
 impl DoorKeeper {
     pub(crate) fn new(gateway: Gateway, broker: Broker, egress: Egress, tasks: TaskTracker) -> Self {
-        Self { occupants: Occupants::default(), gateway: RwLock::new(gateway), broker, egress, tools: watch::Sender::new(false), tasks }
+        Self {
+            occupants: Occupants::default(),
+            gateway: RwLock::new(gateway),
+            before: Mutex::default(),
+            broker,
+            egress,
+            tools: watch::Sender::new(false),
+            tasks,
+        }
     }
 
-    /// From now on connections go to this gateway; those that are open stay with theirs. Gives back the one before.
-    pub(crate) fn replace_gateway(&self, gateway: Gateway) -> Gateway {
+    /// From now on connections go to this gateway; those that are open stay with theirs, to which calls that are under way are charged.
+    /// [`DoorKeeper::end_idle`] is to follow.
+    pub(crate) fn replace_gateway(&self, gateway: Gateway) {
         let mut held = self.gateway.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-        std::mem::replace(&mut held, gateway)
+        lock(&self.before).push(std::mem::replace(&mut *held, gateway));
+    }
+
+    /// Ends the gateways of earlier settings that no turn uses any more, and the oldest ones beyond a number.
+    pub(crate) async fn end_idle(&self) {
+        let over = {
+            let mut before = lock(&self.before);
+            let many = before.len().saturating_sub(GATEWAYS_BEFORE_MAX);
+            let mut over: Vec<Gateway> = before.drain(..many).collect();
+            let (idle, used) = std::mem::take(&mut *before).into_iter().partition::<Vec<_>, _>(Gateway::is_idle);
+            *before = used;
+            over.extend(idle);
+            over
+        };
+        for gateway in over {
+            gateway.shutdown().await;
+        }
+    }
+
+    /// Ends the calls of a turn, through whichever gateway they went: what they used and cost.
+    pub(crate) async fn finish_calls(&self, turn: &TurnId) -> (Usage, Money) {
+        // In this order: one that is replaced in between is met twice, and has nothing to say the second time.
+        let now = self.gateway();
+        let before = lock(&self.before).clone();
+        let (mut usage, mut cost) = now.finish(turn).await;
+        for gateway in &before {
+            let (used, paid) = gateway.finish(turn).await;
+            (usage, cost) = (usage.plus(used), cost.plus(paid));
+        }
+        if !before.is_empty() {
+            self.end_idle().await;
+        }
+        (usage, cost)
+    }
+
+    /// Ends every connection to models.
+    pub(crate) async fn end_gateways(&self) {
+        let before = std::mem::take(&mut *lock(&self.before));
+        for gateway in before.into_iter().chain([self.gateway()]) {
+            gateway.shutdown().await;
+        }
     }
 
     pub(crate) fn egress(&self) -> &Egress {

@@ -12,7 +12,7 @@ use crate::clock::wait_until;
 /// How long is waited when the database does not answer.
 pub(crate) const RETRY: Duration = Duration::from_secs(5);
 /// How long nothing is looked for: another daemon of the same database may have asked for something, or died over it.
-const LOOK_AGAIN: Duration = Duration::from_secs(60);
+pub(crate) const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
 impl App {
     /// Does this until it is over or the daemon ends.

@@ -147,7 +147,7 @@ impl SessionsOf<'_> {
     pub async fn undo(&self, id: &str, form: UndoForm) -> Result<SessionView, Failure> {
         let row = self.row(id).await?;
         let app = self.app;
-        let live = app.bring(&row.id, None, None).await?;
+        let live = app.hold(&row.id).await?;
         if !app.store().open_turns(&row.id).await.map_err(|e| e.failure())?.is_empty() {
             return Err(at_work());
         }

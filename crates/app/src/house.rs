@@ -67,6 +67,17 @@ impl Ground {
     }
 }
 
+/// A sandbox that is ended when whoever moves into it goes away in the middle: its turn was cancelled.
+struct Unused(Option<Sandbox>);
+
+impl Drop for Unused {
+    fn drop(&mut self) {
+        if let Some(sandbox) = self.0.take() {
+            sandbox.give_up();
+        }
+    }
+}
+
 impl App {
     /// Where a session works now.
     pub(crate) async fn ground(&self, id: &model::SessionId) -> Result<Ground, Failure> {
@@ -168,11 +179,12 @@ impl App {
     /// Gives a session the sandbox that was claimed for it, when that is what would be made for it now; else it ends and its
     /// tree stays, as the session's own.
     async fn move_in(&self, live: &Live, ground: &Ground, member: Member) -> Result<Option<Sandbox>, Failure> {
+        let sandbox = member.sandbox.clone();
+        let mut unused = Unused(Some(sandbox.clone()));
         let instructions = ground.instructions();
         let shape = self.shape(&live.spec, &ground.agent, &ground.row.tenant, !instructions.is_empty()).await?;
         let is_whole = ground.share != Share::Guest || shape.vault.is_none();
         let fits = is_whole && *member.tree() == ground.tree && ground.env.is_none() && self.is_plain(&live.spec) && member.fits(&shape);
-        let sandbox = member.sandbox.clone();
         let moved = async {
             sandbox.claim(live.id.as_str(), live.spec.limits.time).await?;
             match &shape.instructions {
@@ -183,6 +195,7 @@ impl App {
         let moved = if fits { moved.await.map_err(|e| model::chain(&e)) } else { Err("it is not what would be made now".to_owned()) };
         if let Err(why) = moved {
             tracing::debug!(session = %live.id, why, "a sandbox that was made ahead is not used");
+            unused.0 = None;
             if let Err(error) = member.sandbox.stop().await {
                 tracing::warn!(session = %live.id, error = model::chain(&error), "a sandbox was not removed whole");
             }
@@ -191,6 +204,7 @@ impl App {
         live.has_instructions.store(shape.instructions.is_some(), std::sync::atomic::Ordering::SeqCst);
         live.is_used.store(false, std::sync::atomic::Ordering::SeqCst);
         model::crash::point("pool:moved-in");
+        unused.0 = None;
         Ok(Some(member.sandbox))
     }
 

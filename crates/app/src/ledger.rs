@@ -164,13 +164,9 @@ impl gateway::Ledger for StoreLedger {
 }
 
 /// Opens the gateway with what the configuration says of providers.
-pub(crate) fn open_gateway(
-    settings: &Settings,
-    secrets: &SecretBook,
-    ledger: &Arc<StoreLedger>,
-    callers: &Arc<Callers>,
-) -> Result<Gateway, Failure> {
-    let (keys, ledger, callers) = (Arc::new(secrets.clone()), Arc::clone(ledger), Arc::clone(callers));
+pub(crate) fn open_gateway(settings: &Settings, secrets: &SecretBook, store: &Store, callers: &Arc<Callers>) -> Result<Gateway, Failure> {
+    // Each has a ledger of its own: what one gives back of a budget is not what another one drew.
+    let (keys, ledger, callers) = (Arc::new(secrets.clone()), Arc::new(StoreLedger::new(store.clone())), Arc::clone(callers));
     Gateway::open(settings.gateway.clone(), keys, ledger, callers)
         .map_err(|e| Failure::new(Code::ConfigInvalid, model::chain(&e)).hint("check [providers] in the configuration"))
 }

@@ -107,7 +107,7 @@ mod waits;
 mod webhooks;
 
 pub use agents::{AgentForm, AgentsOf, DEFAULT_AGENT};
-pub use app::{App, Busy, Opening, Reload};
+pub use app::{App, Busy, Configure, Opening, Reload};
 pub use approvals::{APPROVAL_TTL_DEFAULT, APPROVAL_TTL_MAX};
 pub use ask::{AskForm, AskView};
 pub use asked::{ApprovalQuery, ApprovalSettings, ApprovalView, ApprovalsOf, Decision, DecisionForm};
@@ -160,7 +160,7 @@ pub use plugins::{
 };
 pub use pool::{POOL_SIZE_MAX, POOL_TENANTS_MAX, PoolSettings, PoolShelf, PoolView};
 pub use ports::{InsidePort, PortForm};
-pub use providers::{ProviderKey, ProviderModel, ProviderModels, ProviderUse, ProviderView, ProvidersOf};
+pub use providers::{KeylessForm, ProviderKey, ProviderModel, ProviderModels, ProviderUse, ProviderView, ProvidersOf};
 pub use quotas::{Rate, RateSettings};
 pub use rights::{AREAS, Rights, Scope};
 pub use roles::Role;
@@ -172,7 +172,7 @@ pub use self_policy::SelfPolicy;
 pub use session_forms::{
     AnswerForm, MessageFile, MessageForm, QuestionView, SessionForm, SessionPatch, SessionQuery, SessionState, SessionView,
 };
-pub use sessions::SessionsOf;
+pub use sessions::{FilesOut, SessionsOf};
 pub use settings::{SessionSettings, Settings};
 pub use setup::{
     NETWORKS, NetworkField, NetworkGuide, Notice, SetupForm, SetupOf, SetupState, SetupStep, SetupStepView, SetupView, network_guide,

@@ -51,8 +51,11 @@ pub(crate) struct Live {
     stalled: Mutex<Option<Failure>>,
     /// Nobody needs the sandbox any more.
     pub(crate) released: Notify,
-    attached: AtomicUsize,
-    attached_changed: Notify,
+    /// Files that go in or out of its sandbox just now.
+    carried: AtomicUsize,
+    /// Those who hold it in memory.
+    holds: watch::Sender<usize>,
+    presence: Arc<Presence>,
     /// Events of model calls, from the gateway to the runner.
     pub(crate) calls: mpsc::Sender<EventKind>,
     pub(crate) calls_out: tokio::sync::Mutex<mpsc::Receiver<EventKind>>,
@@ -62,12 +65,37 @@ pub(crate) struct Live {
     pub(crate) gone: CancellationToken,
     /// Since when clients can come.
     opened: watch::Receiver<Option<Instant>>,
+}
+
+/// Who waits for a session's work. It outlives the session's stay in memory: whoever attached while it was on its way out is still
+/// there when it comes back.
+pub(crate) struct Presence {
+    attached: AtomicUsize,
+    changed: Notify,
     /// When the last one left, or the session came into memory.
     alone_since: Mutex<Instant>,
 }
 
+impl Presence {
+    pub(crate) fn new() -> Self {
+        Self { attached: AtomicUsize::new(0), changed: Notify::new(), alone_since: Mutex::new(Instant::now()) }
+    }
+
+    /// The session came into memory.
+    pub(crate) fn begin(&self) {
+        *lock(&self.alone_since) = Instant::now();
+    }
+}
+
 impl Live {
-    pub(crate) fn new(id: SessionId, spec: SessionSpec, mounts: Vec<HostMount>, adopted: Option<Sandbox>, app: &App) -> Self {
+    pub(crate) fn new(
+        id: SessionId,
+        spec: SessionSpec,
+        mounts: Vec<HostMount>,
+        adopted: Option<Sandbox>,
+        presence: Arc<Presence>,
+        app: &App,
+    ) -> Self {
         let (calls, calls_out) = mpsc::channel(CALLS_WAITING_MAX);
         Self {
             id,
@@ -84,14 +112,14 @@ impl Live {
             turn: Mutex::new(None),
             stalled: Mutex::default(),
             released: Notify::new(),
-            attached: AtomicUsize::new(0),
-            attached_changed: Notify::new(),
+            carried: AtomicUsize::new(0),
+            holds: watch::Sender::new(0),
+            presence,
             calls,
             calls_out: tokio::sync::Mutex::new(calls_out),
             cancel: app.cancel().child_token(),
             gone: CancellationToken::new(),
             opened: app.opened_at(),
-            alone_since: Mutex::new(Instant::now()),
         }
     }
 
@@ -137,19 +165,40 @@ impl Live {
     }
 
     /// Counts somebody as attached as long as the answer lives.
-    pub(crate) fn attach(self: &Arc<Self>) -> Attachment {
-        self.attached.fetch_add(1, Ordering::SeqCst);
-        self.attached_changed.notify_waiters();
-        Attachment(Arc::clone(self))
+    pub(crate) fn attach(&self) -> Attachment {
+        self.presence.attached.fetch_add(1, Ordering::SeqCst);
+        self.presence.changed.notify_waiters();
+        Attachment(Arc::clone(&self.presence))
+    }
+
+    /// Keeps it in memory as long as the answer lives. The registry does this, under its lock.
+    pub(crate) fn hold(self: &Arc<Self>) -> Hold {
+        self.holds.send_modify(|holds| *holds += 1);
+        Hold(Arc::clone(self))
+    }
+
+    /// Whether files go in or out: then its sandbox does not end for having nothing to do.
+    pub(crate) fn carries(&self) -> bool {
+        self.carried.load(Ordering::SeqCst) > 0
+    }
+
+    pub(crate) fn is_held(&self) -> bool {
+        *self.holds.borrow() > 0
+    }
+
+    /// Returns when nobody holds it.
+    pub(crate) async fn unheld(&self) {
+        // The sender is here, so the wait cannot fail.
+        let _ = self.holds.subscribe().wait_for(|holds| *holds == 0).await;
     }
 
     /// Returns when somebody waits for the work, or nobody need.
     pub(crate) async fn attended(&self) {
         loop {
-            let changed = self.attached_changed.notified();
+            let changed = self.presence.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            if !self.spec.foreground || self.attached.load(Ordering::SeqCst) > 0 {
+            if !self.spec.foreground || self.presence.attached.load(Ordering::SeqCst) > 0 {
                 return;
             }
             changed.await;
@@ -164,15 +213,15 @@ impl Live {
         let mut opened = self.opened.clone();
         let Ok(Some(opened)) = opened.wait_for(Option::is_some).await.map(|at| *at) else { return };
         loop {
-            let changed = self.attached_changed.notified();
+            let changed = self.presence.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            if self.attached.load(Ordering::SeqCst) > 0 {
+            if self.presence.attached.load(Ordering::SeqCst) > 0 {
                 changed.await;
                 continue;
             }
             // Counted from when the last one left, however often it is asked.
-            let left = *lock(&self.alone_since);
+            let left = *lock(&self.presence.alone_since);
             let end = if opened > left { opened + RETURN_GRACE } else { left + DETACH_GRACE };
             tokio::select! {
                 () = changed => {}
@@ -183,13 +232,50 @@ impl Live {
 }
 
 /// Somebody who waits for a session's work.
-pub(crate) struct Attachment(Arc<Live>);
+pub(crate) struct Attachment(Arc<Presence>);
 
 impl Drop for Attachment {
     fn drop(&mut self) {
         *lock(&self.0.alone_since) = Instant::now();
         self.0.attached.fetch_sub(1, Ordering::SeqCst);
-        self.0.attached_changed.notify_waiters();
+        self.0.changed.notify_waiters();
+    }
+}
+
+/// A session that stays in memory as long as this lives: what is given to its runner, or done to it, meets the session and not
+/// one that has just ended.
+pub(crate) struct Hold(Arc<Live>);
+
+impl std::ops::Deref for Hold {
+    type Target = Live;
+
+    fn deref(&self) -> &Live {
+        &self.0
+    }
+}
+
+impl Hold {
+    /// Files go in or out as long as the answer lives. Unlike a hold it keeps nobody from ending the session: a client that stands still
+    /// in the middle is not waited for.
+    pub(crate) fn carry(&self) -> Carry {
+        self.0.carried.fetch_add(1, Ordering::SeqCst);
+        Carry(Arc::clone(&self.0))
+    }
+}
+
+/// Files that go in or out of a session's sandbox.
+pub(crate) struct Carry(Arc<Live>);
+
+impl Drop for Carry {
+    fn drop(&mut self) {
+        self.0.carried.fetch_sub(1, Ordering::SeqCst);
+        self.0.wake.notify_one();
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.0.holds.send_modify(|holds| *holds -= 1);
     }
 }
 

@@ -101,7 +101,7 @@ impl App {
     }
 
     /// Another daemon took a message for a session, or a part of its work ended.
-    async fn look_into(&self, session: &SessionId) {
+    pub(crate) async fn look_into(&self, session: &SessionId) {
         if let Some(live) = self.live(session) {
             live.wake.notify_one();
             return;

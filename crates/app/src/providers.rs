@@ -1,6 +1,6 @@
 //! The model providers of this install, as its owner sees them: where each answers, whether it can be asked, and who asks it.
 
-use gateway::{Kind, REHEARSAL, WELL_KNOWN};
+use gateway::{Kind, ProviderConfig, REHEARSAL, WELL_KNOWN};
 use model::{Code, Failure};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -85,6 +85,14 @@ pub struct ProviderModel {
     pub title: Option<String>,
 }
 
+/// A server of models that needs no key: on this machine, or near it.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeylessForm {
+    /// Where it answers as OpenAI does: with its scheme, its port and, as a rule, `/v1`.
+    pub base_url: String,
+}
+
 /// Providers, for the owner.
 pub struct ProvidersOf<'a> {
     app: &'a App,
@@ -113,6 +121,37 @@ impl ProvidersOf<'_> {
         })?;
         let models = listed.models.iter().map(|model| ProviderModel { id: model.id.clone(), title: model.title.clone() }).collect();
         Ok(ProviderModels { provider: name.to_owned(), models, more: listed.more })
+    }
+
+    /// Makes a server of models that needs no key a provider, or says where such a one answers by now; gives its models, which it must
+    /// list for that.
+    ///
+    /// # Errors
+    /// Its name or address is none, it does not answer, or something with a key has this name: whoever moved that would be sent the key.
+    pub async fn put_keyless(&self, name: &str, form: KeylessForm) -> Result<ProviderModels, Failure> {
+        let there = self.app.settings().gateway.providers.get(name).cloned();
+        let has_key = gateway::Keys::key(self.app.secrets(), name).is_some() || there.as_ref().is_some_and(|there| !there.keyless);
+        if has_key || WELL_KNOWN.iter().any(|known| known.name == name) {
+            return Err(Failure::new(Code::Conflict, format!("{} is a provider with a key", name.escape_debug()))
+                .hint("in a terminal of this machine: lazaret provider add"));
+        }
+        let config = ProviderConfig { base_url: Some(form.base_url.clone()), keyless: true, ..there.clone().unwrap_or_default() };
+        config.check(name).map_err(|e| Failure::new(Code::Usage, e.to_string()).field("base_url"))?;
+        let at = |key: &str| format!("providers.{name}.{key}");
+        let mut keys = vec![(at("base_url"), Some(form.base_url))];
+        if there.is_none() {
+            keys.extend([("kind", "openai"), ("keyless", "true"), ("free", "true")].map(|(key, value)| (at(key), Some(value.to_owned()))));
+        }
+        self.app.configure(&keys)?;
+        match self.models(name, true).await {
+            Ok(models) => Ok(models),
+            Err(failure) => {
+                let before = there.and_then(|there| there.base_url);
+                let key = if before.is_some() { at("base_url") } else { format!("providers.{name}") };
+                self.app.configure(&[(key, before)])?;
+                Err(failure.hint("is it started, and is this where the daemon of Lazaret reaches it? It was not kept"))
+            }
+        }
     }
 
     /// Every provider, by name.

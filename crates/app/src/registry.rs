@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::App;
 use crate::follow::Watcher;
-use crate::live::{Live, lock};
+use crate::live::{Hold, Live, Presence, lock};
 use crate::sessions::read_spec;
 
 /// Sessions in memory at once; each holds a runner, and perhaps a turn that waits or a sandbox. Idle ones are not here.
@@ -27,6 +27,7 @@ const CANCELLED_END: Duration = Duration::from_secs(20);
 #[derive(Default)]
 pub(crate) struct Registry {
     live: Mutex<HashMap<SessionId, Arc<Live>>>,
+    present: Mutex<HashMap<SessionId, Weak<Presence>>>,
     followed: Mutex<HashMap<SessionId, Weak<Watcher>>>,
 }
 
@@ -57,13 +58,38 @@ impl App {
             if all.len() >= LIVE_MAX {
                 return Err(Failure::new(Code::Busy, format!("{LIVE_MAX} sessions are at work")));
             }
-            let live = Arc::new(Live::new(row.id.clone(), spec, mounts, adopted, self));
+            let live = Arc::new(Live::new(row.id.clone(), spec, mounts, adopted, self.presence(&row.id, all.len()), self));
             all.insert(row.id.clone(), Arc::clone(&live));
             live
         };
         let (app, runner) = (self.clone(), Arc::clone(&live));
         self.spawn(async move { crate::runner::run_session(app, runner).await });
         Ok(live)
+    }
+
+    /// The same, and it stays there as long as the answer lives. Whoever accepts a turn, or changes what a turn works on, holds the
+    /// session meanwhile: its runner may be on its way out.
+    pub(crate) async fn hold(&self, id: &SessionId) -> Result<Hold, Failure> {
+        loop {
+            let live = self.bring(id, None, None).await?;
+            let all = lock(&self.registry().live);
+            if all.get(id).is_some_and(|now| Arc::ptr_eq(now, &live)) {
+                return Ok(live.hold());
+            }
+        }
+    }
+
+    /// Who waits for a session's work, as it begins to be in memory with `live` others.
+    fn presence(&self, id: &SessionId, live: usize) -> Arc<Presence> {
+        let mut all = lock(&self.registry().present);
+        // Most of those in memory are known here; what is beyond is of sessions that are not.
+        if all.len() > 2 * (live + 1) {
+            all.retain(|_, presence| presence.strong_count() > 0);
+        }
+        let presence = all.get(id).and_then(Weak::upgrade).unwrap_or_else(|| Arc::new(Presence::new()));
+        presence.begin();
+        all.insert(id.clone(), Arc::downgrade(&presence));
+        presence
     }
 
     pub(crate) fn live(&self, id: &SessionId) -> Option<Arc<Live>> {
@@ -74,11 +100,16 @@ impl App {
         lock(&self.registry().live).values().cloned().collect()
     }
 
-    /// Takes a session out of memory.
-    pub(crate) fn forget(&self, id: &SessionId) {
-        if let Some(live) = lock(&self.registry().live).remove(id) {
-            live.gone.cancel();
+    /// Takes a session out of memory, unless somebody holds it; with the daemon's end in any case. Returns whether it is out.
+    pub(crate) fn forget(&self, live: &Live) -> bool {
+        let mut all = lock(&self.registry().live);
+        if live.is_held() && !live.cancel.is_cancelled() {
+            return false;
         }
+        all.remove(&live.id);
+        drop(all);
+        live.gone.cancel();
+        true
     }
 
     /// Gives up the sandbox of a session once nothing runs in it, and waits until that is done.

@@ -95,9 +95,7 @@ impl SessionsOf<'_> {
             let turn = NewTurn::new(TurnId::from_bits(crate::clock::fresh_bits()), id.clone(), prompt, now());
             self.app.store().accept_turn(turn).await.map_err(|e| e.failure())?;
         }
-        if let Some(live) = self.app.live(&id) {
-            live.wake.notify_one();
-        }
+        self.app.bring(&id, None, None).await?.wake.notify_one();
         self.view(&id, false).await
     }
 }

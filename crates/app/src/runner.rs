@@ -28,14 +28,16 @@ pub(crate) async fn run_session(app: App, live: Arc<Live>) {
             Ok(None) => {
                 let settings = app.settings();
                 let has_process = live.process.lock().await.is_some();
+                // Files go in or out; whoever carries them wakes this at their end.
+                let carries = live.carries();
                 tokio::select! {
                     () = live.cancel.cancelled() => break,
                     // Whoever waited for the work was killed. Before the first turn nobody is attached yet.
-                    () = live.abandoned(), if has_worked => break,
+                    () = live.abandoned(), if has_worked && !carries => if !live.carries() { break },
                     () = live.wake.notified() => {}
                     () = live.released.notified() => break,
                     () = tokio::time::sleep(settings.sessions.engine_idle), if has_process => *live.process.lock().await = None,
-                    () = tokio::time::sleep(settings.sandbox_idle) => break,
+                    () = tokio::time::sleep(settings.sandbox_idle) => if !live.carries() { break },
                 }
             }
             Err(failure) => {
@@ -46,10 +48,19 @@ pub(crate) async fn run_session(app: App, live: Arc<Live>) {
         }
     }
     // The daemon's own end removes the sandboxes, or leaves them for the next one.
-    if !live.cancel.is_cancelled() {
-        app.close_sandbox(&live).await;
+    loop {
+        if !live.cancel.is_cancelled() {
+            app.close_sandbox(&live).await;
+        }
+        if app.forget(&live) {
+            break;
+        }
+        // Whoever holds it may just now accept a turn, or start a sandbox.
+        tokio::select! {
+            () = live.unheld() => {}
+            () = live.cancel.cancelled() => {}
+        }
     }
-    app.forget(&live.id);
     // A turn that was accepted while the session was on its way out is taken up by a new runner.
     if !live.cancel.is_cancelled()
         && matches!(next_turn(&app, &live.id).await, Ok(Some(_)))

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use model::{Code, EgressRule, Failure, Limits, Money, SessionId, TreeId};
 use sandbox::{HostMount, TarStream};
 use store::{NewSession, SessionFilter, SessionRow};
-use tokio::io::AsyncRead;
+use tokio::io::{AsyncRead, ReadBuf};
 
 use crate::turn::HOME;
 use crate::{
@@ -275,10 +277,11 @@ impl SessionsOf<'_> {
     ///
     /// # Errors
     /// There is no such session or path.
-    pub async fn get(&self, id: &str, path: &str) -> Result<TarStream, Failure> {
-        let live = self.app.bring(&self.row(id).await?.id, None, None).await?;
+    pub async fn get(&self, id: &str, path: &str) -> Result<FilesOut, Failure> {
+        let live = self.app.hold(&self.row(id).await?.id).await?;
         let sandbox = self.app.sandbox_of(&live).await?;
-        sandbox.get(path).await.map_err(|e| e.failure())
+        let tar = sandbox.get(path).await.map_err(|e| e.failure())?;
+        Ok(FilesOut { tar, _carry: live.carry() })
     }
 
     /// Unpacks a tar stream in the session's files.
@@ -286,8 +289,10 @@ impl SessionsOf<'_> {
     /// # Errors
     /// There is no such session, or the guest could not unpack.
     pub async fn put(&self, id: &str, path: &str, tar: impl AsyncRead + Send + Unpin) -> Result<(), Failure> {
-        let live = self.app.bring(&self.row(id).await?.id, None, None).await?;
+        let live = self.app.hold(&self.row(id).await?.id).await?;
         let sandbox = self.app.sandbox_of(&live).await?;
+        let _carry = live.carry();
+        drop(live);
         sandbox.put(path, tar).await.map(drop).map_err(|e| e.failure())
     }
 
@@ -395,6 +400,18 @@ impl SessionsOf<'_> {
             created: row.created,
             updated: row.updated,
         })
+    }
+}
+
+/// Files of a session as a tar stream; the sandbox that they come from stays as long as this lives.
+pub struct FilesOut {
+    tar: TarStream,
+    _carry: crate::live::Carry,
+}
+
+impl AsyncRead for FilesOut {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.tar).poll_read(cx, into)
     }
 }
 

@@ -476,7 +476,7 @@ impl<'a> Running<'a> {
 
     /// Logs the result and ends the turn.
     async fn finish(self, ending: Ending) -> Result<(), Failure> {
-        let (mut usage, mut cost) = self.app.doors().gateway().finish(&self.turn.id).await;
+        let (mut usage, mut cost) = self.app.doors().finish_calls(&self.turn.id).await;
         let mut ending = ending;
         if let Some(recording) = self.recording.clone() {
             let finished = tokio::task::spawn_blocking(move || recording.finish()).await;

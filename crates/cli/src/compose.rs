@@ -9,6 +9,7 @@ use store::{KeySource, Secrets};
 use zeroize::Zeroizing;
 
 use crate::client::internal;
+use crate::commands::config::set;
 use crate::config::Config;
 use crate::env::Env;
 use crate::home::Home;
@@ -23,8 +24,11 @@ pub(crate) async fn open(home: &Home, env: &Env) -> Result<App, Failure> {
     let program = std::env::current_exe().map_err(|e| internal(&format!("this program has no path: {e}")))?;
     let (home_dir, path) = (home.path().to_owned(), env.path.clone());
     let reload = Box::new(move || settings(&Config::load(&home_dir)?, &path));
+    let file = Config::path(home.path());
+    let configure = Box::new(move |keys: &[(String, Option<String>)]| set(&file, keys));
     let shipped = plugins::SHIPPED.iter().map(|p| ShippedPlugin { name: p.name, manifest: p.manifest, skills: p.skills }).collect();
-    App::open(Opening { home: home.path().to_owned(), program, store, secrets: Arc::new(secrets), sandbox, reload, shipped }).await
+    App::open(Opening { home: home.path().to_owned(), program, store, secrets: Arc::new(secrets), sandbox, reload, configure, shipped })
+        .await
 }
 
 /// What sandboxes of a home are made with.

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::party::{Party, SentFile, Standing, each, nothing};
-use super::signed::Posted;
+use super::signed::{Posted, hmac_sha256_hex, now_s};
 use super::{Call, Reply, Socket, Web};
 
 /// The bot's token.
@@ -335,5 +335,62 @@ impl Party for Slack {
             ..Standing::text(shown.ts, &shown.asked["text"])
         };
         self.shown().into_iter().map(stands).collect()
+    }
+}
+
+/// The same, which posts what happens, signed, and is connected to by nobody.
+pub struct Evented(pub Slack);
+
+impl Evented {
+    /// What it signs with.
+    const SECRET: &'static str = "signing-secret";
+
+    /// What happened last, as a request: events as JSON, what is pressed as a form.
+    fn posted(&self) -> Option<Posted> {
+        let envelope = lock(&self.0.state).open.pop()?;
+        let payload = envelope["payload"].to_string();
+        let (kind, body) = if envelope["type"] == "interactive" {
+            let escaped: String = payload.bytes().map(|byte| format!("%{byte:02X}")).collect();
+            ("application/x-www-form-urlencoded", format!("payload={escaped}"))
+        } else {
+            ("application/json", payload)
+        };
+        let at = now_s();
+        let tag = hmac_sha256_hex(Self::SECRET, format!("v0:{at}:{body}").as_bytes());
+        let posted = Posted::new(body).with("content-type", kind).with("x-slack-request-timestamp", &at.to_string());
+        Some(posted.with("x-slack-signature", &format!("v0={tag}")))
+    }
+}
+
+impl Party for Evented {
+    fn network(&self) -> &'static str {
+        self.0.network()
+    }
+
+    fn config(&self) -> Value {
+        json!({"base_url": self.0.web.url(), "mode": "webhook"})
+    }
+
+    fn credentials(&self) -> Vec<(&'static str, String)> {
+        vec![("token", TOKEN.to_owned()), ("signing_secret", Self::SECRET.to_owned())]
+    }
+
+    fn writes(&self, text: &str) -> Option<Posted> {
+        self.0.writes(text);
+        self.posted()
+    }
+
+    fn sends(&self, text: &str) -> Option<SentFile> {
+        let sent = self.0.sends(text)?;
+        Some(SentFile { posted: self.posted(), ..sent })
+    }
+
+    fn presses(&self, below: &Standing, value: &str) -> Option<Posted> {
+        self.0.presses(below, value);
+        self.posted()
+    }
+
+    fn standing(&self) -> Vec<Standing> {
+        self.0.standing()
     }
 }

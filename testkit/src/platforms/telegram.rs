@@ -390,3 +390,54 @@ impl Party for Telegram {
         self.typing() > 0
     }
 }
+
+/// The same, which posts what happens and is asked by nobody.
+pub struct Hooked(pub Telegram);
+
+impl Hooked {
+    /// The secret that it sends along.
+    const SECRET: &'static str = "hook-secret";
+
+    /// What happened last, as a request.
+    fn posted(&self) -> Option<Posted> {
+        let update = lock(&self.0.state).updates.pop()?;
+        Some(Posted::new(update.to_string()).with("content-type", "application/json").with("x-telegram-bot-api-secret-token", Self::SECRET))
+    }
+}
+
+impl Party for Hooked {
+    fn network(&self) -> &'static str {
+        self.0.network()
+    }
+
+    fn config(&self) -> Value {
+        json!({"base_url": self.0.web.url(), "mode": "webhook", "webhook_url": "https://hooks.example.org/hooks/account"})
+    }
+
+    fn credentials(&self) -> Vec<(&'static str, String)> {
+        vec![("token", TOKEN.to_owned()), ("webhook_secret", Self::SECRET.to_owned())]
+    }
+
+    fn writes(&self, text: &str) -> Option<Posted> {
+        self.0.writes(text);
+        self.posted()
+    }
+
+    fn sends(&self, text: &str) -> Option<SentFile> {
+        let sent = self.0.sends(text)?;
+        Some(SentFile { posted: self.posted(), ..sent })
+    }
+
+    fn presses(&self, below: &Standing, value: &str) -> Option<Posted> {
+        self.0.presses(below, value);
+        self.posted()
+    }
+
+    fn standing(&self) -> Vec<Standing> {
+        self.0.standing()
+    }
+
+    fn was_seen_writing(&self) -> bool {
+        self.0.was_seen_writing()
+    }
+}

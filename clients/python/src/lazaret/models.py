@@ -1983,6 +1983,15 @@ JobsProblem = TypedDict(
 )
 # JobsProblem: What was sent wrongly is an `error`, all else a `detail`.
 
+KeylessForm = TypedDict(
+    "KeylessForm",
+    {
+        # Where it answers as OpenAI does: with its scheme, its port and, as a rule, `/v1`.
+        "base_url": "str",
+    },
+)
+# KeylessForm: A server of models that needs no key: on this machine, or near it.
+
 Level = TypedDict(
     "Level",
     {
@@ -2260,16 +2269,12 @@ MemoryView = TypedDict(
 MergeForm = TypedDict(
     "MergeForm",
     {
-        # The check command of the queue; the one that the agent was spawned with when left out.
-        "check": "NotRequired[Union[str, None]]",
         # Only say what would come of it.
         "dry_run": "NotRequired[bool]",
         # The commit that was looked at: refused when the branch has come further since. Of an agent of several repositories it is that of the first one, and `,NAME=COMMIT` behind it for each of the others holds these too.
         "expect": "NotRequired[Union[str, None]]",
         # Into this branch; the one that the agent's was taken from when left out.
         "into": "NotRequired[Union[str, None]]",
-        # Put on top of the target as it is now, and merged only when the check passes there.
-        "queue": "NotRequired[bool]",
     },
 )
 # MergeForm: A merge to make.
@@ -2303,8 +2308,6 @@ MergeView = TypedDict(
         "also": "NotRequired[List['MergeInRepo']]",
         # The branch that was merged.
         "branch": "str",
-        # The check of a queue.
-        "check": "NotRequired[Union['CheckView', None]]",
         # The commit that the target is at.
         "commit": "NotRequired[Union[str, None]]",
         # Files that conflict.

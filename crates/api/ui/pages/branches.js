@@ -11,6 +11,8 @@ const LINES_MAX = 4000;
 const COMPARED_MAX = 6;
 // How many of the youngest events are read for the tail of a log.
 const TAIL = 400;
+// How often a merge queue is looked at.
+const QUEUE_MS = 1000;
 
 export function Branches({ query }) {
   const pages = usePages("/v1/branches", { repo: query.repo, batch: query.batch, limit: 50 }, "id", 2000);
@@ -28,6 +30,8 @@ export function Branches({ query }) {
 }
 
 const commits = (n) => `${count(n)} ${n === 1 ? "commit" : "commits"}`;
+// Work that is not committed, in all repositories of an agent.
+const openIn = (of) => [of, ...(of.also ?? [])].reduce((sum, repo) => sum + repo.dirty + repo.untracked, 0);
 const isWorking = (of) => ["queued", "running", "waiting"].includes(of.state);
 
 function Sizes({ of }) {
@@ -35,13 +39,20 @@ function Sizes({ of }) {
   return html`<span>${count(of.files)} ${of.files === 1 ? "file" : "files"} <span class="plus-word">+${count(of.added)}</span> <span class="minus-word">−${count(of.removed)}</span></span>`;
 }
 
+// What it waits for, and where a person answers: a question in the conversation, the confirmation of a call among the others.
+function Waits({ of }) {
+  if (!of.waiting_for) return null;
+  const where = of.waiting_for.startsWith("an answer:") ? `#/sessions/${piece(of.session)}` : "#/approvals";
+  return html`<p class="note ask">Waits for <${Text} of=${of.waiting_for} max=${200} />${of.state === "waiting" ? html` · <a href=${where}>answer</a>` : null}</p>`;
+}
+
 function Card({ of, isChosen, pick, done }) {
   const path = `/v1/branches/${piece(of.id)}`;
   return html`<article class="panel card" aria-label=${`Agent on ${of.branch}`}>
     <div class="head small"><h3><a class="open" href=${`#/branches/${piece(of.id)}`}><${Text} of=${of.branch} max=${120} /></a></h3><${Badge} of=${of.state} /></div>
     <p class="said"><${Text} of=${of.task} max=${240} /></p>
-    <p class="row small fine"><${Sizes} of=${of.size} /><span>${commits(of.commits)}</span>${of.dirty + of.untracked ? html`<span class="wait-word">${count(of.dirty + of.untracked)} not committed</span>` : null}<span>${money(of.cost_usd)}</span><span>${span(of.duration_ms)}</span><span><${Text} of=${of.engine} /></span></p>
-    ${of.waiting_for ? html`<p class="note ask">Waits for <${Text} of=${of.waiting_for} max=${200} />${/appro|confirm/i.test(of.waiting_for) ? html` · <a href="#/approvals">answer</a>` : null}</p>` : null}
+    <p class="row small fine"><${Sizes} of=${of.size} /><span>${commits(of.commits)}</span>${of.also?.length ? html`<span>and ${of.also.length} more ${of.also.length === 1 ? "repository" : "repositories"}</span>` : null}${openIn(of) ? html`<span class="wait-word">${count(openIn(of))} not committed</span>` : null}<span>${money(of.cost_usd)}</span><span>${span(of.duration_ms)}</span><span><${Text} of=${of.engine} /></span></p>
+    <${Waits} of=${of} />
     ${of.note ? html`<p class="note ask"><${Text} of=${of.note} max=${300} /></p>` : null}
     <p class="row small">${of.verdict ? html`<${Badge} of=${of.verdict.verdict} />` : null}${of.check ? html`<span>check <${Badge} of=${of.check.passed ? "passed" : "failed"} /></span>` : null}${of.merged_into ? html`<span><${Badge} of="merged" /> into <code><${Text} of=${of.merged_into} max=${80} /></code></span>` : null}</p>
     <div class="row"><label class="check fine"><input type="checkbox" checked=${isChosen} onChange=${pick} aria-label=${`Compare ${of.branch}`} /> compare</label><span class="grow"></span>
@@ -75,27 +86,51 @@ export function Branch({ id }) {
       ${isWorking(of) ? html`<${Act} kind="danger" run=${async () => (await call("POST", `${path}/stop`), reload())}>Stop<//>` : null}<${Act} run=${async () => (await call("POST", `${path}/fetch`), reload())}>Bring home now<//><a class="button" href=${`#/sessions/${piece(of.session)}`}>Conversation</a><//>
     <${Trouble} problem=${problem} />
     <div class="said panel"><${Text} of=${of.task} /></div>
-    ${of.waiting_for ? html`<p class="note ask">Waits for <${Text} of=${of.waiting_for} max=${200} /> · <a href="#/approvals">approvals</a></p>` : null}${of.note ? html`<p class="note ask"><${Text} of=${of.note} max=${400} /></p>` : null}
+    <${Waits} of=${of} />${of.note ? html`<p class="note ask"><${Text} of=${of.note} max=${400} /></p>` : null}
     <${Facts} of=${[
       ["Changes", html`<${Sizes} of=${of.size} />`], ["Commits", count(of.commits)], ["Not committed", of.dirty + of.untracked || null], ["At home as", of.reference ?? of.ref ? html`<code><${Text} of=${of.reference ?? of.ref} max=${120} /></code>` : null],
       ["Tip", of.tip && html`<code>${of.tip.slice(0, 12)}</code>`], ["Goes into", of.target && html`<code><${Text} of=${of.target} max=${80} /></code>`], ["Merged into", of.merged_into && html`<code><${Text} of=${of.merged_into} max=${80} /></code>`],
       ["Engine", html`<${Text} of=${[of.engine, of.model].filter(Boolean).join(", ")} max=${120} />`], ["Kind", html`<${Text} of=${of.type} />`], ["Cost", money(of.cost_usd)], ["Time", isWorking(of) ? html`<${Since} from=${Date.now() - of.duration_ms} />` : span(of.duration_ms)], ["Made", html`<${Time} of=${of.created} />`],
       ["Verdict", of.verdict && html`<${Badge} of=${of.verdict.verdict} /> <code>${of.verdict.commit.slice(0, 12)}</code>`], ["Batch", of.batch && html`<a href=${`#/branches?batch=${piece(of.batch)}`}><code>${short(of.batch)}</code></a>`],
     ]} />
+    ${of.also?.length ? html`<${Table} label="Repositories beside the first one" heads=${["Repository", "Changes", "#Commits", "#Not committed", "Tip", "Goes into"]} rows=${of.also.map((repo) => ({ key: repo.name, cells: [
+      html`<${Text} of=${repo.name} max=${80} />`, html`<${Sizes} of=${repo.size} />`, count(repo.commits), count(repo.dirty + repo.untracked), html`<code>${repo.tip?.slice(0, 12)}</code>`,
+      html`${repo.merged_into ? html`<${Badge} of="merged" /> ` : null}<code><${Text} of=${repo.merged_into ?? repo.target} max=${80} /></code>`,
+    ] }))} />` : null}
     <${Decide} of=${of} path=${path} done=${reload} />
-    <${Tail} of=${of} /><${Diff} of=${of} path=${path} />
+    <${Tail} of=${of} /><${Diff} of=${of} path=${path} />${of.also?.map((repo) => html`<${Diff} key=${repo.name} of=${repo} path=${path} repo=${repo.name} />`)}
     <details class="panel"><summary>Forget this agent</summary><p>Its clone goes. What is neither merged nor in your repository would be lost; the server refuses that.</p><div class="row">
       <${Sure} ask=${`Forget the agent on ${of.branch}?`} run=${async () => (await call("POST", `${path}/clean`, {}), (location.hash = "#/branches"))}>Forget<//></div></details>`;
+}
+
+// The commits that a reader looks at, as `expect` takes them: what is merged is that, or nothing.
+export const seenOf = (of) => of.tip && [of.tip, ...(of.also ?? []).map((repo) => `${repo.name}=${repo.tip ?? ""}`)].join();
+
+// What becomes of a branch in its merge queue.
+function Queue({ id, done }) {
+  const { data: queue, problem } = useLoad(`/v1/merge-queues/${piece(id)}`, QUEUE_MS);
+  const isOver = queue && queue.state !== "working";
+  useEffect(() => void (isOver && done()), [isOver]);
+  if (!queue) return html`<${Trouble} problem=${problem} />`;
+  return html`<div role="status" aria-label="Merge queue">${queue.places.map((place) => html`<p><${Badge} of=${place.state} /> <code><${Text} of=${place.branch} max=${80} /></code> into <code><${Text} of=${queue.into} max=${80} /></code>${place.commit ? html` at <code>${place.commit.slice(0, 12)}</code>` : null}</p>
+    ${place.conflicts.length ? html`<p class="note bad">Conflicts in <${Text} of=${place.conflicts.map((file) => file.path).join(", ")} max=${600} /></p>` : null}${place.note ? html`<p class="note ask"><${Text} of=${place.note} max=${400} /></p>` : null}${place.check ? html`<${Check} of=${place.check} />` : null}`)}</div>`;
 }
 
 // What a reader does: a verdict, a check, a merge, a further task.
 function Decide({ of, path, done }) {
   const [merged, tell] = useState(null);
+  const [queue, setQueue] = useState(null);
+  const expect = seenOf(of);
+  const where = `${of.branch} at ${of.tip?.slice(0, 12)}`;
   const judge = (verdict) => async () => (await call("POST", `${path}/verdict`, { verdict }), done());
   const merge = (form) => async () => {
     tell(null);
     tell(await call("POST", `${path}/merge`, form));
     await done();
+  };
+  const enqueue = async () => {
+    tell(null);
+    setQueue((await call("POST", "/v1/merge-queues", { agents: [of.id], expect: [expect] })).id);
   };
   const go = async (form, node) => {
     const said = form.get("text").trim();
@@ -107,10 +142,10 @@ function Decide({ of, path, done }) {
   return html`<section class="panel" aria-label="Decide"><div class="row">
       <${Act} kind="primary" disabled=${!of.tip || isBusy} run=${judge("approved")}>Approve<//><${Act} kind="danger" disabled=${!of.tip || isBusy} run=${judge("rejected")}>Reject<//>
       <${Act} disabled=${!of.tip || isBusy} run=${async () => (await call("POST", `${path}/check`, {}), done())}>Run its check<//><span class="grow"></span>
-      <${Act} disabled=${!of.tip} run=${merge({ dry_run: true })}>Would it merge?<//><${Sure} kind="primary" ask=${`Merge ${of.branch} into ${of.target ?? "the branch that it was taken from"}?`} run=${merge({})}>Merge<//>
-      <${Sure} kind="" ask=${`Put ${of.branch} on top of ${of.target ?? "its target"}, check it there, and merge it when the check passes?`} run=${merge({ queue: true })}>Queue<//></div>
+      <${Act} disabled=${!of.tip} run=${merge({ dry_run: true, expect })}>Would it merge?<//>${of.tip ? html`<${Sure} kind="primary" ask=${`Merge ${where} into ${of.target ?? "the branch that it was taken from"}?`} run=${merge({ expect })}>Merge<//>
+      <${Sure} kind="" ask=${`Put ${where} on top of ${of.target ?? "its target"}, check it there, and merge it when the check passes?`} run=${enqueue}>Queue<//>` : null}</div>
     ${merged ? html`<div role="status"><p><${Badge} of=${merged.result} /> <code><${Text} of=${merged.branch} max=${80} /></code> into <code><${Text} of=${merged.into} max=${80} /></code>${merged.commit ? html` at <code>${merged.commit.slice(0, 12)}</code>` : null}</p>
-      ${merged.conflicts.length ? html`<p class="note bad">Conflicts in <${Text} of=${merged.conflicts.join(", ")} max=${600} /></p><${Act} run=${async () => (await call("POST", `${path}/resolve`, {}), tell(null), done())}>Let the agent resolve it<//>` : null}${merged.check ? html`<${Check} of=${merged.check} />` : null}</div>` : null}
+      ${merged.conflicts.length ? html`<p class="note bad">Conflicts in <${Text} of=${merged.conflicts.join(", ")} max=${600} /></p><${Act} run=${async () => (await call("POST", `${path}/resolve`, {}), tell(null), done())}>Let the agent resolve it<//>` : null}</div>` : null}${queue ? html`<${Queue} key=${queue} id=${queue} done=${done} />` : null}
     ${of.check ? html`<${Check} of=${of.check} />` : null}
     <details><summary>${isBusy ? "Say what comes next" : "Give it a further task, or let it go on"}</summary><${Form} run=${go} label="A further task" send=${isBusy ? "Queue it" : "Go on"}><${Field} label="What to do" hint="empty: it goes on with its task" wide><textarea name="text" rows="3"></textarea><//><//></details></section>`;
 }
@@ -128,30 +163,31 @@ function Tail({ of }) {
   return html`<details class="panel" open=${isWorking(of)}><summary>Log <${Link} of=${log.link} /></summary><div class="tail" tabindex="0" role="region" aria-label="Log">${turn ? html`<${TurnLog} turn=${turn} />` : html`<p class="muted">Nothing yet.</p>`}</div></details>`;
 }
 
-function Diff({ of, path }) {
+function Diff({ of, path, repo }) {
   // What stands behind the # is not sent: another tip is asked for anew.
-  const { data: diff, problem } = useLoad(of.tip ? `${path}/diff#${of.tip}` : null);
+  const { data: diff, problem } = useLoad(of.tip ? `${at(`${path}/diff`, { repo })}#${of.tip}` : null);
+  const head = html`<h2>Changes${repo ? html` in <${Text} of=${repo} max=${80} />` : null}</h2>`;
   const [open, setOpen] = useState(null);
   const [isSplit, split] = useState(() => matchMedia("(min-width: 900px)").matches);
-  if (!of.tip) return html`<h2>Changes</h2><p class="muted">Nothing came home yet.</p>`;
-  if (!diff) return html`<h2>Changes</h2><${Trouble} problem=${problem} />`;
+  if (!of.tip) return html`${head}<p class="muted">Nothing came home yet.</p>`;
+  if (!diff) return html`${head}<${Trouble} problem=${problem} />`;
   const flagged = diff.files.filter((file) => file.flags.length).length;
-  return html`<div class="head small"><h2>Changes</h2><label class="check fine"><input type="checkbox" checked=${isSplit} onChange=${(event) => split(event.target.checked)} /> side by side</label></div>
+  return html`<div class="head small">${head}<label class="check fine"><input type="checkbox" checked=${isSplit} onChange=${(event) => split(event.target.checked)} /> side by side</label></div>
     ${flagged ? html`<p class="note ask">${flagged === 1 ? "One file has" : `${flagged} files have`} something that a reader should look at twice.</p>` : null}${diff.truncated ? html`<p class="note ask">There is more than is listed.</p>` : null}
     <details class="about"><summary>${commits(diff.commits.length)}</summary><ul class="files">${diff.commits.map((commit) => html`<li><code>${commit.id.slice(0, 12)}</code> <${Text} of=${commit.subject} max=${200} /> <span class="muted"><${Text} of=${commit.author} max=${80} />, <${Time} of=${commit.time} /></span></li>`)}</ul></details>
     <ul class="files diff-files">${diff.files.map((file) => html`<li key=${file.path}><button class="plain" aria-expanded=${open === file.path} onClick=${() => setOpen(open === file.path ? null : file.path)}><code><${Text} of=${file.path} max=${300} /></code></button>
         <span class="muted">${file.change}${file.from ? html` from <${Text} of=${file.from} max=${200} />` : null}</span>${file.added === null ? null : html`<span class="fine"><span class="plus-word">+${count(file.added)}</span> <span class="minus-word">−${count(file.removed)}</span></span>`}
         ${file.flags.map((flag) => html`<span class=${`badge ${["bidi", "invisible", "hooks", "symlink"].includes(flag) ? "bad" : "wait"}`} title="look at this twice">${flag}</span>`)}
-        ${open === file.path ? html`<${Patch} path=${path} file=${file.path} tip=${diff.tip} isSplit=${isSplit} />` : null}</li>`)}</ul>`;
+        ${open === file.path ? html`<${Patch} path=${path} repo=${repo} file=${file.path} tip=${diff.tip} isSplit=${isSplit} />` : null}</li>`)}</ul>`;
 }
 
-function Patch({ path, file, tip, isSplit }) {
+function Patch({ path, repo, file, tip, isSplit }) {
   const [state, set] = useState({ patch: null, problem: null });
   useEffect(() => {
     const end = new AbortController();
-    text(at(`${path}/patch`, { path: file }), end.signal).then((patch) => set({ patch, problem: null }), (problem) => problem.name !== "AbortError" && set({ patch: null, problem }));
+    text(at(`${path}/patch`, { path: file, repo }), end.signal).then((patch) => set({ patch, problem: null }), (problem) => problem.name !== "AbortError" && set({ patch: null, problem }));
     return () => end.abort();
-  }, [path, file, tip]);
+  }, [path, repo, file, tip]);
   const rows = useMemo(() => (state.patch === null ? [] : patchRows(state.patch)), [state.patch]);
   if (state.problem) return html`<div class="panel wide"><${Trouble} problem=${state.problem} /></div>`;
   if (state.patch === null) return html`<p class="muted panel wide" role="status">loading</p>`;

@@ -57,20 +57,36 @@ function Model({ done }) {
     }
     await done();
   };
+  // A server that needs no key is kept only when it lists its models.
+  const near = async (form) => {
+    const provider = form.get("provider").trim();
+    const { models } = await call("PUT", `/v1/providers/${piece(provider)}`, { base_url: form.get("base_url").trim() });
+    tell({ provider, word: "done", models });
+    await call("POST", "/v1/setup", { step: "model", note: provider });
+    await done();
+  };
   return html`<${Form} run=${keep} label="A provider's key" send="Keep and try it"><div class="fields">
       <${Field} label="Provider" name="provider"><input name="provider" required maxlength="64" list="providers" defaultValue="anthropic" /><datalist id="providers">${PROVIDERS.map((name) => html`<option value=${name}></option>`)}</datalist><//>
       <${Field} label="Key" name="value" hint="stays on this machine, and is never shown again"><input name="key" type="password" required autocomplete="off" /><//></div><//>
-    <p class="fine">A model on this machine needs no key: <code>lazaret config set providers.local.base_url http://127.0.0.1:11434/v1</code></p>
+    <details><summary>A model of this machine, which needs no key</summary><${Form} run=${near} label="A model of this machine" send="Use it"><div class="fields">
+      <${Field} label="Address" name="base_url" hint="Ollama, vLLM, llama.cpp or the like, as the daemon reaches it"><input name="base_url" type="url" required maxlength="500" defaultValue="http://127.0.0.1:11434/v1" /><//>
+      <${Field} label="Name" name="provider"><input name="provider" required maxlength="64" defaultValue="local" /><//></div><//></details>
     ${tried ? html`<p role="status"><${Badge} of=${tried.word} /> <${Text} of=${tried.provider} /></p><${Trouble} problem=${tried.problem} />` : null}`;
 }
 
+// An agent's engine chooses a model of the provider with a key. One without is named with it.
 function AnAgent({ done }) {
+  const providers = (useLoad("/v1/providers", 3000).data?.items ?? []).filter((provider) => provider.usable);
+  const near = providers.some((provider) => provider.key === "stored") ? null : providers.find((provider) => provider.key === "not_needed");
+  const models = useLoad(near ? `/v1/providers/${piece(near.name)}/models` : null).data?.models ?? [];
   const make = async (form) => {
-    await call("POST", "/v1/agents", { name: form.get("name").trim(), instructions: form.get("instructions") });
+    const model = form.get("model")?.trim();
+    await call("POST", "/v1/agents", { name: form.get("name").trim(), instructions: form.get("instructions"), ...(model ? { model: `${near.name}/${model}` } : {}) });
     await done();
   };
   return html`<${Form} run=${make} label="An agent" send="Make it"><div class="fields">
-    <${Field} label="Name" name="name"><input name="name" required maxlength="64" pattern="[A-Za-z0-9_\\-]{1,64}" placeholder="andy" /><//>
+    <${Field} label="Name" name="name"><input name="name" required maxlength="64" pattern="[A-Za-z0-9_\\-]{1,64}" placeholder="andy" /><//>${near ? html`
+    <${Field} label="Model" name="model"><input name="model" required maxlength="200" list="near-models" /><datalist id="near-models">${models.map((model) => html`<option value=${model.id}></option>`)}</datalist><//>` : null}
     <${Field} label="What it shall be like" name="instructions" wide><textarea name="instructions" rows="3" defaultValue="You help the family. Be brief and kind. Ask when something is not clear."></textarea><//></div><//>`;
 }
 

@@ -279,8 +279,16 @@ impl App {
             Err(failure) => (false, failure.message),
         };
         model::crash::point("order:done");
-        if let Err(failure) = self.tell_of_order(&row, is_done, &note).await {
+        while let Err(failure) = self.tell_of_order(&row, is_done, &note).await {
             tracing::warn!(order = row.id, %failure, "an agent is not told what came of what it ordered");
+            if !failure.code.is_retriable() {
+                break;
+            }
+            // Its inbox is full, or the store does not answer.
+            tokio::select! {
+                () = self.cancel().cancelled() => return,
+                () = tokio::time::sleep(crate::due::RETRY) => {}
+            }
         }
         model::crash::point("order:told");
         if let Err(error) = self.store().end_order(&row.id, is_done, note, now()).await {

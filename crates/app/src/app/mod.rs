@@ -25,7 +25,7 @@ use crate::audit::AuditBook;
 use crate::choose::Provider;
 use crate::doors::DoorKeeper;
 use crate::installs::{EngineInstalls, EnginesOf};
-use crate::ledger::{Callers, StoreLedger};
+use crate::ledger::Callers;
 use crate::live::lock;
 use crate::places::Places;
 use crate::registry::Registry;
@@ -36,6 +36,8 @@ use crate::{AgentsOf, Caller, EnvsOf, TokensOf};
 
 /// Reads the settings again.
 pub type Reload = Box<dyn Fn() -> Result<Settings, Failure> + Send + Sync>;
+/// Changes these keys of the configuration, all of them or none. One without a value goes, with all that is below it.
+pub type Configure = Box<dyn Fn(&[(String, Option<String>)]) -> Result<(), Failure> + Send + Sync>;
 
 /// All use cases. A cheap handle.
 #[derive(Clone)]
@@ -63,7 +65,6 @@ struct Parts {
     broker: Broker,
     approvals: Arc<Approvals>,
     audit: Arc<AuditBook>,
-    ledger: Arc<StoreLedger>,
     callers: Arc<Callers>,
     sessions: Registry,
     pool: crate::pool::Pool,
@@ -81,6 +82,9 @@ struct Parts {
     logins: crate::auth::Logins,
     settings: RwLock<Arc<Settings>>,
     reload: Reload,
+    configure: Configure,
+    /// Held while the configuration is changed.
+    configuring: std::sync::Mutex<()>,
     tasks: TaskTracker,
     cancel: CancellationToken,
     jobs: crate::jobs::JobDesk,
@@ -117,6 +121,8 @@ pub struct Opening {
     pub sandbox: sandbox::Config,
     /// Reads the settings.
     pub reload: Reload,
+    /// Changes the settings.
+    pub configure: Configure,
     /// The plugins that are part of the program.
     pub shipped: Vec<crate::ShippedPlugin>,
 }
@@ -131,12 +137,11 @@ impl App {
         let (tasks, cancel) = (TaskTracker::new(), CancellationToken::new());
         let audit = Arc::new(AuditBook::new(opening.store.clone()));
         let callers = Arc::new(Callers::new(Arc::clone(&audit)));
-        let ledger = Arc::new(StoreLedger::new(opening.store.clone()));
         let touched = Arc::default();
         let egress = crate::egress::EgressBook::open(Arc::clone(&opening.secrets), &settings).await?;
         let secrets = SecretBook::open(opening.secrets, Arc::clone(&touched)).await?;
         let shelf = crate::skills::Shelf::open(&opening.store).await?;
-        let gateway = crate::ledger::open_gateway(&settings, &secrets, &ledger, &callers)?;
+        let gateway = crate::ledger::open_gateway(&settings, &secrets, &opening.store, &callers)?;
         let approvals = Arc::new(Approvals::new(opening.store.clone()));
         let broker = Broker::new(Arc::clone(&approvals) as Arc<dyn broker::Confirm>, Arc::clone(&audit) as Arc<dyn broker::Audit>);
         broker.set_rate(settings.calls.usual, settings.calls.groups.clone());
@@ -169,10 +174,11 @@ impl App {
                 broker,
                 approvals,
                 audit,
-                ledger,
                 callers,
                 settings: RwLock::new(settings),
                 reload: opening.reload,
+                configure: opening.configure,
+                configuring: std::sync::Mutex::default(),
                 tasks,
                 cancel,
                 rights: watch::Sender::new(0),
@@ -208,6 +214,7 @@ impl App {
         app.keep_time();
         app.keep_orders();
         app.keep_branches_home();
+        app.until_the_end(|app| async move { app.keep_turns_at_work().await });
         Ok(app)
     }
 
@@ -309,14 +316,24 @@ impl App {
         self.parts.opened.send_replace(Some(tokio::time::Instant::now()));
     }
 
+    /// Changes keys of the configuration, and holds to them from now on.
+    ///
+    /// # Errors
+    /// The result would be wrong; the old settings stay in force.
+    pub(crate) fn configure(&self, keys: &[(String, Option<String>)]) -> Result<(), Failure> {
+        let _one_at_a_time = self.parts.configuring.lock().unwrap_or_else(PoisonError::into_inner);
+        (self.parts.configure)(keys)?;
+        self.reload()
+    }
+
     /// Reads the settings again; what runs keeps what it began with.
     ///
     /// # Errors
     /// The settings are wrong; the old ones stay in force.
     pub fn reload(&self) -> Result<(), Failure> {
         let settings = Arc::new((self.parts.reload)()?);
-        let gateway = crate::ledger::open_gateway(&settings, &self.parts.secrets, &self.parts.ledger, &self.parts.callers)?;
-        let before = self.doors().replace_gateway(gateway);
+        let gateway = crate::ledger::open_gateway(&settings, &self.parts.secrets, self.store(), &self.parts.callers)?;
+        self.doors().replace_gateway(gateway);
         self.parts.egress.set_ceiling(&settings.egress_max);
         self.broker().set_rate(settings.calls.usual, settings.calls.groups.clone());
         *self.parts.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
@@ -324,8 +341,8 @@ impl App {
         self.pool().changed();
         let app = self.clone();
         self.spawn(async move {
+            app.doors().end_idle().await;
             app.renew_inspection().await;
-            before.shutdown().await;
             if let Err(failure) = app.reconcile().await {
                 tracing::warn!(%failure, "what is there and what is stored were not brought together");
             }
@@ -364,6 +381,16 @@ impl App {
         self.parts.tasks.spawn(task);
     }
 
+    /// Does this to its end, also when whoever asked for it hangs up in the middle: what follows a commit is not to be left out.
+    pub(crate) async fn see_through<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, Failure>> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let (tell, told) = tokio::sync::oneshot::channel();
+        self.spawn(async move { drop(tell.send(work.await)) });
+        told.await.unwrap_or_else(|_| Err(Failure::new(model::Code::Internal, "the daemon ends")))
+    }
+
     /// Asks the daemon to end, with so much time for what runs.
     pub fn ask_to_stop(&self, grace: Duration) {
         *lock(&self.parts.stop) = Some(grace);
@@ -394,7 +421,7 @@ impl App {
         if tokio::time::timeout(TASKS_END, self.parts.tasks.wait()).await.is_err() {
             tracing::warn!("some tasks did not end in time");
         }
-        self.doors().gateway().shutdown().await;
+        self.doors().end_gateways().await;
         self.audit_book().shutdown().await;
         if let Err(error) = self.store().close().await {
             tracing::error!(error = model::chain(&error), "the store was not closed well");

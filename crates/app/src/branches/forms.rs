@@ -437,10 +437,6 @@ pub struct VerdictForm {
 pub struct MergeForm {
     /// Into this branch; the one that the agent's was taken from when left out.
     pub into: Option<String>,
-    /// Put on top of the target as it is now, and merged only when the check passes there.
-    pub queue: bool,
-    /// The check command of the queue; the one that the agent was spawned with when left out.
-    pub check: Option<String>,
     /// Only say what would come of it.
     pub dry_run: bool,
     /// The commit that was looked at: refused when the branch has come further since. Of an agent of several repositories it is that of
@@ -461,8 +457,6 @@ pub struct MergeView {
     pub commit: Option<String>,
     /// Files that conflict.
     pub conflicts: Vec<String>,
-    /// The check of a queue.
-    pub check: Option<CheckView>,
     /// How much comes in.
     pub size: Option<ChangeSize>,
     /// The repositories beside the first one, where there are such. The result is that of all together: nothing is merged anywhere

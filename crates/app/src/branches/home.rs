@@ -17,6 +17,8 @@ use crate::{App, BranchPart, now};
 const ROUND_MAX: usize = 64;
 /// How long the first try rests that failed, and how long the longest.
 const REST: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(600));
+/// How long a branch is left alone whose agent has a turn before it: that turn brings it home.
+const AT_WORK: Duration = Duration::from_secs(30);
 /// How long nothing is looked for when nobody says that something is owed.
 const IDLE: Duration = Duration::from_secs(3600);
 
@@ -115,8 +117,10 @@ impl App {
                 rest = rest.min(wait);
                 continue;
             }
-            // A turn that is worked on brings the branch home itself; a session elsewhere is another daemon's.
+            // A turn that is worked on brings the branch home itself, but one that is cancelled before it began; a session elsewhere is
+            // another daemon's.
             if row.turn.as_ref().is_some_and(|turn| !turn.state.is_final()) || self.check_here(&row.session).await.is_err() {
+                rest = rest.min(AT_WORK);
                 continue;
             }
             if let Err(failure) = self.bring_last(&row).await {

@@ -5,12 +5,10 @@ use std::collections::BTreeMap;
 use model::{Code, Failure};
 use store::{BranchMerged, BranchPatch, BranchRepo, BranchRow};
 
-use super::check::command_of;
 use super::forms::{BranchAuthor, MergeForm, MergeView, Options, PreviewForm, PreviewPair, PreviewView, SpawnedOne};
 use super::read::{Ground, base_of, seen_from_all, tip_of};
 use super::{BranchesOf, kinds, merge_all, seen};
 use crate::git::merge::{self, Conflict, MergeOrder, Outcome, Person, Side};
-use crate::git::rebase::{Rebased, rebase};
 use crate::git::{GitError, Oid, Seat, preview};
 use crate::{App, now};
 
@@ -114,31 +112,17 @@ impl BranchesOf<'_> {
             return Ok(looked(&row.name, &into.name, outcome));
         }
         let author = self.merger(&row, &ground).await?;
-        let (merged, check) = if form.queue {
-            let command = command_of(&row, form.check)?;
-            match self.app.queued(&row, &ground, &into, &side, &author, &command).await? {
-                Queued::Merged(commit, check) => (Ok(commit), Some(check)),
-                Queued::Refused(check) => {
-                    let refused = MergeView { check: Some(check), ..blank(&row.name, &into.name, "refused") };
-                    return Ok(refused);
-                }
-                Queued::Conflict(files) => return Ok(MergeView { conflicts: files, ..blank(&row.name, &into.name, "conflict") }),
-                Queued::Current => return Ok(blank(&row.name, &into.name, "current")),
-            }
-        } else {
-            let order = MergeOrder {
-                repo: &ground.repo,
-                mirror: &ground.mirror,
-                into: &into.name,
-                branch: &side,
-                author: &author,
-                message: None,
-                always_commit: false,
-            };
-            (merge::merge(order).await.map(|merged| (merged.before != merged.after, merged.after)), None)
+        let order = MergeOrder {
+            repo: &ground.repo,
+            mirror: &ground.mirror,
+            into: &into.name,
+            branch: &side,
+            author: &author,
+            message: None,
+            always_commit: false,
         };
-        let (is_new, commit) = match merged {
-            Ok((is_new, commit)) => (is_new, commit),
+        let merged = match merge::merge(order).await {
+            Ok(merged) => merged,
             Err(GitError::Conflict { files, .. }) => {
                 let files = files.into_iter().take(FILES_MAX).collect();
                 return Ok(MergeView { conflicts: files, ..blank(&row.name, &into.name, "conflict") });
@@ -147,14 +131,14 @@ impl BranchesOf<'_> {
         };
         model::crash::point("branch:merged");
         let patch = BranchPatch {
-            merged: Some(BranchMerged { tip: tip.to_string(), into: into.name.clone(), commit: commit.to_string() }),
+            merged: Some(BranchMerged { tip: tip.to_string(), into: into.name.clone(), commit: merged.after.to_string() }),
             ..BranchPatch::default()
         };
         self.app.store().update_branch(&row.id, patch, now()).await.map_err(|e| e.failure())?;
         self.app.branch_news(&row.session);
-        let size = super::size::size_of(&ground.mirror, &into.commit, &commit).await.ok();
-        let result = if is_new { "merged" } else { "current" };
-        Ok(MergeView { commit: Some(commit.to_string()), size, check, ..blank(&row.name, &into.name, result) })
+        let size = super::size::size_of(&ground.mirror, &into.commit, &merged.after).await.ok();
+        let result = if merged.before == merged.after { "current" } else { "merged" };
+        Ok(MergeView { commit: Some(merged.after.to_string()), size, ..blank(&row.name, &into.name, result) })
     }
 
     /// Gives a conflict with the target to the agent, as its next turn: it merges the target into its own branch.
@@ -218,44 +202,7 @@ impl BranchesOf<'_> {
     }
 }
 
-/// What came of a place in the queue.
-enum Queued {
-    /// It is merged: whether anything is new, the commit, and the check that it passed.
-    Merged((bool, Oid), super::forms::CheckView),
-    /// The check failed on the result.
-    Refused(super::forms::CheckView),
-    /// It does not fit on top of the target.
-    Conflict(Vec<String>),
-    /// The target has it already.
-    Current,
-}
-
 impl App {
-    /// Puts a branch on top of the target as it is now, checks the result, and only then moves the target there.
-    async fn queued(
-        &self,
-        row: &BranchRow,
-        ground: &Ground,
-        into: &Side,
-        side: &Side,
-        author: &Person,
-        command: &str,
-    ) -> Result<Queued, Failure> {
-        let told = |e: GitError| e.failure();
-        let after = match rebase(&ground.mirror, &into.commit, side, author).await.map_err(told)? {
-            Rebased::Already => return Ok(Queued::Current),
-            Rebased::Conflict { files, .. } => return Ok(Queued::Conflict(paths(files))),
-            Rebased::On { tip, .. } => tip,
-        };
-        let check = self.run_check(row, ground, &after, command).await?;
-        if !check.passed {
-            return Ok(Queued::Refused(check));
-        }
-        // Where the target was moved meanwhile, this says so and changes nothing.
-        merge::advance(&ground.repo, &ground.mirror, &into.name, &into.commit, &after).await.map_err(told)?;
-        Ok(Queued::Merged((true, after), check))
-    }
-
     /// Whether a branch has anything that the target does not.
     pub(super) async fn is_merged(&self, row: &BranchRow, ground: &Ground) -> Result<bool, Failure> {
         let Some(tip) = row.home_tip.as_deref().and_then(Oid::parse) else { return Ok(true) };
@@ -290,7 +237,6 @@ pub(super) fn blank(branch: &str, into: &str, result: &str) -> MergeView {
         result: result.to_owned(),
         commit: None,
         conflicts: Vec::new(),
-        check: None,
         size: None,
         also: Vec::new(),
     }

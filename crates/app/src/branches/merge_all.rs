@@ -10,7 +10,7 @@ use store::{BranchMerged, BranchPatch, BranchRepoPatch, BranchRow};
 use super::BranchesOf;
 use super::forms::{MergeForm, MergeInRepo, MergeView};
 use super::merge::{FILES_MAX, blank, looked};
-use super::read::{Ground, one_repo, seen_from_all, tip_of};
+use super::read::{Ground, seen_from_all, tip_of};
 use super::size::size_of;
 use crate::git::merge::{self, MergeOrder, Outcome, Side};
 use crate::git::{GitError, Oid};
@@ -107,9 +107,6 @@ pub(super) fn half(row: &BranchRow) -> Option<String> {
 impl BranchesOf<'_> {
     /// Merges in all repositories of an agent, or in none.
     pub(super) async fn merge_all(&self, row: &BranchRow, form: &MergeForm) -> Result<MergeView, Failure> {
-        if form.queue {
-            one_repo(row, "this queue is of one repository", "make a merge queue: lazaret agents merge --queue")?;
-        }
         let _alone = self.app.hold_repos(row).await;
         let mut parts = Vec::with_capacity(row.also.len() + 1);
         for (name, seen) in seen_from_all(row) {

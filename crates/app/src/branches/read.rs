@@ -56,14 +56,6 @@ pub(super) fn seen_from_all(row: &BranchRow) -> Vec<(Option<String>, BranchRow)>
     std::iter::once((None, first)).chain(others).collect()
 }
 
-/// Refuses an agent with several repositories where only one can be worked on.
-pub(super) fn one_repo(row: &BranchRow, what: &str, hint: &str) -> Result<(), Failure> {
-    if row.also.is_empty() {
-        return Ok(());
-    }
-    Err(Failure::new(Code::Usage, format!("{} works on several repositories, and {what}", row.name)).hint(hint))
-}
-
 pub(super) fn base_of(row: &BranchRow) -> Result<Oid, Failure> {
     Oid::parse(&row.base).ok_or_else(|| Failure::new(Code::StoreUnusable, "where the branch began cannot be read"))
 }

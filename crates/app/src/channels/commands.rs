@@ -114,13 +114,16 @@ impl Doing<'_> {
         if view.engine != "claude-code" {
             return Ok(format!("{} sums up by itself when it has to.", view.engine));
         }
+        if view.head == 0 {
+            return Ok("There is nothing to sum up yet.".to_owned());
+        }
         let key = format!("compact:{}", self.asking.row.id);
         let turn = TurnId::from_bits(crate::clock::fresh_bits());
         let asker = Some(Box::new(self.asking.asker(&turn)));
         let new = NewTurn { key: Some(key), asker, ..NewTurn::new(turn, session.clone(), "/compact", now()) };
         app.store().accept_turn(new).await.map_err(|e| e.failure())?;
         app.bring(session, None, None).await?.wake.notify_one();
-        Ok("The conversation is summed up.".to_owned())
+        Ok("The conversation is summed up before anything else.".to_owned())
     }
 
     async fn cost(&self) -> Result<String, Failure> {

@@ -271,7 +271,10 @@ impl<'a> Talk<'a> {
         let (app, channel) = (self.app.clone(), self.row.name.clone());
         self.hearing.spawn(async move {
             let id = InboundId::from_bits(crate::clock::fresh_bits());
-            (seq, chat, app.hear_report(&channel, id, *heard).await)
+            let hearing = app.clone();
+            // What was kept is acted on also when the channel's program ends meanwhile: told again, it is known.
+            let outcome = app.see_through(async move { hearing.hear_report(&channel, id, *heard).await }).await;
+            (seq, chat, outcome)
         });
     }
 

@@ -13,6 +13,14 @@ use tokio_util::sync::CancellationToken;
 use super::{JobStaging, JobView};
 use crate::live::lock;
 
+/// A job that is worked on here.
+struct AtWork {
+    /// Ends the work.
+    cancel: CancellationToken,
+    /// The job as it was claimed again, for its next try, while this one was put away.
+    next: Option<JobRow>,
+}
+
 /// The part of an application that jobs have. Locks are held for single map operations.
 pub(crate) struct JobDesk {
     /// Something can begin, or a place is free.
@@ -25,8 +33,8 @@ pub(crate) struct JobDesk {
     is_closed: AtomicBool,
     /// Where those who wait for a job learn that it has changed.
     watches: Mutex<HashMap<String, Weak<watch::Sender<News>>>>,
-    /// Jobs that are worked on here, and what ends that.
-    at_work: Mutex<HashMap<String, CancellationToken>>,
+    /// Jobs that are worked on here.
+    at_work: Mutex<HashMap<String, AtWork>>,
 }
 
 /// What those who wait for a job are told.
@@ -152,26 +160,30 @@ impl JobDesk {
         lock(&self.at_work).keys().cloned().collect()
     }
 
-    /// Takes note of somebody who works on a job; `None` when somebody does already.
-    pub(crate) fn begin(&self, id: &str, parent: &CancellationToken) -> Option<CancellationToken> {
+    /// Takes note of somebody who works on a job; `None` when somebody does already, who is told at the end that it was claimed again.
+    pub(crate) fn begin(&self, job: &JobRow, parent: &CancellationToken) -> Option<CancellationToken> {
         let mut all = lock(&self.at_work);
-        if all.contains_key(id) {
+        if let Some(work) = all.get_mut(&job.id) {
+            work.next = Some(job.clone());
             return None;
         }
-        let token = parent.child_token();
-        all.insert(id.to_owned(), token.clone());
-        Some(token)
+        let cancel = parent.child_token();
+        all.insert(job.id.clone(), AtWork { cancel: cancel.clone(), next: None });
+        Some(cancel)
     }
 
-    pub(crate) fn end(&self, id: &str) {
-        lock(&self.at_work).remove(id);
+    /// The work on a job is over. Gives the job as it was claimed again meanwhile.
+    pub(crate) fn end(&self, id: &str) -> Option<JobRow> {
+        let work = lock(&self.at_work).remove(id);
         self.wake.notify_one();
+        work.and_then(|work| work.next)
     }
 
     /// Ends the work on a job, if there is any here.
     pub(crate) fn stop(&self, id: &str) {
-        if let Some(token) = lock(&self.at_work).get(id) {
-            token.cancel();
+        if let Some(work) = lock(&self.at_work).get_mut(id) {
+            work.cancel.cancel();
+            work.next = None;
         }
     }
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use model::{Code, Failure, SessionId, Timestamp, TurnId};
-use store::{JobCaps, JobLease, JobNames, JobRow};
+use model::{Failure, SessionId, Timestamp, TurnId};
+use store::{JobCaps, JobEnd, JobLease, JobNames, JobRow, StoreError};
 use tracing::Instrument as _;
 
 use super::work;
@@ -123,7 +123,7 @@ impl App {
 
     /// Works on a job that this daemon has claimed.
     fn begin_job(&self, job: JobRow) {
-        let Some(cancel) = self.desk_of_jobs().begin(&job.id, self.cancel()) else { return };
+        let Some(cancel) = self.desk_of_jobs().begin(&job, self.cancel()) else { return };
         let app = self.clone();
         self.spawn(async move {
             app.desk_of_jobs().changed(&job.id);
@@ -135,21 +135,33 @@ impl App {
             {
                 app.give_up_job(&job, &failure).await;
             }
-            app.desk_of_jobs().end(&id);
+            // Its next try was claimed while this one was put away.
+            if let Some(next) = app.desk_of_jobs().end(&id) {
+                app.begin_job(next);
+            }
         });
     }
 
-    /// Ends a job whose work came to nothing. One that somebody else has now, or stopped, is left alone.
+    /// Ends a job whose work came to nothing, however long the store takes nothing: a job that is held and that nobody works on would
+    /// never end. One that somebody else has now, or stopped, is left alone.
     async fn give_up_job(&self, job: &JobRow, failure: &Failure) {
-        if failure.code == Code::Conflict || self.cancel().is_cancelled() {
-            tracing::debug!(job = job.id, %failure, "somebody else has the job, or the daemon ends");
-            return;
-        }
-        tracing::warn!(job = job.id, %failure, "a job failed before its turn");
-        let end = store::JobEnd::failed(job, failure.code, failure.message.clone(), now());
-        match self.store().finish_job(end).await {
-            Ok(row) => self.job_changed(&row),
-            Err(error) => tracing::warn!(job = job.id, error = model::chain(&error), "a job cannot be ended"),
+        while !self.cancel().is_cancelled() {
+            let end = JobEnd::failed(job, failure.code, failure.message.clone(), now());
+            match self.store().finish_job(end).await {
+                Ok(row) => {
+                    tracing::warn!(job = job.id, %failure, "a job failed before its turn");
+                    return self.job_changed(&row);
+                }
+                Err(StoreError::Conflict(_) | StoreError::NotFound { .. }) => {
+                    tracing::debug!(job = job.id, %failure, "somebody else has the job, or stopped it");
+                    return;
+                }
+                Err(error) => tracing::warn!(job = job.id, error = model::chain(&error), "a job cannot be ended"),
+            }
+            tokio::select! {
+                () = self.cancel().cancelled() => {}
+                () = tokio::time::sleep(TROUBLE) => {}
+            }
         }
     }
 }

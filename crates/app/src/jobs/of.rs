@@ -171,7 +171,7 @@ impl JobsOf<'_> {
             self.app.job_accepted(&accepted.row);
         }
         self.app.desk_of_jobs().wake.notify_one();
-        Ok(brief(accepted.row, &[]))
+        self.app.brief_job(accepted.row).await
     }
 
     /// Where its end is told.
@@ -277,7 +277,9 @@ impl JobsOf<'_> {
             let left = artifacts.get(&row.id).map_or(&[][..], Vec::as_slice);
             brief(row, left)
         };
-        Ok(Page { items: page.items.into_iter().map(view).collect(), next: page.next })
+        let mut items: Vec<JobView> = page.items.into_iter().map(view).collect();
+        self.app.name_begun(&mut items).await?;
+        Ok(Page { items, next: page.next })
     }
 
     /// How many jobs stand where, by the words of the states.
@@ -294,18 +296,22 @@ impl JobsOf<'_> {
     /// There is none of this identity, or it is over (`CONFLICT`).
     pub async fn cancel(&self, id: &str) -> Result<JobView, Failure> {
         self.row(id).await?;
-        let ended = self.app.store().cancel_job(id, crate::now()).await.map_err(|e| e.failure())?;
-        model::crash::point("job:cancelled");
-        self.app.job_changed(&ended.row);
-        if let Some(session) = &ended.row.session {
-            // Whoever works on it hears of it here, or at the daemon's next start.
-            self.app.desk_of_jobs().stop(id);
-            match self.app.cancel_session(session).await {
-                Ok(()) => {}
-                Err(failure) => tracing::warn!(job = id, %failure, "the work on a job that was stopped cannot be ended"),
+        let (app, id) = (self.app.clone(), id.to_owned());
+        let cancel = async move {
+            let ended = app.store().cancel_job(&id, crate::now()).await.map_err(|e| e.failure())?;
+            model::crash::point("job:cancelled");
+            app.job_changed(&ended.row);
+            if let Some(session) = &ended.row.session {
+                // Whoever works on it hears of it here, or at the daemon's next start.
+                app.desk_of_jobs().stop(&id);
+                match app.cancel_session(session).await {
+                    Ok(()) => {}
+                    Err(failure) => tracing::warn!(job = id, %failure, "the work on a job that was stopped cannot be ended"),
+                }
             }
-        }
-        Ok(brief(ended.row, &[]))
+            Ok(brief(ended.row, &[]))
+        };
+        self.app.see_through(cancel).await
     }
 
     /// Waits until a job is over, at most so long; gives it as it then is.
@@ -323,8 +329,8 @@ impl JobsOf<'_> {
             }
             tokio::select! {
                 () = watch.over_or_unknown() => {}
-                () = tokio::time::sleep_until(deadline) => return Ok(brief(row, &[])),
-                () = self.app.cancel().cancelled() => return Ok(brief(row, &[])),
+                () = tokio::time::sleep_until(deadline) => return self.app.brief_job(row).await,
+                () = self.app.cancel().cancelled() => return self.app.brief_job(row).await,
             }
             if let Some(over) = watch.over().filter(|over| self.caller.sees(&over.tenant)) {
                 // One of those who wait reads it for all of them.

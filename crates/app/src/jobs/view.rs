@@ -44,6 +44,30 @@ pub(super) fn brief(row: JobRow, artifacts: &[JobBlob]) -> JobView {
 }
 
 impl App {
+    /// A job that is not over.
+    pub(super) async fn brief_job(&self, row: JobRow) -> Result<JobView, Failure> {
+        let mut views = [brief(row, &[])];
+        self.name_begun(&mut views).await?;
+        let [view] = views;
+        Ok(view)
+    }
+
+    /// Takes out the names of sessions that are not there yet: who asks for their log is to find one.
+    pub(super) async fn name_begun(&self, views: &mut [JobView]) -> Result<(), Failure> {
+        let is_open = |view: &&mut JobView| !view.status.is_final();
+        let named = views.iter_mut().filter(is_open).filter_map(|view| view.session.clone()).collect::<Vec<_>>();
+        if named.is_empty() {
+            return Ok(());
+        }
+        let there = self.store().sessions_there(named).await.map_err(|e| e.failure())?;
+        for view in views.iter_mut().filter(is_open) {
+            if view.session.as_ref().is_some_and(|session| !there.contains(session)) {
+                (view.session, view.turn) = (None, None);
+            }
+        }
+        Ok(())
+    }
+
     /// A job with its result.
     pub(super) async fn whole_job(&self, detail: JobDetail) -> Result<JobView, Failure> {
         let JobDetail { row, resolved, blobs, .. } = detail;
@@ -51,10 +75,10 @@ impl App {
         let is_over = row.state.is_final();
         let (artifacts, rest): (Vec<_>, Vec<_>) = blobs.into_iter().partition(|b| b.kind == "artifact");
         let id = row.id.clone();
-        let mut view = brief(row, &artifacts);
         if !is_over {
-            return Ok(view);
+            return self.brief_job(row).await;
         }
+        let mut view = brief(row, &artifacts);
         for blob in rest {
             match blob.kind.as_str() {
                 "text" => view.text = Some(self.blob_text(&blob).await?),

@@ -144,19 +144,20 @@ impl Working<'_> {
             beginning: beginning.then(fresh),
             turn: self.new_turn(self.turn.clone(), prompt, KEYS[0]),
         };
+        // Before the session is there: whoever takes its turn up then finds it, and so does whoever ends this work in the middle.
+        if let Some(member) = member {
+            app.pool().give(self.session.clone(), member);
+        }
         let asked = match app.store().begin_job(begins).await {
             Ok(asked) => asked.turn,
             Err(error) => {
-                if let Some(member) = member {
+                if let Some(member) = app.pool().take_given(&self.session) {
                     app.discard(member).await;
                 }
                 return Err(error.failure());
             }
         };
         model::crash::point("job:asked");
-        if let Some(member) = member {
-            app.pool().give(self.session.clone(), member);
-        }
         app.bring(&self.session, None, None).await?.wake.notify_one();
         Ok(asked)
     }

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use model::{ChatPolicy, Code, Failure, SessionId, Timestamp, TurnId, TurnState, escaped};
+use model::{ChatPolicy, Code, Failure, SessionId, TaskRunId, Timestamp, TurnId, TurnState, escaped};
 use serde::Deserialize as _;
-use store::{Origin, OutPlace, TaskPlaceRow, TaskRow, TaskRunRow, TurnAbout};
+use store::{Origin, OutPlace, StoreError, TaskPlaceRow, TaskRow, TaskRunRow, TurnAbout};
 
 use super::forms::{TaskAction, TaskMessage};
+use crate::due::wait_for_store;
 use crate::router::permits;
 use crate::{App, Caller, JobForm, MessageForm, SessionForm, SessionQuery, now};
 
@@ -40,29 +41,37 @@ impl App {
     async fn work(&self, run: &TaskRunRow, task: &TaskRow) {
         let made = Box::pin(self.ask_for(run, task)).await;
         model::crash::point("task:made");
-        let kept = match made {
-            Ok(Made::Job(job)) => self.store().run_made(&run.id, Some(job), None).await,
-            Ok(Made::Turn(turn)) => self.store().run_made(&run.id, None, Some(turn)).await,
-            Err(failure) if failure.code.is_retriable() && run.tries < TRIES_MAX => {
-                let wake = Timestamp(now().0.saturating_add(AGAIN_MS << run.tries.min(TRIES_MAX)));
-                self.store().put_run_back(&run.id, wake, failure.message).await
-            }
-            Err(failure) => {
-                tracing::warn!(task = %task.id, run = %run.id, %failure, "a task could not be done");
-                self.store().end_task_run(&run.id, false, Some(failure.message), now()).await
-            }
-        };
-        if let Err(error) = kept {
-            tracing::warn!(run = %run.id, error = model::chain(&error), "what the run of a task made was not noted");
+        if let Err(failure) = &made {
+            tracing::warn!(task = %task.id, run = %run.id, %failure, "a task could not be done");
         }
-        // A quick job may have ended before it was noted whose it is.
-        if let Ok(Some(run)) = self.store().task_run(&run.id).await
-            && let Some((is_well, note)) = self.end_of_work(&run).await
-            && let Err(error) = self.store().end_task_run(&run.id, is_well, note, now()).await
-        {
-            tracing::warn!(run = %run.id, error = model::chain(&error), "the end of a task's run was not noted");
+        // A run of which nothing is noted would stand as begun until the daemon's next start, and its task with it.
+        while let Err(error) = self.keep_made(run, &made).await {
+            wait_for_store("tasks", &error).await;
+        }
+        while let Err(error) = self.end_if_over(&run.id).await {
+            wait_for_store("tasks", &error).await;
         }
         self.wake_tasks();
+    }
+
+    /// Notes what a run made, or that it is to be tried again, or has failed.
+    async fn keep_made(&self, run: &TaskRunRow, made: &Result<Made, Failure>) -> Result<(), StoreError> {
+        match made {
+            Ok(Made::Job(job)) => self.store().run_made(&run.id, Some(job.clone()), None).await,
+            Ok(Made::Turn(turn)) => self.store().run_made(&run.id, None, Some(turn.clone())).await,
+            Err(failure) if failure.code.is_retriable() && run.tries < TRIES_MAX => {
+                let wake = Timestamp(now().0.saturating_add(AGAIN_MS << run.tries.min(TRIES_MAX)));
+                self.store().put_run_back(&run.id, wake, failure.message.clone()).await
+            }
+            Err(failure) => self.store().end_task_run(&run.id, false, Some(failure.message.clone()), now()).await,
+        }
+    }
+
+    /// Ends a run whose work is over: a quick job may have ended before it was noted whose it is.
+    async fn end_if_over(&self, run: &TaskRunId) -> Result<(), StoreError> {
+        let Some(run) = self.store().task_run(run).await? else { return Ok(()) };
+        let Some((is_well, note)) = self.end_of_work(&run).await else { return Ok(()) };
+        self.store().end_task_run(&run.id, is_well, note, now()).await
     }
 
     async fn ask_for(&self, run: &TaskRunRow, task: &TaskRow) -> Result<Made, Failure> {

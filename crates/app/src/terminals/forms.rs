@@ -98,7 +98,7 @@ impl SessionsOf<'_> {
         if form.argv.is_empty() {
             super::launch::check(self.app, &spec)?;
         }
-        let live = self.app.bring(&row.id, None, None).await?;
+        let live = self.app.hold(&row.id).await?;
         let turn = TurnId::from_bits(crate::clock::fresh_bits());
         let said = form.prompt.as_deref().map(str::trim).filter(|text| !text.is_empty()).unwrap_or_default();
         let text = format!("[terminal: {}]{}{said}", form.program(&spec.engine), if said.is_empty() { "" } else { " " });

@@ -217,7 +217,7 @@ async fn remove(
         return Err(Failure::new(Code::Conflict, format!("agent {}{more} asks {}", first.agent, provider.name))
             .hint(format!("lazaret agent set {} --model OTHER, or --force", first.agent)));
     }
-    config::forget(context, home, &["providers", &provider.name]).await?;
+    config::forget(context, home, &format!("providers.{}", provider.name)).await?;
     if !keep_key && provider.key == ProviderKey::Stored {
         client.json::<Value>(Method::DELETE, &format!("/v1/secrets/{}", provider.name), None).await?;
     }

@@ -2,6 +2,7 @@
 //! other stopped: what is done is seen from what is there.
 
 use std::io::{BufRead, IsTerminal, Read};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use app::{AgentForm, ChannelView, DEFAULT_AGENT, PairingView, SessionView, SetupState, SetupStep, SetupView};
@@ -75,7 +76,7 @@ pub(super) async fn run(context: &Context, flags: args::Setup) -> Done {
     }
     let secrets = Secrets::read(&flags)?;
     let asks = !flags.yes && !context.json && std::io::stdin().is_terminal();
-    let steps = Steps { context, home: &home, client: &client, flags: &flags, secrets, asks };
+    let steps = Steps { context, home: &home, client: &client, flags: &flags, secrets, asks, chosen: OnceLock::new() };
     steps.model().await?;
     steps.agent().await?;
     steps.channel().await?;
@@ -185,6 +186,8 @@ struct Steps<'a> {
     secrets: Secrets,
     /// Whether a person is asked what the flags do not say.
     asks: bool,
+    /// The model that was named, with its provider: the agent asks it.
+    chosen: OnceLock<String>,
 }
 
 impl Steps<'_> {
@@ -235,6 +238,9 @@ impl Steps<'_> {
             }
             match self.try_model(&provider, model.as_deref()).await {
                 Ok(answered) => {
+                    if let Some(model) = model {
+                        let _ = self.chosen.set(format!("{provider}/{model}"));
+                    }
                     self.say(&format!("  {answered} answered"));
                     note(self.client, SetupStep::Model.as_str(), false, &answered).await?;
                     return Ok(());
@@ -366,8 +372,9 @@ impl Steps<'_> {
         if !instructions.is_empty() {
             agent.instructions = instructions;
         }
-        if let (Some(provider), Some(model)) = (&self.flags.provider, &self.flags.model) {
-            agent.model = Some(format!("{provider}/{model}"));
+        let flagged = self.flags.provider.as_ref().zip(self.flags.model.as_ref()).map(|(provider, model)| format!("{provider}/{model}"));
+        if let Some(model) = flagged.or_else(|| self.chosen.get().cloned()) {
+            agent.model = Some(model);
         }
         let body = serde_json::to_value(&agent).map_err(|e| crate::client::internal(&e.to_string()))?;
         let (method, path) = if is_new { (Method::POST, "/v1/agents".to_owned()) } else { (Method::PUT, path) };

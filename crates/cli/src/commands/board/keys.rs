@@ -137,9 +137,15 @@ impl Board {
                     return Vec::new();
                 };
                 let into = agent.target.clone().unwrap_or_default();
-                let text = format!(
+                let mut text = format!(
                     "{branch} at {tip} is pushed to `origin` with your own git, and a pull request into {into} is opened through the GitHub plugin."
                 );
+                if !agent.also.is_empty() {
+                    text.push_str(&format!(
+                        "\n\nThis is of {} alone. In each of its other repositories: lazaret agents pr {branch} --repo DIR",
+                        agent.repo
+                    ));
+                }
                 self.ask_sure(
                     &id,
                     format!("pull request: {branch}?"),

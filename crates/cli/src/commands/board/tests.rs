@@ -192,7 +192,6 @@ fn a_merge_is_of_the_commit_that_was_seen() {
         result: result.to_owned(),
         commit: None,
         conflicts: vec!["a.txt".to_owned()],
-        check: None,
         size: None,
     };
     seen.on(Input::Answer(Answer::Previewed(id.clone(), Ok(Box::new(view("ready"))))));
@@ -215,6 +214,17 @@ fn a_merge_is_of_the_commit_that_was_seen() {
     seen.screen();
     let orders = seen.press('y');
     assert!(matches!(&orders[..], [Order::Do(Act::Pr { expect, .. })] if *expect == "a".repeat(40)), "{orders:?}");
+    let mut several = agent(1, "one", "done");
+    several.also =
+        vec![serde_json::from_value(json!({
+        "name": "lib", "repo": "/lib", "base": "b", "target": "main", "tip": "d", "ref": null, "note": null, "commits": 1, "dirty": 0,
+        "untracked": 0, "size": null, "merged_into": null,
+    }))
+    .expect("a repository")];
+    seen.on(Input::Changes(vec![BranchChange::Agent { agent: Box::new(several) }]));
+    seen.press('p');
+    assert!(seen.screen().contains("This is of /srv/repo alone."), "{}", seen.screen());
+    seen.key(KeyCode::Esc);
     seen.press('Q');
     seen.on(Input::Answer(Answer::Previewed(id, Ok(Box::new(view("ready"))))));
     let mut moved = agent(1, "one", "done");

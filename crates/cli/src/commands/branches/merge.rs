@@ -34,7 +34,7 @@ pub(super) async fn run(context: &Context, client: &Client, flags: args::Merge) 
         return super::queue::make(context, client, &agents, &flags).await;
     }
     for agent in &agents {
-        let form = MergeForm { into: flags.into.clone(), queue: false, check: None, dry_run: false, expect: flags.expect.clone() };
+        let form = MergeForm { into: flags.into.clone(), dry_run: false, expect: flags.expect.clone() };
         let mut merged: MergeView = client.json(Method::POST, &format!("{}/merge", path(agent)), Some(&json!(form))).await?;
         if merged.result == "conflict" && flags.resolve {
             match resolved(context, client, agent, &merged, flags.wait).await? {
@@ -46,10 +46,8 @@ pub(super) async fn run(context: &Context, client: &Client, flags: args::Merge) 
             }
         }
         show(context, &merged)?;
-        match merged.result.as_str() {
-            "conflict" => return Ok(Code::MergeConflict.exit_status()),
-            "refused" => return Ok(1),
-            _ => {}
+        if merged.result == "conflict" {
+            return Ok(Code::MergeConflict.exit_status());
         }
     }
     Ok(0)
@@ -109,9 +107,6 @@ fn show(context: &Context, merged: &MergeView) -> Result<(), Failure> {
         let commit: String = one.commit.as_deref().unwrap_or_default().chars().take(10).collect();
         out::line(&clean(&format!("in {}: {} is at {commit}", one.name, one.into)));
     }
-    if let Some(check) = merged.check.as_ref().filter(|check| !check.passed) {
-        out::line(&clean(check.output.trim_end()));
-    }
     Ok(())
 }
 
@@ -129,7 +124,6 @@ fn sentence(merged: &MergeView) -> String {
         "conflict" => format!("{branch} conflicts with {into}; nothing was changed: {}", files(&merged.conflicts)),
         "current" => format!("{into} has everything of {branch} already"),
         "ready" => format!("{branch} merges into {into}"),
-        "refused" => format!("{branch} was not merged into {into}: the check failed on the result; nothing was changed"),
         _ => format!("{branch} is merged into {into}, which is at {commit}"),
     }
 }
