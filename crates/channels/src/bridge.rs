@@ -1,6 +1,7 @@
 //! Networks that only a linked device speaks: a program of the owner's holds the device, and this speaks to it over a small HTTP
 //! API of Lazaret's own (docs/guide/channel-bridge.md). Events carry a cursor, messages an idempotency key, so that a kill on
-//! either side loses nothing and repeats nothing that the bridge can help.
+//! either side loses nothing and repeats nothing that the bridge can help. A question for what comes after an event lets the bridge
+//! forget it, so it is asked only when the host has it for good.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use wire::chat::{Abilities, About, Act, Address, Button, Chat, Delivery, Failing
 use crate::backoff::Backoff;
 use crate::calls::{call, marked, trouble};
 use crate::http::{Ask, Base, encode};
+use crate::link::Gone;
 use crate::network::{Account, DeliverError, File, Network, OpenError, Setup, needs};
 use crate::note::{Attempt, Steps};
 use crate::reading::{clip_chars, id};
@@ -55,7 +57,7 @@ impl Network for Bridge {
         let config: Config = setup.config()?;
         setup.credentials.line("token")?;
         let base = Base::named("base_url", &config.base_url)?;
-        Ok(Arc::new(Device { cursor: AsyncMutex::new(setup.cursor.clone()), base, setup }))
+        Ok(Arc::new(Device { place: AsyncMutex::new((setup.cursor.clone(), 0)), base, setup }))
     }
 }
 
@@ -63,8 +65,8 @@ impl Network for Bridge {
 struct Device {
     setup: Setup,
     base: Base,
-    /// The last event that was reported. Only the listener takes it.
-    cursor: AsyncMutex<Option<String>>,
+    /// The last event that was heard, and the number of the last report. Only the listener takes it.
+    place: AsyncMutex<(Option<String>, u64)>,
 }
 
 impl Account for Device {
@@ -153,24 +155,30 @@ impl Device {
         let about = self.ask(Ask::get(self.base.at("/v1/account")?)).await?;
         let me: Who = serde_json::from_value(about["me"].clone()).map_err(|_| odd("account"))?;
         let abilities: Abilities = serde_json::from_value(about["abilities"].clone()).map_err(|_| odd("list of abilities"))?;
-        self.setup.link.ready(me.clone(), abilities).await;
-        let mut cursor = self.cursor.lock().await;
+        let mut place = self.place.lock().await;
+        let (cursor, last) = &mut *place;
+        // The bridge keeps what happens from the first question on: that one is answered at once, and only then is the account ready.
+        let mut wait_s = 0;
         loop {
+            if self.setup.link.acked(*last).await.is_err() {
+                return Ok(());
+            }
             let after = cursor.as_deref().map(|cursor| format!("&after={}", encode(cursor))).unwrap_or_default();
-            let ask = Ask::get(self.base.at(&format!("/v1/events?wait={WAIT_S}{after}"))?).patience(PATIENCE);
+            let ask = Ask::get(self.base.at(&format!("/v1/events?wait={wait_s}{after}"))?).patience(PATIENCE);
             let mut answer = self.ask(ask).await?;
             backoff.well();
             let events = answer["events"].as_array_mut().map(std::mem::take).ok_or_else(|| odd("answer"))?;
+            self.setup.link.ready(me.clone(), abilities.clone()).await;
+            wait_s = WAIT_S;
             for mut event in events {
                 let next = event["cursor"].as_str().filter(|next| next.len() <= CURSOR_BYTES_MAX).ok_or_else(|| odd("cursor"))?.to_owned();
                 match serde_json::from_value::<Heard>(event["event"].take()) {
                     // What the account did itself is no news.
                     Ok(heard) if heard.sender.id == me.id => {}
-                    Ok(heard) => {
-                        if self.setup.link.report(heard, Some(next.clone())).await.is_err() {
-                            return Ok(());
-                        }
-                    }
+                    Ok(heard) => match self.setup.link.report(heard, Some(next.clone())).await {
+                        Ok(seq) => *last = seq,
+                        Err(Gone) => return Ok(()),
+                    },
                     Err(_) => self.setup.link.log("an event of the bridge's was of no form that is known; it was left out").await,
                 }
                 *cursor = Some(next);

@@ -5,6 +5,7 @@
 //! network is a [`network::Network`], in a file of its own and a line of [`ALL`].
 
 mod backoff;
+mod began;
 mod calls;
 mod clock;
 mod dial;

@@ -65,12 +65,15 @@ impl Link {
             self.log("something came with an id too long to be told apart; it was left out").await;
             return Ok(*self.parts.last.lock().await);
         };
-        self.parts.room.acquire().await.map_err(|_| Gone)?.forget();
+        let room = self.parts.room.acquire().await.map_err(|_| Gone)?;
         model::crash::point("channel:reporting");
         let mut last = self.parts.last.lock().await;
+        let lines = self.lines().ok_or(Gone)?;
+        let line = lines.reserve().await.map_err(|_| Gone)?;
+        // Nothing is waited for from here on: whoever gives a report up before has taken neither room nor a number.
         *last += 1;
-        let report = FromChannel::Report { seq: *last, cursor, event: Box::new(heard) };
-        self.lines().ok_or(Gone)?.send(report).await.map_err(|_| Gone)?;
+        line.send(FromChannel::Report { seq: *last, cursor, event: Box::new(heard) });
+        room.forget();
         Ok(*last)
     }
 
@@ -215,6 +218,7 @@ fn line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::FutureExt as _;
     use wire::chat::{Chat, HeardKind};
 
     fn heard(id: &str, text: &str) -> Heard {
@@ -265,6 +269,22 @@ mod tests {
         link.close();
         assert_eq!(link.acked(9999).await, Err(Gone));
         assert_eq!(link.report(heard("x", ""), None).await, Err(Gone));
+    }
+
+    #[tokio::test]
+    async fn a_report_that_is_given_up_takes_neither_room_nor_number() {
+        let (link, mut lines) = Link::new();
+        let held = link.parts.last.lock().await;
+        assert!(link.report(heard("before its number", ""), None).now_or_never().is_none());
+        drop(held);
+        for n in 0..LINES_MAX {
+            link.report(heard(&n.to_string(), ""), None).await.unwrap();
+        }
+        // Nobody reads: there is no place for its line.
+        assert!(link.report(heard("before its line", ""), None).now_or_never().is_none());
+        assert_eq!(link.parts.room.available_permits(), CHAT_REPORTS_MAX - LINES_MAX);
+        lines.recv().await.unwrap();
+        assert_eq!(link.report(heard("next", ""), None).await, Ok(LINES_MAX as u64 + 1));
     }
 
     #[test]

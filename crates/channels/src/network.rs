@@ -77,11 +77,11 @@ pub(crate) struct Setup {
     pub(crate) account: String,
     /// What the owner configured.
     pub(crate) config: Map<String, Value>,
-    /// Where to go on: what came with the last report that the host acknowledged.
+    /// Where to go on: what came with the last report that the host acknowledged, or where listening began while there is none.
     pub(crate) cursor: Option<String>,
     /// The credentials.
     pub(crate) credentials: Credentials,
-    /// A directory that outlives the process; the file `note` in it is the frame's.
+    /// A directory that outlives the process; the files `note` and `began` in it are the frame's.
     pub(crate) state: std::path::PathBuf,
     /// The way out.
     pub(crate) http: Http,
@@ -110,6 +110,16 @@ impl Setup {
 }
 
 impl Setup {
+    /// Keeps where listening begins without a cursor, before the account is ready: while the host acknowledges nothing, the next
+    /// process goes on there. It is on the disk when this returns.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub(crate) fn began(&self, place: &str) -> Result<(), DeliverError> {
+        let kept = crate::began::keep(&self.state, place);
+        kept.map_err(|e| DeliverError::new(Failing::Passing, format!("where listening began cannot be kept: {e}")))
+    }
+
     /// Asks the platform who the account is until it says so, and tells the host: all that a network does to listen to which the platform
     /// posts what happens.
     pub(crate) async fn introduce<F>(&self, abilities: Abilities, who: impl Fn() -> F + Send + Sync)

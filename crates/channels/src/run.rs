@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wire::chat::{Act, CHAT_FILE_BYTES_MAX, CHAT_LINE_BYTES_MAX, CHAT_VERSION, Delivery, Failing, FromChannel, Health, Piece, ToChannel};
 
+use crate::began;
 use crate::http::Http;
 use crate::link::Link;
 use crate::network::{Account, Answer, DeliverError, File, Hook, Network, Setup};
@@ -88,6 +89,10 @@ async fn begin(
     let nowhere = || stuck("LAZARET_STATE names no directory: without one a message could be sent twice".to_owned());
     let state = around.state.as_deref().ok_or_else(nowhere)?;
     let note = Note::open(state).map_err(|e| stuck(e.to_string()))?;
+    let cursor = match cursor {
+        None => began::read(state).map_err(|e| stuck(format!("where listening began cannot be read: {e}")))?,
+        acknowledged => acknowledged,
+    };
     let cancel = CancellationToken::new();
     let setup = Setup {
         account,

@@ -21,10 +21,10 @@ use crate::clock::now_ms;
 use crate::http::{Ask, Base, refused};
 use crate::network::{Account, Answer, DeliverError, File, Hook, Network, OpenError, Setup, needs};
 use crate::note::Steps;
+use crate::reading;
 use crate::sign::{self, First, Seen};
 use crate::sink::Sink;
 use crate::surroundings::CredentialError;
-use crate::{link::Gone, reading};
 
 /// Characters of a message that goes out.
 const TEXT_MAX: u32 = 32_000;
@@ -213,15 +213,9 @@ impl Account for Peer {
                 First::Full => return Answer::status(503),
             }
             self.lock().insert(signature.clone());
-            let told = self.setup.link.tell(said.into(), None).await;
-            self.lock().remove(&signature);
-            match told {
-                Ok(()) => Answer::json(&json!({"status": "taken"})),
-                Err(Gone) => {
-                    self.seen.forget(&signature);
-                    Answer::status(503)
-                }
-            }
+            let mut telling = Telling { peer: self, signature, is_taken: false };
+            telling.is_taken = self.setup.link.tell(said.into(), None).await.is_ok();
+            if telling.is_taken { Answer::json(&json!({"status": "taken"})) } else { Answer::status(503) }
         })
     }
 
@@ -235,6 +229,23 @@ impl Account for Peer {
             let ask = self.sign(Ask::new(Method::GET, url), path.as_bytes());
             self.setup.http.send(ask).await.map_err(|e| e.to_string())?.into_sink(sink).await
         })
+    }
+}
+
+/// A request that the host does not have yet. Where it does not come to have it, also because nobody waits any more, the same request may
+/// come again.
+struct Telling<'a> {
+    peer: &'a Peer,
+    signature: String,
+    is_taken: bool,
+}
+
+impl Drop for Telling<'_> {
+    fn drop(&mut self) {
+        if !self.is_taken {
+            self.peer.seen.forget(&self.signature);
+        }
+        self.peer.lock().remove(&self.signature);
     }
 }
 

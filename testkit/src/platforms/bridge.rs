@@ -21,6 +21,8 @@ struct State {
     /// Whether it keeps the keys of messages.
     keys: bool,
     events: Vec<Value>,
+    /// How many events it forgot; nothing before the first question.
+    forgot: Option<usize>,
     sent: Vec<Value>,
     known: HashMap<String, usize>,
     files: Vec<Vec<u8>>,
@@ -43,8 +45,9 @@ impl Bridge {
         let web = Web::start(move |call| {
             let served = Arc::clone(&served);
             async move {
-                // A question for events waits a little for the first.
-                for _ in 0..20 {
+                // A question for events waits a little for the first, if it is to.
+                let looks = if call.target.contains("wait=0") { 1 } else { 20 };
+                for _ in 0..looks {
                     let reply = answer(&mut served.lock().unwrap_or_else(PoisonError::into_inner), &call);
                     match reply {
                         Some(reply) => return reply,
@@ -114,7 +117,11 @@ fn answer(state: &mut State, call: &Call) -> Option<Reply> {
         }
         ("GET", ["events"]) => {
             let after = value("after").and_then(|after| after.strip_prefix("at ").and_then(|n| n.parse::<usize>().ok()));
-            let events = &state.events[after.unwrap_or(0).min(state.events.len())..];
+            // It keeps what happens from the first question on, until a question names it or something newer.
+            let all = state.events.len();
+            let from = after.unwrap_or(0).max(state.forgot.unwrap_or(all)).min(all);
+            state.forgot = Some(from);
+            let events = &state.events[from..];
             if events.is_empty() { None } else { fine(json!({"events": events.iter().take(100).collect::<Vec<_>>()})) }
         }
         ("POST", ["messages"]) => {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep_until};
-use wire::chat::{Heard, Who};
+use wire::chat::{Failing, Heard, Who};
 
 use super::event::{self, list};
 use super::rest::snowflake;
@@ -24,6 +24,8 @@ const INTENTS: u32 = 1 | 1 << 9 | 1 << 10 | 1 << 12 | 1 << 13 | 1 << 15;
 const CHANNELS_MAX: usize = 100;
 /// Messages of one channel that are read then, in pages of 100.
 const PAGES_MAX: usize = 10;
+/// How long a page of them is waited for that cannot be read just now.
+const PAGE_WAIT_MAX: Duration = Duration::from_secs(10);
 /// How long the gateway may take to say hello.
 const HELLO: Duration = Duration::from_secs(20);
 /// How long the host may take to acknowledge a press.
@@ -221,19 +223,28 @@ impl Bot {
         let (kind, event, seq) = (said["t"].as_str().unwrap_or_default(), &said["d"], said["s"].as_i64().unwrap_or(0));
         match kind {
             "READY" => {
-                let missed = {
-                    let mut place = self.cursor();
-                    place.session = reading::id(&event["session_id"]).unwrap_or_default();
-                    place.url = event["resume_gateway_url"].as_str().unwrap_or_default().to_owned();
-                    place.seq = seq;
-                    place.channels.clone()
+                let begun = Place {
+                    session: reading::id(&event["session_id"]).unwrap_or_default(),
+                    seq,
+                    url: event["resume_gateway_url"].as_str().unwrap_or_default().to_owned(),
+                    channels: BTreeMap::new(),
                 };
-                self.well(&line.me, &reading::name(&event["user"]["username"]), backoff).await;
+                // While there is no cursor, the next process resumes this session.
+                self.setup.began(&begun.write()).map_err(|e| End::Trouble(trouble(e)))?;
+                self.ready(&line.me, &reading::name(&event["user"]["username"])).await;
+                let missed = self.cursor().channels.clone();
                 for (channel, last) in missed {
                     self.read_on(&channel, last, &line.me).await?;
                 }
+                // Not before: who does not get so far begins anew, and asks again for what was missed.
+                let mut place = self.cursor();
+                (place.session, place.seq, place.url) = (begun.session, begun.seq, begun.url);
+                backoff.well();
             }
-            "RESUMED" => self.well(&line.me, "", backoff).await,
+            "RESUMED" => {
+                self.ready(&line.me, "").await;
+                backoff.well();
+            }
             "GUILD_CREATE" => list(&event["channels"]).iter().chain(list(&event["threads"])).for_each(|found| self.keep_place(found)),
             "CHANNEL_CREATE" | "CHANNEL_UPDATE" | "THREAD_CREATE" | "THREAD_UPDATE" => self.keep_place(event),
             _ => {}
@@ -250,8 +261,7 @@ impl Bot {
         Ok(())
     }
 
-    async fn well(&self, me: &str, name: &str, backoff: &mut Backoff) {
-        backoff.well();
+    async fn ready(&self, me: &str, name: &str) {
         self.setup.link.ready(Who { id: me.to_owned(), name: name.to_owned(), bot: true }, abilities()).await;
     }
 
@@ -277,13 +287,12 @@ impl Bot {
     }
 
     /// What a channel said after a message, for a session that is gone.
-    async fn read_on(&self, channel: &str, last: u64, me: &str) -> Result<(), Gone> {
+    async fn read_on(&self, channel: &str, last: u64, me: &str) -> Result<(), End> {
         let Ok(id) = snowflake(channel) else { return Ok(()) };
         let mut last = last;
         for _ in 0..PAGES_MAX {
             let path = format!("/channels/{id}/messages?limit=100&after={last}");
-            // A channel that it can no longer read has nothing for it.
-            let Ok(found) = self.rest.call(http::Method::GET, &path, None).await else { return Ok(()) };
+            let Some(found) = self.page(&path).await? else { return Ok(()) };
             let mut messages: Vec<(u64, &Value)> =
                 list(&found).iter().filter_map(|m| Some((reading::id(&m["id"])?.parse().ok()?, m))).collect();
             messages.sort_by_key(|(id, _)| *id);
@@ -304,6 +313,23 @@ impl Bot {
             }
         }
         Ok(())
+    }
+
+    /// A page of what a channel said; `None` where it can be read no longer. An error that passes is waited for.
+    async fn page(&self, path: &str) -> Result<Option<Value>, End> {
+        let mut waits = Backoff::default();
+        loop {
+            let error = match self.rest.call(http::Method::GET, path, None).await {
+                Ok(found) => return Ok(Some(found)),
+                Err(error) if error.why == Failing::Final => return Ok(None),
+                Err(error) => error,
+            };
+            let wait = waits.next().max(error.after.unwrap_or_default());
+            if wait > PAGE_WAIT_MAX || error.why == Failing::Credential {
+                return Err(End::Trouble(trouble(error)));
+            }
+            tokio::time::sleep(wait).await;
+        }
     }
 
     /// Tells Discord that a press was taken, once the host has it.

@@ -1,7 +1,8 @@
 //! Discord, by its gateway in and its REST interface out, version 10.
 //!
 //! The gateway says again what was missed when a session is resumed, also by a new process: the cursor holds session and
-//! sequence. Where a session is gone, the channels that spoke before are read from the last message on that the host has.
+//! sequence, and before there is one a file does. Where a session is gone, the channels that spoke before are read from the last
+//! message on that the host has.
 //! Messages carry a nonce that Discord enforces, so a second try within minutes becomes no second message.
 
 mod event;

@@ -19,7 +19,7 @@ use wire::chat::{Abilities, About, Act, Chat, Delivery, Failing, Who};
 use zeroize::Zeroizing;
 
 use crate::backoff::{Backoff, Trouble};
-use crate::calls::{Recent, marked};
+use crate::calls::{Recent, marked, trouble};
 use crate::link::Gone;
 use crate::network::{Account, DeliverError, File, Network, OpenError, Setup, needs};
 use crate::note::Steps;
@@ -36,8 +36,6 @@ const FILES_BYTES_MAX: usize = 20 << 20;
 const THREADS_MAX: usize = 2048;
 /// The shortest time between two looks at a folder, in seconds.
 const POLL_S_MIN: u64 = 1;
-/// The file that says where reading began, before anything was acknowledged.
-const BEGAN: &str = "began";
 
 /// The network.
 pub(crate) struct Email;
@@ -140,7 +138,7 @@ struct Mailbox {
 /// Why reading ended.
 enum End {
     Gone,
-    Mail(MailError),
+    Trouble(Trouble),
 }
 
 impl From<Gone> for End {
@@ -151,7 +149,16 @@ impl From<Gone> for End {
 
 impl From<MailError> for End {
     fn from(error: MailError) -> Self {
-        Self::Mail(error)
+        Self::Trouble(match error {
+            MailError::Credential(_) => Trouble::Credential(error.to_string()),
+            _ => Trouble::passing(error),
+        })
+    }
+}
+
+impl From<DeliverError> for End {
+    fn from(error: DeliverError) -> Self {
+        Self::Trouble(trouble(error))
     }
 }
 
@@ -159,19 +166,14 @@ impl Account for Mailbox {
     fn listen(self: Arc<Self>) -> BoxFuture<'static, ()> {
         Box::pin(async move {
             let mut backoff = Backoff::default();
-            let began = || std::fs::read_to_string(self.setup.state.join(BEGAN)).ok();
-            let mut place = self.setup.cursor.clone().or_else(began).as_deref().and_then(place);
+            let mut place = self.setup.cursor.as_deref().and_then(place);
             loop {
                 let outcome = tokio::select! {
                     biased;
                     () = self.setup.cancel.cancelled() => return,
                     outcome = self.reading(&mut place, &mut backoff) => outcome,
                 };
-                let trouble = match outcome {
-                    Ok(()) | Err(End::Gone) => return,
-                    Err(End::Mail(error @ MailError::Credential(_))) => Trouble::Credential(error.to_string()),
-                    Err(End::Mail(error)) => Trouble::passing(error),
-                };
+                let Err(End::Trouble(trouble)) = outcome else { return };
                 if !backoff.pause(&trouble, &self.setup.link, &self.setup.cancel).await {
                     return;
                 }
@@ -251,7 +253,7 @@ impl Mailbox {
             // The folder was made anew: all of it is read, and the host knows by their ids what it had.
             Some(_) => Opened { next: 1, ..opened },
             None => {
-                self.keep(opened).await;
+                self.setup.began(&format!("{}:{}", opened.validity, opened.next))?;
                 opened
             }
         };
@@ -286,16 +288,6 @@ impl Mailbox {
                 self.setup.link.log(&format!("a mail was left out: {left}")).await;
                 Ok(())
             }
-        }
-    }
-
-    /// Keeps where reading began, so that a kill before the first acknowledgement loses nothing.
-    async fn keep(&self, at: Opened) {
-        let (path, beside) = (self.setup.state.join(BEGAN), self.setup.state.join("began.part"));
-        let write = std::fs::write(&beside, format!("{}:{}", at.validity, at.next));
-        let kept = write.and_then(|()| std::fs::File::open(&beside)?.sync_all()).and_then(|()| std::fs::rename(&beside, &path));
-        if kept.is_err() {
-            self.setup.link.log("where reading began cannot be kept").await;
         }
     }
 

@@ -243,6 +243,7 @@ impl Mac {
             // The first start begins with what comes from now on, not with years of messages.
             let newest = self.query(&json!({"limit": 1, "sort": "DESC"})).await?;
             let row = newest.first().and_then(|message| message["originalROWID"].as_i64()).unwrap_or(0);
+            self.setup.began(&row.to_string())?;
             self.row.store(row, Ordering::SeqCst);
         }
         loop {

@@ -18,8 +18,6 @@ use crate::reading;
 const TIMELINE_MAX: u32 = 100;
 /// Pages of what a sync left out.
 const PAGES_MAX: usize = 20;
-/// The file that says where listening began, before anything was acknowledged.
-const BEGAN: &str = "since";
 
 /// Why syncing ended.
 enum End {
@@ -42,7 +40,7 @@ impl From<DeliverError> for End {
 impl User {
     pub(super) async fn stay_in_sync(&self) {
         let mut backoff = Backoff::default();
-        let mut since = self.setup.cursor.clone().or_else(|| std::fs::read_to_string(self.setup.state.join(BEGAN)).ok());
+        let mut since = self.setup.cursor.clone();
         loop {
             let outcome = tokio::select! {
                 biased;
@@ -97,21 +95,14 @@ impl User {
         }
     }
 
-    /// Where to begin, when nothing was heard yet: with what comes from now on. Kept, so that a kill before the first
-    /// acknowledgement loses nothing.
+    /// Where to begin, when nothing was heard yet: with what comes from now on.
     async fn begin(&self) -> Result<String, DeliverError> {
         let filter = json!({"room": {"timeline": {"limit": 0}, "state": {"types": []}}, "presence": {"types": []}});
         let path = format!("/_matrix/client/v3/sync?timeout=0&filter={}", encode(&filter.to_string()));
         let news = self.api.sync(&path, Duration::ZERO).await?;
         let since = reading::id(&news["next_batch"]).ok_or_else(|| DeliverError::never("a sync has no end"))?;
         self.join_all(&news).await;
-        let (path, beside) = (self.setup.state.join(BEGAN), self.setup.state.join("since.part"));
-        let kept = std::fs::write(&beside, &since)
-            .and_then(|()| std::fs::File::open(&beside)?.sync_all())
-            .and_then(|()| std::fs::rename(&beside, &path));
-        if kept.is_err() {
-            self.setup.link.log("where listening began cannot be kept").await;
-        }
+        self.setup.began(&since)?;
         Ok(since)
     }
 

@@ -19,6 +19,7 @@ use tokio::io::{AsyncWriteExt as _, ReadHalf, WriteHalf};
 use tokio::sync::{Mutex as AsyncMutex, oneshot};
 use tokio::time::timeout;
 use tokio_util::codec::{FramedRead, LinesCodec};
+use tokio_util::sync::CancellationToken;
 use wire::chat::{Abilities, About, Act, Address, Chat, Delivery, Failing, Heard, Who};
 
 use crate::backoff::{Backoff, Trouble};
@@ -97,7 +98,8 @@ struct Number {
     /// Who waits for an answer; the frame asks for no more than a bounded number at once. Never held across an await.
     asked: Mutex<HashMap<u64, Answered>>,
     last: AtomicU64,
-    writer: AsyncMutex<Option<WriteHalf<BoxStream>>>,
+    /// Where requests go, and what ends the connection. Neither is there while a line is written.
+    writer: AsyncMutex<Option<(WriteHalf<BoxStream>, CancellationToken)>>,
     /// Messages that the host does not have yet.
     journal: Journal,
 }
@@ -113,10 +115,10 @@ impl Account for Number {
                 }
             }
             loop {
-                let ended = tokio::select! {
-                    () = self.setup.cancel.cancelled() => return,
-                    ended = self.connected(&mut backoff) => ended,
-                };
+                let ended = self.connected(&mut backoff).await;
+                if self.setup.cancel.is_cancelled() {
+                    return;
+                }
                 *self.writer.lock().await = None;
                 // Whoever waits learns that nobody knows: the daemon had the line.
                 self.asked().clear();
@@ -225,16 +227,27 @@ impl Number {
     /// Connects and reads until that ends; why it did.
     async fn connected(&self, backoff: &mut Backoff) -> Trouble {
         let (host, port) = &self.place;
-        let stream = match self.setup.http.dial().host(host, *port, false).await {
+        let over = self.setup.cancel.child_token();
+        let dialled = tokio::select! {
+            () = over.cancelled() => return Trouble::passing("it ends"),
+            dialled = self.setup.http.dial().host(host, *port, false) => dialled,
+        };
+        let stream = match dialled {
             Ok(stream) => stream,
             Err(error) => return Trouble::passing(error),
         };
         let (reader, writer) = tokio::io::split(stream);
-        *self.writer.lock().await = Some(writer);
+        *self.writer.lock().await = Some((writer, over.clone()));
+        // Both at once: the answers to the greeting come from what is read.
+        let (read, greet) = (self.read(reader, &over), self.greet(backoff));
+        tokio::pin!(read, greet);
         tokio::select! {
-            // Both at once: the answers to the greeting come from what is read.
-            ended = self.read(reader) => ended,
-            refused = self.greet(backoff) => refused,
+            ended = &mut read => ended,
+            refused = &mut greet => {
+                over.cancel();
+                read.await;
+                refused
+            }
         }
     }
 
@@ -257,12 +270,19 @@ impl Number {
         std::future::pending().await
     }
 
-    async fn read(&self, reader: ReadHalf<BoxStream>) -> Trouble {
+    /// Reads until the connection ends, or is to: what came until then is told, as signal-cli tells it to nobody again.
+    async fn read(&self, reader: ReadHalf<BoxStream>, over: &CancellationToken) -> Trouble {
         let mut lines = FramedRead::new(reader, LinesCodec::new_with_max_length(LINE_BYTES_MAX));
-        while let Some(line) = lines.next().await {
+        loop {
+            let line = tokio::select! {
+                biased;
+                line = lines.next() => line,
+                () = over.cancelled() => return Trouble::passing("the connection to signal-cli broke"),
+            };
             let line = match line {
-                Ok(line) => line,
-                Err(error) => return Trouble::passing(format!("signal-cli's line cannot be read: {error}")),
+                Some(Ok(line)) => line,
+                None => return Trouble::passing("signal-cli closed the connection"),
+                Some(Err(error)) => return Trouble::passing(format!("signal-cli's line cannot be read: {error}")),
             };
             let Ok(said) = serde_json::from_str::<Value>(&line) else { continue };
             if said["method"] == "receive" {
@@ -283,7 +303,6 @@ impl Number {
                 });
             }
         }
-        Trouble::passing("signal-cli closed the connection")
     }
 
     /// Tells the host, and takes it out of the journal when the host has it. False when the host takes no more.
@@ -315,9 +334,11 @@ impl Number {
         let lost = |what: &str| DeliverError::new(Failing::Unknown, what.to_owned());
         {
             let mut writer = self.writer.lock().await;
-            let Some(stream) = writer.as_mut() else {
+            let Some((mut stream, over)) = writer.take() else {
                 return Err(DeliverError::new(Failing::Passing, "there is no connection to signal-cli"));
             };
+            // Half a line would be taken for the beginning of the next: when it fails or is given up, it is connected to anew.
+            let over = over.drop_guard();
             self.asked().insert(n, answered);
             let wrote = async {
                 stream.write_all(line.as_bytes()).await?;
@@ -325,10 +346,9 @@ impl Number {
             };
             if !matches!(timeout(PATIENCE, wrote).await, Ok(Ok(()))) {
                 self.asked().remove(&n);
-                // Half a line would be taken for the beginning of the next.
-                *writer = None;
                 return Err(lost("the connection to signal-cli broke"));
             }
+            *writer = Some((stream, over.disarm()));
         }
         match timeout(PATIENCE, answer).await {
             Ok(Ok(answer)) => answer,
@@ -398,4 +418,52 @@ pub(crate) fn hostile(value: &Value, me: &Me) -> bool {
 #[cfg(test)]
 pub(crate) fn of_number(number: &str) -> Me {
     Me { number: number.to_owned(), uuid: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+    use tokio::io::BufReader;
+    use tokio_util::task::TaskTracker;
+
+    use super::*;
+    use crate::http::Http;
+    use crate::link::Link;
+    use crate::surroundings::Surroundings;
+
+    #[tokio::test]
+    async fn a_line_that_is_given_up_ends_its_connection() {
+        let dir = tempfile::tempdir().unwrap();
+        let around = Surroundings { credentials: dir.path().to_owned(), state: None, proxy: None, roots: Some(dir.path().join("none")) };
+        let tasks = TaskTracker::new();
+        let setup = Setup {
+            account: "test".to_owned(),
+            config: serde_json::Map::new(),
+            cursor: None,
+            credentials: around.credentials(),
+            state: dir.path().to_owned(),
+            http: Http::new(&around, &tasks),
+            link: Link::new().0,
+            tasks,
+            cancel: CancellationToken::new(),
+        };
+        // Room for the first bytes of a line, and nobody who reads.
+        let (stream, _daemon) = tokio::io::duplex(8);
+        let stream: BoxStream = Box::new(BufReader::new(stream));
+        let (_reader, writer) = tokio::io::split(stream);
+        let over = CancellationToken::new();
+        let number = Number {
+            journal: Journal::open(dir.path()).unwrap(),
+            place: (String::new(), 0),
+            me: Mutex::new(of_number("+15550001")),
+            asked: Mutex::default(),
+            last: AtomicU64::new(0),
+            writer: AsyncMutex::new(Some((writer, over.clone()))),
+            setup,
+        };
+        assert!(number.ask("send", json!({})).now_or_never().is_none());
+        assert!(over.is_cancelled());
+        let next = number.ask("send", json!({})).await;
+        assert!(next.is_err_and(|error| error.why == Failing::Passing));
+    }
 }

@@ -18,7 +18,7 @@ use testkit::platforms::webex::Webex;
 use testkit::platforms::wechat::WeChat;
 use testkit::platforms::whatsapp::WhatsApp;
 use testkit::platforms::{Account, Channel, Discord, Party, Room, Slack, Telegram, text_of};
-use wire::chat::{Heard, ToChannel};
+use wire::chat::{FromChannel, Heard, ToChannel};
 
 use crate::contract::PROGRAM;
 
@@ -66,6 +66,13 @@ struct Scene<'a> {
     cursor: Option<String>,
     /// How many things were sent that are of no weight.
     sent: usize,
+}
+
+/// What comes of somebody who speaks.
+enum Next {
+    Heard(Box<Heard>),
+    /// The answer to a request of this name, and its status.
+    Answered(String, u16),
 }
 
 fn outlives_kills(party: &dyn Party) {
@@ -119,9 +126,26 @@ impl Scene<'_> {
     /// The next report, acknowledged: the host has it, and the cursor with it.
     fn hear(&mut self, channel: &mut Channel) -> Heard {
         let (seq, cursor, heard) = channel.report();
+        self.acknowledge(channel, seq, cursor);
+        heard
+    }
+
+    fn acknowledge(&mut self, channel: &mut Channel, seq: u64, cursor: Option<String>) {
         self.cursor = cursor.or_else(|| self.cursor.take());
         channel.say(&ToChannel::Ack { seq });
-        heard
+    }
+
+    /// The next report, acknowledged, or the next answer to a request.
+    fn next(&mut self, channel: &mut Channel) -> Next {
+        let said = channel.expect("a report or an answer", |line| match line {
+            FromChannel::Report { seq, cursor, event } => Some((Next::Heard(event.clone()), Some((*seq, cursor.clone())))),
+            FromChannel::WebhookAnswer { id, status, .. } => Some((Next::Answered(id.clone(), *status), None)),
+            _ => None,
+        });
+        if let (_, Some((seq, cursor))) = &said {
+            self.acknowledge(channel, *seq, cursor.clone());
+        }
+        said.0
     }
 
     /// Somebody says something that is heard and acknowledged.
@@ -160,15 +184,23 @@ impl Scene<'_> {
         post(&mut channel, posted.as_ref(), "again");
         let after = self.party.writes(&marker);
         post(&mut channel, after.as_ref(), "after");
+        let mut open: BTreeSet<&str> =
+            [("again", &posted), ("after", &after)].into_iter().filter_map(|(id, of)| of.as_ref().map(|_| id)).collect();
         let mut is_after = false;
-        while !is_after || ids.is_empty() {
-            let heard = self.hear(&mut channel);
-            is_after |= heard.text.contains(&marker);
-            ids.extend(heard.text.contains(&said).then_some(heard.id));
+        // Both are worked on at once: nobody says which is told first, and each is answered when what it told is acknowledged.
+        while !is_after || ids.is_empty() || !open.is_empty() {
+            match self.next(&mut channel) {
+                Next::Heard(heard) => {
+                    is_after |= heard.text.contains(&marker);
+                    ids.extend(heard.text.contains(&said).then_some(heard.id));
+                }
+                Next::Answered(id, status) => {
+                    assert!((200..300).contains(&status), "{network}: {point}: {id}: {status}");
+                    open.remove(id.as_str());
+                }
+            }
         }
         assert_eq!(ids.len(), 1, "{network}: {point}: {ids:?}");
-        answered(&mut channel, posted.as_ref(), "again");
-        answered(&mut channel, after.as_ref(), "after");
         assert_eq!(channel.stop(), Some(0), "{network}: {point}");
     }
 

@@ -5,6 +5,7 @@ mod contract;
 mod discord;
 mod email;
 mod every;
+mod first;
 mod matrix;
 mod slack;
 mod telegram;

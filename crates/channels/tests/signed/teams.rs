@@ -7,7 +7,7 @@ use testkit::platforms::{Account, Channel, buttons_of, text_of};
 use wire::chat::{Act, Failing, HeardKind};
 
 use crate::PROGRAM;
-use crate::contract::{Case, refuses};
+use crate::contract::{Case, refuses, until};
 
 fn account(platform: &Teams) -> Account {
     Account::new(PROGRAM, "teams", &platform.config(), &[("app_password", PASSWORD)])
@@ -145,9 +145,7 @@ fn a_file_is_brought_when_somebody_wants_it() {
     for (id, chat) in [("w1", "a:2"), ("w2", "a:1"), ("w3", "a:1")] {
         assert_eq!(wanted(chat).status(&mut channel, id), 200);
     }
-    while platform.sent().len() < 2 {
-        std::thread::yield_now();
-    }
+    until("the file is shown", || platform.sent().len() >= 2);
     assert_eq!(platform.uploaded(), [b"zip"]);
     assert_eq!(platform.sent()[1]["attachments"][0]["content"], json!({"uniqueId": "u", "fileType": "zip"}));
 }

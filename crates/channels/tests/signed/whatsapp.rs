@@ -7,7 +7,7 @@ use testkit::platforms::{Account, Channel, Fault, buttons_of, text_of};
 use wire::chat::{Act, Address, Failing, HeardKind, ToChannel};
 
 use crate::PROGRAM;
-use crate::contract::{Case, refuses};
+use crate::contract::{Case, refuses, until};
 
 const ANN: &str = "491500001";
 
@@ -157,9 +157,7 @@ fn what_whatsapp_cannot_deliver_is_not_said_to_be() {
     assert_eq!(channel.send("d0", ANN, "hello").len(), 1);
     assert_eq!(platform.statuses().status(&mut channel, "s0"), 200);
     channel.deliver("d1", ANN, None, text_of("hello again"));
-    while platform.sent().len() < 2 {
-        std::thread::yield_now();
-    }
+    until("the message is there", || platform.sent().len() >= 2);
     platform.statuses().post(&mut channel, "s1");
     let (why, words, _) = channel.failed("d1");
     assert_eq!(why, Failing::Final);
