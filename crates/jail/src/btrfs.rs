@@ -15,8 +15,6 @@ use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, 
 pub const NAME_BYTES_MAX: usize = 255;
 /// How often a free loop device is looked for again because another process took it.
 const LOOP_ATTEMPTS_MAX: usize = 16;
-/// How many loop devices are looked at when one that is in use is searched for.
-const LOOPS_MAX: u32 = 4096;
 
 const NAME_FIELD_V1: usize = 4088;
 const PATH_FIELD: usize = 4040;
@@ -84,11 +82,18 @@ struct InoLookup {
     name: [u8; 4080],
 }
 
-/// The kernel's `loop_config`, with `loop_info64` in place.
+/// The kernel's `loop_config`.
 #[repr(C)]
 struct LoopConfig {
     fd: u32,
     block_size: u32,
+    info: LoopInfo,
+    reserved: [u64; 8],
+}
+
+/// The kernel's `loop_info64`.
+#[repr(C)]
+struct LoopInfo {
     device: u64,
     inode: u64,
     rdevice: u64,
@@ -102,7 +107,6 @@ struct LoopConfig {
     crypt_name: [u8; 64],
     encrypt_key: [u8; 32],
     init: [u64; 2],
-    reserved: [u64; 8],
 }
 
 const MAGIC: u32 = 0x94;
@@ -124,6 +128,7 @@ const SNAP_CREATE_V2: c_ulong = request::<VolArgsV2>(WRITE, 23);
 const QUOTA_CTL: c_ulong = request::<QuotaCtl>(READ | WRITE, 40);
 const QGROUP_CREATE: c_ulong = request::<QgroupCreate>(WRITE, 42);
 const QGROUP_LIMIT: c_ulong = request::<QgroupLimit>(READ, 43);
+const LOOP_GET_STATUS: c_ulong = 0x4C05;
 const LOOP_CONFIGURE: c_ulong = 0x4C0A;
 const LOOP_CTL_GET_FREE: c_ulong = 0x4C82;
 
@@ -156,15 +161,15 @@ pub fn attach_loop(file: &File) -> io::Result<LoopDevice> {
     for _ in 0..LOOP_ATTEMPTS_MAX {
         // SAFETY: the request has no argument.
         let free = check(unsafe { libc::ioctl(control.as_raw_fd(), LOOP_CTL_GET_FREE) })?;
-        let path = PathBuf::from(format!("/dev/loop{free}"));
-        let device = OpenOptions::new().read(true).write(true).open(&path)?;
+        let Some(found) = open_loop(format!("/dev/loop{free}").into())? else { continue };
         // SAFETY: the type consists of integers, for which zero is a value.
         let mut config: LoopConfig = unsafe { std::mem::zeroed() };
         config.fd = file.as_raw_fd().try_into().map_err(|_| io::ErrorKind::InvalidInput)?;
-        config.flags = LO_FLAGS_AUTOCLEAR;
+        config.info.flags = LO_FLAGS_AUTOCLEAR;
         // SAFETY: `config` has the kernel's layout and outlives the call, which only reads it.
-        match check(unsafe { libc::ioctl(device.as_raw_fd(), LOOP_CONFIGURE, &raw const config) }) {
-            Ok(_) => return Ok(LoopDevice { path, device }),
+        match check(unsafe { libc::ioctl(found.device.as_raw_fd(), LOOP_CONFIGURE, &raw const config) }) {
+            Ok(_) => return Ok(found),
+            // Another process has it since, and may be letting it go already.
             Err(e) if e.raw_os_error() == Some(libc::EBUSY) => {}
             Err(e) => return Err(e),
         }
@@ -174,19 +179,56 @@ pub fn attach_loop(file: &File) -> io::Result<LoopDevice> {
 
 /// The device that `file` is already.
 fn find_loop(file: &File) -> io::Result<Option<LoopDevice>> {
-    let wanted = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
-    for number in 0..LOOPS_MAX {
-        let Ok(backing) = std::fs::read(format!("/sys/block/loop{number}/loop/backing_file")) else {
-            if std::fs::exists(format!("/sys/block/loop{number}"))? { continue } else { break }
+    let called = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
+    // By what they are made of and not by its path, of which a file may have many; and all of them, as their numbers may have gaps.
+    for entry in std::fs::read_dir("/sys/block")? {
+        let name = entry?.file_name();
+        let Some(name) = name.to_str().filter(|name| name.starts_with("loop")) else { continue };
+        let Ok(backing) = std::fs::read(format!("/sys/block/{name}/loop/backing_file")) else { continue };
+        let path = PathBuf::from("/dev").join(name);
+        let is_it = match OpenOptions::new().read(true).open(&path) {
+            Ok(device) => has_file(&device, file)?,
+            // One that cannot be looked at goes by its name: a second device on the file would destroy it.
+            Err(e) if e.raw_os_error() != Some(libc::ENXIO) && backing.trim_ascii_end() == called.as_os_str().as_encoded_bytes() => {
+                return Err(e);
+            }
+            Err(_) => false,
         };
-        if backing.trim_ascii_end() != wanted.as_os_str().as_encoded_bytes() {
+        if !is_it {
             continue;
         }
-        let path = PathBuf::from(format!("/dev/loop{number}"));
-        let device = OpenOptions::new().read(true).write(true).open(&path)?;
-        return Ok(Some(LoopDevice { path, device }));
+        let Some(found) = open_loop(path)? else { continue };
+        // Its last user may have gone before it was opened; then it is free, or another file's by now. Opened it stays what it is.
+        if has_file(&found.device, file)? {
+            return Ok(Some(found));
+        }
     }
     Ok(None)
+}
+
+/// Opens a device; `None` while its last user lets it go.
+fn open_loop(path: PathBuf) -> io::Result<Option<LoopDevice>> {
+    match OpenOptions::new().read(true).write(true).open(&path) {
+        Ok(device) => Ok(Some(LoopDevice { path, device })),
+        Err(e) if e.raw_os_error() == Some(libc::ENXIO) => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// Whether an open device is one of `file`.
+fn has_file(device: &File, file: &File) -> io::Result<bool> {
+    // SAFETY: the type consists of integers, for which zero is a value.
+    let mut info: LoopInfo = unsafe { std::mem::zeroed() };
+    // SAFETY: `info` has the kernel's layout and outlives the call.
+    match check(unsafe { libc::ioctl(device.as_raw_fd(), LOOP_GET_STATUS, &raw mut info) }) {
+        Ok(_) => {
+            let file = file.metadata()?;
+            Ok((info.device, info.inode) == (file.dev(), file.ino()))
+        }
+        // It has no file, or no longer.
+        Err(e) if e.raw_os_error() == Some(libc::ENXIO) => Ok(false),
+        Err(e) => Err(e),
+    }
 }
 
 impl LoopDevice {
@@ -356,5 +398,6 @@ const _: () = {
     assert!(size_of::<SearchArgs>() == 4096);
     assert!(size_of::<InoLookup>() == 4096);
     assert!(size_of::<QgroupLimit>() == 48);
+    assert!(size_of::<LoopInfo>() == 232);
     assert!(size_of::<LoopConfig>() == 304);
 };

@@ -90,7 +90,7 @@ impl CommandStdin {
     /// [`SandboxError::Gone`] when the sandbox ended. Input for a command that has ended is dropped.
     pub async fn write(&mut self, mut bytes: &[u8]) -> Result<(), SandboxError> {
         while !bytes.is_empty() {
-            let room = self.room().await?;
+            let Some(room) = self.room().await? else { break };
             let (now, later) = bytes.split_at(bytes.len().min(room).min(INPUT_PIECE_BYTES));
             self.control.channel.outbox().send(&ToGuest::Stdin(now.to_vec()), self.control.stream, 0).await?;
             self.sent += now.len() as u64;
@@ -102,18 +102,21 @@ impl CommandStdin {
     /// Ends the input. The same as dropping it.
     pub fn close(self) {}
 
-    /// How many bytes may be sent now; at least one.
-    async fn room(&self) -> Result<usize, SandboxError> {
+    /// How many bytes may be sent now, at least one; `None` when the command has ended.
+    async fn room(&self) -> Result<Option<usize>, SandboxError> {
         loop {
             {
                 let state = self.control.pieces.lock();
                 if let Some(why) = &state.lost {
                     return Err(SandboxError::Gone(why.clone()));
                 }
+                if state.ended {
+                    return Ok(None);
+                }
                 let way = self.sent.saturating_sub(state.taken);
                 let room = (STDIN_WINDOW_BYTES as u64).saturating_sub(way);
-                if room > 0 || state.ended {
-                    return Ok(usize::try_from(room).unwrap_or(INPUT_PIECE_BYTES).max(1));
+                if room > 0 {
+                    return Ok(Some(usize::try_from(room).unwrap_or(INPUT_PIECE_BYTES)));
                 }
             }
             self.control.pieces.input.notified().await;

@@ -309,4 +309,23 @@ mod tests {
         });
         assert!(gone, "the loop device is left");
     }
+
+    /// A device is not taken by its name alone: before it is opened it may be let go and be another home's. Here the kernel calls
+    /// a file that is gone by the very name of the image.
+    #[test]
+    fn a_device_of_another_file_is_not_taken() {
+        assert!(rustix::process::geteuid().is_root(), "this test needs root");
+        let dir = tempfile::tempdir().expect("temp dir");
+        let file = |name: &str| {
+            let file = File::create_new(dir.path().join(name)).expect("file");
+            file.set_len(1 << 20).expect("long");
+            file
+        };
+        let others = btrfs::attach_loop(&file("disk.img")).expect("a device");
+        fs::remove_file(dir.path().join("disk.img")).expect("removed");
+        let image = file("disk.img (deleted)");
+        let own = btrfs::attach_loop(&image).expect("a device");
+        assert_ne!(own.path, others.path, "it would be the other's file system");
+        assert_eq!(btrfs::attach_loop(&image).expect("a device").path, own.path, "one device for one file");
+    }
 }

@@ -178,13 +178,25 @@ impl Sandboxes {
         if !early.is_empty() {
             tracing::warn!(sandbox = %record.id, "the guest spoke before it was spoken to");
         }
-        let joined = channel.set_nonblocking(true).and_then(|()| UnixStream::from_std(channel));
-        let channel = joined.map_err(SandboxError::io("use the control channel"))?;
-        let listener = listener.ok_or_else(|| SandboxError::Start("no door was made".into()))?;
-        let (control, _) = mpsc::channel(1);
-        let parts = Parts { record, init, group, channel, rest, taken: 0 };
-        let door = self.open_door(&parts.record, parts.init.process.pid, listener, control)?;
-        Ok(self.run(place, parts, door))
+        let joined: Result<_, SandboxError> = (|| {
+            let channel = channel.set_nonblocking(true).and_then(|()| UnixStream::from_std(channel));
+            let channel = channel.map_err(SandboxError::io("use the control channel"))?;
+            let listener = listener.ok_or_else(|| SandboxError::Start("no door was made".into()))?;
+            let (control, _) = mpsc::channel(1);
+            let door = self.open_door(&record, init.process.pid, listener, control)?;
+            Ok((channel, door))
+        })();
+        match joined {
+            Ok((channel, door)) => Ok(self.run(place, Parts { record, init, group, channel, rest, taken: 0 }, door)),
+            Err(error) => {
+                let host = self.0.host.clone();
+                let end = move || init.kill_and_wait().and_then(|()| clean::remove(&host, &record.id, &host.dir(&record.id)));
+                // The error that is reported is why it had to go. Its place is nobody's until it is gone.
+                let _ = blocking(end).await;
+                drop(place);
+                Err(error)
+            }
+        }
     }
 
     /// Every sandbox that runs.

@@ -28,13 +28,18 @@ const MOUNTINFO_BYTES_MAX: usize = 1 << 20;
 #[derive(Debug)]
 pub struct Writes {
     came: mpsc::Receiver<Written>,
-    _end: tokio_util::sync::DropGuard,
+    end: Option<tokio_util::sync::DropGuard>,
 }
 
 impl Writes {
-    /// The next file that was closed after writing, or that some were left out; `None` once the sandbox has ended.
+    /// The next file that was closed after writing, or that some were left out; `None` once the sandbox or the watch has ended.
     pub async fn next(&mut self) -> Option<Written> {
         self.came.recv().await
+    }
+
+    /// Ends the watch. What was written until now is still told, as far as there is room for it.
+    pub fn end(&mut self) {
+        drop(self.end.take());
     }
 }
 
@@ -56,9 +61,9 @@ impl Sandboxes {
         let list = AsyncFd::new(list).map_err(SandboxError::io("watch the files of a sandbox"))?;
         let (tell, came) = mpsc::channel(WAITING_MAX);
         let cancel = CancellationToken::new();
-        let end = cancel.clone().drop_guard();
+        let end = Some(cancel.clone().drop_guard());
         self.own_task(pump(list, tell, running, cancel));
-        Ok(Writes { came, _end: end })
+        Ok(Writes { came, end })
     }
 }
 
@@ -70,7 +75,10 @@ async fn pump(list: AsyncFd<fanotify::Writes>, tell: mpsc::Sender<Written>, runn
     loop {
         let ready = tokio::select! {
             biased;
-            () = cancel.cancelled() => return,
+            () = cancel.cancelled() => {
+                tell_rest(list.get_ref(), &tell, lost);
+                return;
+            }
             _ = ended.wait_for(Option::is_some) => return,
             room = tell.reserve(), if lost => match room {
                 Ok(room) => {
@@ -93,6 +101,23 @@ async fn pump(list: AsyncFd<fanotify::Writes>, tell: mpsc::Sender<Written>, runn
         for event in events {
             // Once some are left out the rest waits for that to be said, so that what is told stays in order.
             lost = lost || tell.try_send(event).is_err();
+        }
+    }
+}
+
+/// Tells what waits in a list that is read no longer; what finds no room is left out.
+fn tell_rest(list: &fanotify::Writes, tell: &mpsc::Sender<Written>, lost: bool) {
+    let mut events: Vec<Written> = lost.then_some(Written::Lost).into_iter().collect();
+    // It may be written on and on: more than there is room for is not read.
+    while events.len() < WAITING_MAX {
+        let known = events.len();
+        if list.read(&mut events).is_err() || events.len() == known {
+            break;
+        }
+    }
+    for event in events {
+        if tell.try_send(event).is_err() {
+            break;
         }
     }
 }

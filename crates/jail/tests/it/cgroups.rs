@@ -48,7 +48,7 @@ fn processes_are_counted() {
     let (case, group) = sandbox("pids", GroupLimits { pids: Some(10), ..GroupLimits::default() });
     assert_eq!(case.sh("cut -d: -f3 /proc/self/cgroup | sort -u").ok(), "/\n/commands", "no name of the host's");
     case.fresh_layer();
-    let script = "for i in $(seq 20); do sleep 5 & done 2>/dev/null; echo no";
+    let script = "for i in $(seq 20); do sleep 1000 & done 2>/dev/null; echo no";
     let out = case.sh(&format!("({script}) 2>&1; kill -9 -1"));
     assert!(out.out.contains("fork") || group.0.stats().pids_refused > 0, "{out:?} {:?}", group.0.stats());
     assert!(group.0.stats().pids_peak <= 10);
@@ -74,6 +74,7 @@ fn everything_is_killed_and_gone() {
                       i=0; while [ $i -lt 20 ]; do f; i=$((i+1)); done; wait";
         let running = scope.spawn(|| case.sh(script));
         while group.0.stats().pids < 20 {
+            assert!(!running.is_finished(), "it ended before it had started them all");
             std::thread::yield_now();
         }
         group.0.kill_commands().expect("killed");

@@ -401,7 +401,7 @@ fn limits_of_processes_are_clamped_and_hold() {
         case.spec.rlimits = crate::jail::Rlimits { nofile: u64::MAX - 1, nproc: Some(8), fsize: Some(4096) };
         let hard = crate::jail::rlimits::nofile_max();
         let out = case.sh("ulimit -Hn; ulimit -c; head -c 10000 /dev/zero > /tmp/big 2>/dev/null; stat -c %s /tmp/big
-            for i in 1 2 3 4 5 6 7 8 9 10; do sleep 5 & done 2>&1; jobs -p | wc -l; kill $(jobs -p)");
+            for i in 1 2 3 4 5 6 7 8 9 10; do sleep 1000 & done 2>&1; jobs -p | wc -l; kill $(jobs -p)");
         assert!(out.out.starts_with(&format!("{hard}\n0\n4096\n")), "rootless: {rootless}: {out:?}");
         assert!(out.err.contains("fork") || out.out.contains("fork"), "rootless: {rootless}: {out:?}");
     }

@@ -103,8 +103,8 @@ impl Channel {
         let stdin = matches!(exec.stdio, Stdio::Pipes { stdin: true } | Stdio::Pty(_));
         let pieces = Arc::new(Pieces::default());
         let stream = self.add(Route::Command(pieces.clone()))?;
+        self.begin(&ToGuest::Exec(exec), stream).await?;
         let mut given_up = GivenUp { channel: self, pieces: pieces.clone(), stream, armed: true };
-        self.outbox.send(&ToGuest::Exec(exec), stream, 0).await?;
         let started = within("start of a command", pieces.wait_started()).await?;
         given_up.armed = false;
         Ok(Command::new(self.clone(), pieces, stream, started.pid, stdin))
@@ -120,7 +120,7 @@ impl Channel {
             }
             routes.insert(stream, Route::Command(pieces.clone()))?;
         }
-        self.outbox.send(&ToGuest::Attach(Attach { lease, after }), stream, 0).await?;
+        self.begin(&ToGuest::Attach(Attach { lease, after }), stream).await?;
         Ok(Command::new(self.clone(), pieces, stream, 0, false))
     }
 
@@ -128,8 +128,8 @@ impl Channel {
     pub(crate) async fn put(&self, path: &str, tar: &mut (impl tokio::io::AsyncRead + Unpin)) -> Result<u64, SandboxError> {
         let (done, mut answer) = oneshot::channel();
         let stream = self.add(Route::Put(done))?;
+        self.begin(&ToGuest::Put(Put { path: path.to_owned() }), stream).await?;
         let _gone = Unrouted { channel: self, stream };
-        self.outbox.send(&ToGuest::Put(Put { path: path.to_owned() }), stream, 0).await?;
         let mut piece = vec![0u8; 64 << 10];
         loop {
             let got = tokio::io::AsyncReadExt::read(tar, &mut piece).await.map_err(SandboxError::io("read the tar stream"))?;
@@ -150,7 +150,7 @@ impl Channel {
     pub(crate) async fn get(&self, path: &str) -> Result<mpsc::Receiver<Result<Bytes, SandboxError>>, SandboxError> {
         let (give, pieces) = mpsc::channel(TREE_PIECES_MAX);
         let stream = self.add(Route::Get(give))?;
-        self.outbox.send(&ToGuest::Get(Get { path: path.to_owned() }), stream, 0).await?;
+        self.begin(&ToGuest::Get(Get { path: path.to_owned() }), stream).await?;
         Ok(pieces)
     }
 
@@ -168,13 +168,20 @@ impl Channel {
             }
             routes.pings.insert(number, pong);
         }
+        let _pinged = Pinged { channel: self, number };
         let asked = async {
             self.outbox.send(&ToGuest::Ping, 0, number).await?;
             answer.await.map_err(|_| self.gone())
         };
-        let result = within("answer to a ping", asked).await;
-        self.lock().pings.remove(&number);
-        result
+        within("answer to a ping", asked).await
+    }
+
+    /// Sends the first message of a stream that has a route.
+    async fn begin(&self, message: &ToGuest, stream: u32) -> Result<(), SandboxError> {
+        let mut unheard = Unheard { channel: self, stream, armed: true };
+        self.outbox.send(message, stream, 0).await?;
+        unheard.armed = false;
+        Ok(())
     }
 
     fn add(&self, route: Route) -> Result<u32, SandboxError> {
@@ -371,6 +378,33 @@ impl Routes {
             Some(Route::Get(give)) => drop(result.map_err(|error| give.try_send(Err(error)))),
             _ => {}
         }
+    }
+}
+
+/// Forgets a stream whose first message was not sent: the guest, which never hears of it, would not end it.
+struct Unheard<'a> {
+    channel: &'a Channel,
+    stream: u32,
+    armed: bool,
+}
+
+impl Drop for Unheard<'_> {
+    fn drop(&mut self) {
+        if self.armed {
+            self.channel.lock().streams.remove(&self.stream);
+        }
+    }
+}
+
+/// Forgets a ping that nobody waits for any more.
+struct Pinged<'a> {
+    channel: &'a Channel,
+    number: u64,
+}
+
+impl Drop for Pinged<'_> {
+    fn drop(&mut self) {
+        self.channel.lock().pings.remove(&self.number);
     }
 }
 

@@ -39,9 +39,9 @@ async fn next_of_kind(guest: &mut UnixStream, kind: u8) -> Frame {
 }
 
 async fn running(channel: &Arc<Channel>, guest: &mut UnixStream) -> Command {
-    let started = bytes(&FromGuest::Started(Started { pid: 5, lease: 0 }), 1, 0);
     let answer = async {
-        next_of_kind(guest, 2).await;
+        let asked = next_of_kind(guest, 2).await;
+        let started = bytes(&FromGuest::Started(Started { pid: 5, lease: 0 }), asked.stream, 0);
         guest.write_all(&started).await.expect("written");
     };
     tokio::join!(channel.exec(exec()), answer).0.expect("started")
@@ -95,6 +95,13 @@ fn encode_host() -> Vec<u8> {
     crate::outbox::encode(&ToGuest::KillAll, 1, 0).expect("small")
 }
 
+/// Gives the runtime so many turns. In each it looks at what can be read and written, and lets everybody run who can.
+async fn turns() {
+    for _ in 0..1_000 {
+        tokio::task::yield_now().await;
+    }
+}
+
 /// A flood that nobody reads is not held: the host stops reading the channel.
 #[tokio::test(flavor = "current_thread")]
 async fn a_flood_stays_with_the_guest() {
@@ -104,9 +111,11 @@ async fn a_flood_stays_with_the_guest() {
     for number in 1..=100_000u64 {
         let kind = if number % 2 == 0 { FromGuest::Stdout(vec![0; 200]) } else { FromGuest::Stderr(vec![0; 200]) };
         let piece = bytes(&kind, 1, number);
-        let written = tokio::time::timeout(std::time::Duration::from_secs(3), guest.write_all(&piece)).await;
-        if written.is_err() {
-            break;
+        // Whoever can go on does so in one of these turns, however long each takes.
+        tokio::select! {
+            biased;
+            written = guest.write_all(&piece) => written.expect("written"),
+            () = turns() => break,
         }
         sent = number;
     }
@@ -114,6 +123,49 @@ async fn a_flood_stays_with_the_guest() {
     // Its other users are stopped with it until somebody reads; then all goes on.
     let first = command.output.next().await.expect("output").expect("more");
     assert_eq!(first.number, 1);
+}
+
+/// What comes of work that is looked at once and then dropped.
+async fn once<T>(work: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        biased;
+        done = work => Some(done),
+        () = std::future::ready(()) => None,
+    }
+}
+
+/// What is given up before the guest could hear of it takes no place of those that come later.
+#[tokio::test(flavor = "current_thread")]
+async fn what_was_never_sent_takes_no_place() {
+    let (channel, mut guest, _tasks) = pair();
+    // The guest does not read, until nothing more can be queued.
+    let piece = ToGuest::Data(vec![0; 64 << 10]);
+    loop {
+        tokio::select! {
+            biased;
+            sent = channel.outbox().send(&piece, 0, 0) => sent.expect("sent"),
+            () = turns() => break,
+        }
+    }
+    for round in 0..=STREAMS_MAX {
+        assert!(once(channel.exec(exec())).await.is_none(), "a command, round {round}");
+        assert!(once(channel.attach(u32::MAX, 1, 0)).await.is_none(), "a command again, round {round}");
+        assert!(once(channel.put("/x", &mut tokio::io::empty())).await.is_none(), "a tree in, round {round}");
+        assert!(once(channel.get("/x")).await.is_none(), "a tree out, round {round}");
+        assert!(once(channel.ping()).await.is_none(), "a ping, round {round}");
+    }
+    running(&channel, &mut guest).await;
+}
+
+/// Input for a command that has ended goes nowhere, however much it is.
+#[tokio::test(flavor = "current_thread")]
+async fn input_for_a_command_that_has_ended_is_dropped() {
+    let (channel, mut guest, _tasks) = pair();
+    let mut command = running(&channel, &mut guest).await;
+    let mut stdin = command.stdin.take().expect("stdin");
+    guest.write_all(&bytes(&FromGuest::Exited(Exit { code: Some(0), signal: None }), 1, 1)).await.expect("written");
+    command.output.next().await.expect("output").expect("its end");
+    once(stdin.write(&vec![0; 4 * wire::STDIN_WINDOW_BYTES])).await.expect("at once").expect("dropped");
 }
 
 /// What the guest sends for a tree whose reader went away is dropped; what ends too early is an error.

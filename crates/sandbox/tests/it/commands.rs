@@ -39,8 +39,10 @@ async fn commands_end_as_they_do_outside() {
     let mut command = sandbox.exec(exec(&["sleep", "1000"], false)).await.expect("started");
     command.control.signal(15);
     assert_eq!(finish(&mut command).await.expect("ended").2.signal, Some(15));
-    let mut stubborn =
-        sandbox.exec(exec(&["/bin/sh", "-c", "trap '' TERM INT HUP; setsid sleep 1000 & sleep 1000"], false)).await.expect("started");
+    let line = "trap '' TERM INT HUP; setsid sleep 1000 & sleep 1000 & echo up; wait";
+    let mut stubborn = sandbox.exec(exec(&["/bin/sh", "-c", line], false)).await.expect("started");
+    // The killing forbids to fork first, and a shell that is at it ends by itself then: this one forks no more.
+    assert_eq!(stubborn.output.next().await.expect("output").expect("more").piece, Piece::Stdout("up\n".into()));
     sandbox.kill_commands().await.expect("killed");
     assert_eq!(finish(&mut stubborn).await.expect("ended").2.signal, Some(9));
     sandbox.ping().await.expect("alive");

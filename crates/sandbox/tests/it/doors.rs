@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 
 use lazaret_sandbox::{Door, Relay};
 
-use crate::support::{Home, request, sh};
+use crate::support::{Home, request, sh, wait_for};
 
 /// A program inside comes through and is known; the host's root, who is no part of the sandbox, is not let in.
 #[tokio::test(flavor = "multi_thread")]
@@ -51,6 +51,11 @@ async fn connections_of_one_sandbox_are_limited() {
                 keep.append(s)\n try:\n  s.sendall(b\"lazaret/1 broker\\n\");ok+=s.recv(9)==b\"welcome\\n\"\n except OSError: pass\nprint(ok)'";
     let (out, err, _) = sh(&sandbox, line).await;
     assert_eq!((out.as_str(), err.as_str()), ("128\n", ""));
+    // The last one may be kept only after it was answered.
+    wait_for("every connection to be kept", || {
+        let held = seen.held.lock().expect("lock").len();
+        if held == 128 { Ok(()) } else { Err(format!("{held}")) }
+    });
     seen.held.lock().expect("lock").clear();
     let (out, ..) = sh(&sandbox, line).await;
     assert_eq!(out, "128\n");
