@@ -13,8 +13,11 @@ use crate::{
     targets::Target,
 };
 
-/// The longest that one input may take; far more than any honest parser needs in a build without optimisation.
+/// The most processor time that one input may take; far more than any honest parser needs in a build without optimisation.
 const INPUT_TIME_MAX: Duration = Duration::from_secs(5);
+/// The longest that one input may take by the clock, for what blocks or works in other threads. The machine may stand still meanwhile, or
+/// have much else to do.
+const INPUT_WAIT_MAX: Duration = Duration::from_secs(300);
 /// How many inputs are kept as starts; the oldest mutations give way, the corpus stays.
 const POOL_MAX: usize = 4_096;
 
@@ -120,19 +123,36 @@ fn message(panic: &(dyn std::any::Any + Send)) -> String {
     format!("panicked: {}", text.unwrap_or("without a message"))
 }
 
+/// The processor time that a thread used so far, as its file `stat` says.
+fn processor_time(stat: &Path) -> Duration {
+    let stat = std::fs::read_to_string(stat).unwrap_or_default();
+    // For its own code and for the kernel's, in ticks: the 14th and the 15th word. The 2nd, a name in parentheses, may hold anything.
+    let words = stat.rsplit(')').next().unwrap_or_default().split_ascii_whitespace();
+    let ticks: u64 = words.skip(11).take(2).filter_map(|word| word.parse::<u64>().ok()).sum();
+    Duration::from_millis(ticks * 1_000 / rustix::param::clock_ticks_per_second())
+}
+
 /// Ends the process when one input takes too long: a thread that hangs cannot be stopped in any other way.
 struct Watch(mpsc::SyncSender<Option<Vec<u8>>>);
 
 impl Watch {
+    /// Watches over the thread that calls it.
     fn start(name: &'static str) -> Self {
         let (sender, receiver) = mpsc::sync_channel::<Option<Vec<u8>>>(2);
+        let stat = std::fs::canonicalize("/proc/thread-self/stat").unwrap_or_default();
         std::thread::spawn(move || {
             while let Ok(Some(input)) = receiver.recv() {
-                match receiver.recv_timeout(INPUT_TIME_MAX) {
-                    Ok(_) => (),
-                    Err(mpsc::RecvTimeoutError::Disconnected) => return,
-                    Err(mpsc::RecvTimeoutError::Timeout) => {
-                        println!("test {name} ... FAILED: an input took over {INPUT_TIME_MAX:?}: {}", keep(name, &input).display());
+                let (began, before) = (Instant::now(), processor_time(&stat));
+                loop {
+                    match receiver.recv_timeout(INPUT_TIME_MAX) {
+                        Ok(_) => break,
+                        Err(mpsc::RecvTimeoutError::Disconnected) => return,
+                        Err(mpsc::RecvTimeoutError::Timeout) => (),
+                    }
+                    let (used, took) = (processor_time(&stat).saturating_sub(before), began.elapsed());
+                    if used >= INPUT_TIME_MAX || took >= INPUT_WAIT_MAX {
+                        let kept = keep(name, &input);
+                        println!("test {name} ... FAILED: an input took {took:?}, {used:?} of the processor: {}", kept.display());
                         std::process::abort();
                     }
                 }
@@ -168,6 +188,17 @@ mod tests {
         let input = std::fs::read(&kept).expect("kept");
         assert!(input.windows(2).any(|w| w == b"\n\n"));
         std::fs::remove_file(kept).expect("removed");
+    }
+
+    #[test]
+    fn processor_time_is_that_of_the_thread() {
+        const BUSY: Duration = Duration::from_millis(200);
+        let stat = std::fs::canonicalize("/proc/thread-self/stat").expect("there");
+        let (began, before) = (Instant::now(), processor_time(&stat));
+        while processor_time(&stat) - before < BUSY {
+            assert!(began.elapsed() < INPUT_WAIT_MAX, "it stands still");
+        }
+        assert!(began.elapsed() > BUSY / 2);
     }
 
     #[test]

@@ -32,7 +32,7 @@ const BACKOFF_WAIT: Duration = Duration::from_secs(2);
 /// After so many calls running without an answer in time a program is given up.
 const SLOW_MAX: u32 = 3;
 /// Agents that have a process of one plugin at once.
-const SLOTS_MAX: usize = 256;
+pub(super) const SLOTS_MAX: usize = 256;
 
 /// Looks at what a program lists, before it is called: what was approved must be what is there.
 pub type Check = Arc<dyn Fn(&Listing) -> BoxFuture<'static, Result<(), Failure>> + Send + Sync>;
@@ -95,6 +95,14 @@ struct Slot {
     slow: AtomicU32,
     /// It has failed since the last call that went well.
     shaky: AtomicBool,
+}
+
+impl Slot {
+    /// Whether nothing runs in it, nobody is about to start something, and nothing says when that may be.
+    fn is_free(self: &Arc<Self>) -> bool {
+        let rests = || self.state.try_lock().is_ok_and(|state| state.not_before.is_none_or(|at| at <= Instant::now()));
+        Arc::strong_count(self) == 1 && rests()
+    }
 }
 
 #[derive(Default)]
@@ -184,11 +192,12 @@ impl Supervisor {
     /// # Errors
     /// `PLUGIN_UNAVAILABLE`, `PLUGIN_TIMEOUT`, `PLUGIN_ERROR` or `HANDLER_ERROR`.
     pub async fn call(&self, agent: &str, tool: &str, arguments: &Value, meta: &Value, limit: Duration) -> Result<Value, CallFailure> {
+        // Counted before it looks: a retirement that it does not see waits for it.
+        self.parts.calls.fetch_add(1, Ordering::SeqCst);
+        let _counted = Counted(&self.parts);
         if self.is_retired() {
             return Err(CallFailure::new(Code::PluginUnavailable, "the plugin was changed or removed meanwhile"));
         }
-        self.parts.calls.fetch_add(1, Ordering::SeqCst);
-        let _counted = Counted(&self.parts);
         let deadline = Instant::now() + limit;
         let agent = self.parts.config.per_agent.then_some(agent);
         let slot = self.slot(agent).map_err(|failure| unavailable(&failure))?;
@@ -291,6 +300,9 @@ impl Supervisor {
     fn slot(&self, agent: Option<&str>) -> Result<Arc<Slot>, Failure> {
         let mut slots = lock(&self.parts.slots);
         let key = agent.unwrap_or_default();
+        if slots.len() >= SLOTS_MAX && !slots.contains_key(key) {
+            slots.retain(|_, slot| !slot.is_free());
+        }
         if slots.len() >= SLOTS_MAX && !slots.contains_key(key) {
             return Err(Failure::new(Code::Busy, format!("{SLOTS_MAX} agents use the plugin at once")));
         }

@@ -357,3 +357,33 @@ async fn a_program_that_lists_otherwise_than_it_may_is_not_called() {
     let failure = scene.supervisor.call("a", "echo", &json!({ "text": "x" }), &json!({}), LONG).await.unwrap_err();
     assert_eq!((failure.code, failure.message.contains("it has changed")), (Code::PluginError, true));
 }
+
+/// A program that cannot be started for anybody but one, for whom it takes for ever.
+struct Nowhere;
+
+impl Launch for Nowhere {
+    fn launch<'a>(&'a self, agent: Option<&'a str>) -> BoxFuture<'a, Result<Process, Failure>> {
+        let waits = agent == Some("held");
+        async move { if waits { std::future::pending().await } else { Err(Failure::new(Code::PluginUnavailable, "there is no such program")) } }
+            .boxed()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn places_of_agents_that_use_a_plugin_no_more_are_free_for_others() {
+    let config = SupervisorConfig { per_agent: true, ..config() };
+    let supervisor = Supervisor::new(config, Arc::new(Nowhere), TaskTracker::new(), CancellationToken::new());
+    let asks = async |agent: &str| supervisor.listing(Some(agent)).await.map(drop).map_err(|failure| failure.code);
+    let mut held = std::pin::pin!(asks("held"));
+    assert!(futures_util::poll!(&mut held).is_pending());
+    for n in 1..super::supervisor::SLOTS_MAX {
+        assert_eq!(asks(&n.to_string()).await, Err(Code::PluginUnavailable));
+    }
+    assert_eq!(asks("one more").await, Err(Code::Busy), "it is not known yet whether it works for them");
+    tokio::time::advance(Duration::from_secs(3)).await;
+    assert_eq!(asks("one more").await, Err(Code::PluginUnavailable));
+    for n in 2..super::supervisor::SLOTS_MAX {
+        assert_eq!(asks(&n.to_string()).await, Err(Code::PluginUnavailable));
+    }
+    assert_eq!(asks("1").await, Err(Code::Busy), "the place of who waits for a start is its own");
+}

@@ -322,7 +322,10 @@ mod tests {
                 seen.extend_from_slice(&piece[..count]);
             }
             for piece in bytes.chunks(step) {
-                stream.write_all(piece).expect("an answer");
+                // Who has the whole body may leave before the last bytes of its frame.
+                if stream.write_all(piece).is_err() {
+                    break;
+                }
             }
         });
         let lines = post(&address, "/x", &[("a", "b")], b"hello").and_then(|mut body| {

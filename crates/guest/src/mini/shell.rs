@@ -3,16 +3,15 @@
 use std::io::Read;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, Stdio};
-use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::{ioctl_fionread, retry_on_intr};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
 /// How long output is waited for once the shell itself has ended: what it left in the background may hold the pipe open
-/// for ever.
+/// for ever. What the pipe holds then is still read.
 const LEFT_OVER_WAIT: Duration = Duration::from_millis(300);
-/// How many things can happen before the one who waits takes notice: the exit, and pieces of output.
-const HAPPENINGS_MAX: usize = 16;
 
 /// How a command ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,16 +29,10 @@ pub(super) struct Ran {
     pub(super) end: End,
 }
 
-enum Happening {
-    Output(Vec<u8>),
-    OutputEnd,
-    Exit(std::io::Result<std::process::ExitStatus>),
-}
-
 /// Runs `command` in a new process group for at most `wait` and keeps at most `output_max` bytes of what it writes: the
 /// beginning and the end.
 pub(super) fn run(command: &str, wait: Duration, output_max: usize) -> std::io::Result<Ran> {
-    let deadline = Instant::now() + wait;
+    let mut until = Instant::now() + wait;
     let (mut reader, writer) = std::io::pipe()?;
     let shell = if std::path::Path::new("/bin/bash").exists() { "/bin/bash" } else { "/bin/sh" };
     let mut child = Command::new(shell)
@@ -49,39 +42,51 @@ pub(super) fn run(command: &str, wait: Duration, output_max: usize) -> std::io::
         .stderr(writer)
         .process_group(0)
         .spawn()?;
-    let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-    let (tell, happenings) = mpsc::sync_channel(HAPPENINGS_MAX);
-    let tell_exit = tell.clone();
-    std::thread::spawn(move || drop(tell_exit.send(Happening::Exit(child.wait()))));
-    std::thread::spawn(move || {
-        let mut piece = vec![0; 32 << 10];
-        // Reads on when nobody listens any more, so that what runs in the background is not stopped by a full pipe.
-        while let Ok(count @ 1..) = reader.read(&mut piece) {
-            drop(tell.send(Happening::Output(piece[..count].to_vec())));
-        }
-        drop(tell.send(Happening::OutputEnd));
-    });
+    let group = Pid::from_child(&child);
+    let kill = || {
+        // An error means that the group has just ended by itself.
+        let _gone = kill_process_group(group, Signal::KILL);
+    };
+    let process = pidfd_open(group, PidfdFlags::empty()).inspect_err(|_| kill())?;
     let mut kept = Kept::new(output_max);
-    let (mut exit, mut is_output_over) = (None, false);
-    let mut until = deadline;
-    let mut is_timed_out = false;
+    let mut piece = vec![0; 32 << 10];
+    let (mut exit, mut is_output_over, mut is_timed_out) = (None, false, false);
     while exit.is_none() || !is_output_over {
-        match happenings.recv_timeout(until.saturating_duration_since(Instant::now())) {
-            Ok(Happening::Output(bytes)) => kept.add(&bytes),
-            Ok(Happening::OutputEnd) => is_output_over = true,
-            Ok(Happening::Exit(status)) => {
-                exit = Some(status?);
-                until = Instant::now() + LEFT_OVER_WAIT;
-            }
-            Err(_) if exit.is_some() => break,
-            Err(_) if is_timed_out => return Err(std::io::Error::other("the command could not be ended")),
-            Err(_) => {
-                is_timed_out = true;
-                // An error means that the group has just ended by itself.
-                let _gone = group.map(|group| kill_process_group(group, Signal::KILL));
-                until = Instant::now() + Duration::from_secs(10);
+        // Looked at also when no time is left: what came in time counts, however late it is noticed.
+        let left = until.saturating_duration_since(Instant::now());
+        let timeout = Timespec::try_from(left).ok();
+        let mut both = [PollFd::new(&process, PollFlags::IN), PollFd::new(&reader, PollFlags::IN)];
+        // What is over would say so again and again.
+        let open = &mut both[usize::from(exit.is_some())..2 - usize::from(is_output_over)];
+        retry_on_intr(|| poll(open, timeout.as_ref()))?;
+        let [has_ended, has_output] = both.map(|one| !one.revents().is_empty());
+        if has_output {
+            match reader.read(&mut piece) {
+                Ok(count @ 1..) => kept.add(&piece[..count]),
+                Ok(0) | Err(_) => is_output_over = true,
             }
         }
+        if has_ended {
+            exit = Some(child.wait()?);
+            until = Instant::now() + LEFT_OVER_WAIT;
+        } else if left.is_zero() {
+            if exit.is_some() {
+                break;
+            }
+            if is_timed_out {
+                return Err(std::io::Error::other("the command could not be ended"));
+            }
+            is_timed_out = true;
+            kill();
+            until = Instant::now() + Duration::from_secs(10);
+        }
+    }
+    if !is_output_over {
+        let mut rest = Vec::new();
+        (&reader).take(ioctl_fionread(&reader)?).read_to_end(&mut rest)?;
+        kept.add(&rest);
+        // Reads on when nobody listens any more, so that what runs in the background is not stopped by a full pipe.
+        std::thread::spawn(move || std::io::copy(&mut reader, &mut std::io::sink()));
     }
     let end = match exit {
         _ if is_timed_out => End::TimedOut,
@@ -133,18 +138,33 @@ mod tests {
 
     #[test]
     fn what_is_left_in_the_background_does_not_hold_the_turn() {
-        let started = Instant::now();
-        let ran = run("sleep 500 & echo $!", LONG, 1000).expect("started");
-        assert!(started.elapsed() < LONG);
-        assert_eq!(ran.end, End::Code(0));
-        let pid: i32 = ran.output.trim().parse().expect("a number");
-        rustix::process::kill_process(Pid::from_raw(pid).expect("not 0"), Signal::KILL).expect("it still ran");
+        // Silent, and in a flood.
+        for left in ["sleep 500", "yes"] {
+            let started = Instant::now();
+            let ran = run(&format!("echo $$; {left} &"), LONG, 1000).expect("started");
+            assert!(started.elapsed() < LONG);
+            assert_eq!(ran.end, End::Code(0));
+            let group = ran.output.lines().next().and_then(|first| first.parse().ok()).expect("a number");
+            kill_process_group(Pid::from_raw(group).expect("not 0"), Signal::KILL).expect("it still ran");
+        }
     }
 
     #[test]
     fn the_whole_group_ends_at_the_time_limit() {
-        let ran = run("sleep 1000 & echo $!; wait", Duration::from_millis(500), 1000).expect("started");
-        assert_eq!(ran.end, End::TimedOut);
+        let dir = tempfile::tempdir().expect("a directory");
+        let up = dir.path().join("up");
+        let command = format!("sleep 1000 & echo $!; : > '{}'; wait", up.display());
+        let mut limit = Duration::from_millis(500);
+        // A shell that had not come so far at the limit shows nothing: it gets more time.
+        let ran = loop {
+            let ran = run(&command, limit, 1000).expect("started");
+            assert_eq!(ran.end, End::TimedOut);
+            if up.exists() {
+                break ran;
+            }
+            assert!(limit < LONG, "the shell does not come up");
+            limit *= 4;
+        };
         let stat = format!("/proc/{}/stat", ran.output.trim());
         let deadline = Instant::now() + LONG;
         // Gone, or a zombie of another parent.

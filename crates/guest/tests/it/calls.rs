@@ -6,14 +6,13 @@ use std::os::unix::net::UnixStream;
 use serde_json::{Value, json};
 use wire::{Door, Exit, frame_call};
 
-use crate::support::{Host, PATIENCE, command, sh};
+use crate::support::{Host, command, sh};
 
 const IPC: &str = "/opt/lazaret/bin/ipc";
 
 /// Takes the next call; who asks and what.
 fn take(host: &Host) -> (UnixStream, Value) {
-    let (mut stream, _) = host.door.accept().expect("accepted");
-    stream.set_read_timeout(Some(PATIENCE)).expect("timeout");
+    let mut stream = host.accept();
     let mut line = vec![0; Door::Broker.line().len()];
     stream.read_exact(&mut line).expect("a line");
     assert_eq!(line, Door::Broker.line());

@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 
 use wire::{Boot, Door, FromGuest, Relay};
 
-use crate::support::{Host, PATIENCE, sh};
+use crate::support::{Host, sh};
 
 fn relayed() -> Host {
     let relays = vec![Relay { port: 8001, door: Door::Gateway }, Relay { port: 8002, door: Door::Egress }];
@@ -15,8 +15,7 @@ fn relayed() -> Host {
 }
 
 fn accept(host: &Host, door: Door) -> UnixStream {
-    let (mut stream, _) = host.door.accept().expect("accepted");
-    stream.set_read_timeout(Some(PATIENCE)).expect("timeout");
+    let mut stream = host.accept();
     let mut line = vec![0; door.line().len()];
     stream.read_exact(&mut line).expect("a line");
     assert_eq!(line, door.line());

@@ -189,10 +189,17 @@ impl Host {
         self.decoder = Decoder::default();
     }
 
+    /// The next connection to the door.
+    pub(crate) fn accept(&self) -> UnixStream {
+        assert!(jail::pidfd::wait(self.door.as_fd(), Some(PATIENCE)).expect("looked at"), "nobody comes to the door");
+        let (stream, _) = self.door.accept().expect("accepted");
+        stream.set_read_timeout(Some(PATIENCE)).expect("timeout");
+        stream
+    }
+
     /// Takes the connection of a guest that came back.
     pub(crate) fn take_back(&mut self) {
-        let (mut channel, _) = self.door.accept().expect("accepted");
-        channel.set_read_timeout(Some(PATIENCE)).expect("timeout");
+        let mut channel = self.accept();
         let mut line = vec![0; wire::Door::Control.line().len()];
         channel.read_exact(&mut line).expect("a line");
         assert_eq!(line, wire::Door::Control.line());

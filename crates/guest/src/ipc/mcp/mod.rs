@@ -46,7 +46,7 @@ pub(super) fn main(host: &Host) -> i32 {
         calls: Mutex::default(),
         ended: Condvar::new(),
     });
-    server.serve(std::io::stdin().lock());
+    server.serve(std::io::stdin().lock(), FAREWELL);
     0
 }
 
@@ -55,14 +55,23 @@ struct Server {
     host: Host,
     /// Whole lines only.
     out: Mutex<Box<dyn Write + Send>>,
-    /// Calls under way by the identity that the client gave them, as JSON text. Short sections.
-    calls: Mutex<HashMap<String, Arc<Gate>>>,
-    /// Told when one of them ended.
+    /// Short sections.
+    calls: Mutex<Calls>,
+    /// Told when a thread of them ended.
     ended: Condvar,
 }
 
+#[derive(Default)]
+struct Calls {
+    /// Those under way by the identity that the client gave them, as JSON text.
+    gates: HashMap<String, Arc<Gate>>,
+    /// Threads that make one, or that still write its answer.
+    threads: usize,
+}
+
 impl Server {
-    fn serve(self: &Arc<Self>, mut input: impl BufRead) {
+    /// Serves until the input ends, and then until the calls are answered, for as long as `farewell` at most.
+    fn serve(self: &Arc<Self>, mut input: impl BufRead, farewell: Duration) {
         loop {
             let mut line = Vec::new();
             match (&mut input).take(LINE_BYTES_MAX).read_until(b'\n', &mut line) {
@@ -81,9 +90,9 @@ impl Server {
                 },
             }
         }
-        let until = Instant::now() + FAREWELL;
+        let until = Instant::now() + farewell;
         let mut calls = lock(&self.calls);
-        while !calls.is_empty() {
+        while calls.threads > 0 {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
@@ -104,7 +113,7 @@ impl Server {
         };
         let Some(id) = message.get("id").filter(|id| id.is_string() || id.is_number()) else {
             if method == "notifications/cancelled"
-                && let Some(gate) = lock(&self.calls).get(&message["params"]["requestId"].to_string())
+                && let Some(gate) = lock(&self.calls).gates.get(&message["params"]["requestId"].to_string())
             {
                 gate.shut();
             }
@@ -136,23 +145,26 @@ impl Server {
         };
         let gate = Arc::new(Gate::default());
         let mut calls = lock(&self.calls);
-        while calls.len() >= CALLS_MAX {
+        while calls.threads >= CALLS_MAX {
             calls = self.ended.wait(calls).unwrap_or_else(PoisonError::into_inner);
         }
-        if calls.contains_key(&id.to_string()) {
+        if calls.gates.contains_key(&id.to_string()) {
             drop(calls);
             return self.refuse(id, INVALID_REQUEST, "a request of this identity is under way");
         }
-        calls.insert(id.to_string(), Arc::clone(&gate));
+        calls.gates.insert(id.to_string(), Arc::clone(&gate));
+        calls.threads += 1;
         drop(calls);
         let (server, id, token) = (Arc::clone(self), id.clone(), params["_meta"]["progressToken"].clone());
         std::thread::spawn(move || {
             let outcome = server.host.call(&call, &gate, &mut progress(&server, &token));
-            lock(&server.calls).remove(&id.to_string());
+            // Before the answer: who has that may use the identity again.
+            lock(&server.calls).gates.remove(&id.to_string());
             // A client that gave a call up expects no answer to it.
             if !matches!(outcome, Err(DoorError::Cancelled)) {
                 server.answer(&id, &told(outcome));
             }
+            lock(&server.calls).threads -= 1;
             server.ended.notify_all();
         });
     }

@@ -1,5 +1,6 @@
-use std::io::BufReader;
+use std::io::{BufReader, PipeWriter};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
@@ -20,15 +21,20 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
+        Self::with(|out| out)
+    }
+
+    /// One whose server writes to the client through something.
+    fn with<Out: Write + Send + 'static>(through: impl FnOnce(PipeWriter) -> Out) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let socket = dir.path().join("host.sock");
         let listener = UnixListener::bind(&socket).expect("bound");
         let (read, input) = std::io::pipe().expect("a pipe");
         let (output, write) = std::io::pipe().expect("a pipe");
+        let out = Mutex::new(Box::new(through(write)) as Box<dyn Write + Send>);
         let server = std::thread::spawn(move || {
             let host = Host::new(&socket, LONG);
-            Arc::new(Server { host, out: Mutex::new(Box::new(write)), calls: Mutex::default(), ended: Condvar::new() })
-                .serve(BufReader::new(read));
+            Arc::new(Server { host, out, calls: Mutex::default(), ended: Condvar::new() }).serve(BufReader::new(read), LONG.answer);
         });
         Self { input: Some(input), output: BufReader::new(output), listener, server: Some(server), _dir: dir }
     }
@@ -200,6 +206,42 @@ fn a_call_that_is_given_up_has_no_answer() {
     bench.say(&json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": { "requestId": 1 } }));
     assert_eq!(stream.read(&mut [0]).expect("the end"), 0);
     bench.end();
+}
+
+/// Says that it was given something, and writes it only a while later.
+struct Late {
+    out: PipeWriter,
+    begins: mpsc::SyncSender<()>,
+    is_written: Arc<AtomicBool>,
+}
+
+impl Write for Late {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.begins.send(()).expect("heard");
+        std::thread::sleep(Duration::from_millis(100));
+        let count = self.out.write(bytes);
+        self.is_written.store(true, Ordering::SeqCst);
+        count
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.out.flush()
+    }
+}
+
+#[test]
+fn the_end_of_the_input_does_not_cut_off_an_answer_that_is_being_written() {
+    let (begins, begun) = mpsc::sync_channel(1);
+    let is_written = Arc::new(AtomicBool::new(false));
+    let mut bench = Bench::with(|out| Late { out, begins, is_written: Arc::clone(&is_written) });
+    bench.say(&invoke(1, "last", json!({})));
+    let (mut stream, asked) = bench.call();
+    answer(&mut stream, &asked, &json!(1), &Value::Null);
+    begun.recv().expect("begun");
+    drop(bench.input.take());
+    bench.server.take().expect("running").join().expect("ended");
+    assert!(is_written.load(Ordering::SeqCst), "the program would have ended without it");
+    assert_eq!(bench.hear()["id"], 1);
 }
 
 /// More calls than run at once wait their turn; none is lost.
