@@ -11,6 +11,8 @@ export const PATIENCE_MS = 600_000;
 const TRY_MS = 10_000;
 // How long a view may take to come to rest before it is looked at as it is.
 const REST_MS = 5_000;
+// Within this time of its own a page has drawn what it knows.
+export const DRAWN_MS = 200;
 
 // Answers that the page asks for on purpose and shows calmly.
 const CALM = /the server responded with a status of (401|403|404|409|422)/;

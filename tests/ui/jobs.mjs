@@ -1,7 +1,10 @@
 // Jobs, from the form to what came of them.
 
 import { readFileSync } from "node:fs";
-import { assert } from "./harness.mjs";
+import { DRAWN_MS, assert } from "./harness.mjs";
+
+// Longer than the view of a job waits before it asks again.
+const SLOW_MS = 2_000;
 
 // Opens what a form has besides, and chooses the engine.
 async function chooseMini(page) {
@@ -106,6 +109,23 @@ export const tests = {
     await page.page.waitForURL((url) => url.href !== first);
     await state(page, "completed").waitFor();
 
+    // It is shown also when every answer takes longer than the page waits before it asks again, and it is asked for once at a time.
+    const second = page.page.url();
+    await page.view("jobs");
+    let [asks, most] = [0, 0];
+    await page.page.route("**/v1/jobs/pier-*", async (route) => {
+      asks += 1;
+      most = Math.max(most, asks);
+      await new Promise((done) => setTimeout(done, SLOW_MS));
+      asks -= 1;
+      await route.continue();
+    });
+    await page.page.goto(second);
+    await world.until("the slow answer", async () => {
+      assert.ok(most <= 1, "it was asked for while the answer was on its way");
+      return state(page, "completed").isVisible();
+    });
+
     await page.view("jobs?label=berth%3D7");
     await page.page.locator("table a.open").first().waitFor();
     assert.ok((await page.page.locator("table a.open").count()) >= 2);
@@ -120,9 +140,13 @@ export const tests = {
     await page.page.getByRole("button", { name: "Run the job" }).click();
     await state(page, "running").waitFor();
     await page.page.getByRole("region", { name: "Log" }).locator(".tool .badge", { hasText: "running" }).waitFor();
+    await page.opens(page.page.getByText("Prompt", { exact: true }), page.page.getByLabel("prompt", { exact: true }).getByText("hold on"));
+    const prompt = await page.page.locator("main details.about[open]").elementHandle();
     await page.page.getByRole("button", { name: "Cancel" }).click();
     await page.page.getByRole("dialog").getByRole("button", { name: "Cancel" }).click();
     await state(page, "cancelled").waitFor();
+    // What somebody opened stays open when nothing more is asked for.
+    assert.ok(await prompt.evaluate((node, rest) => new Promise((done) => setTimeout(() => done(node.isConnected && node.open), rest)), DRAWN_MS));
     page.check();
   },
 

@@ -1,6 +1,6 @@
 // What people do with the page, done with the mouse.
 
-import { assert } from "./harness.mjs";
+import { DRAWN_MS, assert } from "./harness.mjs";
 
 async function send(page, text) {
   await page.page.getByRole("textbox", { name: "Message" }).fill(text);
@@ -53,6 +53,38 @@ export const tests = {
     await page.page.getByRole("dialog", { name: "Rename" }).getByLabel("Title").fill("Pier");
     await page.page.getByRole("dialog", { name: "Rename" }).getByRole("button", { name: "Rename" }).click();
     await page.page.getByRole("heading", { name: "Pier" }).waitFor();
+    page.check();
+  },
+
+  async "an answer that comes late puts nothing older back"(world) {
+    const { id } = await world.ask("POST", "/v1/sessions", { engine: "mini" });
+    const page = await world.page();
+    await page.view(`sessions/${id}`);
+    await page.sees("Nothing was said yet");
+    // The first answer from now on is kept back until a newer one is shown.
+    let [late, hold, free] = [];
+    const held = new Promise((done) => (hold = done));
+    const freed = new Promise((done) => (free = done));
+    await page.page.route(`**/v1/sessions/${id}`, async (route) => {
+      if (late || route.request().method() !== "GET") return route.continue();
+      late = route.request();
+      const response = await route.fetch();
+      hold();
+      await freed;
+      return route.fulfill({ response });
+    });
+    await page.page.getByRole("button", { name: "Rename" }).click();
+    await page.page.getByRole("dialog", { name: "Rename" }).getByLabel("Title").fill("Quay");
+    await page.page.getByRole("dialog", { name: "Rename" }).getByRole("button", { name: "Rename" }).click();
+    await held;
+    await page.page.getByRole("button", { name: "Archive", exact: true }).click();
+    const archived = page.page.getByText("This session is archived");
+    await archived.waitFor();
+    const came = page.page.waitForEvent("requestfinished", (request) => request === late);
+    free();
+    await came;
+    await page.page.evaluate((rest) => new Promise((done) => setTimeout(done, rest)), DRAWN_MS);
+    assert.ok(await archived.isVisible());
     page.check();
   },
 

@@ -5,7 +5,7 @@ import { createContext, h, render } from "./vendor/preact.js";
 import htm from "./vendor/htm.js";
 
 export { createContext, render };
-export { useCallback, useContext, useEffect, useErrorBoundary, useMemo, useRef, useState } from "./vendor/hooks.js";
+export { useContext, useEffect, useErrorBoundary, useMemo, useRef, useState } from "./vendor/hooks.js";
 
 const MARKUP = new Set(["dangerouslySetInnerHTML", "innerHTML", "outerHTML", "srcdoc"]);
 // Places of this page and of this server; nothing else is ever linked to.

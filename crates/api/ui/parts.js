@@ -1,6 +1,6 @@
 // What the pages are put together from.
 
-import { createContext, html, useCallback, useContext, useEffect, useRef, useState } from "./dom.js";
+import { createContext, html, useContext, useEffect, useMemo, useRef, useState } from "./dom.js";
 import { Problem, at, get } from "./api.js";
 import { ago, hasHidden, json, pieces, span, time } from "./text.js";
 
@@ -65,32 +65,46 @@ export function Empty({ title, children }) {
 
 export const isMissing = (problem) => problem?.status === 404 && /^there is nothing at/.test(problem.message);
 
-// Loads a path; again every `every` ms while somebody looks.
-export function useLoad(path, every = 0) {
-  const [state, set] = useState({ data: null, problem: null, isLoading: true });
-  const asked = useRef(0);
-  const load = useCallback(async (signal) => {
-    if (!path) return;
-    const mine = (asked.current += 1);
-    try {
-      const data = await get(path, signal);
-      if (mine === asked.current && !signal?.aborted) set({ data, problem: null, isLoading: false });
-    } catch (problem) {
-      if (problem.name !== "AbortError" && mine === asked.current) set((old) => ({ data: problem.status === 404 ? null : old.data, problem, isLoading: false }));
-    }
-  }, [path]);
-  useEffect(() => {
-    const end = new AbortController();
-    set({ data: null, problem: null, isLoading: true });
-    load(end.signal);
-    const timer = every && setInterval(() => document.hidden || load(end.signal), every);
-    return () => {
-      end.abort();
-      clearInterval(timer);
-    };
-  }, [load, every]);
-  return { ...state, reload: () => load() };
+// Asks for one thing, as often as it is told to. However slow the answers are and in whatever order they come, one that is newer
+// than what is known is taken, an older one is not, and none is after the end.
+function asking(ask, take) {
+  const over = new AbortController();
+  let [asked, ended, taken, data] = [0, 0, 0, null];
+  const again = async () => {
+    const mine = (asked += 1);
+    const [answer, problem] = await ask(over.signal).then((found) => [found, null], (failure) => [null, failure]);
+    ended += 1;
+    if (over.signal.aborted || mine < taken) return;
+    // What is known stays in sight when asking fails, unless the thing itself is gone.
+    if (!problem || problem.status === 404) [taken, data] = [mine, answer];
+    take({ data, problem, isLoading: false });
+  };
+  return { again, isBusy: () => ended < asked, end: () => over.abort() };
 }
+
+const UNKNOWN = { data: null, problem: null, isLoading: true };
+
+// What `ask` answers about what `of` names; it is known until `of` names another. While somebody looks it is asked again `every` ms
+// after the last answer, and never while an answer is on its way. `every` can be told by what is known.
+export function useAsked(of, ask, every = 0) {
+  const [state, set] = useState(UNKNOWN);
+  const line = useMemo(() => (of ? asking(ask, (answer) => set({ of, ...answer })) : null), [of]);
+  const known = state.of === of ? state : UNKNOWN;
+  const pause = typeof every === "function" ? every(known.data) : every;
+  useEffect(() => {
+    line?.again();
+    return line?.end;
+  }, [line]);
+  // Each answer begins the pause anew.
+  useEffect(() => {
+    const timer = line && pause && setInterval(() => document.hidden || line.isBusy() || line.again(), pause);
+    return () => clearInterval(timer);
+  }, [line, pause, state]);
+  return { ...known, reload: async () => line?.again() };
+}
+
+// Loads a path.
+export const useLoad = (path, every) => useAsked(path, (signal) => get(path, signal), every);
 
 // Loads a list page by page. The first page is asked for again while somebody looks; `key` tells entries apart.
 export function usePages(path, query, key = "id", every = FRESH_MS) {
@@ -103,11 +117,13 @@ export function usePages(path, query, key = "id", every = FRESH_MS) {
   const items = [...(fresh.data?.items ?? []), ...later.items].filter((item) => !seen.has(item[key]) && seen.add(item[key]));
   const loadMore = async () => {
     setMore({ ...later, of: first, isBusy: true });
+    // What comes for another list than the one that is shown is left out.
+    const take = (now) => setMore((old) => (old.of === first ? { ...old, ...now, isBusy: false } : old));
     try {
       const page = await get(at(path, { ...query, after: next }));
-      setMore({ of: first, items: [...later.items, ...page.items], next: page.next, problem: null, isBusy: false });
+      take({ items: [...later.items, ...page.items], next: page.next, problem: null });
     } catch (problem) {
-      setMore({ ...later, of: first, problem, isBusy: false });
+      take({ problem });
     }
   };
   return { ...fresh, items, hasMore: Boolean(next), loadMore, isBusy: later.isBusy, problem: fresh.problem ?? later.problem };

@@ -1,6 +1,6 @@
 // The audit: what was decided, row by row, and whether the chain is whole.
 
-import { html, useEffect, useState } from "../dom.js";
+import { html, useEffect, useMemo, useState } from "../dom.js";
 import { at, call, download, get, piece } from "../api.js";
 import { Act, Badge, Block, Empty, Field, Head, Missing, Text, Trouble, isMissing } from "../parts.js";
 import { count, short, time } from "../text.js";
@@ -12,17 +12,22 @@ export function Audit() {
   const [filter, setFilter] = useState({ kind: "", topic: "", outcome: "", session: "" });
   const [state, set] = useState({ rows: [], isWhole: false, problem: null, isLoading: true });
   const [check, setCheck] = useState(null);
+  // With another filter, what was asked with this one is not wanted any more.
+  const end = useMemo(() => new AbortController(), [filter]);
   const load = async (before, old = []) => {
     try {
-      const page = await get(at("/v1/audit", { ...filter, latest: true, limit: PAGE, to: before }));
+      const page = await get(at("/v1/audit", { ...filter, latest: true, limit: PAGE, to: before }), end.signal);
       const known = new Set(old.map((row) => row.seq));
       const rows = [...old, ...page.items.filter((row) => !known.has(row.seq))].sort((a, b) => b.seq - a.seq);
       set({ rows, isWhole: page.items.length < PAGE || rows.length === old.length, problem: null, isLoading: false });
     } catch (problem) {
-      set({ rows: old, isWhole: true, problem, isLoading: false });
+      if (!end.signal.aborted) set({ rows: old, isWhole: true, problem, isLoading: false });
     }
   };
-  useEffect(() => void load(), [filter]);
+  useEffect(() => {
+    load();
+    return () => end.abort();
+  }, [end]);
   if (isMissing(state.problem)) return html`<${Head} title="Audit" /><${Missing} what="Audit rows" />`;
   const field = (name) => (event) => setFilter({ ...filter, [name]: event.target.value.trim() });
   return html`<${Head} title="Audit" sub="What was decided, each row bound to the one before."><${Act} run=${async () => setCheck(await get("/v1/audit/verify"))}>Verify the chain<//>

@@ -37,7 +37,7 @@ function Talks({ items, now }) {
 function useMessages(path) {
   const [state, set] = useState({ items: [], next: null, isLoading: true, problem: null });
   const known = useRef(new Map());
-  const turn = useRef(null);
+  const taken = useRef(0);
   const take = (page, isOlder) => {
     for (const item of page.items) known.current.set(item.id, { ...item, order: known.current.get(item.id)?.order });
     for (const edit of page.edits) {
@@ -47,6 +47,18 @@ function useMessages(path) {
     const items = [...known.current.values()].sort((a, b) => a.at - b.at);
     set((old) => ({ items, next: isOlder || old.isLoading ? page.next : old.next, isLoading: false, problem: null }));
   };
+  // Takes the youngest page. Of answers that were on their way together nobody knows which is newer: one that was overtaken is
+  // asked for once more, without waiting.
+  const look = async (wait, signal) => {
+    for (let query = wait; ; query = {}) {
+      const before = taken.current;
+      const page = await get(at(path, { limit: PAGE, ...query }), signal);
+      if (before !== taken.current) continue;
+      taken.current += 1;
+      take(page, false);
+      return page.version;
+    }
+  };
   useEffect(() => {
     const end = new AbortController();
     const run = async () => {
@@ -54,13 +66,11 @@ function useMessages(path) {
       let rest = AGAIN_MS[0];
       while (!end.signal.aborted) {
         try {
-          const page = await get(at(path, { limit: PAGE, seen, wait_s: seen === undefined ? undefined : WAIT_S }), end.signal);
-          seen = page.version;
+          seen = await look({ seen, wait_s: seen === undefined ? undefined : WAIT_S }, end.signal);
           rest = AGAIN_MS[0];
-          take(page, false);
         } catch (problem) {
           if (end.signal.aborted) return;
-          set((old) => ({ ...old, isLoading: false, problem }));
+          set((old) => ({ ...old, problem }));
           if (problem.status >= 400 && problem.status < 500 && problem.status !== 429) return;
           await new Promise((done) => setTimeout(done, rest));
           rest = Math.min(rest * 2, AGAIN_MS[1]);
@@ -71,8 +81,7 @@ function useMessages(path) {
     return () => end.abort();
   }, [path]);
   const older = async () => take(await get(at(path, { limit: PAGE, after: state.next })), true);
-  const again = async () => take(await get(at(path, { limit: PAGE })), false);
-  return { ...state, older, again, turn };
+  return { ...state, older, again: () => look({}) };
 }
 
 function Talk({ agent, of }) {

@@ -11,12 +11,9 @@ const FINAL = ["completed", "failed", "cancelled"];
 
 export function Job({ id }) {
   const path = `/v1/jobs/${piece(id)}`;
-  const [isOver, setOver] = useState(false);
-  const { data: job, problem, reload, isLoading } = useLoad(path, isOver ? 0 : 1500);
+  const { data: job, problem, reload, isLoading } = useLoad(path, (job) => (FINAL.includes(job?.status) ? 0 : 1500));
   if (isMissing(problem)) return html`<${Head} title="Job" /><${Missing} what="Jobs" />`;
   if (!job) return html`<${Head} title=${id} /><${Trouble} problem=${problem} />${isLoading ? html`<p class="muted">loading</p>` : null}`;
-  if (FINAL.includes(job.status) && !isOver) setOver(true);
-  if (!FINAL.includes(job.status) && isOver) setOver(false);
   return html`<${Head} title=${job.id} sub=${html`<${Badge} of=${job.status} />${job.code ? html` <code>${job.code}</code>` : null}`}>
       ${FINAL.includes(job.status)
         ? html`<${Act} run=${async () => go(await call("POST", `${path}/retry`))}>Run again<//>

@@ -21,7 +21,10 @@ function One({ of, reload }) {
     reload();
   };
   const look = async (event) => {
-    if (event.currentTarget.open && !detail) setDetail(await get(path).catch(() => null));
+    if (!event.currentTarget.open || detail) return;
+    const found = await get(path).catch(() => null);
+    // What was done meanwhile has told what is newer.
+    setDetail((now) => now ?? found);
   };
   const pending = detail?.record?.pending;
   const missing = of.credentials.filter((credential) => credential.required && !credential.set);

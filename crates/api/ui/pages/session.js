@@ -2,7 +2,7 @@
 
 import { html, useEffect, useMemo, useRef, useState } from "../dom.js";
 import { Problem, at, call, get, piece, text } from "../api.js";
-import { Act, Badge, Block, Empty, Facts, Head, Sure, Text, Time, Trouble, useLoad } from "../parts.js";
+import { Act, Badge, Block, Empty, Facts, Head, Sure, Text, Time, Trouble, useAsked } from "../parts.js";
 import { Link, TurnLog, useLog, useTail } from "../log.js";
 import { bytes } from "../text.js";
 import { readFiles } from "../files.js";
@@ -10,39 +10,24 @@ import { readFiles } from "../files.js";
 // How many of the youngest events are read when a session is opened.
 const BACK = 3000;
 
+const isWorking = (session) => ["running", "queued", "waiting"].includes(session.state);
+
 export function Session({ id }) {
   const path = `/v1/sessions/${piece(id)}`;
-  const first = useLoad(path);
-  if (!first.data) return html`<${Head} title="Session" /><${Trouble} problem=${first.problem} />${first.isLoading ? html`<p class="muted">loading</p>` : null}`;
-  return html`<${Open} path=${path} first=${first.data} />`;
+  const both = (signal) => Promise.all([get(path, signal), allTurns(path, signal)]);
+  const { data, problem, isLoading, reload } = useAsked(path, both, (known) => (known && isWorking(known[0]) ? 2500 : 10_000));
+  if (!data) return html`<${Head} title="Session" /><${Trouble} problem=${problem} />${isLoading ? html`<p class="muted">loading</p>` : null}`;
+  return html`<${Open} path=${path} session=${data[0]} turns=${data[1]} problem=${problem} refresh=${reload} />`;
 }
 
-function Open({ path, first }) {
-  const [session, setSession] = useState(first);
-  const [turns, setTurns] = useState([]);
-  const [problem, setProblem] = useState(null);
-  const [from, setFrom] = useState(() => Math.max(0, first.last_seq - BACK));
-  const log = useLog(first.id, from);
-  const refresh = async () => {
-    try {
-      const [now, all] = await Promise.all([get(path), allTurns(path)]);
-      setSession(now);
-      setTurns(all);
-      setProblem(null);
-    } catch (trouble) {
-      setProblem(trouble);
-    }
-  };
+function Open({ path, session, turns, problem, refresh }) {
+  const [from, setFrom] = useState(() => Math.max(0, session.last_seq - BACK));
+  const log = useLog(session.id, from);
   // What the log tells of is not all that there is of a turn: its prompt and its place in history are asked for when one
   // begins, waits or ends.
   const ended = [...log.turns.values()].filter((turn) => turn.result).length;
   const asked = [...log.turns.values()].reduce((n, turn) => n + turn.entries.filter((entry) => entry.type === "question" || entry.type === "approval").length, 0);
-  useEffect(() => void refresh(), [path, log.turns.size, ended, asked]);
-  const isBusy = session.state === "running" || session.state === "queued" || session.state === "waiting";
-  useEffect(() => {
-    const timer = setInterval(() => document.hidden || refresh(), isBusy ? 2500 : 10_000);
-    return () => clearInterval(timer);
-  }, [path, isBusy]);
+  useEffect(() => void (log.turns.size && refresh()), [log.turns.size, ended, asked]);
   useTail(log.seq);
   return html`<${Head} title=${session.title || "Session"} sub=${html`<${Badge} of=${session.state} /> <${Link} of=${log.link} />`}>
       <${Menu} path=${path} session=${session} done=${refresh} /><//>
@@ -62,11 +47,11 @@ function Open({ path, first }) {
 }
 
 // Every turn, page by page.
-async function allTurns(path) {
+async function allTurns(path, signal) {
   const all = [];
   let after = 0;
   for (;;) {
-    const page = await get(at(`${path}/turns`, { after, limit: 1000 }));
+    const page = await get(at(`${path}/turns`, { after, limit: 1000 }), signal);
     all.push(...page.items);
     if (!page.next) return all;
     after = page.next;
@@ -118,6 +103,7 @@ function Back({ path, to, word, kind = "", done }) {
 
 function Changes({ path, turn }) {
   const [state, set] = useState({ isOpen: false, items: null, problem: null, patch: null });
+  const asked = useRef(0);
   const open = async () => {
     if (state.isOpen) return set({ ...state, isOpen: false });
     try {
@@ -128,11 +114,14 @@ function Changes({ path, turn }) {
     }
     return undefined;
   };
+  // The file that was chosen last is shown, whichever comes last.
   const show = async (change) => {
+    const mine = (asked.current += 1);
+    const take = (patch, problem) => mine === asked.current && set((old) => ({ ...old, patch, problem }));
     try {
-      set({ ...state, patch: await text(at(`${path}/diff/${turn.n}`, { path: change.path })), problem: null });
+      take(await text(at(`${path}/diff/${turn.n}`, { path: change.path })), null);
     } catch (problem) {
-      set({ ...state, patch: null, problem });
+      take(null, problem);
     }
   };
   return html`<button class="plain" aria-expanded=${state.isOpen} onClick=${open}>Files changed</button>
@@ -165,7 +154,7 @@ function Write({ path, session, done }) {
   const field = useRef(null);
   const files = useRef(null);
   if (session.state === "archived") return html`<p class="muted">This session is archived and takes no turns.</p>`;
-  const isBusy = session.state === "running" || session.state === "queued" || session.state === "waiting";
+  const isBusy = isWorking(session);
   const send = async (event) => {
     event?.preventDefault();
     const said = field.current.value;
