@@ -5,13 +5,14 @@
 //! that ends.
 
 use std::io;
-use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+
+use crate::held::Held;
 
 /// How long a server may take to answer, on a machine with much else to do.
 const START_WAIT: Duration = Duration::from_secs(300);
@@ -22,8 +23,6 @@ const OWNER: &str = "lazaret";
 
 /// What names the socket of a server that listens on no port.
 const PORT: u16 = 5432;
-/// How often a free port is looked for.
-const PORTS_TRIED: usize = 5;
 
 /// How a server speaks TLS.
 struct Secure<'a> {
@@ -57,16 +56,9 @@ impl Server {
     /// # Errors
     /// As [`start`](Self::start).
     pub fn start_tls(chain: &str, key: &str) -> io::Result<Self> {
-        let mut last = io::Error::other("failed to find a free port");
-        for _ in 0..PORTS_TRIED {
-            // Free when it was looked for; somebody else may have it by the time that the server wants it.
-            let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
-            match Self::begin(false, Some(Secure { chain, key, port })) {
-                Ok(server) => return Ok(server),
-                Err(error) => last = error,
-            }
-        }
-        Err(last)
+        // Nobody else is given the port before the server has it.
+        let held = Held::new()?;
+        Self::begin(false, Some(Secure { chain, key, port: held.port }))
     }
 
     fn begin(durable: bool, secure: Option<Secure<'_>>) -> io::Result<Self> {

@@ -98,6 +98,8 @@ pub(crate) fn counts(lab: &Lab) -> String {
 
 /// Every session of `sessions` has one turn that completed, and every other one ended somehow.
 pub(crate) fn nothing_lost(lab: &Lab, sessions: &[String], about: &str) {
+    // A turn that could not be ended for want of room is tried again after a pause.
+    world::idle(lab, about);
     world::ends(lab, about);
     let kept = log::read(lab, about);
     for id in sessions {

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 
 use crate::scene::{Running, TOOL, asked, daemon_pid, first, kill_daemon, lab, tool_runs};
-use crate::support::Lab;
+use crate::support::{Lab, comes};
 use crate::{log, world};
 
 /// Answers every request on loopback with one word.
@@ -73,6 +73,9 @@ fn models_and_hosts_of_a_session() {
     let run = Running::start(&lab, &["run", "--json", "--allow", &rule, "reach out"]);
     tool_runs(&lab, "/workspace/go");
     assert_eq!(asked(&server), 1);
+    // The first call is entered in the ledger a moment after its answer has ended.
+    let entered = || lab.run(&["usage", "--json"]).succeeds().events().iter().any(|row| row["calls"] == 1);
+    assert!(comes(entered), "the first call is not entered");
     let id = lab.run(&["sandbox", "list", "--json"]).succeeds().events()[0]["id"].as_str().expect("an id").to_owned();
     assert!(kill_daemon(&lab));
     lab.run(&["sandbox", "exec", &id, "--", "touch", "/workspace/go"]).succeeds();

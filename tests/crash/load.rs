@@ -5,7 +5,6 @@
 //! repeats the order of the kills, `LAZARET_CRASH_TURNS` says how many turns are asked.
 
 use std::collections::{BTreeSet, HashSet};
-use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
@@ -19,7 +18,7 @@ use testkit::client::{Connection, Reply};
 
 use crate::chance::Chance;
 use crate::scene::{self, AWAY, PATIENCE};
-use crate::support::Lab;
+use crate::support::{Lab, first_line};
 use crate::{log, points, world};
 
 /// Turns that are asked when nobody says otherwise.
@@ -231,9 +230,8 @@ fn daemon(lab: &Lab, point: Option<&str>) -> (Child, bool) {
         command.env("LAZARET_CRASH_AT", point);
     }
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("up");
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut line).expect("read");
-    (child, line.contains("ready"))
+    let is_ready = first_line(&mut child).contains("ready");
+    (child, is_ready)
 }
 
 /// Kills the first process of one of the sandboxes.
@@ -335,6 +333,8 @@ fn nothing_is_lost_or_doubled_under_load() {
     // Whoever starts next sweeps what that left.
     lab.run(&["stop", "--grace", "0s"]).succeeds();
     lab.run(&["sandbox", "list"]).succeeds();
+    // It also ends the turns of forks that the one before did not cancel in time.
+    world::idle(&lab, &about);
     world::ends(&lab, &about);
     compare(&lab, &asked, &about);
     trees(&lab, &about);

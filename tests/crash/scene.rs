@@ -1,6 +1,6 @@
 //! A daemon that is killed, a command that needs it, and a model that both talk to.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::Read;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ExitStatus, Output, Stdio};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use testkit::model_server::{ModelServer, Say, Script};
 
-use crate::support::{Lab, Ran};
+use crate::support::{Lab, Ran, first_line};
 
 pub(crate) use crate::support::PATIENCE;
 
@@ -42,8 +42,7 @@ pub(crate) fn daemon(lab: &Lab, point: Option<&str>) -> Child {
         command.env("LAZARET_CRASH_AT", point);
     }
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("up");
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut line).expect("read");
+    let line = first_line(&mut child);
     assert!(line.contains("ready"), "the daemon did not come up: {line}");
     child
 }

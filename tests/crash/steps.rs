@@ -330,7 +330,9 @@ pub(crate) const RETIRE: Step = Step {
         let said = stage.open()?.ask("POST", &path, &[("Idempotency-Key", "third")], Some(&json!({ "text": "count" })))?;
         stage.wait(&stage.session, 3)?;
         // What is retired is retired after the answer.
+        let began = Instant::now();
         while stage.session_or()?["state"] != "idle" {
+            assert!(began.elapsed() < PATIENCE, "its turn is not over");
             std::thread::sleep(STEP);
         }
         Ok(said)

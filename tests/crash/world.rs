@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::scene::PATIENCE;
 use crate::support::Lab;
 
 /// All of an earlier life is gone this long after the next start, also where everybody waits for a processor: two seconds on a
@@ -98,6 +99,22 @@ pub(crate) fn empties(lab: &Lab, limit: Duration, about: &str) {
             return;
         }
         assert!(began.elapsed() < limit, "{about}: left after {:?}: {left:#?}", began.elapsed());
+        std::thread::sleep(STEP);
+    }
+}
+
+/// Waits until every turn of every session is over. Whoever asked for one may be gone, and a daemon that is stopped before a turn
+/// has begun leaves it to the next one.
+#[track_caller]
+pub(crate) fn idle(lab: &Lab, about: &str) {
+    let began = Instant::now();
+    loop {
+        let mut open = lab.run(&["session", "list", "--limit", "10000", "--json"]).succeeds().events();
+        open.retain(|session| session["state"] != "idle");
+        if open.is_empty() {
+            return;
+        }
+        assert!(began.elapsed() < PATIENCE, "{about}: turns are not over: {open:#?}");
         std::thread::sleep(STEP);
     }
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use testkit::model_server::{Rule, Say, Script};
 
 use crate::engines::install;
-use crate::support::{KEY, Lab, of_type};
+use crate::support::{KEY, Lab, bounded, of_type};
 
 /// What a shell is told to print.
 const PRINTED: &str = "tide-table-0815";
@@ -198,6 +198,7 @@ fn has_last_word(lab: &Lab, dir: &str) -> bool {
     let mount = format!("{dir}:/home/sandbox/polite");
     let mut command = lab.command(&["run", "--json", "--engine", "polite", "--mount", &mount, "go"]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("started");
+    let _bound = bounded(&child);
     let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().expect("a pipe")));
     let mut next = || lines.next().map(|line| serde_json::from_str::<Value>(&line.expect("text")).expect("JSON"));
     while next().expect("a line")["type"] != "text" {}

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use testkit::channel::{Effect, LabNetwork, TOKEN, said};
 
 use crate::http::PATIENCE;
-use crate::support::Lab;
+use crate::support::{Lab, Ran, first_line};
 
 /// Tells its token by its length, which no cleaning takes out.
 const SCRIPT: &str = "def tool_length(a, m): return text(str(len(open(os.environ['LAZARET_CREDENTIALS'] + '/token').read())))";
@@ -213,8 +213,7 @@ fn browser(lab: &Lab) -> (std::process::Child, Value) {
         .stderr(Stdio::piped())
         .spawn()
         .expect("started");
-    let mut line = String::new();
-    BufReader::new(child.stdout.as_mut().expect("a pipe")).read_line(&mut line).expect("a line");
+    let line = first_line(&mut child);
     (child, serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line}")))
 }
 
@@ -227,6 +226,7 @@ fn field(url: &str, name: &str) -> String {
 fn visit(redirect: &str, query: &str) -> String {
     let authority = redirect.trim_start_matches("http://").trim_end_matches('/');
     let mut stream = TcpStream::connect(authority).expect("the port of the login");
+    stream.set_read_timeout(Some(PATIENCE)).expect("set");
     stream.write_all(format!("GET /{query} HTTP/1.1\r\nHost: {authority}\r\n\r\n").as_bytes()).expect("sent");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("answered");
@@ -242,16 +242,15 @@ fn a_login_by_browser_proves_who_began_it() {
     let redirect = begun["redirect"].as_str().expect("a redirect").to_owned();
     assert!(visit(&redirect, "favicon.ico").starts_with("HTTP/1.1 404"));
     visit(&redirect, "?code=stolen&state=guessed");
-    let out = child.wait_with_output().expect("ended");
-    assert!(!out.status.success() && String::from_utf8_lossy(&out.stderr).contains("FORBIDDEN"), "{out:?}");
+    let ran = Ran::wait(child);
+    assert!(ran.status != 0 && ran.err.contains("FORBIDDEN"), "{}", ran.err);
     assert!(service.forms.lock().expect("sound").is_empty());
 
     let (child, begun) = browser(&lab);
     let (url, redirect) = (begun["url"].as_str().expect("a page"), begun["redirect"].as_str().expect("a redirect"));
     assert_eq!((field(url, "client_id").as_str(), field(url, "code_challenge_method").as_str()), ("lab", "S256"));
     visit(redirect, &format!("?code=c0de&state={}", field(url, "state")));
-    let out = child.wait_with_output().expect("ended");
-    assert!(out.status.success(), "{out:?}");
+    Ran::wait(child).succeeds();
     let form = service.form(0);
     assert_eq!((form["grant_type"].as_str(), form["code"].as_str()), ("authorization_code", "c0de"));
     assert_eq!(URL_SAFE_NO_PAD.encode(Sha256::digest(&form["code_verifier"])), field(url, "code_challenge"));

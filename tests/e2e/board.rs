@@ -136,6 +136,8 @@ fn agents_are_watched_answered_stopped_and_merged_on_the_board() {
     term.row("slow", "working");
     term.row("asks", "waiting");
     term.row("quick", "done");
+    // Whoever comes stands above all others: a row is clicked where it is when all of them are there.
+    term.row("lined", "lined");
     // The mouse chooses; stopping wants a second key.
     let row = term.row("slow", "working");
     term.click(5, row);
@@ -157,8 +159,8 @@ fn agents_are_watched_answered_stopped_and_merged_on_the_board() {
     term.click(5, row);
     term.expect("mark_set wants a yes");
     term.keys(&["a"]);
-    let shown = term.expect("text = \"one\"");
-    assert!(shown.contains("approve mark_set?") && shown.contains("y yes"), "{shown}");
+    // A picture may be looked at while it is drawn.
+    term.until("the call", |shown| ["text = \"one\"", "approve mark_set?", "y yes"].iter().all(|part| shown.contains(part)));
     assert!(marks::made(&lab).is_empty());
     term.keys(&["y"]);
     term.row("asks", "done");
@@ -171,8 +173,7 @@ fn agents_are_watched_answered_stopped_and_merged_on_the_board() {
     term.expect("+quick");
     term.keys(&["m"]);
     let tip = project.git(&["rev-parse", "quick"]);
-    let shown = term.expect("quick merges into main");
-    assert!(shown.contains(&tip), "{shown}");
+    term.until("the merge", |shown| shown.contains("quick merges into main") && shown.contains(&tip));
     assert_ne!(project.git(&["rev-parse", "main"]), tip, "looking changes nothing");
     term.keys(&["y"]);
     term.row("quick", "merged");
@@ -222,11 +223,9 @@ fn what_an_agent_says_does_not_steer_the_terminal_of_the_board() {
     let title = |of: &str| term.tmux(&["display-message", "-p", "-t", of, "#{pane_title}"]);
     let before = title("b");
     term.row("evil", "done");
-    let log = term.expect("\\u{1b}]2;owned");
-    assert!(log.contains("\\u{202e}evil\\u{200b}"), "{log}");
+    term.until("the log", |shown| shown.contains("\\u{1b}]2;owned") && shown.contains("\\u{202e}evil\\u{200b}"));
     term.keys(&["2"]);
-    let diff = term.expect("+\\u{1b}]2;owned");
-    assert!(diff.contains("look at it twice:") && diff.contains("bidi"), "{diff}");
+    term.until("the diff", |shown| ["+\\u{1b}]2;owned", "look at it twice:", "bidi"].iter().all(|part| shown.contains(part)));
     term.keys(&["3"]);
     term.expect("repository");
     assert_eq!(title("b"), before, "the title of the terminal is its own");

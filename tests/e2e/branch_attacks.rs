@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::branches::{Project, spawn, status, told};
-use crate::support::{Lab, Ran};
+use crate::support::{Lab, PATIENCE, Ran};
 
 /// Refs that a flood is made of.
 const REFS: usize = 3_000;
@@ -215,7 +215,7 @@ fn what_still_works_is_neither_merged_nor_put_away() {
         if now.status == 0 && now.events()[0]["commits"] == json!(1) && now.events()[0]["untracked"] == json!(1) {
             break;
         }
-        assert!(began.elapsed() < Duration::from_secs(90), "{} {}", now.out, now.err);
+        assert!(began.elapsed() < PATIENCE, "{} {}", now.out, now.err);
         std::thread::sleep(Duration::from_millis(50));
     }
     let main = project.git(&["rev-parse", "main"]);

@@ -10,7 +10,7 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use crate::branches::{Project, commits, spawn, status, told};
-use crate::support::{Lab, Ran};
+use crate::support::{Lab, PATIENCE, Ran};
 
 /// Hooks of the user's own, which no agent's work may set off.
 const HOOKS: &[&str] =
@@ -162,7 +162,7 @@ fn a_day_of_agents_leaves_the_repository_as_it_was() {
 fn until(holds: impl Fn() -> bool) {
     let began = Instant::now();
     while !holds() {
-        assert!(began.elapsed() < Duration::from_secs(90), "it never came to be so");
+        assert!(began.elapsed() < PATIENCE, "it never came to be so");
         std::thread::sleep(Duration::from_millis(50));
     }
 }

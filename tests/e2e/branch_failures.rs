@@ -8,7 +8,7 @@ use serde_json::json;
 use testkit::model_server::{Say, Script};
 
 use crate::branches::{Project, commits, spawn, status, told};
-use crate::support::{KEY, Lab, Ran, project as file};
+use crate::support::{KEY, Lab, PATIENCE, Ran, project as file};
 
 /// A failure, and the tests that show that it does not happen.
 const SHOWN: &[(&str, &[(&str, &str)])] = &[
@@ -189,7 +189,7 @@ fn a_budget_ends_the_work_and_what_was_committed_is_home() {
             assert_eq!(asked["items"][0]["tool"], json!("budget.raise"), "{asked}");
             lab.run(&["approvals", "deny", id]).succeeds();
         }
-        assert!(began.elapsed() < Duration::from_secs(90), "{agent}");
+        assert!(began.elapsed() < PATIENCE, "{agent}");
         std::thread::sleep(Duration::from_millis(100));
     };
     assert_eq!(agent["code"], json!("BUDGET_EXCEEDED"), "{agent}");

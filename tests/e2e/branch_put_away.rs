@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use testkit::clock::ShiftedClock;
 
 use crate::branches::{Project, commits, spawn, status, told};
-use crate::support::{Lab, Ran};
+use crate::support::{Lab, PATIENCE, Ran};
 
 const HOUR: i64 = 3_600;
 
@@ -69,7 +69,7 @@ fn who_rested_long_enough_is_put_away_and_nothing_is_lost() {
     start(&lab, &clock);
     let began = Instant::now();
     while lab.run(&["agents", "status", "--repo", project.repo(), "later"]).status == 0 {
-        assert!(began.elapsed() < Duration::from_secs(90), "it was not put away");
+        assert!(began.elapsed() < PATIENCE, "it was not put away");
         std::thread::sleep(Duration::from_millis(100));
     }
     assert_eq!(status(&lab, &project, "open")["untracked"], json!(1));

@@ -8,7 +8,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use serde_json::{Value, json};
 
 use crate::branches::{Project, commits, told};
-use crate::support::Lab;
+use crate::support::{Lab, bounded};
 
 /// A client of the server, that can ask its user or not.
 struct Client {
@@ -51,6 +51,7 @@ impl Client {
     fn ask(&mut self, method: &str, params: Value) -> Value {
         self.count += 1;
         let id = self.count;
+        let _bound = bounded(&self.child);
         self.say(&json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}));
         loop {
             let mut line = String::new();
@@ -84,6 +85,7 @@ impl Client {
 
     fn end(mut self) {
         drop(self.input.take());
+        let _bound = bounded(&self.child);
         assert!(self.child.wait().expect("an end").success());
     }
 }

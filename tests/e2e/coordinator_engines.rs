@@ -161,16 +161,17 @@ impl Host<'_> {
 /// The script: an agent is spawned, waited for, and looked at; what is to be merged is for the user.
 fn script(engine: &str) -> Script {
     let tool = |name: &str, input: Value| Say::Tool { name: named(engine, name), input };
-    let wait = || tool("wait_for_agents", json!({ "branches": ["feat/hosted"], "seconds": 50 }));
-    let say = vec![
-        tool("spawn_agent", json!({ "branch": "feat/hosted", "task": commits("made.txt", "made", "made by an agent"), "type": "feature" })),
-        wait(),
-        wait(),
+    let task = commits("made.txt", "made", "made by an agent");
+    let mut say = vec![tool("spawn_agent", json!({ "branch": "feat/hosted", "task": task, "type": "feature" }))];
+    // A call waits for less than a minute, and on a slow machine the agent may not be over by then; one that is over is not waited for.
+    // No two are the same: a program may take that for going round in circles.
+    say.extend((45..=50).rev().map(|seconds| tool("wait_for_agents", json!({ "branches": ["feat/hosted"], "seconds": seconds }))));
+    say.extend([
         tool("agent_summary", json!({ "branch": "feat/hosted" })),
         tool("preview_merge", json!({ "branches": ["feat/hosted"] })),
         tool("merge_agent", json!({ "branch": "feat/hosted" })),
         Say::Text("the coordinator is done".to_owned()),
-    ];
+    ]);
     let rules = vec![Rule { contains: "coordinate the work".to_owned(), say }];
     Script { key: Some(KEY.to_owned()), rules, ..Script::default() }
 }

@@ -1,13 +1,17 @@
 //! The daemon's life and its HTTP port.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Stdio;
 
-use crate::support::{Lab, comes};
+use serde_json::Value;
+
+use crate::marks;
+use crate::support::{Lab, PATIENCE, bounded, comes, first_line};
 
 pub(crate) fn http(address: &str, request: &str) -> String {
     let mut stream = TcpStream::connect(address).expect("connect");
+    stream.set_read_timeout(Some(PATIENCE)).expect("set");
     stream.write_all(request.as_bytes()).expect("write");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("read");
@@ -24,8 +28,7 @@ fn up_status_stop() {
     lab.run(&["status"]).ends_with(1);
     lab.run(&["--no-daemon", "run", "x"]).fails("DAEMON_MISSING", 3);
     let mut up = lab.command(&["up", "--listen", "127.0.0.1:0"]).stdout(Stdio::piped()).spawn().expect("up");
-    let mut line = String::new();
-    BufReader::new(up.stdout.take().expect("a pipe")).read_line(&mut line).expect("read");
+    let line = first_line(&mut up);
     let address = line.split("http://").nth(1).and_then(|rest| rest.split(' ').next()).expect("an address").to_owned();
     lab.run(&["status"]).succeeds();
     lab.run(&["up"]).fails("CONFLICT", 1);
@@ -46,6 +49,7 @@ fn up_status_stop() {
     assert_eq!(mode & 0o777, 0o600);
 
     lab.run(&["stop", "--grace", "1s"]).succeeds();
+    let _bound = bounded(&up);
     assert!(up.wait().expect("wait").success());
     lab.run(&["status"]).ends_with(1);
 }
@@ -137,4 +141,14 @@ fn start_takes_the_place_of_an_idle_daemon_that_a_command_started() {
     let id = lab.run(&["sandbox", "create"]).succeeds().out.trim().to_owned();
     lab.run(&["start"]).fails("CONFLICT", 1);
     lab.run(&["sandbox", "rm", &id]).succeeds();
+}
+
+#[test]
+fn start_takes_the_place_of_a_daemon_whose_plugin_idles() {
+    let lab = Lab::new();
+    marks::install(&lab);
+    lab.run(&["run", "leave a daemon behind"]).succeeds();
+    let status = || lab.ask("GET", "/v1/status", Value::Null).is(200);
+    assert!(comes(|| status()["sessions"] == 0 && status()["sandboxes"] == 1), "the plugin was asked what it offers: {}", status());
+    lab.run(&["start", "--listen", "127.0.0.1:0"]).succeeds();
 }

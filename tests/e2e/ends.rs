@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Stdio};
 use testkit::model_server::{ModelServer, Say, Script};
 
-use crate::support::{KEY, Lab, comes};
+use crate::support::{KEY, Lab, bounded, comes, first_line};
 
 /// A model whose first answer is this command.
 fn model(lab: &Lab, command: &str) -> ModelServer {
@@ -17,6 +17,7 @@ fn model(lab: &Lab, command: &str) -> ModelServer {
 /// Starts a run and waits until its tool runs.
 fn started(lab: &Lab) -> Child {
     let mut child = lab.command(&["run", "--json", "work"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("run");
+    let _bound = bounded(&child);
     let mut out = BufReader::new(child.stdout.take().expect("a pipe"));
     let mut line = String::new();
     while !line.contains("\"tool_call\"") {
@@ -38,8 +39,8 @@ fn an_interrupt_ends_the_whole_tree() {
     let _server = model(&lab, STUBBORN);
     let mut child = started(&lab);
     kill_process(Pid::from_child(&child), Signal::INT).expect("interrupt");
-    let status = child.wait().expect("wait");
-    assert_eq!(status.code(), Some(130));
+    let _bound = bounded(&child);
+    assert_eq!(child.wait().expect("wait").code(), Some(130));
     lab.assert_nothing_left();
 }
 
@@ -141,8 +142,8 @@ fn signals_and_statuses_pass_through() {
         .stdout(Stdio::piped())
         .spawn()
         .expect("run");
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut line).expect("read");
+    first_line(&mut child);
+    let _bound = bounded(&child);
     kill_process(Pid::from_child(&child), Signal::TERM).expect("terminate");
     assert_eq!(child.wait().expect("wait").code(), Some(7));
     lab.assert_nothing_left();

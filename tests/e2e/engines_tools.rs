@@ -70,7 +70,7 @@ fn begin(lab: &Lab, engine: &str) -> Child {
 }
 
 fn end(child: Child) -> Ran {
-    Ran::read(child.wait_with_output().expect("ended"), Duration::ZERO)
+    Ran::wait(child)
 }
 
 /// The outputs of the tools that a turn called.

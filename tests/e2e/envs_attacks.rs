@@ -42,6 +42,7 @@ fn env(lab: &Lab, name: &str) {
 /// Asks over TCP with a token.
 fn over_tcp(address: &str, token: &str, method: &str, path: &str, body: &Value) -> (u16, String) {
     let mut stream = TcpStream::connect(address).expect("connect");
+    stream.set_read_timeout(Some(PATIENCE)).expect("set");
     let body = if body.is_null() { String::new() } else { body.to_string() };
     let head = format!(
         "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\

@@ -58,7 +58,8 @@ fn at_work(lab: &Lab, id: &str) -> Value {
         let shown = show(lab, id);
         let events = lab.ask("GET", &format!("/v1/jobs/{id}/events?limit=1000"), Value::Null).is(200);
         if events["events"].as_array().is_some_and(|events| events.iter().any(|e| e["type"] == "tool_call")) {
-            return shown;
+            // Looked at once more: what was shown before its events may be from before there was a session.
+            return show(lab, id);
         }
         assert!(began.elapsed() < PATIENCE && shown["finished"].is_null(), "it does not work: {shown}");
         std::thread::sleep(Duration::from_millis(20));

@@ -1,6 +1,5 @@
 //! Logins by an issuer: who gets in, as what, and every way in which one that lies is not believed.
 
-use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
 use base64::Engine as _;
@@ -9,7 +8,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::http::Answer;
-use crate::support::{Lab, project};
+use crate::support::{Lab, first_line, project};
 use crate::web::Web;
 
 /// An issuer on loopback; dropping it ends it.
@@ -29,9 +28,8 @@ impl Issuer {
     pub(crate) fn start() -> Self {
         let script = project("tests/e2e/issuer.py");
         let mut process = Command::new("python3").arg("-I").arg(script).stdout(Stdio::piped()).spawn().expect("python");
-        let mut line = String::new();
-        BufReader::new(process.stdout.take().expect("a pipe")).read_line(&mut line).expect("a port");
-        Self { process, port: line.trim().parse().expect("a port") }
+        let port = first_line(&mut process).trim().parse().expect("a port");
+        Self { process, port }
     }
 
     pub(crate) fn url(&self) -> String {

@@ -7,7 +7,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use testkit::model_server::{Say, Script};
 
-use crate::support::{KEY, Lab, comes, of_type};
+use crate::support::{KEY, Lab, bounded, comes, of_type};
 
 fn daemon(lab: &Lab) -> Option<i32> {
     let ran = lab.run(&["status", "--json"]);
@@ -30,6 +30,7 @@ fn a_run_outlives_its_daemon() {
         .stderr(Stdio::piped())
         .spawn()
         .expect("run");
+    let _bound = bounded(&child);
     let mut out = BufReader::new(child.stdout.take().expect("a pipe"));
     let mut text = String::new();
     while !text.contains("\"tool_call\"") {

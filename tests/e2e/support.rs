@@ -1,7 +1,8 @@
 //! A place to try the shipped binary in: an empty home, nothing of the tester's environment, and a look at what is left.
 
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -161,7 +162,6 @@ pub(crate) struct Ran {
 
 impl Ran {
     pub(crate) fn of(mut command: Command, input: Option<Vec<u8>>) -> Self {
-        let began = Instant::now();
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         if input.is_some() {
             command.stdin(Stdio::piped());
@@ -171,15 +171,13 @@ impl Ran {
             let mut pipe = child.stdin.take().expect("a pipe");
             std::thread::spawn(move || std::io::Write::write_all(&mut pipe, &input));
         }
-        let pid = rustix::process::Pid::from_child(&child);
-        let (done, ended) = std::sync::mpsc::channel::<()>();
-        std::thread::spawn(move || {
-            if ended.recv_timeout(PATIENCE) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
-                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-            }
-        });
+        Self::wait(child)
+    }
+
+    /// Waits for the end of a command that was started before; the time counts from here.
+    pub(crate) fn wait(child: Child) -> Self {
+        let (_bound, began) = (bounded(&child), Instant::now());
         let output = child.wait_with_output().expect("wait for the binary");
-        drop(done);
         Self::read(output, began.elapsed())
     }
 
@@ -225,6 +223,29 @@ impl Ran {
         assert_eq!(last["type"], "result");
         last
     }
+}
+
+/// Ends a child that takes longer than [`PATIENCE`], unless what this gives is dropped before: who reads from it or waits for it comes to
+/// an end too.
+#[must_use]
+pub(crate) fn bounded(child: &Child) -> std::sync::mpsc::Sender<()> {
+    use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+    let process = pidfd_open(Pid::from_child(child), PidfdFlags::empty()).expect("a child");
+    let (bound, dropped) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        if dropped.recv_timeout(PATIENCE) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+            let _ = pidfd_send_signal(&process, Signal::KILL);
+        }
+    });
+    bound
+}
+
+/// The first line that a child prints; empty when it ends without one.
+pub(crate) fn first_line(child: &mut Child) -> String {
+    let _bound = bounded(child);
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().expect("a pipe")).read_line(&mut line).expect("read");
+    line
 }
 
 /// Looks again and again until something is so; says whether it came to be.

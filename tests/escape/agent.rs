@@ -2,12 +2,12 @@
 //! effects can be counted.
 
 use std::fs::File;
-use std::process::{Child, Output, Stdio};
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::{Caller, finish, within};
+use crate::support::{Caller, ended, finish, within};
 
 /// Whatever is waited for comes within this time, or the test fails.
 const PATIENCE: Duration = Duration::from_secs(240);
@@ -120,7 +120,7 @@ impl<'a> Agent<'a> {
     /// The lines of JSON that a program printed, once it is over.
     #[track_caller]
     pub(crate) fn printed(&self, child: Child) -> Vec<Value> {
-        let output: Output = child.wait_with_output().expect("wait");
+        let output = ended(child, "a program of the agent");
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(output.status.success() && !text.contains("Traceback"), "{output:?}");
         text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()

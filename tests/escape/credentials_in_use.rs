@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::agent::Agent;
 use crate::internet::Internet;
-use crate::support::{Caller, each_caller, finish};
+use crate::support::{Caller, each_caller, ended, finish};
 
 /// The secret, in halves: so that no program that looks for it is where it is found.
 const HALVES: (&str, &str) = ("c4n4ryInUse", "0f5ecretsThatAreUsed");
@@ -108,7 +108,7 @@ for step in ["first", "second", "third"]:
         assert!(second.contains(&format!("{}-two", secret())) && !second.contains("-one"), "{second}");
         agent.ok(&["secret", "remove", "anthropic"]);
         caller.file("steps/third", "");
-        let output = child.wait_with_output().expect("wait");
+        let output = ended(child, "the program that asks");
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(said.contains("status first 200") && said.contains("status second 200") && said.contains("status third 401"), "{output:?}");
         assert!(requests.try_recv().is_err(), "nothing went out without a key");

@@ -7,7 +7,7 @@ use std::io;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{OnceLock, mpsc};
 use std::time::{Duration, Instant};
@@ -237,6 +237,12 @@ pub(crate) fn probe_as(uid: u32, attacks: &[&str]) -> Command {
 pub(crate) fn finish(mut command: Command, input: Stdio) -> Output {
     command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = command.spawn().unwrap_or_else(|error| panic!("run {command:?}: {error}"));
+    ended(child, &format!("{command:?}"))
+}
+
+/// Waits for the end of a command that was started before, but not for ever.
+#[track_caller]
+pub(crate) fn ended(child: Child, about: &str) -> Output {
     let pid = Pid::from_child(&child);
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || sender.send(child.wait_with_output()));
@@ -244,7 +250,7 @@ pub(crate) fn finish(mut command: Command, input: Stdio) -> Output {
         Ok(output) => output.expect("read what the command printed"),
         Err(_) => {
             let _ = kill_process(pid, Signal::KILL);
-            panic!("{command:?} did not end within {PATIENCE:?}");
+            panic!("{about} did not end within {PATIENCE:?}");
         }
     }
 }

@@ -1,9 +1,8 @@
 //! What a program inside prints, acting on the terminal that shows it: a terminal that answers types, and one that is told keeps.
 
-use std::io::{Read, Write};
 use std::process::Stdio;
 
-use crate::support::{Caller, each_caller};
+use crate::support::{Caller, each_caller, ended};
 
 /// Each attack by its name, as a format of `printf`, and what of it must not come out.
 const ATTACKS: &[(&str, &str, &[u8])] = &[
@@ -33,11 +32,10 @@ fn sent(caller: &Caller, words: &str) -> Vec<u8> {
     caller.dress(&mut command);
     command.args(["-qefc", &format!("exec {} {words}", lazaret.get_program().to_string_lossy()), "/dev/null"]);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("script is part of util-linux");
-    let mut keys = child.stdin.take().expect("a pipe");
-    let mut all = Vec::new();
-    child.stdout.take().expect("a pipe").read_to_end(&mut all).expect("read");
-    let _ = keys.flush();
-    child.wait().expect("wait");
+    let keys = child.stdin.take();
+    let all = ended(child, words).stdout;
+    // Nobody hangs up before.
+    drop(keys);
     all
 }
 

@@ -184,9 +184,10 @@ impl SessionsOf<'_> {
 impl App {
     /// Cancels what runs and what waits in a session.
     pub(crate) async fn cancel_session(&self, id: &SessionId) -> Result<(), Failure> {
-        for turn in self.store().open_turns(id).await.map_err(|e| e.failure())? {
+        let open = self.store().open_turns(id).await.map_err(|e| e.failure())?;
+        for turn in &open {
             if turn.state == model::TurnState::Queued {
-                let record = crate::stops::ended_unrun(&turn, TurnEvent::Cancel, Code::Cancelled, "cancelled before it ran");
+                let record = crate::stops::ended_unrun(turn, TurnEvent::Cancel, Code::Cancelled, "cancelled before it ran");
                 match self.store().record(record).await {
                     Ok(events) => self.publish(id, &events),
                     // It was leased in between, and is cancelled below.
@@ -196,7 +197,7 @@ impl App {
             }
         }
         match self.live(id) {
-            Some(live) => live.cancel_turn(),
+            Some(live) => open.into_iter().for_each(|turn| live.cancel_turn(turn.id)),
             None if self.store().replica().is_some() => self.store().signal_cancel(id).await.map_err(|e| e.failure())?,
             None => {}
         }

@@ -2,14 +2,15 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
 use model::{EventKind, SessionId, TreeId};
-use sandbox::{Sandbox, Written};
-use tokio::sync::mpsc;
+use sandbox::{Sandbox, Writes, Written};
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::App;
+use crate::house::Ground;
 use crate::live::{Live, lock};
 
 /// Paths of one turn that are remembered; what it writes beyond them collides with nothing.
@@ -86,48 +87,69 @@ fn is_of_interest(path: &Path) -> bool {
 }
 
 /// A turn whose writes are watched; dropping it ends that.
-pub(crate) struct Watching(#[expect(dead_code, reason = "held for its drop")] DropGuard);
+pub(crate) struct Watching {
+    over: DropGuard,
+    /// Closes when nothing is looked at any more.
+    ended: oneshot::Receiver<()>,
+}
+
+impl Watching {
+    /// Ends it once what was written until now is looked at.
+    pub(crate) async fn end(self) {
+        drop(self.over);
+        let _ = self.ended.await;
+    }
+}
 
 impl App {
-    /// Watches what a turn writes in an env as long as the answer lives, and says so in both logs when a turn of another
-    /// session writes the same path.
-    pub(crate) fn watch_collisions(&self, live: &Arc<Live>, sandbox: &Sandbox) -> Watching {
-        let token = self.cancel().child_token();
-        let (app, live, sandbox, over) = (self.clone(), Arc::clone(live), sandbox.clone(), token.clone());
-        self.spawn(async move { app.watch_writes(&live, &sandbox, &over).await });
-        Watching(token.drop_guard())
-    }
-
-    async fn watch_writes(&self, live: &Live, sandbox: &Sandbox, over: &CancellationToken) {
-        let Ok(ground) = self.ground(&live.id).await else { return };
+    /// Watches what a turn writes in an env, from now on and as long as the answer lives, and says so in both logs when a turn of
+    /// another session writes the same path.
+    pub(crate) async fn watch_collisions(&self, live: &Live, ground: &Ground, sandbox: &Sandbox) -> Option<Watching> {
         if ground.env.is_none() {
-            return;
+            return None;
         }
-        let mut writes = match self.sandboxes().watch_writes(sandbox.id()).await {
+        let writes = match self.sandboxes().watch_writes(sandbox.id()).await {
             Ok(writes) => writes,
             Err(error) => {
                 // The files are shared all the same: only nobody is told.
                 let text = format!("collisions with other sessions of this env are not reported: {error}");
                 let _ = live.calls.try_send(EventKind::Notice { text });
-                return;
+                return None;
             }
         };
-        self.collisions().enter(&ground.tree, &live.id, live.calls.clone());
+        let (app, tree, session) = (self.clone(), ground.tree.clone(), live.id.clone());
+        self.collisions().enter(&tree, &session, live.calls.clone());
+        let over = self.cancel().child_token();
+        let (tell, ended) = oneshot::channel();
+        let watching = Watching { over: over.clone().drop_guard(), ended };
+        self.spawn(async move {
+            app.look_at_writes(&tree, &session, writes, &over).await;
+            drop(tell);
+        });
+        Some(watching)
+    }
+
+    async fn look_at_writes(&self, tree: &TreeId, session: &SessionId, mut writes: Writes, over: &CancellationToken) {
+        let mut is_over = false;
         loop {
             let written = tokio::select! {
-                () = over.cancelled() => break,
+                () = over.cancelled(), if !is_over => {
+                    is_over = true;
+                    writes.end();
+                    continue;
+                }
                 written = writes.next() => written,
             };
             match written {
                 Some(Written::Path(path)) if is_of_interest(&path) => {
-                    self.collisions().wrote(&ground.tree, &live.id, &path.to_string_lossy());
+                    self.collisions().wrote(tree, session, &path.to_string_lossy());
                 }
                 Some(Written::Path(_)) => {}
-                Some(Written::Lost) => tracing::info!(session = %live.id, "more was written than collisions are looked for in"),
+                Some(Written::Lost) => tracing::info!(%session, "more was written than collisions are looked for in"),
                 None => break,
             }
         }
-        self.collisions().leave(&ground.tree, &live.id);
+        self.collisions().leave(tree, session);
     }
 }
 

@@ -3,15 +3,15 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use model::{Code, Failure, SandboxId, TreeId};
-use sandbox::{Sandbox, Tree};
+use model::{Code, Failure, TreeId};
 use serde::Deserialize;
 
 use crate::App;
 use crate::files::Change;
+use crate::helper::Helper;
 use crate::inside::{Inside, lines, strange};
 use crate::sessions::SessionsOf;
-use crate::trees::{Growing, Look};
+use crate::trees::Look;
 
 /// Where both trees are seen inside.
 const ROOT: &str = "/mnt";
@@ -46,7 +46,7 @@ impl SessionsOf<'_> {
         let (before, after) = self.both(id, turn).await?;
         let pair = Pair::open(self.app, &before, &after).await?;
         let changes = pair.changes().await;
-        pair.close().await;
+        pair.helper.close().await;
         changes
     }
 
@@ -59,7 +59,7 @@ impl SessionsOf<'_> {
         let (before, after) = self.both(id, turn).await?;
         let pair = Pair::open(self.app, &before, &after).await?;
         let patch = pair.inside.run(&["patch", OLD, NEW, &path], PATCH_BYTES_MAX).await;
-        pair.close().await;
+        pair.helper.close().await;
         String::from_utf8(patch?).map_err(|_| Failure::new(Code::Usage, "the file is no text").field("path"))
     }
 
@@ -89,42 +89,28 @@ impl SessionsOf<'_> {
 }
 
 /// A sandbox that sees two trees and can change neither.
-struct Pair<'a> {
-    app: &'a App,
+struct Pair {
     inside: Inside,
-    sandbox: Sandbox,
-    /// Stands for trees that were never used, and so are not there.
-    empty: Option<Growing>,
+    helper: Helper,
 }
 
-impl<'a> Pair<'a> {
-    async fn open(app: &'a App, before: &TreeId, after: &TreeId) -> Result<Self, Failure> {
-        let mut empty: Option<Growing> = None;
+impl Pair {
+    async fn open(app: &App, before: &TreeId, after: &TreeId) -> Result<Self, Failure> {
+        let mut helper = app.helper();
         let mut trees = Vec::new();
         for (tree, at) in [(before, OLD), (after, NEW)] {
             let mut tree = tree.clone();
             if !app.sandboxes().has_tree(&tree).await {
-                let stands_in = app.grow_tree();
-                app.sandboxes().make_tree(stands_in.id(), 1 << 20).await.map_err(|e| e.failure())?;
-                tree = stands_in.id().clone();
-                empty = Some(stands_in);
+                // One that was never used is not there: an empty one stands for it.
+                tree = helper.tree();
+                app.sandboxes().make_tree(&tree, 1 << 20).await.map_err(|e| e.failure())?;
             }
             trees.push((tree, PathBuf::from(ROOT).join(at)));
         }
-        let id = SandboxId::from_bits(crate::clock::fresh_bits());
-        let mut request = sandbox::Request::new(id, format!("{}{after}", crate::trees::LOOK_LABEL));
-        request.tree = Tree::Ephemeral;
+        let mut request = helper.request(format!("{}{after}", crate::trees::LOOK_LABEL));
         request.trees = trees;
-        request.orphan = Duration::ZERO;
-        let sandbox = match app.sandboxes().start(request).await {
-            Ok(sandbox) => sandbox,
-            Err(error) => {
-                remove(app, empty).await;
-                return Err(error.failure());
-            }
-        };
-        let inside = Inside { look: Look::own(sandbox.clone()), root: ROOT.to_owned() };
-        Ok(Self { app, inside, sandbox, empty })
+        let sandbox = helper.start(request).await?;
+        Ok(Self { inside: Inside { look: Look::own(sandbox), root: ROOT.to_owned() }, helper })
     }
 
     async fn changes(&self) -> Result<Vec<Change>, Failure> {
@@ -145,19 +131,6 @@ impl<'a> Pair<'a> {
             }
         }
         Ok(changes)
-    }
-
-    async fn close(self) {
-        if let Err(error) = self.sandbox.stop().await {
-            tracing::warn!(error = model::chain(&error), "a sandbox for looking was not removed whole");
-        }
-        remove(self.app, self.empty).await;
-    }
-}
-
-async fn remove(app: &App, empty: Option<Growing>) {
-    if let Some(empty) = empty {
-        app.drop_tree(empty.id()).await;
     }
 }
 

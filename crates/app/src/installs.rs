@@ -9,13 +9,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use engines::{Engine, Entry, EntryKind, ProgramPath, Recipe, TreeHasher};
-use model::{Code, EgressRule, Failure, SandboxId};
-use sandbox::{Exec, Piece, Sandbox, Stdio, Tree};
+use model::{Code, EgressRule, Failure};
+use sandbox::{Exec, Piece, Sandbox, Stdio};
 use serde::{Deserialize, Serialize};
-use tokio_util::sync::CancellationToken;
 
-use crate::doors::Occupant;
-use crate::sandboxes::{EGRESS_PORT, relays};
+use crate::sandboxes::EGRESS_PORT;
 use crate::{App, ProgramSource, SessionSpec};
 
 /// Where engines are installed in the home.
@@ -203,27 +201,15 @@ impl EnginesOf<'_> {
             return self.verify(name).await;
         }
         let (registry, host) = self.registry().await?;
-        let id = SandboxId::from_bits(crate::clock::fresh_bits());
-        let tree = self.app.grow_tree();
-        let mut request = sandbox::Request::new(id.clone(), format!("engine-{}", id.as_str()));
+        let mut helper = self.app.helper();
+        let mut request = helper.request(format!("engine-{name}"));
         request.limits.disk_bytes = recipe.disk_bytes.saturating_mul(2).max(1 << 30);
-        request.tree = Tree::Kept { id: tree.id().clone() };
-        request.relays = relays();
-        request.orphan = std::time::Duration::ZERO;
         request.extra_ro = vec![(self.app.program().to_owned(), PathBuf::from(FETCHER))];
-        let occupant =
-            Occupant { identity: None, tools: None, egress: Some(self.app.policy(vec![host], None)), cancel: CancellationToken::new() };
-        self.app.doors().admit(&id, occupant);
-        let done = match self.app.sandboxes().start(request).await {
-            Ok(sandbox) => {
-                let done = self.fetch(&sandbox, recipe, registry, &target).await;
-                let stopped = sandbox.stop().await.map_err(|e| e.failure());
-                done.and(stopped)
-            }
-            Err(error) => Err(error.failure()),
-        };
-        self.app.doors().dismiss(&id);
-        self.app.drop_tree(tree.id()).await;
+        helper.writes(&mut request);
+        helper.reaches(vec![host], &mut request);
+        let sandbox = helper.start(request).await?;
+        let done = self.fetch(&sandbox, recipe, registry, &target).await;
+        helper.close().await;
         done?;
         let mut status = installs.status(engine);
         status.verified = Some(true);

@@ -44,6 +44,7 @@ mod exposed;
 mod files;
 mod follow;
 mod git;
+mod helper;
 mod history;
 mod house;
 mod import;

@@ -1,10 +1,11 @@
 //! A session that is in memory because it works, or did a moment ago.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use model::{EventKind, Failure, SessionId};
+use model::{EventKind, Failure, SessionId, TurnId};
 use sandbox::{HostMount, Sandbox};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
@@ -22,6 +23,11 @@ pub(crate) const DETACH_GRACE: Duration = Duration::from_secs(1);
 const RETURN_GRACE: Duration = Duration::from_secs(4);
 /// Model calls of a turn whose events wait to be logged. Beyond it the gateway drops the event; the ledger has the row.
 const CALLS_WAITING_MAX: usize = 1024;
+
+/// How long a session stays in memory for somebody who opened its host directories again and has asked nothing yet.
+const MOUNTS_WAIT: Duration = Duration::from_secs(10);
+/// Cancelled turns that are remembered. Those that were over by themselves in the same moment are among them.
+const CANCELLED_MAX: usize = 64;
 
 /// A session in memory.
 pub(crate) struct Live {
@@ -41,12 +47,11 @@ pub(crate) struct Live {
     pub(crate) answered: Notify,
     /// Calls that wait for a person.
     pub(crate) waits: Arc<Waits>,
-    /// Host directories for the next sandbox.
-    mounts: Mutex<Vec<HostMount>>,
+    /// Host directories for the next sandbox, and when they were opened.
+    mounts: Mutex<(Vec<HostMount>, Option<Instant>)>,
     /// A turn was accepted, or something was said to the runner.
     pub(crate) wake: Notify,
-    /// Ends the turn that runs.
-    turn: Mutex<Option<CancellationToken>>,
+    turn: Mutex<AtWork>,
     /// Why its turn stands where it stands: the store takes nothing.
     stalled: Mutex<Option<Failure>>,
     /// Nobody needs the sandbox any more.
@@ -65,6 +70,15 @@ pub(crate) struct Live {
     pub(crate) gone: CancellationToken,
     /// Since when clients can come.
     opened: watch::Receiver<Option<Instant>>,
+}
+
+/// What a session's runner is at.
+#[derive(Default)]
+struct AtWork {
+    /// The turn that it works on, and what ends that.
+    now: Option<(TurnId, CancellationToken)>,
+    /// Turns that are cancelled and not over. One that nobody works on just then ends when somebody does.
+    cancelled: VecDeque<TurnId>,
 }
 
 /// Who waits for a session's work. It outlives the session's stay in memory: whoever attached while it was on its way out is still
@@ -107,9 +121,9 @@ impl Live {
             gate: tokio::sync::Mutex::default(),
             answered: Notify::new(),
             waits: Arc::default(),
-            mounts: Mutex::new(mounts),
+            mounts: Mutex::new((mounts, None)),
             wake: Notify::new(),
-            turn: Mutex::new(None),
+            turn: Mutex::default(),
             stalled: Mutex::default(),
             released: Notify::new(),
             carried: AtomicUsize::new(0),
@@ -125,22 +139,42 @@ impl Live {
 
     /// The mounts for a sandbox that starts now.
     pub(crate) fn take_mounts(&self) -> Vec<HostMount> {
-        std::mem::take(&mut *lock(&self.mounts))
+        std::mem::take(&mut *lock(&self.mounts)).0
     }
 
     pub(crate) fn give_mounts(&self, mounts: Vec<HostMount>) {
-        *lock(&self.mounts) = mounts;
+        let opened = (!mounts.is_empty()).then(Instant::now);
+        *lock(&self.mounts) = (mounts, opened);
     }
 
-    /// A new turn begins: the token that ends it.
-    pub(crate) fn begin_turn(&self) -> CancellationToken {
+    /// Until when whoever opened its host directories is about to ask something. They would be lost with a session that left memory.
+    pub(crate) fn expected_until(&self) -> Option<Instant> {
+        let until = lock(&self.mounts).1? + MOUNTS_WAIT;
+        (until > Instant::now()).then_some(until)
+    }
+
+    /// They have asked.
+    pub(crate) fn expect_nobody(&self) {
+        lock(&self.mounts).1 = None;
+    }
+
+    /// A turn begins, or is taken up: the token that ends it.
+    pub(crate) fn begin_turn(&self, turn: &TurnId) -> CancellationToken {
         let token = CancellationToken::new();
-        *lock(&self.turn) = Some(token.clone());
+        let mut at_work = lock(&self.turn);
+        if at_work.cancelled.contains(turn) {
+            token.cancel();
+        }
+        at_work.now = Some((turn.clone(), token.clone()));
         token
     }
 
-    pub(crate) fn end_turn(&self) {
-        *lock(&self.turn) = None;
+    /// Nobody works on the turn any more, which is over or was left where it stood.
+    pub(crate) fn end_turn(&self, is_over: bool) {
+        let mut at_work = lock(&self.turn);
+        if let Some((turn, _)) = at_work.now.take().filter(|_| is_over) {
+            at_work.cancelled.retain(|cancelled| *cancelled != turn);
+        }
     }
 
     /// Why its turn cannot go on, if it cannot.
@@ -154,13 +188,27 @@ impl Live {
 
     /// Whether a turn runs.
     pub(crate) fn is_at_work(&self) -> bool {
-        lock(&self.turn).is_some()
+        lock(&self.turn).now.is_some()
     }
 
-    /// Ends the turn that runs, if one does.
-    pub(crate) fn cancel_turn(&self) {
-        if let Some(token) = lock(&self.turn).as_ref() {
+    /// Ends the turn that is worked on, if one is.
+    pub(crate) fn cancel_now(&self) {
+        if let Some((_, token)) = &lock(&self.turn).now {
             token.cancel();
+        }
+    }
+
+    /// Ends a turn that is not over: now, or when it is taken up.
+    pub(crate) fn cancel_turn(&self, turn: TurnId) {
+        let mut at_work = lock(&self.turn);
+        if let Some((now, token)) = &at_work.now
+            && *now == turn
+        {
+            token.cancel();
+        }
+        at_work.cancelled.push_back(turn);
+        if at_work.cancelled.len() > CANCELLED_MAX {
+            at_work.cancelled.pop_front();
         }
     }
 

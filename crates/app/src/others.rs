@@ -11,6 +11,7 @@ use store::{Change, Changes, StoreError, Topic};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
 use crate::App;
+use crate::live::Live;
 
 /// How long a neighbour's daemon may take to come up before the next one is looked at.
 const RAISE_WAIT: Duration = Duration::from_secs(30);
@@ -43,11 +44,25 @@ impl App {
                 }
                 Change::Cancel(session) => {
                     if let Some(live) = self.live(&session) {
-                        live.cancel_turn();
+                        self.cancel_begun(&live).await;
                     }
                 }
                 Change::Topic(topic) => self.heard_of(topic).await,
                 Change::Any => self.look_at_all().await,
+            }
+        }
+    }
+
+    /// Ends what another daemon was asked to end: those that wait are ended by it.
+    async fn cancel_begun(&self, live: &Live) {
+        match self.store().open_turns(&live.id).await {
+            Ok(open) => {
+                let begun = open.into_iter().filter(|turn| turn.state != model::TurnState::Queued);
+                begun.for_each(|turn| live.cancel_turn(turn.id));
+            }
+            Err(error) => {
+                tracing::warn!(session = %live.id, error = model::chain(&error), "what is to end cannot be read");
+                live.cancel_now();
             }
         }
     }

@@ -107,8 +107,11 @@ impl Places {
                 waiting
             };
             let place = Place { need: given.need, places: Some(self.clone()) };
-            // Whoever went away meanwhile drops it, and it is given to another: outside of the lock.
-            drop(given.go.send(place));
+            // Whoever went away has left it, and the next is served: by this loop, as thousands may have gone away together.
+            if let Err(mut left) = given.go.send(place) {
+                left.places = None;
+                lock(&self.0).leave(&left.need);
+            }
         }
     }
 }
@@ -261,6 +264,27 @@ mod tests {
         assert!(futures_util::poll!(&mut late).is_pending(), "one works there alone");
         drop(held);
         assert!(late.await.is_some());
+    }
+
+    #[test]
+    fn thousands_who_stop_waiting_together_cost_no_stack() {
+        let small = std::thread::Builder::new().stack_size(256 << 10);
+        let ended = small.spawn(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+            runtime.block_on(async {
+                let places = Places::default();
+                let most = Most { all: 1, ..MOST };
+                let held = places.take(need("a", 5), most).await;
+                let mut all: Vec<_> = (0..5_000).map(|_| Box::pin(places.take(need("a", 5), most))).collect();
+                for taking in &mut all {
+                    assert!(futures_util::poll!(taking).is_pending());
+                }
+                drop(all);
+                drop(held);
+                assert_eq!((lock(&places.0).running, lock(&places.0).waiting.len()), (0, 0));
+            });
+        });
+        ended.expect("a thread").join().expect("it ends well");
     }
 
     #[tokio::test]

@@ -1,11 +1,12 @@
 //! Carries an engine's output from the guest to the log.
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 
 use engines::{End, Feed, Parsed};
-use model::{Code, EventKind, Failure, Outcome, SessionId, Usage};
+use model::{Code, EventKind, Failure, Outcome, QuestionId, SessionId, Usage};
 use sandbox::{Command, CommandControl, CommandOutput, Exit, Piece, Sandbox, SandboxError};
-use store::{Record, Spool};
+use store::{QuestionStatus, Record, Spool};
 
 use crate::exposed::Pieces;
 use crate::process::{Input, Process};
@@ -164,7 +165,9 @@ pub(crate) struct Pump<'a> {
     /// The way to the engine's input, where it takes more than its prompt.
     pub(crate) input: Option<Input>,
     /// What the engine wants to hear.
-    wants: std::collections::VecDeque<Wants>,
+    wants: VecDeque<Wants>,
+    /// Questions of an earlier daemon's that were not answered when the turn was taken up.
+    pub(crate) open: VecDeque<QuestionId>,
     /// When the turn's time is up.
     pub(crate) deadline: tokio::time::Instant,
     /// Since when it waits for a person whom one of its calls asks.
@@ -204,7 +207,8 @@ pub(crate) async fn pump(
         running,
         control,
         input,
-        wants: std::collections::VecDeque::new(),
+        wants: VecDeque::new(),
+        open: running.asked.iter().filter(|q| q.status == QuestionStatus::Open).map(|q| q.id.clone()).collect(),
         deadline: running.started + running.live.spec.limits.time,
         stands_since: None,
         quiet_from: tokio::time::Instant::now(),
@@ -394,9 +398,8 @@ impl Pump<'_> {
 
     /// Forgets what was answered before an earlier daemon ended: its input has it, or is sent it again.
     async fn skip_answered(&mut self) -> Result<(), Failure> {
-        let asked = self.running.app.questions_of(&self.running.live.id, &self.running.turn.id).await?;
-        let answered = asked.iter().filter(|q| q.status != store::QuestionStatus::Open).count();
-        if self.running.turn.state == model::TurnState::Waiting && answered == asked.len() {
+        let answered = self.running.asked.len() - self.open.len();
+        if self.running.turn.state == model::TurnState::Waiting && self.open.is_empty() {
             // The daemon ended while a call waited, or between the answer and the turn's going on. One that is cancelled
             // meanwhile is seen below.
             if !self.stand_again().await? {

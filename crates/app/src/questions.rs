@@ -28,21 +28,20 @@ impl App {
 
 impl Running<'_> {
     /// What was written to the engine's input after the prompt, before an earlier daemon ended.
-    pub(crate) async fn said_before(&self, wants: &[Wants]) -> Result<Vec<u8>, Failure> {
-        let asked = self.app.questions_of(&self.live.id, &self.turn.id).await?;
-        let mut asked = asked.into_iter();
+    pub(crate) fn said_before(&self, wants: &[Wants]) -> Vec<u8> {
+        let mut asked = self.asked.iter();
         let mut bytes = Vec::new();
         for want in wants {
             match want {
                 Wants::Reply(reply) => bytes.extend_from_slice(reply),
                 Wants::Answer(question) => {
-                    if let Some(answer) = asked.next().and_then(|q| q.answer) {
-                        bytes.extend(self.ready.engine.answer(&question.id, &answer));
+                    if let Some(answer) = asked.next().and_then(|q| q.answer.as_deref()) {
+                        bytes.extend(self.ready.engine.answer(&question.id, answer));
                     }
                 }
             }
         }
-        Ok(bytes)
+        bytes
     }
 }
 
@@ -51,10 +50,9 @@ impl Pump<'_> {
     pub(crate) async fn ask(&mut self, asked: &Asked) -> Result<Result<String, Stop>, Failure> {
         let running = self.running;
         let (app, live) = (running.app, running.live);
-        let open = app.questions_of(&live.id, &running.turn.id).await?.into_iter().find(|q| q.status == QuestionStatus::Open);
-        let id = match open {
-            // Asked by an earlier daemon.
-            Some(question) => question.id,
+        let id = match self.open.pop_front() {
+            // Asked by an earlier daemon, and maybe answered since.
+            Some(id) => id,
             None => {
                 let id = QuestionId::from_bits(crate::clock::fresh_bits());
                 let mut event = [EventKind::Question { id: id.clone(), text: asked.text.clone(), options: asked.options.clone() }];

@@ -100,10 +100,10 @@ impl App {
         lock(&self.registry().live).values().cloned().collect()
     }
 
-    /// Takes a session out of memory, unless somebody holds it; with the daemon's end in any case. Returns whether it is out.
+    /// Takes a session out of memory, unless somebody holds it or is about to ask it something; with the daemon's end in any case. Returns whether it is out.
     pub(crate) fn forget(&self, live: &Live) -> bool {
         let mut all = lock(&self.registry().live);
-        if live.is_held() && !live.cancel.is_cancelled() {
+        if (live.is_held() || live.expected_until().is_some()) && !live.cancel.is_cancelled() {
             return false;
         }
         all.remove(&live.id);
@@ -202,7 +202,7 @@ impl App {
             tokio::time::sleep(DRAIN_STEP).await;
         }
         for live in at_work() {
-            live.cancel_turn();
+            live.cancel_now();
         }
         let end = Instant::now() + CANCELLED_END;
         while Instant::now() < end && !at_work().is_empty() {

@@ -60,6 +60,16 @@ pub(crate) async fn run_session(app: App, live: Arc<Live>) {
             () = live.unheld() => {}
             () = live.cancel.cancelled() => {}
         }
+        if let Some(until) = live.expected_until() {
+            tokio::select! {
+                () = live.wake.notified() => {}
+                () = tokio::time::sleep_until(until) => {}
+                () = live.cancel.cancelled() => {}
+            }
+            if matches!(next_turn(&app, &live.id).await, Ok(Some(_))) {
+                live.expect_nobody();
+            }
+        }
     }
     // A turn that was accepted while the session was on its way out is taken up by a new runner.
     if !live.cancel.is_cancelled()
@@ -76,7 +86,7 @@ async fn next_turn(app: &App, id: &SessionId) -> Result<Option<TurnRow>, Failure
 }
 
 async fn run_turn(app: &App, live: &Arc<Live>, turn: TurnRow) {
-    let cancel = live.begin_turn();
+    let cancel = live.begin_turn(&turn.id);
     let done = {
         // Undo, fork and archive wait for it, or are told that work goes on.
         let _gate = live.gate.lock().await;
@@ -87,7 +97,7 @@ async fn run_turn(app: &App, live: &Arc<Live>, turn: TurnRow) {
         span.in_scope(|| tracing::debug!("a turn is worked on"));
         Box::pin(work(app, live, turn.clone(), cancel)).instrument(span).await
     };
-    live.end_turn();
+    live.end_turn(done.is_ok());
     app.tell_stalled(live, done.as_ref().err());
     if let Err(failure) = done {
         tracing::error!(session = %live.id, turn = %turn.id, %failure, "a turn was left where it stood");

@@ -115,7 +115,7 @@ impl App {
                     continue;
                 }
                 match self.live(&turn.session) {
-                    Some(live) if restart => live.cancel_turn(),
+                    Some(live) if restart => live.cancel_turn(turn.id),
                     // Its daemon hears of the new value first.
                     None if restart => self.store().signal_cancel(&turn.session).await.map_err(|e| e.failure())?,
                     _ => {}

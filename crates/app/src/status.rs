@@ -16,6 +16,8 @@ pub struct Status {
     pub uptime_s: u64,
     /// Sandboxes that run.
     pub sandboxes: usize,
+    /// Those of them that somebody works in: neither made ahead nor of a plugin.
+    pub sandboxes_at_work: usize,
     /// The most that may run.
     pub sandboxes_max: usize,
     /// Sandboxes that are made ahead.
@@ -53,6 +55,7 @@ impl App {
             pid: std::process::id(),
             uptime_s: self.uptime().as_secs(),
             sandboxes: self.sandboxes().list().len(),
+            sandboxes_at_work: self.sandboxes_at_work(),
             sandboxes_max: self.sandboxes().sandboxes_max(),
             // For which profiles they are is not everybody's to know.
             pool: crate::PoolView { profiles: Vec::new(), ..self.pool_view(&crate::Caller::OWNER) },

@@ -5,14 +5,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use model::{Code, EgressRule, Failure, SandboxId, Timestamp};
-use sandbox::{Exec, Piece, Sandbox, Stdio, Tree};
+use model::{Code, EgressRule, Failure, Timestamp};
+use sandbox::{Exec, Piece, Sandbox, Stdio};
 use serde::{Deserialize, Serialize};
-use tokio_util::sync::CancellationToken;
 
-use crate::doors::Occupant;
 use crate::inside::Held;
-use crate::sandboxes::{EGRESS_PORT, relays};
+use crate::sandboxes::EGRESS_PORT;
 use crate::volume::{Source, Volume, Wanted, unusable};
 use crate::{App, Caller, FetchOrder};
 
@@ -164,30 +162,15 @@ impl ToolsOf<'_> {
     /// Lets the installer of the package's own world fetch it, in a sandbox that reaches its registry alone, and takes what
     /// it made into `dir`.
     async fn fetch(&self, wanted: &Wanted, index: &Index, dir: &Path) -> Result<(), Failure> {
-        let (id, tree) = (SandboxId::from_bits(crate::clock::fresh_bits()), self.app.grow_tree());
-        let mut request = sandbox::Request::new(id.clone(), format!("{TOOL_LABEL}{}", wanted.key().chars().take(32).collect::<String>()));
+        let mut helper = self.app.helper();
+        let mut request = helper.request(format!("{TOOL_LABEL}{}", wanted.key().chars().take(32).collect::<String>()));
         request.limits.disk_bytes = INSTALL_DISK_BYTES;
-        request.tree = Tree::Kept { id: tree.id().clone() };
-        request.relays = relays();
-        request.orphan = Duration::ZERO;
         request.extra_ro = vec![(self.app.program().to_owned(), PathBuf::from(FETCHER))];
-        let occupant = Occupant {
-            identity: None,
-            tools: None,
-            egress: Some(self.app.policy(index.hosts.clone(), None)),
-            cancel: CancellationToken::new(),
-        };
-        self.app.doors().admit(&id, occupant);
-        let done = match self.app.sandboxes().start(request).await {
-            Ok(sandbox) => {
-                let done = self.run_installer(&sandbox, wanted, index, dir).await;
-                let stopped = sandbox.stop().await.map_err(|e| e.failure());
-                done.and(stopped)
-            }
-            Err(error) => Err(error.failure()),
-        };
-        self.app.doors().dismiss(&id);
-        self.app.drop_tree(tree.id()).await;
+        helper.writes(&mut request);
+        helper.reaches(index.hosts.clone(), &mut request);
+        let sandbox = helper.start(request).await?;
+        let done = self.run_installer(&sandbox, wanted, index, dir).await;
+        helper.close().await;
         done
     }
 
@@ -360,6 +343,7 @@ impl App {
 
     /// Removes what a killed installation, or the removal of an agent, left.
     pub(crate) async fn sweep_tools(&self) {
+        let _one = self.tools_lock().lock().await;
         if let Err(failure) = self.volume().and_then(|volume| volume.sweep()) {
             tracing::warn!(%failure, "the tools volume was not swept");
         }

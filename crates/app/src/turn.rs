@@ -76,8 +76,13 @@ pub(crate) struct Running<'a> {
     pub(crate) engine_session: Option<String>,
     /// What was said in the turns before, for an engine that may have forgotten it.
     pub(crate) history: String,
+    /// What it had asked when it was taken up from an earlier daemon. Read once: an answer that comes meanwhile is one that was not
+    /// there, to all who look.
+    pub(crate) asked: Vec<store::QuestionRow>,
     /// The tape that is written.
     recording: Option<Arc<tape::Writer>>,
+    /// Hears of its model calls until all of them are over, which some are only after the engine.
+    listening: Option<crate::ledger::Listening>,
 }
 
 impl Ready {
@@ -173,7 +178,9 @@ impl<'a> Running<'a> {
             prompt,
             engine_session: None,
             history: String::new(),
+            asked: Vec::new(),
             recording: None,
+            listening: None,
         }
     }
 
@@ -232,9 +239,11 @@ impl<'a> Running<'a> {
                 () = self.app.plugins_settled(crate::plugins::SETTLE_AGENT) => {}
             }
         }
+        // What an earlier daemon began is taken up first, and then ended: its engine would work on.
+        let is_begun = self.is_begun();
         let sandbox = tokio::select! {
-            () = self.cancel.cancelled() => return Ok(Ending::cancelled()),
-            () = live.abandoned() => {
+            () = self.cancel.cancelled(), if !is_begun => return Ok(Ending::cancelled()),
+            () = live.abandoned(), if !is_begun => {
                 live.released.notify_one();
                 return Ok(Ending::cancelled());
             }
@@ -263,11 +272,16 @@ impl<'a> Running<'a> {
                 cancel: live.cancel.child_token(),
             },
         );
-        let listening = self.app.callers().listen(&self.turn.id, live.calls.clone());
-        let watching = self.app.watch_collisions(live, &sandbox);
+        self.listening = Some(self.app.callers().listen(&self.turn.id, live.calls.clone()));
+        let watching = self.app.watch_collisions(live, &self.ground, &sandbox).await;
         match self.gate(&sandbox).await? {
             Gated::Open => {}
-            Gated::Cancelled => return Ok(Ending::cancelled()),
+            Gated::Cancelled => {
+                if is_begun && let Err(error) = sandbox.kill_commands().await {
+                    tracing::debug!(error = model::chain(&error), "the sandbox ended with its turn");
+                }
+                return Ok(Ending::cancelled());
+            }
             Gated::Shut => {
                 if !self.is_begun() {
                     self.say_start(&sandbox).await?;
@@ -282,7 +296,9 @@ impl<'a> Running<'a> {
             let feed = engines::Feed::new(self.reader(begun.carried));
             pump::pump(self, &sandbox, begun.command, begun.input, feed).await
         };
-        drop((listening, watching));
+        if let Some(watching) = watching {
+            watching.end().await;
+        }
         if !matches!(&ending, Ok(Ending { process: Some(_), .. } | Ending { is_left: true, .. })) {
             // Whatever the engine left running has no turn any more.
             if let Err(error) = sandbox.kill_commands().await {
@@ -300,13 +316,14 @@ impl<'a> Running<'a> {
         if self.is_begun()
             && let Some(command) = self.running_command(sandbox).await?
         {
+            self.asked = self.app.questions_of(&live.id, &self.turn.id).await?;
             let input = match first {
                 None => None,
                 Some(mut bytes) => {
                     if self.is_further() {
                         bytes = self.ready.engine.further(&self.asks())?;
                     }
-                    bytes.extend(self.said_before(&pump::replayed(self)?).await?);
+                    bytes.extend(self.said_before(&pump::replayed(self)?));
                     let base = self.input_base();
                     let input = Input::again(self.app, &self.cancel_of_process(), command.control.clone(), base, bytes);
                     Some(input).filter(|_| self.ready.is_live)
@@ -475,8 +492,9 @@ impl<'a> Running<'a> {
     }
 
     /// Logs the result and ends the turn.
-    async fn finish(self, ending: Ending) -> Result<(), Failure> {
+    async fn finish(mut self, ending: Ending) -> Result<(), Failure> {
         let (mut usage, mut cost) = self.app.doors().finish_calls(&self.turn.id).await;
+        drop(self.listening.take());
         let mut ending = ending;
         if let Some(recording) = self.recording.clone() {
             let finished = tokio::task::spawn_blocking(move || recording.finish()).await;
@@ -494,10 +512,15 @@ impl<'a> Running<'a> {
         }
         ending.explain();
         let is_left = self.leaves_files().await;
+        // A fetch is over before the files are kept, or begins after what is kept came home: neither undoes the other.
+        let alone = match &self.live.spec.branch {
+            Some(_) => Some(self.app.hold_home(&self.live.id).await),
+            None => None,
+        };
         let checkpoint = if is_left { None } else { self.checkpoint(&mut ending, &mut events).await };
-        if let Some(part) = &self.live.spec.branch {
+        if let (Some(part), Some(alone)) = (&self.live.spec.branch, alone) {
             let tree = checkpoint.as_ref().map_or(&self.ground.tree, Growing::id);
-            events.extend(self.app.branch_comes_home(part, &self.live.id, tree, self.turn.n).await);
+            events.extend(self.app.branch_comes_home(part, &self.live.id, tree, self.turn.n, alone).await);
         }
         // The ledger also knows the calls that an earlier daemon made for this turn.
         match self.app.store().turn_usage(&self.live.id, &self.turn.id).await {

@@ -20,7 +20,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use serde_json::json;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -29,6 +29,10 @@ pub use body::Scripted;
 use body::Then;
 pub use script::{Rule, Say, Script};
 
+use crate::held::Held;
+
+/// How long something may take to come to be so.
+const PATIENCE: Duration = Duration::from_secs(600);
 /// Requests that are kept; more make [`ModelServer::requests`] panic, because a test would miss them.
 const RECORDED_MAX: usize = 100_000;
 
@@ -199,7 +203,11 @@ impl ModelServer {
     }
 
     /// Waits until `what` holds; it is looked at after each request and each reply that was left.
+    ///
+    /// # Panics
+    /// It does not within the time.
     pub async fn until(&self, mut what: impl FnMut(&Self) -> bool) {
+        let end = tokio::time::Instant::now() + PATIENCE;
         loop {
             let changed = self.state.changed.notified();
             tokio::pin!(changed);
@@ -207,7 +215,8 @@ impl ModelServer {
             if what(self) {
                 return;
             }
-            changed.await;
+            let came = tokio::time::timeout_at(end, changed.as_mut()).await;
+            assert!(came.is_ok(), "it never came to be so, with {} requests and {} replies that were left", self.count(), self.left());
         }
     }
 
@@ -225,13 +234,17 @@ impl Drop for ModelServer {
     }
 }
 
-/// An address of loopback at which nobody listens.
+/// An address of loopback at which nobody listens, nor will as long as the test process lives.
 ///
 /// # Panics
-/// When loopback has no port left.
+/// When loopback has no port left, or somebody answers there.
 pub async fn dead_url() -> String {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("loopback has a free port");
-    format!("http://{}", listener.local_addr().expect("a bound socket has an address"))
+    static HELD: Mutex<Vec<Held>> = Mutex::new(Vec::new());
+    let held = Held::new().expect("loopback has a free port");
+    let address = SocketAddr::from(([127, 0, 0, 1], held.port));
+    assert!(TcpStream::connect(address).await.is_err(), "somebody listens at {address}");
+    lock(&HELD).push(held);
+    format!("http://{address}")
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -18,6 +18,8 @@ pub const NUMBER: &str = "+15550001";
 /// Its service id.
 pub const ME: &str = "11111111-1111-4111-8111-111111111111";
 
+/// How long a connection may take to come.
+const PATIENCE: Duration = Duration::from_secs(300);
 /// How soon a connection is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
@@ -101,10 +103,12 @@ impl Signal {
     /// Waits until whoever connected last subscribed, and hands an envelope to all: one that a killed program left does not count.
     ///
     /// # Panics
-    /// When the lock is broken.
+    /// It does not within the time.
     pub fn receive(&self, envelope: &Value) {
+        let begun = Instant::now();
         let mut state = self.lock();
         while state.connections == 0 || state.subscribed != state.connections || !state.clients.last().is_some_and(stands) {
+            assert!(begun.elapsed() < PATIENCE, "nobody subscribed: {:?}", state.asked);
             // The end of a killed program stands in its connection before anybody here has read it.
             let waited = self.shared.changed.wait_timeout(state, LOOK_AGAIN).unwrap_or_else(PoisonError::into_inner);
             state = waited.0;

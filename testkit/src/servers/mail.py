@@ -1,6 +1,7 @@
 """A mail server on free ports of loopback: IMAP (pymap) and SMTP (aiosmtpd) over one mailbox.
 
-Takes a certificate and a key, and prints a line of JSON with its ports, then a line for every mail that was sent.
+Takes a certificate, a key and a file, and prints a line of JSON with its ports. Every mail that was sent is a line of the file before
+its sender hears that it was.
 """
 import asyncio
 import imaplib
@@ -20,10 +21,12 @@ warnings.simplefilter("ignore")
 logging.disable(logging.WARNING)
 USER, SECRET, ADDRESS = "owner", "harbour secret", "owner@mail.test"
 CERT, KEY = sys.argv[1], sys.argv[2]
+SENT = open(sys.argv[3], "w")
 
 
-def say(what):
-    print(json.dumps(what), flush=True)
+def keep(mail):
+    SENT.write(json.dumps(mail) + "\n")
+    SENT.flush()
 
 
 def context():
@@ -51,7 +54,7 @@ class Deliver:
     async def handle_DATA(self, server, session, envelope):
         if ADDRESS in envelope.rcpt_tos:
             await asyncio.get_running_loop().run_in_executor(None, self.append, envelope.content)
-        say({"from": envelope.mail_from, "to": envelope.rcpt_tos, "data": envelope.content.decode("utf-8", "replace")})
+        keep({"from": envelope.mail_from, "to": envelope.rcpt_tos, "data": envelope.content.decode("utf-8", "replace")})
         return "250 OK"
 
 
@@ -67,22 +70,22 @@ async def start(self, stack):
     callback = reader.get_callback(IMAPServer(self.backend.login, self.config))
     ports = {}
 
-    async def keep(name, server):
+    async def serve(name, server):
         await stack.enter_async_context(server)
         ports[name] = server.sockets[0].getsockname()[1]
 
-    await keep("imap", await asyncio.start_server(callback, host="127.0.0.1", port=0))
-    await keep("imaps", await asyncio.start_server(callback, host="127.0.0.1", port=0, ssl=context()))
+    await serve("imap", await asyncio.start_server(callback, host="127.0.0.1", port=0))
+    await serve("imaps", await asyncio.start_server(callback, host="127.0.0.1", port=0, ssl=context()))
     handler = Deliver(ports["imap"])
 
     def smtp(tls=None):
         options = {"authenticator": allow, "auth_required": True, "auth_require_tls": tls is not None, "tls_context": tls}
         return lambda: SMTP(handler, hostname="mail.test", require_starttls=tls is not None, loop=loop, **options)
 
-    await keep("smtp", await loop.create_server(smtp(), "127.0.0.1", 0))
-    await keep("smtps", await loop.create_server(smtp(), "127.0.0.1", 0, ssl=context()))
-    await keep("submission", await loop.create_server(smtp(context()), "127.0.0.1", 0))
-    say(ports)
+    await serve("smtp", await loop.create_server(smtp(), "127.0.0.1", 0))
+    await serve("smtps", await loop.create_server(smtp(), "127.0.0.1", 0, ssl=context()))
+    await serve("submission", await loop.create_server(smtp(context()), "127.0.0.1", 0))
+    print(json.dumps(ports), flush=True)
 
 
 IMAPService.start = start

@@ -1,18 +1,17 @@
 //! Servers of other people, each a process.
 
 use std::io::{BufRead, BufReader};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::held::Held;
+
 /// How long a server may take to come up.
 const PATIENCE: Duration = Duration::from_secs(300);
-/// How often a port that somebody else took is replaced by another.
-const PORTS_TRIED: usize = 5;
 
 /// Where `cargo xtask test` puts the packages.
 fn installed(path: &str) -> PathBuf {
@@ -56,33 +55,26 @@ fn python(script: &Path, text: &str, args: &[&Path]) -> (Server, Value, BufReade
 
 /// A mailbox over IMAP and SMTP: `owner` with the password `harbour secret`, whose address is `owner@mail.test`.
 pub struct Mail {
-    _server: Server,
+    server: Server,
     ports: Value,
-    sent: Arc<Mutex<Vec<Value>>>,
-    reader: Option<std::thread::JoinHandle<()>>,
+    /// Where the server writes a mail down before it says that it has taken it.
+    sent: PathBuf,
+    _output: BufReader<ChildStdout>,
 }
 
 impl Mail {
     /// The password.
     pub const SECRET: &'static str = "harbour secret";
 
-    /// Starts it with a certificate and its key, in files; its script is written into `dir`.
+    /// Starts it with a certificate and its key, in files; its script and what it takes are written into `dir`.
     ///
     /// # Panics
     /// When it does not come up.
     #[must_use]
     pub fn start(dir: &Path, certificate: &Path, key: &Path) -> Self {
-        let (server, ports, output) = python(&dir.join("mail.py"), include_str!("mail.py"), &[certificate, key]);
-        let sent = Arc::new(Mutex::new(Vec::new()));
-        let into = Arc::clone(&sent);
-        let reader = std::thread::spawn(move || {
-            for line in output.lines().map_while(Result::ok) {
-                if let Ok(mail) = serde_json::from_str(&line) {
-                    into.lock().unwrap_or_else(PoisonError::into_inner).push(mail);
-                }
-            }
-        });
-        Self { _server: server, ports, sent, reader: Some(reader) }
+        let sent = dir.join("sent");
+        let (server, ports, output) = python(&dir.join("mail.py"), include_str!("mail.py"), &[certificate, key, &sent]);
+        Self { server, ports, sent, _output: output }
     }
 
     /// The port of `imap`, `imaps`, `smtp`, `smtps` or `submission` (which wants STARTTLS).
@@ -94,22 +86,32 @@ impl Mail {
         self.ports[service].as_u64().and_then(|port| u16::try_from(port).ok()).expect("a service of the mail server")
     }
 
-    /// The mails that it has taken so far, each with `from`, `to` and `data`.
+    /// The mails that it has taken so far, each with `from`, `to` and `data`: all of those whose sender has its yes.
+    ///
+    /// # Panics
+    /// When its file is gone.
     #[must_use]
     pub fn sent(&self) -> Vec<Value> {
-        self.sent.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        mails(&self.sent)
     }
 
     /// Ends the server and gives the mails that it had taken, each with `from`, `to` and `data`. Nothing is on its way then.
+    ///
+    /// # Panics
+    /// When its file is gone.
     #[must_use]
     pub fn into_sent(self) -> Vec<Value> {
-        let Self { _server, sent, reader, .. } = self;
-        drop(_server);
-        if let Some(reader) = reader {
-            let _ = reader.join();
-        }
-        std::mem::take(&mut *sent.lock().unwrap_or_else(PoisonError::into_inner))
+        let Self { server, sent, .. } = self;
+        drop(server);
+        mails(&sent)
     }
+}
+
+/// The mails in a file, one a line; the last line may still be on its way.
+fn mails(file: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(file).expect("read what was sent");
+    let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+    whole.map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("no mail ({e}): {line}"))).collect()
 }
 
 /// A calendar server with the account `owner@mail.test` and the calendars `Harbour` and `Tides & ebbs`.
@@ -147,24 +149,18 @@ impl Everything {
     #[must_use]
     pub fn start() -> Self {
         let program = installed("node/node_modules/@modelcontextprotocol/server-everything/dist/index.js");
-        // It takes no port 0: one that is free now is most often free a moment later too.
-        for _ in 0..PORTS_TRIED {
-            let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
-            let mut command = Command::new("node");
-            command.arg(&program).arg("streamableHttp").env("PORT", port.to_string());
-            let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("start node");
-            let mut server = Server(child);
-            let begun = Instant::now();
-            while begun.elapsed() < PATIENCE {
-                if server.0.try_wait().is_ok_and(|ended| ended.is_some()) {
-                    break;
-                }
-                if TcpStream::connect(("127.0.0.1", port)).is_ok() {
-                    return Self { _server: server, port };
-                }
-                std::thread::sleep(Duration::from_millis(20));
-            }
+        // It takes no port 0: one is held for it until it listens there, so that whoever answers is the server.
+        let held = Held::new().expect("a free port");
+        let mut command = Command::new("node");
+        command.arg(&program).arg("streamableHttp").env("PORT", held.port.to_string());
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("start node");
+        let mut server = Server(child);
+        let begun = Instant::now();
+        while TcpStream::connect(("127.0.0.1", held.port)).is_err() {
+            let ended = server.0.try_wait().expect("wait for node");
+            assert!(ended.is_none() && begun.elapsed() < PATIENCE, "the MCP server did not come up: {ended:?}");
+            std::thread::sleep(Duration::from_millis(20));
         }
-        panic!("the MCP server did not come up");
+        Self { _server: server, port: held.port }
     }
 }

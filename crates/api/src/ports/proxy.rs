@@ -1,5 +1,6 @@
 //! Carries requests under an agent's own name to its server, and nothing else anywhere.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -155,6 +156,7 @@ async fn forward(way: &Way, mut request: Request) -> Response {
     let Ok(Ok(place)) = tokio::time::timeout(PLACE_TIME, way.places.clone().acquire_owned()).await else {
         return page(StatusCode::SERVICE_UNAVAILABLE, "The server inside has as many connections as it may.");
     };
+    let place = Arc::new(place);
     let stream = match way.app.dial(&way.caller, &way.to).await {
         Ok(stream) => stream,
         Err(failure) => return page(StatusCode::BAD_GATEWAY, &format!("{}.", failure.message)),
@@ -166,11 +168,12 @@ async fn forward(way: &Way, mut request: Request) -> Response {
     let Ok((mut sender, connection)) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await else {
         return page(StatusCode::BAD_GATEWAY, "The server inside does not speak HTTP.");
     };
+    let held = Arc::clone(&place);
     way.app.spawn(async move {
         if let Err(error) = connection.with_upgrades().await {
             tracing::debug!(%error, "a connection to a server inside broke");
         }
-        drop(place);
+        drop(held);
     });
     let mut response = match tokio::time::timeout(ANSWER_TIME, sender.send_request(outgoing)).await {
         Ok(Ok(response)) => response,
@@ -183,7 +186,10 @@ async fn forward(way: &Way, mut request: Request) -> Response {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let Some(upgraded) = upgraded else { return page(StatusCode::BAD_GATEWAY, "The server inside changed the protocol unasked.") };
         let theirs = hyper::upgrade::on(&mut response);
-        way.app.spawn(join(upgraded, theirs));
+        way.app.spawn(async move {
+            join(upgraded, theirs).await;
+            drop(place);
+        });
     }
     incoming(way, host.as_ref(), response.map(Body::new), is_upgrade)
 }

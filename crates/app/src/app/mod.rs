@@ -363,17 +363,21 @@ impl App {
     /// How long nothing has been asked and nothing worked.
     #[must_use]
     pub fn idle(&self) -> Duration {
-        // A plugin's process that nobody calls is no work, nor is what was made ahead.
-        let at_work =
-            |s: &sandbox::Summary| ![crate::plugins::PLUGIN_LABEL, crate::pool::POOL_LABEL].iter().any(|idle| s.label.starts_with(idle));
-        let sandboxes = self.sandboxes().list().iter().any(at_work);
-        let works =
-            self.parts.busy.load(Ordering::SeqCst) > 0 || self.board().is_listening() || !self.live_sessions().is_empty() || sandboxes;
+        let works = self.parts.busy.load(Ordering::SeqCst) > 0
+            || self.board().is_listening()
+            || !self.live_sessions().is_empty()
+            || self.sandboxes_at_work() > 0;
         let mut since = lock(&self.parts.idle_since);
         if works {
             *since = Instant::now();
         }
         since.elapsed()
+    }
+
+    /// Sandboxes that somebody works in: a plugin's process that nobody calls is no work, nor is what was made ahead.
+    pub(crate) fn sandboxes_at_work(&self) -> usize {
+        let is_idle = |label: &str| [crate::plugins::PLUGIN_LABEL, crate::pool::POOL_LABEL].iter().any(|idle| label.starts_with(idle));
+        self.sandboxes().list().iter().filter(|sandbox| !is_idle(&sandbox.label)).count()
     }
 
     /// Runs a task that ends with the daemon.

@@ -4,10 +4,9 @@ use std::collections::HashMap;
 use std::io::{Seek, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
-use model::{Code, Failure, SandboxId, SessionId, TreeId, TurnId};
-use sandbox::{Sandbox, Tree};
+use model::{Code, Failure, SessionId, TreeId, TurnId};
+use sandbox::Sandbox;
 use sanitize::Known;
 use sha2::{Digest, Sha256};
 use store::{EVENTS_PAGE_MAX, IMPORT_EVENTS_MAX, IMPORT_TURNS_MAX, LIST_MAX, SessionRow};
@@ -16,9 +15,10 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use super::manifest::{EventLine, FORM, LeftOut, MANIFEST, Manifest, PART_BYTES_MAX, PARTS, Part, Portable, TurnLine};
 use crate::App;
 use crate::files::FileStream;
+use crate::helper::Helper;
 use crate::inside::nameless;
 use crate::sessions::{SessionsOf, read_spec};
-use crate::trees::{Growing, LOOK_LABEL, Look};
+use crate::trees::{LOOK_LABEL, Look};
 use crate::{ImageRef, ProgramSource};
 
 /// Where a tree that is only read is seen inside.
@@ -131,7 +131,7 @@ impl App {
             Ok([home, workspace])
         }
         .await;
-        still.close(self).await;
+        still.close().await;
         packed
     }
 
@@ -161,37 +161,28 @@ struct Still {
     look: Look,
     /// Where it is seen.
     at: &'static str,
-    /// The copy, and whether the sandbox is there for it alone.
-    copy: Option<Growing>,
+    /// The sandbox that is there for a copy alone, with the copy.
+    helper: Option<Helper>,
 }
 
 impl Still {
     async fn open(app: &App, tree: &TreeId) -> Result<Self, Failure> {
         if !app.sandboxes().live_checkpoints() || !app.sandboxes().has_tree(tree).await {
-            return Ok(Self { look: app.look(tree).await?, at: "", copy: None });
+            return Ok(Self { look: app.look(tree).await?, at: "", helper: None });
         }
-        let copy = app.grow_tree();
-        app.sandboxes().snapshot(tree, copy.id(), true).await.map_err(|e| e.failure())?;
-        let id = SandboxId::from_bits(crate::clock::fresh_bits());
-        let mut request = sandbox::Request::new(id, format!("{LOOK_LABEL}{tree}"));
-        request.tree = Tree::Ephemeral;
-        request.trees = vec![(copy.id().clone(), PathBuf::from(AT))];
-        request.orphan = Duration::ZERO;
-        match app.sandboxes().start(request).await {
-            Ok(sandbox) => Ok(Self { look: Look::own(sandbox), at: AT, copy: Some(copy) }),
-            Err(error) => {
-                app.drop_tree(copy.id()).await;
-                Err(error.failure())
-            }
-        }
+        let mut helper = app.helper();
+        let copy = helper.tree();
+        app.sandboxes().snapshot(tree, &copy, true).await.map_err(|e| e.failure())?;
+        let mut request = helper.request(format!("{LOOK_LABEL}{tree}"));
+        request.trees = vec![(copy, PathBuf::from(AT))];
+        let sandbox = helper.start(request).await?;
+        Ok(Self { look: Look::own(sandbox), at: AT, helper: Some(helper) })
     }
 
-    async fn close(self, app: &App) {
-        let Some(copy) = self.copy else { return };
-        if let Err(error) = self.look.sandbox.stop().await {
-            tracing::warn!(error = model::chain(&error), "a sandbox for looking was not removed whole");
+    async fn close(self) {
+        if let Some(helper) = self.helper {
+            helper.close().await;
         }
-        app.drop_tree(copy.id()).await;
     }
 }
 

@@ -3,15 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use model::{Code, EgressRule, Failure, SandboxId};
+use model::{Code, EgressRule, Failure};
 use sandbox::{Exec, Piece, Sandbox, Stdio};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tokio_util::sync::CancellationToken;
 
 use crate::App;
-use crate::doors::Occupant;
-use crate::sandboxes::{EGRESS_PORT, relays};
+use crate::sandboxes::EGRESS_PORT;
 
 /// Where this program is seen inside.
 const FETCHER: &str = "/opt/lazaret/fetch";
@@ -69,26 +67,16 @@ pub(super) fn encoded(fields: &[(&str, &str)]) -> String {
 impl App {
     /// Sends a form to a service.
     pub(super) async fn ask_token(&self, url: &str, form: &[(&str, &str)]) -> Result<Answer, Failure> {
-        let id = SandboxId::from_bits(crate::clock::fresh_bits());
-        let mut request = sandbox::Request::new(id.clone(), "auth");
-        request.relays = relays();
-        request.orphan = Duration::ZERO;
+        let mut helper = self.helper();
+        let mut request = helper.request("auth");
         request.limits.time = WAIT;
         request.extra_ro = vec![(self.program().to_owned(), PathBuf::from(FETCHER))];
-        let egress = Some(self.policy(vec![rule_of(url)?], None));
-        self.doors().admit(&id, Occupant { identity: None, tools: None, egress, cancel: CancellationToken::new() });
-        let done = match self.sandboxes().start(request).await {
-            Ok(sandbox) => {
-                let order = TokenOrder { token_url: url.to_owned(), proxy_port: EGRESS_PORT, form: encoded(form) };
-                let done = tokio::time::timeout(WAIT, run(&sandbox, &order)).await;
-                let stopped = sandbox.stop().await.map_err(|e| e.failure());
-                let late = |_| Failure::new(Code::Timeout, "the service did not answer in time");
-                done.map_err(late).flatten().and_then(|answer| stopped.map(|()| answer))
-            }
-            Err(error) => Err(error.failure()),
-        };
-        self.doors().dismiss(&id);
-        done
+        helper.reaches(vec![rule_of(url)?], &mut request);
+        let sandbox = helper.start(request).await?;
+        let order = TokenOrder { token_url: url.to_owned(), proxy_port: EGRESS_PORT, form: encoded(form) };
+        let done = tokio::time::timeout(WAIT, run(&sandbox, &order)).await;
+        helper.close().await;
+        done.map_err(|_| Failure::new(Code::Timeout, "the service did not answer in time")).flatten()
     }
 }
 

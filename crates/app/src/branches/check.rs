@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use model::{Code, Failure, SandboxId};
+use model::{Code, Failure};
 use sandbox::{Exec, Piece, Sandbox, Stdio, Tree};
 use store::{BranchPatch, BranchRow};
 
@@ -72,7 +72,8 @@ impl App {
         let _place = self.branch_desk().checks.acquire().await.map_err(|e| Failure::new(Code::Internal, e.to_string()))?;
         let session = self.store().session(&row.session).await.map_err(|e| e.failure())?;
         let spec = read_spec(&session)?;
-        let tree = self.grow_tree();
+        let mut helper = self.helper();
+        let tree = helper.tree();
         let beside = others.iter().map(|&(name, ground, commit)| BesideOrder {
             of: Beside { name, repo: &ground.repo, mirror: &ground.mirror, commit },
             upstream: None,
@@ -92,27 +93,17 @@ impl App {
             disk_bytes: spec.limits.disk_bytes,
             beside: beside.collect(),
         };
-        ground.shop.clone_into(clone, tree.id()).await.map_err(|e| e.failure())?;
-        let mut request =
-            sandbox::Request::new(SandboxId::from_bits(crate::clock::fresh_bits()), format!("{}{}", crate::trees::LOOK_LABEL, tree.id()));
+        ground.shop.clone_into(clone, &tree).await.map_err(|e| e.failure())?;
+        let mut request = helper.request(format!("{}{tree}", crate::trees::LOOK_LABEL));
         request.limits = spec.limits;
         request.image = spec.image.clone().into();
-        request.tree = Tree::Kept { id: tree.id().clone() };
+        request.tree = Tree::Kept { id: tree };
         request.extra_ro = vec![ground.shop.show(&ground.mirror)];
         request.extra_ro.extend(others.iter().map(|(_, ground, _)| ground.shop.show(&ground.mirror)));
         request.extra_ro.extend(self.tools_mounts_of(&session.agent).await?);
-        request.orphan = Duration::ZERO;
-        let checked = match self.sandboxes().start(request).await {
-            Ok(sandbox) => {
-                let checked = run(&sandbox, &spec.limits, command).await;
-                if let Err(error) = sandbox.stop().await {
-                    tracing::warn!(error = model::chain(&error), "the sandbox of a check was not removed whole");
-                }
-                checked
-            }
-            Err(error) => Err(error.failure()),
-        };
-        self.drop_tree(tree.id()).await;
+        let sandbox = helper.start(request).await?;
+        let checked = run(&sandbox, &spec.limits, command).await;
+        helper.close().await;
         let (status, output, took) = checked?;
         Ok(CheckView {
             command: command.to_owned(),

@@ -9,6 +9,7 @@ use model::{EventKind, Failure, SessionId, Timestamp, TreeId};
 use store::{BranchHome, BranchPatch, BranchRepoHome, BranchRepoPatch, BranchRow};
 
 use super::BranchesOf;
+use super::desk::HomeGuard;
 use super::forms::BranchView;
 use crate::git::{Dirt, GitError, HomeOrder, Oid, Seat, Shop};
 use crate::{App, BranchPart, now};
@@ -23,11 +24,23 @@ const AT_WORK: Duration = Duration::from_secs(30);
 const IDLE: Duration = Duration::from_secs(3600);
 
 impl App {
-    /// Brings home what an agent committed in a turn, from this tree. Says in words what is worth a line in the log.
-    pub(crate) async fn branch_comes_home(&self, part: &BranchPart, of: &SessionId, tree: &TreeId, turn: u64) -> Option<EventKind> {
+    /// Brings home what an agent committed in a turn, from this tree. Says in words what is worth a line in the log. `alone` is held from
+    /// before the tree was made, or says why it could not be had.
+    pub(crate) async fn branch_comes_home(
+        &self,
+        part: &BranchPart,
+        of: &SessionId,
+        tree: &TreeId,
+        turn: u64,
+        alone: Result<HomeGuard, Failure>,
+    ) -> Option<EventKind> {
         // A copy of an agent's session is no agent: what it does stays with it.
         let row = self.store().branch(&part.id).await.ok().filter(|row| row.session == *of)?;
-        let text = match self.bring_home(&row, tree, turn).await {
+        let came = match alone {
+            Ok(_alone) => self.bring_home(&row, tree, turn).await,
+            Err(failure) => Err(failure),
+        };
+        let text = match came {
             Ok(row) => told(&row),
             Err(failure) => {
                 self.branch_desk().owed.notify_one();
@@ -38,8 +51,9 @@ impl App {
     }
 
     /// Brings a branch home and notes what came of it: of the repositories beside the first one before that one, whose note says that all
-    /// is done.
-    pub(super) async fn bring_home(&self, row: &BranchRow, tree: &TreeId, turn: u64) -> Result<BranchRow, Failure> {
+    /// is done. Whoever asks holds the agent's way home, from before it read the row and the tree was made: what is read is then no older
+    /// than what the branch was moved to last.
+    async fn bring_home(&self, row: &BranchRow, tree: &TreeId, turn: u64) -> Result<BranchRow, Failure> {
         let (home, repos, failed) = match self.try_home(row, tree, turn).await {
             Ok((home, repos)) => (home, repos, None),
             Err(error) => {
@@ -50,7 +64,7 @@ impl App {
             }
         };
         if !repos.is_empty() {
-            let patch = BranchPatch { repos, ..BranchPatch::default() };
+            let patch = BranchPatch { repos, home_turn: Some(turn), ..BranchPatch::default() };
             self.store().update_branch(&row.id, patch, now()).await.map_err(|e| e.failure())?;
             model::crash::point("branch:repos-noted");
         }
@@ -136,10 +150,14 @@ impl App {
 
     /// Brings home what the session's tree holds now.
     async fn bring_last(&self, row: &BranchRow) -> Result<BranchRow, Failure> {
+        let _alone = self.hold_home(&row.session).await?;
+        // A turn may have ended while another one was at it.
+        let row = self.store().branch(&row.id).await.map_err(|e| e.failure())?;
         let session = self.store().session(&row.session).await.map_err(|e| e.failure())?;
         let tree = session.tree.ok_or_else(|| Failure::new(model::Code::StoreUnusable, "the agent has no files"))?;
-        let turn = row.turn.as_ref().map_or(0, |turn| if turn.state.is_final() { turn.n } else { turn.n.saturating_sub(1) });
-        self.bring_home(row, &tree, turn).await
+        let over = row.turn.as_ref().map_or(0, |turn| if turn.state.is_final() { turn.n } else { turn.n.saturating_sub(1) });
+        // What came of a turn that is about to end is in the files.
+        self.bring_home(&row, &tree, over.max(row.home_turn)).await
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use model::{AdmissionId, ApprovalId, Code, Failure, InboundId, QuestionId, TurnId};
 use serde_json::{Value, json};
@@ -76,10 +77,19 @@ fn yes(word: &str) -> Option<bool> {
 
 /// What is being done for messages now. Held for single operations.
 #[derive(Default)]
-pub(crate) struct Hosting(Mutex<HashSet<InboundId>>);
+pub(crate) struct Hosting(Mutex<AtOnce>);
+
+#[derive(Default)]
+struct AtOnce {
+    messages: HashSet<InboundId>,
+    /// One was left out, of whichever channel.
+    is_full: bool,
+}
 
 /// Messages that the host works on at once; the others wait until one of them is done.
 const AT_ONCE_MAX: usize = 64;
+/// How long one rests that could not be worked on.
+const AGAIN: Duration = Duration::from_secs(5);
 
 impl App {
     /// Does what is open for the messages of a channel, and tells again what may not have been told.
@@ -97,7 +107,11 @@ impl App {
         for row in open {
             {
                 let mut hosting = lock(&self.board().hosting.0);
-                if hosting.len() >= AT_ONCE_MAX || !hosting.insert(row.id.clone()) {
+                if hosting.messages.len() >= AT_ONCE_MAX {
+                    hosting.is_full = true;
+                    break;
+                }
+                if !hosting.messages.insert(row.id.clone()) {
                     continue;
                 }
             }
@@ -110,15 +124,21 @@ impl App {
                     () = cancel.cancelled() => return,
                     done = app.host_one(row) => done,
                 };
+                if let Err(failure) = &done {
+                    tracing::warn!(message = %id, %failure, "what the host is to do for a message is left for later");
+                    tokio::select! {
+                        () = cancel.cancelled() => return,
+                        () = tokio::time::sleep(AGAIN) => {}
+                    }
+                }
                 let was_full = {
                     let mut hosting = lock(&app.board().hosting.0);
-                    let was_full = hosting.len() >= AT_ONCE_MAX;
-                    hosting.remove(&id);
-                    was_full
+                    hosting.messages.remove(&id);
+                    std::mem::take(&mut hosting.is_full)
                 };
-                if let Err(failure) = done {
-                    tracing::warn!(message = %id, %failure, "what the host is to do for a message is left for later");
-                } else if was_full {
+                if was_full {
+                    app.board().all().iter().for_each(|desk| app.go_on_hosting(&desk.name));
+                } else if done.is_err() {
                     app.go_on_hosting(&channel);
                 }
             });

@@ -69,7 +69,7 @@ pub(super) struct Talk<'a> {
     chats: HashMap<String, VecDeque<Reported>>,
     hearing: JoinSet<(u64, String, Result<(), Failure>)>,
     sending: HashMap<OutboxId, (Instant, OutRow)>,
-    feeding: JoinSet<()>,
+    feeding: JoinSet<Option<(OutboxId, OutOutcome)>>,
     lanes: Lanes,
     fetches: HashMap<String, Pieces>,
     hooks: HashMap<String, (Instant, oneshot::Sender<HookAnswer>)>,
@@ -151,7 +151,7 @@ impl<'a> Talk<'a> {
                     }
                     self.acknowledge(to).await?;
                 }
-                Some(_) = self.feeding.join_next(), if !self.feeding.is_empty() => {}
+                Some(fed) = self.feeding.join_next(), if !self.feeding.is_empty() => looks |= self.fed(fed).await?,
                 Some(order) = orders.recv() => self.take(order, to).await?,
                 () = self.desk.wake.notified() => looks = true,
                 () = at(due), if self.is_ready && self.sending.len() < DELIVERIES_MAX => looks = true,
@@ -338,19 +338,19 @@ impl<'a> Talk<'a> {
         model::crash::point("out:claimed");
         for row in rows {
             self.sending.insert(row.id.clone(), (Instant::now() + DELIVERY_WAIT, row.clone()));
-            let (app, to, abilities, desk) = (self.app.clone(), to.clone(), self.abilities.clone(), Arc::clone(self.desk));
-            self.feeding.spawn(async move {
-                if let Err(outcome) = app.feed(&row, &abilities, &to).await {
-                    // It cannot even be tried.
-                    let kept = app.store().out_tried(&row.id, outcome, crate::now()).await;
-                    if let Err(error) = kept {
-                        tracing::warn!(delivery = %row.id, error = model::chain(&error), "the outcome of a delivery was not kept");
-                    }
-                    desk.wake.notify_one();
-                }
-            });
+            let (app, to, abilities) = (self.app.clone(), to.clone(), self.abilities.clone());
+            self.feeding.spawn(async move { app.feed(&row, &abilities, &to).await.err().map(|outcome| (row.id, outcome)) });
         }
         Ok(store.next_out(&self.row.name).await.map_err(|e| e.failure())?.filter(|next| *next > at))
+    }
+
+    /// A delivery was handed to the program, or cannot even be tried: then no answer of it is waited for. Says whether deliveries are
+    /// to be looked for.
+    async fn fed(&mut self, fed: Result<Option<(OutboxId, OutOutcome)>, tokio::task::JoinError>) -> Result<bool, Failure> {
+        let Some((id, outcome)) = fed.map_err(|e| Failure::new(Code::Internal, e.to_string()))? else { return Ok(false) };
+        self.sending.remove(&id);
+        self.app.store().out_tried(&id, outcome, crate::now()).await.map_err(|e| e.failure())?;
+        Ok(true)
     }
 
     /// The program answers for a delivery.

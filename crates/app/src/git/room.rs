@@ -83,6 +83,15 @@ pub(crate) enum Taken<'a> {
     File(&'a mut File, u64),
 }
 
+impl Drop for Room {
+    fn drop(&mut self) {
+        // Whoever wanted it may have gone away in the middle.
+        if self.is_own {
+            self.sandbox.clone().give_up();
+        }
+    }
+}
+
 /// One script.
 pub(crate) struct Script<'a> {
     /// What it does, completing "failed to".
@@ -197,7 +206,7 @@ impl Room {
     /// Ends it, where it is our own.
     pub(crate) async fn close(self) {
         if self.is_own
-            && let Err(error) = self.sandbox.stop().await
+            && let Err(error) = self.sandbox.clone().stop().await
         {
             tracing::warn!(error = model::chain(&error), "a sandbox for git was not removed whole");
         }

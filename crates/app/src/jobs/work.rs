@@ -49,7 +49,7 @@ pub(super) async fn work(app: &App, job: JobRow, cancel: &CancellationToken) -> 
     let unread = |e| Failure::new(Code::StoreUnusable, format!("a job cannot be read: {e}"));
     let form: JobForm = serde_json::from_value(detail.form).map_err(unread)?;
     let stored = Stored::read(&detail.resolved)?;
-    app.traces().remember(&job.id, stored.traceparent.as_deref());
+    app.traces().remember(&job, stored.traceparent.as_deref());
     let (Some(session), Some(turn)) = (job.session.clone(), job.turn.clone()) else {
         return Err(Failure::new(Code::StoreUnusable, "a job that runs has no session"));
     };

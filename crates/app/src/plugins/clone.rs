@@ -9,15 +9,13 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use model::{Code, EgressRule, Failure, SandboxId};
+use model::{Code, EgressRule, Failure};
 use rustix::fs::{Mode, OFlags};
-use sandbox::{Exec, Exit, Piece, Sandbox, Stdio, Tree};
-use tokio_util::sync::CancellationToken;
+use sandbox::{Exec, Exit, Piece, Sandbox, Stdio};
 
 use super::install::{PluginInstalled, PluginInstalls, PluginOrder};
 use crate::App;
-use crate::doors::Occupant;
-use crate::sandboxes::{EGRESS_PORT, relays};
+use crate::sandboxes::EGRESS_PORT;
 
 /// How long a clone may take.
 const CLONE_TIME: Duration = Duration::from_secs(60);
@@ -132,29 +130,15 @@ impl App {
     }
 
     async fn clone_into(&self, address: &Address, into: &Path) -> Result<String, Failure> {
-        let (id, tree) = (SandboxId::from_bits(crate::clock::fresh_bits()), self.grow_tree());
-        let mut request = sandbox::Request::new(id.clone(), LABEL);
+        let mut helper = self.helper();
+        let mut request = helper.request(LABEL);
         request.limits.disk_bytes = CLONE_DISK_BYTES;
-        request.tree = Tree::Kept { id: tree.id().clone() };
-        request.relays = relays();
-        request.orphan = Duration::ZERO;
-        let egress = Some(self.policy(vec![address.host.clone()], None));
-        let occupant = Occupant { identity: None, tools: None, egress, cancel: CancellationToken::new() };
-        self.doors().admit(&id, occupant);
-        let done = match self.sandboxes().start(request).await {
-            Ok(sandbox) => {
-                let work = tokio::time::timeout(CLONE_TIME, run(&sandbox, address, into)).await;
-                let done = work.unwrap_or_else(|_| {
-                    Err(Failure::new(Code::Timeout, format!("the repository was not cloned in {} s", CLONE_TIME.as_secs())))
-                });
-                let stopped = sandbox.stop().await.map_err(|e| e.failure());
-                done.and_then(|commit| stopped.map(|()| commit))
-            }
-            Err(error) => Err(error.failure()),
-        };
-        self.doors().dismiss(&id);
-        self.drop_tree(tree.id()).await;
-        done
+        helper.writes(&mut request);
+        helper.reaches(vec![address.host.clone()], &mut request);
+        let sandbox = helper.start(request).await?;
+        let work = tokio::time::timeout(CLONE_TIME, run(&sandbox, address, into)).await;
+        helper.close().await;
+        work.unwrap_or_else(|_| Err(Failure::new(Code::Timeout, format!("the repository was not cloned in {} s", CLONE_TIME.as_secs()))))
     }
 }
 

@@ -13,7 +13,7 @@ pub use span::TraceParent;
 
 pub(crate) use span::{Span, SpanId};
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::future::Future;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -30,6 +30,9 @@ use crate::live::lock;
 const QUEUE_MAX: usize = 4096;
 /// Jobs and sessions whose traces are known; beyond it those of new ones follow from their identities alone.
 const KNOWN_MAX: usize = 10_000;
+
+/// Jobs that are over whose traces are known on: spans and lines of theirs may still be on their way.
+const OVER_MAX: usize = 1_000;
 
 /// What the configuration says of traces and logs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -69,8 +72,31 @@ pub(crate) struct Traces {
 struct Known {
     /// What the request of a job belonged to.
     jobs: HashMap<String, TraceParent>,
-    /// The job of a session at work.
+    /// The job of a session.
     sessions: HashMap<SessionId, String>,
+    /// Those that are over, the oldest first.
+    over: VecDeque<(String, Option<SessionId>)>,
+}
+
+impl Known {
+    fn begun(&mut self, session: &SessionId, job: &str) {
+        if self.sessions.len() < KNOWN_MAX {
+            self.sessions.insert(session.clone(), job.to_owned());
+        }
+    }
+
+    fn over(&mut self, job: &str, session: Option<&SessionId>) {
+        self.over.push_back((job.to_owned(), session.cloned()));
+        if self.over.len() > OVER_MAX
+            && let Some((job, session)) = self.over.pop_front()
+        {
+            self.jobs.remove(&job);
+            // Another job may go on in the same session.
+            if let Some(session) = session.filter(|session| self.sessions.get(session) == Some(&job)) {
+                self.sessions.remove(&session);
+            }
+        }
+    }
 }
 
 impl Default for Traces {
@@ -106,19 +132,27 @@ impl Traces {
 
     /// A job was accepted.
     pub(crate) fn accepted(&self, job: &str) {
-        let Some(parent) = asked() else { return };
+        let Some(parent) = asked().filter(|_| self.is_on()) else { return };
         let mut known = lock(&self.known);
         if known.jobs.len() < KNOWN_MAX {
             known.jobs.insert(job.to_owned(), parent);
         }
     }
 
-    /// A job that an earlier daemon or another one accepted is worked on here: its trace is the one that was begun then.
-    pub(crate) fn remember(&self, job: &str, parent: Option<&str>) {
-        let Some(parent) = parent.and_then(TraceParent::parse) else { return };
+    /// A job is worked on here, in this session. Where an earlier daemon or another one accepted it, its trace is the one that was
+    /// begun then.
+    pub(crate) fn remember(&self, job: &JobRow, parent: Option<&str>) {
+        if !self.is_on() {
+            return;
+        }
         let mut known = lock(&self.known);
-        if known.jobs.len() < KNOWN_MAX {
-            known.jobs.entry(job.to_owned()).or_insert(parent);
+        if let Some(session) = &job.session {
+            known.begun(session, &job.id);
+        }
+        if let Some(parent) = parent.and_then(TraceParent::parse)
+            && known.jobs.len() < KNOWN_MAX
+        {
+            known.jobs.entry(job.id.clone()).or_insert(parent);
         }
     }
 
@@ -148,10 +182,7 @@ impl Traces {
         }
         let Some(finished) = job.finished else {
             if let Some(session) = &job.session {
-                let mut known = lock(&self.known);
-                if known.sessions.len() < KNOWN_MAX {
-                    known.sessions.insert(session.clone(), job.id.clone());
-                }
+                lock(&self.known).begun(session, &job.id);
             }
             return;
         };
@@ -171,11 +202,7 @@ impl Traces {
         let waited = job.started.unwrap_or(finished);
         let queue = TraceParent { span: SpanId::of(&["queue", &job.id]), ..root.clone() };
         self.put(Span::new(&queue, Some(root.span), "queue", job.created, waited));
-        let mut known = lock(&self.known);
-        known.jobs.remove(&job.id);
-        if let Some(session) = &job.session {
-            known.sessions.remove(session);
-        }
+        lock(&self.known).over(&job.id, job.session.as_ref());
     }
 
     /// The span of a turn, and what it is part of.

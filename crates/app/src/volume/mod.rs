@@ -183,7 +183,11 @@ impl Volume {
         let fail = |e: io::Error| unusable("read it", &e);
         let mut all = Vec::new();
         for (_, package) in self.current().map_err(fail)? {
-            let about = fs::read(package.join(ABOUT)).map_err(fail)?;
+            let about = match fs::read(package.join(ABOUT)) {
+                // It was taken out of force meanwhile.
+                Err(e) if e.kind() == ErrorKind::NotFound => continue,
+                about => about.map_err(fail)?,
+            };
             all.push(serde_json::from_slice::<ToolView>(&about).map_err(|e| fail(io::Error::other(e)))?);
         }
         all.sort_by(|a, b| a.name.cmp(&b.name));
@@ -205,9 +209,21 @@ impl Volume {
         self.sweep()
     }
 
-    /// Makes the links what the packages in force say, and removes packages that are not.
+    /// Makes the links what the packages in force say, and removes packages that are not. Nothing is installed meanwhile.
     pub(crate) fn sweep(&self) -> Result<(), Failure> {
-        self.relink().and_then(|()| self.drop_packages()).map_err(|e| unusable("sweep it", &e))
+        let swept = self.drop_fresh().and_then(|()| self.relink()).and_then(|()| self.drop_packages());
+        swept.map_err(|e| unusable("sweep it", &e))
+    }
+
+    /// Removes links that were being made when a daemon was killed.
+    fn drop_fresh(&self) -> io::Result<()> {
+        for entry in fs::read_dir(self.dir.join(CURRENT))? {
+            let entry = entry?;
+            if entry.file_name().to_string_lossy().starts_with(FRESH) {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
     }
 
     /// The packages in force: key and directory.
@@ -216,9 +232,7 @@ impl Volume {
         for entry in fs::read_dir(self.dir.join(CURRENT))? {
             let entry = entry?;
             let key = entry.file_name().to_string_lossy().into_owned();
-            if key.starts_with(FRESH) {
-                fs::remove_file(entry.path())?;
-            } else if entry.path().join(ABOUT).is_file() {
+            if !key.starts_with(FRESH) && entry.path().join(ABOUT).is_file() {
                 all.push((key, entry.path()));
             }
         }

@@ -77,7 +77,7 @@ pub(crate) async fn make_room(home: &Home) -> Result<(), Failure> {
     if !status["listen"].is_null() {
         return Err(Failure::new(Code::Conflict, "a daemon of this home is up already").hint("`lazaret status` describes it"));
     }
-    if status["sessions"] != 0 || status["sandboxes"] != 0 {
+    if status["sessions"] != 0 || status["sandboxes_at_work"] != 0 {
         return Err(
             Failure::new(Code::Conflict, "a daemon that a command started is at work").hint("wait until it is done, or run: lazaret stop")
         );

@@ -95,6 +95,8 @@ pub struct BranchPatch {
     pub options: Option<Value>,
     /// What changes about the repositories beside the first one.
     pub repos: Vec<BranchRepoPatch>,
+    /// The last turn whose work came home to those, where that is what changes: nothing does once that of a later one came.
+    pub home_turn: Option<u64>,
     /// A merge into several repositories that begins; null where it is over.
     pub merging: Option<Value>,
 }
@@ -136,7 +138,8 @@ impl Store {
         .await
     }
 
-    /// Notes what came of bringing work home. Of a turn that was brought home already, a failure changes nothing.
+    /// Notes what came of bringing work home. What is of an earlier turn than what came last changes nothing, and a failure takes nothing
+    /// back.
     ///
     /// # Errors
     /// [`StoreError::NotFound`].
@@ -163,7 +166,10 @@ impl Store {
         let (tip, into, commit) = merged.map_or((None, None, None), |(tip, into, commit)| (Some(tip), Some(into), Some(commit)));
         let merging = text("merging", &patch.merging)?;
         self.write(Kind::BranchUpdate, 0, move |conn| {
-            let also = changed(&read(conn, &id)?, &patch.repos)?;
+            let row = read(conn, &id)?;
+            let is_late = patch.home_turn.is_some_and(|turn| turn < row.home_turn);
+            let repos: &[BranchRepoPatch] = if is_late { &[] } else { &patch.repos };
+            let also = changed(&row, repos)?;
             let sql = "UPDATE branches SET checked = coalesce(?2, checked), verdict = coalesce(?3, verdict),
                          merged_tip = coalesce(?4, merged_tip), merged_into = coalesce(?5, merged_into),
                          options = coalesce(?6, options), changed_ms = ?7, merged_as = coalesce(?8, merged_as), also = coalesce(?9, also)
@@ -250,10 +256,10 @@ fn note_home(conn: &Connection, id: &BranchId, home: &BranchHome, now: Timestamp
     let short = |note: &str| note.chars().take(NOTE_CHARS_MAX).collect::<String>();
     match home {
         BranchHome::Came { turn, tip, reference, note, commits, dirty, untracked, size } => {
-            let sql = "UPDATE branches SET home_turn = CASE WHEN home_turn < ?2 THEN ?2 ELSE home_turn END, home_tip = ?3, home_ref = ?4,
+            let sql = "UPDATE branches SET home_turn = ?2, home_tip = ?3, home_ref = ?4,
                          home_note = ?5, home_tries = 0, home_wake_ms = 0, commits = ?6, dirty = ?7, untracked = ?8,
                          size = coalesce(?9, size), changed_ms = ?10
-                       WHERE id = ?1";
+                       WHERE id = ?1 AND home_turn <= ?2";
             let size = size.as_ref().map(|size| bounded("size", to_json("size", size)?)).transpose()?;
             let counts = (int("commits", *commits)?, int("dirty", *dirty)?, int("untracked", *untracked)?);
             let with = params![
@@ -276,9 +282,8 @@ fn note_home(conn: &Connection, id: &BranchId, home: &BranchHome, now: Timestamp
             conn.prepare_cached(sql).and_then(|mut s| s.execute(with)).doing(doing)?;
         }
         BranchHome::Refused { turn, note } => {
-            let sql = "UPDATE branches SET home_turn = CASE WHEN home_turn < ?2 THEN ?2 ELSE home_turn END, home_note = ?3,
-                         home_tries = 0, home_wake_ms = 0, changed_ms = ?4
-                       WHERE id = ?1";
+            let sql = "UPDATE branches SET home_turn = ?2, home_note = ?3, home_tries = 0, home_wake_ms = 0, changed_ms = ?4
+                       WHERE id = ?1 AND home_turn <= ?2";
             let with = params![id.as_str(), int("turn", *turn)?, short(note), now];
             conn.prepare_cached(sql).and_then(|mut s| s.execute(with)).doing(doing)?;
         }

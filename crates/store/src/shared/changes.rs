@@ -206,7 +206,7 @@ impl Ear {
         if self.ready.send(()).is_err() {
             self.tell(Change::Any);
         }
-        let beat = format!("UPDATE replicas SET heartbeat_ms = {CLOCK} WHERE id = '{}'", self.replica);
+        let beat = format!("UPDATE replicas SET heartbeat_ms = {CLOCK} WHERE id = '{}' AND stopped_ms IS NULL", self.replica);
         let mut last = None::<Instant>;
         while !self.is_over.load(Ordering::SeqCst) {
             if last.is_none_or(|at| at.elapsed() >= HEARTBEAT) {

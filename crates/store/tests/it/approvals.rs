@@ -50,9 +50,9 @@ async fn a_grant_is_used_once() {
     store.answer_approval(&id, yes(0)).await.unwrap();
     let other = store.begin_approval(&id, "other", NOW).await;
     assert!(matches!(other, Err(StoreError::Conflict(_))), "it is for another call: {other:?}");
-    // Many at once: one of them is it.
-    let tries: Vec<_> = (0..20).map(|_| store.begin_approval(&id, "h", NOW)).collect();
-    let begun = futures_join(tries).await.into_iter().filter(Result::is_ok).count();
+    // Many at once, all asked before any is waited for: one of them is it.
+    let tries = futures_util::future::join_all((0..20).map(|_| store.begin_approval(&id, "h", NOW))).await;
+    let begun = tries.into_iter().filter(Result::is_ok).count();
     assert_eq!(begun, 1);
     let unfinished = store.approval(&id).await.unwrap();
     assert_eq!((unfinished.state, unfinished.used, unfinished.state.status()), (ApprovalState::Begun, Some(NOW), "approved"));
@@ -61,20 +61,6 @@ async fn a_grant_is_used_once() {
         assert!(matches!(late, Err(StoreError::Conflict(_))), "{late:?}");
     }
     assert_eq!(store.approval(&id).await.unwrap().outcome, Some(json!({ "ok": 7 })));
-}
-
-/// Polls all of them, so that they wait in the writer's queue together.
-async fn futures_join<T>(all: Vec<impl Future<Output = T>>) -> Vec<T> {
-    let mut all: Vec<_> = all.into_iter().map(Box::pin).collect();
-    for one in &mut all {
-        let waker = std::task::Waker::noop();
-        assert!(one.as_mut().poll(&mut std::task::Context::from_waker(waker)).is_pending());
-    }
-    let mut done = Vec::new();
-    for one in all {
-        done.push(one.await);
-    }
-    done
 }
 
 #[tokio::test]

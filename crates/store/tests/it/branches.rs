@@ -173,13 +173,18 @@ async fn work_is_owed_until_it_came_home() {
     assert_eq!((now.home_turn, now.home_tip.as_deref(), now.home_note, now.home_tries), (1, Some("b"), None, 0));
     assert_eq!((now.commits, now.dirty, now.untracked, now.size), (2, 1, 3, Some(json!({ "files": 1 }))));
     assert!(store.branches_owed(10).await.unwrap().is_empty());
-    // An earlier turn that is told late does not take it back.
-    assert_eq!(store.note_branch_home(&row.id, came(0, "b"), NOW).await.unwrap().home_turn, 1);
+    // An earlier turn that is told late does not take it back, nor what is known of it.
+    let brought = store.branch(&row.id).await.unwrap();
+    for late in [came(0, "a"), BranchHome::Refused { turn: 0, note: "late".to_owned() }] {
+        assert_eq!(store.note_branch_home(&row.id, late, NOW).await.unwrap(), brought);
+    }
+    // The same one may be told again: there may be more of it.
+    assert_eq!(store.note_branch_home(&row.id, came(1, "c"), NOW).await.unwrap().home_tip.as_deref(), Some("c"));
     accept(&store, &row.session).await;
     begin(&store, &row.session).await.ends(&store).await;
     let refused = BranchHome::Refused { turn: 2, note: "x".repeat(5000) };
     let now = store.note_branch_home(&row.id, refused, NOW).await.unwrap();
-    assert_eq!((now.home_turn, now.home_tip.as_deref()), (2, Some("b")), "what came before stays");
+    assert_eq!((now.home_turn, now.home_tip.as_deref()), (2, Some("c")), "what came before stays");
     assert!(now.home_note.unwrap().len() <= 500);
     assert!(store.branches_owed(10).await.unwrap().is_empty(), "what is refused is not tried again");
 }
@@ -298,7 +303,7 @@ async fn repositories_beside_the_first_are_kept_changed_and_taken() {
         assert_eq!(page.items.iter().map(|row| row.name.as_str()).collect::<Vec<_>>(), names, "{repo}");
     }
     // What changes about one leaves the other as it is.
-    let came = BranchRepoHome::Came {
+    let brought = BranchRepoHome::Came {
         tip: "t".to_owned(),
         reference: "refs/heads/feat/x".to_owned(),
         note: None,
@@ -311,10 +316,14 @@ async fn repositories_beside_the_first_are_kept_changed_and_taken() {
         repos: vec![BranchRepoPatch { name: name.to_owned(), home: Some(home), merged: None }],
         ..BranchPatch::default()
     };
-    let now = store.update_branch(&row.id, patch("docs", came), NOW).await.unwrap();
+    let now = store.update_branch(&row.id, patch("docs", brought), NOW).await.unwrap();
     assert_eq!((now.also[0].tip.as_deref(), now.also[1].tip.as_deref(), now.also[1].commits), (None, Some("t"), 2));
     let refused = BranchRepoHome::Refused { note: "x".repeat(5000) };
-    let now = store.update_branch(&row.id, patch("docs", refused.clone()), NOW).await.unwrap();
+    // What an earlier turn left does not overwrite it.
+    store.note_branch_home(&row.id, came(2, "t"), NOW).await.unwrap();
+    let late = BranchPatch { home_turn: Some(1), ..patch("docs", refused.clone()) };
+    assert_eq!(store.update_branch(&row.id, late, NOW).await.unwrap().also, now.also);
+    let now = store.update_branch(&row.id, BranchPatch { home_turn: Some(2), ..patch("docs", refused.clone()) }, NOW).await.unwrap();
     assert!(now.also[1].refused && now.also[1].tip.is_some() && now.also[1].note.as_ref().is_some_and(|note| note.len() == 500));
     assert!(matches!(store.update_branch(&row.id, patch("none", refused), NOW).await, Err(StoreError::NotFound { .. })));
     let seen = now.seen_from(&now.also[1]);

@@ -363,12 +363,14 @@ async fn cancelling_cuts_at_once_and_the_bytes_are_still_counted() {
 
 #[tokio::test]
 async fn hosts_that_do_not_answer_are_named() {
-    let closed = TcpListener::bind((LOOPBACK, 0)).await.unwrap().local_addr().unwrap().port();
+    // Held, so that nobody else gets the port, and never listened on.
+    let closed = tokio::net::TcpSocket::new_v4().unwrap();
+    closed.bind(SocketAddr::new(LOOPBACK.parse().unwrap(), 0)).unwrap();
     let mut world = world(&[]).await;
     let target = format!("nowhere.test:{}", world.port);
     let answer = world.connect(world.policy(&["nowhere.test"]), &target, "").await;
     assert!(status(&answer) == "502" && answer.contains("nowhere.test"), "{answer}");
-    world.port = closed;
+    world.port = closed.local_addr().unwrap().port();
     assert_eq!(status(&world.connect(world.policy(&["good.test"]), &world.good(), "").await), "502");
     assert!(matches!(world.last().refusal, Some(Refusal::Unreachable(_))));
 }
