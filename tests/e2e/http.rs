@@ -80,7 +80,8 @@ impl Lab {
         let fd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).expect("a process");
         rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("kill");
         let mut fds = [rustix::event::PollFd::new(&fd, rustix::event::PollFlags::IN)];
-        rustix::event::poll(&mut fds, None).expect("poll");
+        let patience = rustix::event::Timespec { tv_sec: i64::try_from(PATIENCE.as_secs()).expect("seconds"), tv_nsec: 0 };
+        assert_ne!(rustix::event::poll(&mut fds, Some(&patience)).expect("poll"), 0, "it does not die");
     }
 
     /// Makes a session and gives its identity.

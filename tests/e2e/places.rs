@@ -6,7 +6,7 @@ use std::process::Command;
 
 use testkit::model_server::{ModelServer, Say, Script};
 
-use crate::support::{KEY, Lab};
+use crate::support::{KEY, Lab, Ran};
 
 fn model(lab: &Lab, command: &str) -> ModelServer {
     let server = lab.model(Script { key: Some(KEY.to_owned()), replies: vec![Say::Shell(command.to_owned())], ..Script::default() });
@@ -155,8 +155,7 @@ fn variables_are_those_that_were_asked_for() {
     let _server = model(&lab, "env | sort");
     let mut command = lab.command(&["run", "--json", "--env", "COLOUR=green", "--env", "HANDED", "--env", "TZ=UTC", "look"]);
     command.env("HANDED", "over").env("AMBIENT_CANARY", "must-stay-outside");
-    let output = command.output().expect("run");
-    let out = String::from_utf8_lossy(&output.stdout);
+    let out = Ran::of(command, None).out;
     assert!(out.contains("COLOUR=green") && out.contains("HANDED=over"), "{out}");
     assert!(!out.contains("AMBIENT_CANARY") && !out.contains("must-stay-outside"), "{out}");
 }
@@ -183,9 +182,7 @@ fn a_very_long_home_works() {
     let with = |args: &[&str]| {
         let mut command = lab.command(args);
         command.env("LAZARET_HOME", &home);
-        let output = command.output().expect("run");
-        assert!(output.status.success(), "{output:?}");
-        String::from_utf8_lossy(&output.stdout).into_owned()
+        Ran::of(command, None).succeeds().out
     };
     assert!(with(&["run", "far away"]).contains("far away"));
     with(&["stop", "--grace", "0s"]);

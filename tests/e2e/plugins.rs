@@ -124,7 +124,9 @@ struct Meeting {
 
 impl Meeting {
     fn new() -> Self {
-        Self { listener: TcpListener::bind("127.0.0.1:0").expect("listen") }
+        let listener = TcpListener::bind("127.0.0.1:0").expect("listen");
+        listener.set_nonblocking(true).expect("set");
+        Self { listener }
     }
 
     fn port(&self) -> u16 {
@@ -132,8 +134,10 @@ impl Meeting {
     }
 
     /// Waits for the handler.
+    #[track_caller]
     fn come(&self) -> TcpStream {
-        let (stream, _) = self.listener.accept().expect("a handler comes");
+        let (stream, _) = until(|| self.listener.accept().ok());
+        stream.set_nonblocking(false).expect("set");
         stream.set_read_timeout(Some(PATIENCE)).expect("set");
         stream
     }
@@ -176,6 +180,8 @@ fn a_plugin_is_found_called_and_ended_with_its_daemon() {
 fn a_plugin_that_fails_stops_no_other_and_says_why() {
     let lab = Lab::with_plugins();
     lab.plugin("good", "tools = \"all\"\nlow = [\"fine\"]\n", "def tool_fine(a, m): return text('fine')");
+    // Of several that are new none is the first: it is there before its twin comes.
+    lab.reload_plugins();
     lab.plugin("dead", "tools = \"all\"\n", "sys.stderr.write('cannot open the valve\\n'); sys.exit(4)");
     lab.plugin("twin", "tools = \"all\"\n", "def tool_fine(a, m): return text('mine')");
     lab.plugin(
@@ -295,7 +301,8 @@ fn a_killed_daemon_leaves_no_plugin_behind() {
         assert_eq!(ended.recv_timeout(PATIENCE).expect("the call ends").len(), 0, "nobody answers");
         // Without a daemon the sandbox ends by itself.
         let mut fds = [rustix::event::PollFd::new(&process, rustix::event::PollFlags::IN)];
-        rustix::event::poll(&mut fds, None).expect("poll");
+        let patience = rustix::event::Timespec { tv_sec: i64::try_from(PATIENCE.as_secs()).expect("seconds"), tv_nsec: 0 };
+        assert_ne!(rustix::event::poll(&mut fds, Some(&patience)).expect("poll"), 0, "the sandbox runs on");
         let mut rest = Vec::new();
         let _ = handler.read_to_end(&mut rest);
         lab.run(&["start", "--listen", "127.0.0.1:0"]).succeeds();

@@ -140,6 +140,8 @@ fn the_vault_is_the_one_that_is_there_now() {
     };
     fill("the first");
     lab.run(&["config", "set", "vault", &vault.display().to_string()]).succeeds();
+    // What its plugin tells agents is seen in every sandbox from then on: one that is made before is another.
+    lab.plugin_is_ready("files");
     lab.run(&["config", "set", "pool.size", "1"]).succeeds();
     lab.ask("POST", "/v1/reload", Value::Null).is(200);
     lab.pool_has(1);
@@ -160,6 +162,8 @@ fn the_vault_is_in_no_sandbox_of_another_tenant() {
     std::fs::create_dir(lab.path("notes")).expect("make");
     std::fs::write(lab.path("notes/note"), "the owner's note\n").expect("write");
     lab.run(&["config", "set", "vault", &lab.path("notes").display().to_string()]).succeeds();
+    // What its plugin tells agents is seen in every sandbox from then on: one that is made before is another.
+    lab.plugin_is_ready("files");
     lab.run(&["config", "set", "pool.size", "1"]).succeeds();
     lab.ask("POST", "/v1/reload", Value::Null).is(200);
     lab.pool_has(1);

@@ -2,8 +2,7 @@
 
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::Instant;
+use std::process::{Command, Stdio};
 
 use crate::support::{Ran, comes};
 
@@ -50,13 +49,13 @@ impl User {
 
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(self.dir.join("lazaret"));
-        command.env_clear().env("PATH", "/usr/bin:/bin").env("HOME", &self.dir).current_dir(&self.dir).args(args).uid(self.id).gid(self.id);
+        command.env_clear().env("PATH", "/usr/bin:/bin").env("HOME", &self.dir).current_dir(&self.dir).args(args);
+        command.stdin(Stdio::null()).uid(self.id).gid(self.id);
         command
     }
 
     fn run(&self, args: &[&str]) -> Ran {
-        let began = Instant::now();
-        Ran::read(self.command(args).output().expect("run"), began.elapsed())
+        Ran::of(self.command(args), None)
     }
 
     fn processes(&self) -> Vec<String> {

@@ -1,6 +1,6 @@
 //! Sandboxes that are made by hand and stay.
 
-use crate::support::Lab;
+use crate::support::{Lab, bounded};
 
 #[test]
 fn create_exec_copy_list_remove() {
@@ -52,6 +52,7 @@ fn a_shell_on_a_terminal() {
     command.env_clear().envs(environment).args(["-qec", &shell, "/dev/null"]);
     command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
     let mut child = command.spawn().expect("script is part of util-linux: apt-get install bsdutils");
+    let _bound = bounded(&child);
     let mut input = child.stdin.take().expect("a pipe");
     std::io::Write::write_all(&mut input, b"tty; stty size; echo mark$((40+2)); exit 5\n").expect("write");
     let output = child.wait_with_output().expect("wait");

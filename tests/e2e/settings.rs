@@ -2,7 +2,7 @@
 
 use testkit::model_server::Script;
 
-use crate::support::{KEY, Lab};
+use crate::support::{KEY, Lab, Ran};
 
 #[test]
 fn a_changed_setting_takes_effect() {
@@ -69,14 +69,12 @@ fn keys_of_the_environment_count_only_when_imported() {
     let with = |args: &[&str]| {
         let mut command = lab.command(args);
         command.env("ANTHROPIC_API_KEY", "sk-from-the-environment");
-        let output = command.output().expect("run");
-        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+        Ran::of(command, None).succeeds()
     };
-    let (status, err) = with(&["run", "x"]);
-    assert_eq!(status, Some(0));
+    let err = with(&["run", "x"]).err;
     assert!(err.contains("rehearsal"), "{err}");
     assert!(server.requests().is_empty());
-    assert_eq!(with(&["secret", "import-env"]).0, Some(0));
+    with(&["secret", "import-env"]);
     lab.run(&["run", "x"]).succeeds();
     assert!(server.requests().iter().any(|r| r.credential().as_deref() == Some("sk-from-the-environment")));
 }

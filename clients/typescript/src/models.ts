@@ -3161,6 +3161,8 @@ export interface Status {
   "providers": string[];
   /** Sandboxes that run. */
   "sandboxes": number;
+  /** Those of them that somebody works in: neither made ahead nor of a plugin. */
+  "sandboxes_at_work": number;
   /** The most that may run. */
   "sandboxes_max": number;
   /** Sessions at work or a moment after it. */

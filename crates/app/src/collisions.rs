@@ -105,9 +105,8 @@ impl App {
     /// Watches what a turn writes in an env, from now on and as long as the answer lives, and says so in both logs when a turn of
     /// another session writes the same path.
     pub(crate) async fn watch_collisions(&self, live: &Live, ground: &Ground, sandbox: &Sandbox) -> Option<Watching> {
-        if ground.env.is_none() {
-            return None;
-        }
+        // Nobody else writes where there is none.
+        ground.env.as_ref()?;
         let writes = match self.sandboxes().watch_writes(sandbox.id()).await {
             Ok(writes) => writes,
             Err(error) => {

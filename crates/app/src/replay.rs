@@ -1,14 +1,17 @@
 //! Running what was recorded again, without a model.
 
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::sync::Arc;
 
-use gateway::tape;
+use gateway::{TapeMode, tape};
 use model::{Code, Failure, TurnId};
 use serde::{Deserialize, Serialize};
 use store::NewTurn;
 use tokio::io::{AsyncRead, AsyncWriteExt};
 
 use crate::sessions::{SessionsOf, read_spec};
+use crate::turn::Running;
 use crate::{SessionSpec, SessionView, Tape, now};
 
 /// What a tape says about the run that it was recorded from.
@@ -26,6 +29,31 @@ struct About {
 pub(crate) fn about(spec: &SessionSpec, prompt: &str) -> Result<String, serde_json::Error> {
     let about = About { lazaret: env!("CARGO_PKG_VERSION").to_owned(), spec: portable(spec), prompt: prompt.to_owned() };
     serde_json::to_string(&about)
+}
+
+impl Running<'_> {
+    /// The tape of this turn, made or read. One that another daemon began cannot be gone on with.
+    pub(crate) fn tape(&self) -> Result<Option<TapeMode>, Failure> {
+        let spec = &self.live.spec;
+        let path = self.app.tape_path(&self.live.id, self.turn.n);
+        let fail = |e: &dyn std::error::Error| Failure::new(Code::TapeInvalid, model::chain(e));
+        match spec.tape {
+            Tape::Off => Ok(None),
+            Tape::Record if self.is_begun() => Ok(None),
+            Tape::Record => {
+                let file =
+                    std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path).map_err(|e| fail(&e))?;
+                let about = about(spec, &self.prompt).map_err(|e| fail(&e))?;
+                let mask = self.app.exposed_mask(&self.ground.agent.name);
+                let writer = tape::Writer::create_masked(file, &about, mask).map_err(|e| fail(&e))?;
+                Ok(Some(TapeMode::Record(Arc::new(writer))))
+            }
+            Tape::Replay => {
+                let file = std::fs::File::open(&path).map_err(|e| fail(&e))?;
+                Ok(Some(TapeMode::Replay(Arc::new(tape::Reader::open(file).map_err(|e| fail(&e))?))))
+            }
+        }
+    }
 }
 
 /// A session that can be run from a tape: it reaches nothing and holds no value of the caller's environment.

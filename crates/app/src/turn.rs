@@ -1,6 +1,5 @@
 //! One turn under its lease: from the engine's start to its result.
 
-use std::os::unix::fs::OpenOptionsExt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -24,7 +23,7 @@ use crate::pump::{self, Ending};
 use crate::refusals::Refusals;
 use crate::sandboxes::{EGRESS_PORT, GATEWAY_PORT, proxy_env};
 use crate::trees::Growing;
-use crate::{App, ProgramSource, Tape, now};
+use crate::{App, ProgramSource, now};
 
 /// The home directory inside.
 pub(crate) const HOME: &str = "/home/sandbox";
@@ -466,29 +465,6 @@ impl<'a> Running<'a> {
             patience: Some(patience),
             rounds: self.rounds()?,
         })
-    }
-
-    /// The tape of this turn, made or read. One that another daemon began cannot be gone on with.
-    fn tape(&self) -> Result<Option<TapeMode>, Failure> {
-        let spec = &self.live.spec;
-        let path = self.app.tape_path(&self.live.id, self.turn.n);
-        let fail = |e: &dyn std::error::Error| Failure::new(Code::TapeInvalid, model::chain(e));
-        match spec.tape {
-            Tape::Off => Ok(None),
-            Tape::Record if self.is_begun() => Ok(None),
-            Tape::Record => {
-                let file =
-                    std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path).map_err(|e| fail(&e))?;
-                let about = crate::replay::about(spec, &self.prompt).map_err(|e| fail(&e))?;
-                let mask = self.app.exposed_mask(&self.ground.agent.name);
-                let writer = tape::Writer::create_masked(file, &about, mask).map_err(|e| fail(&e))?;
-                Ok(Some(TapeMode::Record(Arc::new(writer))))
-            }
-            Tape::Replay => {
-                let file = std::fs::File::open(&path).map_err(|e| fail(&e))?;
-                Ok(Some(TapeMode::Replay(Arc::new(tape::Reader::open(file).map_err(|e| fail(&e))?))))
-            }
-        }
     }
 
     /// Logs the result and ends the turn.

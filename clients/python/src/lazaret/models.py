@@ -3854,6 +3854,8 @@ Status = TypedDict(
         "providers": "List[str]",
         # Sandboxes that run.
         "sandboxes": "int",
+        # Those of them that somebody works in: neither made ahead nor of a plugin.
+        "sandboxes_at_work": "int",
         # The most that may run.
         "sandboxes_max": "int",
         # Sessions at work or a moment after it.

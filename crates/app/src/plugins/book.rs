@@ -12,10 +12,11 @@ use model::{Code, EgressRule, Failure, Timestamp, TreeId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 use super::found::{self, Found};
 use super::launch::{SandboxLaunch, missing_credential, secret_name, state_tree};
+use super::loads::Touched;
 use super::offer::{self, Definition};
 use super::word::{self, Word};
 use super::{Category, PluginState, ShippedPlugin};
@@ -26,12 +27,6 @@ use crate::live::lock;
 const DRAIN_MAX: Duration = Duration::from_secs(32);
 /// Plugins that are loaded at once.
 const LOADS_MAX: usize = 4;
-/// How long the owner waits for the plugins of a daemon that has just started.
-pub(crate) const SETTLE_MAX: Duration = Duration::from_secs(180);
-/// How long the work of an agent does.
-pub(crate) const SETTLE_AGENT: Duration = Duration::from_secs(30);
-/// How often plugins are tried again whose program failed.
-const RETRY_EVERY: Duration = Duration::from_secs(60);
 /// The longest list that is kept of a program.
 const LIST_BYTES_MAX: u64 = 4 << 20;
 /// Keys of a plugin's table that are not its own.
@@ -50,25 +45,9 @@ pub(crate) struct Book {
     /// Held for a few instructions.
     pub(super) starting: super::skills::Starting,
     /// Whether all plugins were looked at once.
-    settled: watch::Sender<bool>,
+    pub(super) settled: watch::Sender<bool>,
     /// Plugins whose credentials have changed since they were loaded.
-    touched: Arc<Touched>,
-}
-
-/// Plugins whose credentials have changed.
-#[derive(Default)]
-pub(crate) struct Touched {
-    names: Mutex<BTreeSet<String>>,
-    changed: Notify,
-}
-
-impl Touched {
-    /// A secret was set or removed.
-    pub(crate) fn secret(&self, name: &str) {
-        let Some(plugin) = name.strip_prefix("plugin.").and_then(|rest| rest.split('.').next()) else { return };
-        lock(&self.names).insert(plugin.to_owned());
-        self.changed.notify_one();
-    }
+    pub(super) touched: Arc<Touched>,
 }
 
 /// A plugin and what came of loading it.
@@ -162,77 +141,8 @@ impl App {
         self.home().join("plugins")
     }
 
-    /// Loads all plugins for the first time, and from then on each whose credentials change.
-    pub(crate) fn open_plugins(&self) {
-        let app = self.clone();
-        self.spawn(async move {
-            let cancel = app.cancel().clone();
-            let work = async {
-                if let Err(failure) = app.load_plugins(None, How::Changed).await {
-                    tracing::error!(%failure, "the plugins were not loaded");
-                }
-                app.book().settled.send_replace(true);
-                app.doors().open_tools();
-                loop {
-                    tokio::select! {
-                        () = app.book().touched.changed.notified() => app.load_touched().await,
-                        () = tokio::time::sleep(RETRY_EVERY) => app.try_again().await,
-                    }
-                }
-            };
-            tokio::select! {
-                () = cancel.cancelled() => {}
-                () = work => {}
-            }
-            app.book().close();
-        });
-    }
-
-    /// Waits until the plugins of a daemon that has just started were looked at, and those whose credentials have changed.
-    pub(crate) async fn plugins_settled(&self, limit: Duration) {
-        let mut settled = self.book().settled.subscribe();
-        let wait = async {
-            let _ = settled.wait_for(|settled| *settled).await;
-            self.load_touched().await;
-        };
-        tokio::select! {
-            // They never will be.
-            () = self.cancel().cancelled() => {}
-            waited = tokio::time::timeout(limit, wait) => if waited.is_err() {
-                tracing::warn!("the plugins are not loaded yet");
-            },
-        }
-    }
-
-    /// Loads plugins again whose program failed: what it needs may be there now.
-    async fn try_again(&self) {
-        let failed = |(name, entry): (String, Entry)| {
-            let passes = matches!(entry.category(), Some(Category::Internal | Category::Network));
-            (entry.state == PluginState::Failed && passes).then_some(name)
-        };
-        for name in self.book().entries().into_iter().filter_map(failed) {
-            if let Err(failure) = self.load_plugins(Some(&name), How::Again).await {
-                tracing::debug!(name, %failure, "a plugin was not loaded again");
-            }
-        }
-        // Trouble that comes and goes is told too.
-        self.tell_health();
-    }
-
-    async fn load_touched(&self) {
-        let names = std::mem::take(&mut *lock(&self.book().touched.names));
-        for name in names {
-            if let Err(failure) = self.load_plugins(Some(&name), How::Again).await {
-                tracing::debug!(name, %failure, "credentials of no plugin have changed");
-            }
-        }
-        // Somebody else may have taken them, and is not done.
-        drop(self.book().change.lock().await);
-    }
-
-    /// Loads one plugin or all again. What runs comes to its end on what it began with.
-    pub(crate) async fn load_plugins(&self, only: Option<&str>, how: How) -> Result<(), Failure> {
-        let _one = self.book().change.lock().await;
+    /// Loads one plugin or all again, for whoever holds the right to change what is loaded.
+    pub(super) async fn load_alone(&self, only: Option<&str>, how: How) -> Result<(), Failure> {
         let (dir, shipped) = (self.plugins_dir(), self.book().shipped.clone());
         let names = match only {
             Some(name) => vec![name.to_owned()],
@@ -279,6 +189,8 @@ impl App {
             }
         }
         self.offer_plugins();
+        // What was made ahead may show other skills.
+        self.pool().changed();
         self.tell_health();
         for supervisor in gone {
             self.spawn(async move { supervisor.retire(DRAIN_MAX).await });

@@ -11,6 +11,7 @@ pub(crate) mod folder;
 mod found;
 mod install;
 mod launch;
+mod loads;
 mod offer;
 mod pins;
 mod skills;
@@ -23,7 +24,7 @@ use model::{Code, Failure, Risk};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-pub(crate) use book::{Book, How, SETTLE_AGENT, SETTLE_MAX, Touched};
+pub(crate) use book::{Book, How};
 pub use clone::plugin_name_of;
 pub use folder::{ARCHIVE_BYTES_MAX as PLUGIN_BYTES_MAX, FOLDER_FILES_MAX as PLUGIN_FILES_MAX, hash_folder};
 pub(crate) use install::{Fresh, PluginLocks};
@@ -31,6 +32,7 @@ pub use install::{
     PluginChecked, PluginCredential, PluginInstalled, PluginInstalls, PluginOrder, PluginRecord, check_plugin, check_plugin_name,
 };
 pub(crate) use launch::{CREDENTIALS, PLUGIN_LABEL, PluginSandbox, Printed, STATE, Stdin, open_folder, state_tree, tar_of};
+pub(crate) use loads::{SETTLE_AGENT, SETTLE_MAX, Touched};
 pub use offer::Definition;
 pub(crate) use offer::visible;
 pub use pins::{Pending, PluginChange};

@@ -7,7 +7,7 @@ use hyper_util::rt::TokioIo;
 use model::{Code, Failure};
 use serde_json::Value;
 use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use wire::{Exit, FromGuest, Size, ToGuest};
 
 use super::terminal::{Frames, INPUT_PIECES_MAX, READ_BYTES, Raw, size, upgrading, write};
@@ -71,11 +71,13 @@ pub(super) async fn sit(client: &Client, session: &str, how: &AttachForm, leave:
     }
     let stream = hyper::upgrade::on(response).await.map_err(|e| internal(&format!("the daemon does not carry the terminal: {e}")))?;
     let (read, send) = tokio::io::split(TokioIo::new(stream));
+    // Before anything changes about the terminal: whoever ends this from now on leaves it as it was.
+    let signals = Signals::listen()?;
     let raw = Raw::enter()?;
     let mut told = Vec::new();
     let left = tokio::select! {
         left = output(read, &mut told) => left,
-        left = input(send, leave) => left,
+        left = input(send, leave, signals) => left,
     };
     drop(raw);
     for note in told {
@@ -101,7 +103,24 @@ async fn output<R: tokio::io::AsyncRead + Unpin>(read: ReadHalf<R>, told: &mut V
     }
 }
 
-async fn input<W: tokio::io::AsyncWrite + Unpin>(mut to: WriteHalf<W>, leave: &Leave) -> Result<Left, Failure> {
+/// What is said to this process while somebody sits here.
+struct Signals {
+    resized: Signal,
+    /// Those that end it.
+    ends: [Signal; 4],
+}
+
+impl Signals {
+    fn listen() -> Result<Self, Failure> {
+        let listen = |kind| signal(kind).map_err(|e| internal(&format!("signals cannot be taken: {e}")));
+        let (hup, int) = (listen(SignalKind::hangup())?, listen(SignalKind::interrupt())?);
+        let (term, quit) = (listen(SignalKind::terminate())?, listen(SignalKind::quit())?);
+        Ok(Self { resized: listen(SignalKind::window_change())?, ends: [hup, int, term, quit] })
+    }
+}
+
+async fn input<W: tokio::io::AsyncWrite + Unpin>(mut to: WriteHalf<W>, leave: &Leave, signals: Signals) -> Result<Left, Failure> {
+    let Signals { mut resized, ends: [mut hup, mut int, mut term, mut quit] } = signals;
     let (send, mut pieces) = tokio::sync::mpsc::channel::<Vec<u8>>(INPUT_PIECES_MAX);
     // Reading standard input blocks, so it has a thread of its own, which ends with the process.
     std::thread::spawn(move || {
@@ -112,9 +131,6 @@ async fn input<W: tokio::io::AsyncWrite + Unpin>(mut to: WriteHalf<W>, leave: &L
             }
         }
     });
-    let listen = |kind| signal(kind).map_err(|e| internal(&format!("signals cannot be taken: {e}")));
-    let (mut resized, mut hup) = (listen(SignalKind::window_change())?, listen(SignalKind::hangup())?);
-    let (mut int, mut term, mut quit) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?, listen(SignalKind::quit())?);
     let mut watch = leave.watch();
     loop {
         let message = tokio::select! {

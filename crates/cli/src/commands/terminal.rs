@@ -1,5 +1,6 @@
 //! A command in a sandbox, carried to this terminal or these pipes.
 
+use std::convert::Infallible;
 use std::io::{IsTerminal, Write};
 use std::os::fd::AsFd;
 
@@ -9,7 +10,7 @@ use hyper_util::rt::TokioIo;
 use model::{Code, Failure};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use wire::{Decoder, Exit, FromGuest, Size, ToGuest};
 
 use crate::client::{Body, Client, full, internal};
@@ -25,6 +26,10 @@ pub(super) async fn attach(client: &Client, sandbox: &str, mut form: ExecForm, w
     if wants_tty && !is_terminal {
         return Err(Failure::new(Code::Usage, "a terminal is asked for, and this is none").hint("leave out --tty"));
     }
+    let fail = |e: std::io::Error| internal(&format!("signals cannot be taken: {e}"));
+    let listen = |kind| signal(kind).map_err(fail);
+    // Before anything changes about the terminal: one that is to end this ends the command, and the terminal is as it was.
+    let signals = [listen(SignalKind::window_change())?, listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?];
     let raw = if wants_tty { Some(Raw::enter()?) } else { None };
     if wants_tty {
         form.tty = Some(size());
@@ -37,7 +42,7 @@ pub(super) async fn attach(client: &Client, sandbox: &str, mut form: ExecForm, w
     let (read, write) = tokio::io::split(TokioIo::new(stream));
     let exit = tokio::select! {
         exit = output(read) => exit,
-        failure = input(write, wants_tty) => Err(failure),
+        never = input(write, wants_tty, signals) => match never {},
     };
     drop(raw);
     let exit = exit?;
@@ -121,8 +126,9 @@ pub(super) fn write(to: &mut impl Write, bytes: &[u8]) {
     let _ = to.write_all(bytes).and_then(|()| to.flush());
 }
 
-/// Carries input, signals and sizes; returns only when that fails.
-async fn input<W: tokio::io::AsyncWrite + Unpin>(mut to: WriteHalf<W>, is_tty: bool) -> Failure {
+/// Carries input, signals and sizes.
+async fn input<W: tokio::io::AsyncWrite + Unpin>(mut to: WriteHalf<W>, is_tty: bool, signals: [Signal; 3]) -> Infallible {
+    let [mut resized, mut int, mut term] = signals;
     let (send, mut pieces) = tokio::sync::mpsc::channel::<Vec<u8>>(INPUT_PIECES_MAX);
     // Reading standard input blocks, so it has a thread of its own, which ends with the process.
     std::thread::spawn(move || {
@@ -133,14 +139,6 @@ async fn input<W: tokio::io::AsyncWrite + Unpin>(mut to: WriteHalf<W>, is_tty: b
             }
         }
     });
-    let fail = |e: std::io::Error| internal(&format!("signals cannot be taken: {e}"));
-    let signals = || -> std::io::Result<_> {
-        Ok((signal(SignalKind::window_change())?, signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?))
-    };
-    let (mut resized, mut int, mut term) = match signals() {
-        Ok(signals) => signals,
-        Err(error) => return fail(error),
-    };
     let mut open = true;
     loop {
         let message = tokio::select! {
