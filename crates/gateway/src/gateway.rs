@@ -101,7 +101,7 @@ impl Gateway {
             providers: Provider::open_all(&config)?,
             prices: Prices::load(own.as_deref())?,
             keys,
-            purse: Purse::new(ledger.clone()),
+            purse: Purse::new(ledger.clone(), tasks.clone()),
             books: Books::open(&limits, ledger, observer, &tasks, cancel.clone()),
             upstream: Upstream::open(&config)?,
             resting: Resting::default(),

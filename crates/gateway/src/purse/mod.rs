@@ -10,6 +10,7 @@ use std::time::Duration;
 use model::Money;
 use tokio::sync::Notify;
 use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
 
 use crate::{Budget, BudgetKey, Ledger, LedgerError};
 
@@ -21,6 +22,7 @@ const DRY_RETRY: Duration = Duration::from_secs(1);
 /// Every budget that a turn under way draws from.
 pub(crate) struct Purse {
     ledger: Arc<dyn Ledger>,
+    tasks: TaskTracker,
     /// Held for map operations only.
     accounts: Mutex<HashMap<BudgetKey, Arc<Account>>>,
 }
@@ -41,7 +43,7 @@ struct Account {
     /// Held for a few additions, never across an await.
     sums: Mutex<Sums>,
     /// Held while the ledger is asked, so that one draw serves all who wait.
-    drawing: tokio::sync::Mutex<()>,
+    drawing: Arc<tokio::sync::Mutex<()>>,
     freed: Notify,
 }
 
@@ -76,7 +78,7 @@ impl Account {
         enough
     }
 
-    async fn take(&self, ledger: &dyn Ledger, limit: Money, worst: Money, until: Instant) -> Result<(), PurseError> {
+    async fn take(self: &Arc<Self>, purse: &Purse, limit: Money, worst: Money, until: Instant) -> Result<(), PurseError> {
         loop {
             let freed = self.freed.notified();
             tokio::pin!(freed);
@@ -85,11 +87,18 @@ impl Account {
                 return Ok(());
             }
             {
-                let _one = self.drawing.lock().await;
+                let one = Arc::clone(&self.drawing).lock_owned().await;
                 if self.try_take(worst) {
                     return Ok(());
                 }
-                self.draw(ledger, limit, worst).await?;
+                // To the end, also when this call is given up: what the ledger gave is there for the next one.
+                let (account, ledger) = (Arc::clone(self), Arc::clone(&purse.ledger));
+                let drawing = purse.tasks.spawn(async move {
+                    let drawn = account.draw(&*ledger, limit, worst).await;
+                    drop(one);
+                    drawn
+                });
+                drawing.await.unwrap_or_else(|error| Err(LedgerError(error.into())))?;
             }
             if self.try_take(worst) {
                 return Ok(());
@@ -170,8 +179,8 @@ impl Drop for Reservation {
 }
 
 impl Purse {
-    pub(crate) fn new(ledger: Arc<dyn Ledger>) -> Self {
-        Self { ledger, accounts: Mutex::new(HashMap::new()) }
+    pub(crate) fn new(ledger: Arc<dyn Ledger>, tasks: TaskTracker) -> Self {
+        Self { ledger, tasks, accounts: Mutex::new(HashMap::new()) }
     }
 
     fn accounts(&self) -> std::sync::MutexGuard<'_, HashMap<BudgetKey, Arc<Account>>> {
@@ -190,14 +199,8 @@ impl Purse {
     pub(crate) fn enter(&self, budgets: &[Budget]) {
         let mut accounts = self.accounts();
         for budget in budgets {
-            let fresh = || {
-                Arc::new(Account {
-                    key: budget.key.clone(),
-                    sums: Mutex::default(),
-                    drawing: tokio::sync::Mutex::new(()),
-                    freed: Notify::new(),
-                })
-            };
+            let fresh =
+                || Arc::new(Account { key: budget.key.clone(), sums: Mutex::default(), drawing: Arc::default(), freed: Notify::new() });
             accounts.entry(budget.key.clone()).or_insert_with(fresh).sums().users += 1;
         }
     }
@@ -214,7 +217,7 @@ impl Purse {
             let account = self.accounts().get(&budget.key).cloned();
             let none = || PurseError::Exceeded { key: budget.key.clone(), worst, left: Money::ZERO };
             let result = match account {
-                Some(account) => account.take(&*self.ledger, budget.limit, worst, until).await.map(|()| account),
+                Some(account) => account.take(self, budget.limit, worst, until).await.map(|()| account),
                 None => Err(none()),
             };
             match result {
@@ -246,6 +249,8 @@ impl Purse {
                 accounts.remove(&budget.key);
                 account
             };
+            // What is being drawn for a call that was given up comes first.
+            let _one = last.drawing.lock().await;
             let (free, debt) = {
                 let mut sums = last.sums();
                 (std::mem::take(&mut sums.free), std::mem::take(&mut sums.debt))

@@ -20,10 +20,14 @@ impl Ledger for Paper {
                 return Err(LedgerError("disk full".into()));
             }
             self.draws.fetch_add(1, Ordering::SeqCst);
-            let mut drawn = self.drawn.lock().unwrap();
-            let sum = drawn.entry(key.clone()).or_default();
-            let granted = want.0.min(limit.0.saturating_sub(*sum));
-            *sum += granted;
+            let granted = {
+                let mut drawn = self.drawn.lock().unwrap();
+                let sum = drawn.entry(key.clone()).or_default();
+                let granted = want.0.min(limit.0.saturating_sub(*sum));
+                *sum += granted;
+                granted
+            };
+            tokio::task::yield_now().await;
             Ok(Money(granted))
         }
         .boxed()
@@ -49,7 +53,7 @@ const WAIT: Duration = Duration::from_secs(5);
 #[tokio::test]
 async fn many_at_once_never_overspend() {
     let paper = Arc::new(Paper::default());
-    let purse = Arc::new(Purse::new(paper.clone()));
+    let purse = Arc::new(Purse::new(paper.clone(), TaskTracker::new()));
     let budgets = [budget("session", 10_000_000), budget("day", 50_000_000)];
     purse.enter(&budgets);
     let spent = AtomicU64::new(0);
@@ -75,7 +79,7 @@ async fn many_at_once_never_overspend() {
 
 #[tokio::test]
 async fn a_call_waits_for_others_to_settle_but_not_in_vain() {
-    let purse = Purse::new(Arc::new(Paper::default()));
+    let purse = Purse::new(Arc::new(Paper::default()), TaskTracker::new());
     let budgets = [budget("b", 100)];
     purse.enter(&budgets);
     let first = purse.reserve(&budgets, Money(80), WAIT).await.unwrap();
@@ -88,9 +92,26 @@ async fn a_call_waits_for_others_to_settle_but_not_in_vain() {
 }
 
 #[tokio::test]
+async fn what_is_drawn_for_a_call_that_is_given_up_is_not_spent() {
+    let paper = Arc::new(Paper::default());
+    let purse = Purse::new(paper.clone(), TaskTracker::new());
+    let budgets = [budget("b", 100)];
+    purse.enter(&budgets);
+    let drawn = || paper.drawn.lock().unwrap().values().sum::<u64>();
+    let mut given_up = Box::pin(purse.reserve(&budgets, Money(50), WAIT));
+    while drawn() == 0 {
+        assert!(futures_util::poll!(&mut given_up).is_pending());
+        tokio::task::yield_now().await;
+    }
+    drop(given_up);
+    purse.leave(&budgets).await;
+    assert_eq!(drawn(), 0);
+}
+
+#[tokio::test]
 async fn a_dropped_reservation_is_spent_and_a_dear_reply_is_a_debt() {
     let paper = Arc::new(Paper::default());
-    let purse = Purse::new(paper.clone());
+    let purse = Purse::new(paper.clone(), TaskTracker::new());
     let budgets = [budget("b", 100)];
     purse.enter(&budgets);
     drop(purse.reserve(&budgets, Money(50), WAIT).await.unwrap());
@@ -105,7 +126,7 @@ async fn a_dropped_reservation_is_spent_and_a_dear_reply_is_a_debt() {
 #[tokio::test]
 async fn one_refusing_budget_leaves_the_others_whole() {
     let paper = Arc::new(Paper::default());
-    let purse = Purse::new(paper.clone());
+    let purse = Purse::new(paper.clone(), TaskTracker::new());
     let budgets = [budget("a", 1_000), budget("z", 10)];
     purse.enter(&budgets);
     assert!(purse.reserve(&budgets, Money(20), WAIT).await.is_err());
@@ -116,7 +137,7 @@ async fn one_refusing_budget_leaves_the_others_whole() {
 #[tokio::test]
 async fn a_broken_ledger_and_an_unknown_turn_are_refused() {
     let paper = Arc::new(Paper::default());
-    let purse = Purse::new(paper.clone());
+    let purse = Purse::new(paper.clone(), TaskTracker::new());
     let budgets = [budget("a", 1_000)];
     assert!(matches!(purse.reserve(&budgets, Money(1), WAIT).await, Err(PurseError::Exceeded { .. })));
     purse.enter(&budgets);
@@ -129,7 +150,7 @@ async fn a_broken_ledger_and_an_unknown_turn_are_refused() {
 #[tokio::test]
 async fn slabs_keep_the_ledger_out_of_the_way() {
     let paper = Arc::new(Paper::default());
-    let purse = Purse::new(paper.clone());
+    let purse = Purse::new(paper.clone(), TaskTracker::new());
     let budgets = [budget("a", 1_000_000)];
     purse.enter(&budgets);
     for _ in 0..1_000 {
