@@ -283,7 +283,8 @@ mod tests {
                 }
                 drop(all);
                 drop(held);
-                assert_eq!((lock(&places.0).running, lock(&places.0).waiting.len()), (0, 0));
+                let state = lock(&places.0);
+                assert_eq!((state.running, state.waiting.len()), (0, 0));
             });
         });
         ended.expect("a thread").join().expect("it ends well");
