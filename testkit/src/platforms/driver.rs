@@ -324,6 +324,19 @@ impl Channel {
     pub fn kill(self) {}
 }
 
+/// Waits until a platform has seen something of which nobody is told.
+///
+/// # Panics
+/// It has not.
+#[track_caller]
+pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < PATIENCE, "{what}: it never came to be so");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 /// A message of text alone.
 #[must_use]
 pub fn text_of(text: &str) -> Act {

@@ -27,7 +27,7 @@ pub mod wechat;
 pub mod whatsapp;
 
 pub use discord::Discord;
-pub use driver::{Account, Channel, buttons_of, text_of};
+pub use driver::{Account, Channel, buttons_of, text_of, until};
 pub use matrix::{Matrix, Room};
 pub use party::{Party, SentFile, Standing};
 pub use slack::Slack;

@@ -112,16 +112,7 @@ impl BranchesOf<'_> {
             return Ok(looked(&row.name, &into.name, outcome));
         }
         let author = self.merger(&row, &ground).await?;
-        let order = MergeOrder {
-            repo: &ground.repo,
-            mirror: &ground.mirror,
-            into: &into.name,
-            branch: &side,
-            author: &author,
-            message: None,
-            always_commit: false,
-        };
-        let merged = match merge::merge(order).await {
+        let merged = match merge::merge(order(&ground, &into, &side, &author)).await {
             Ok(merged) => merged,
             Err(GitError::Conflict { files, .. }) => {
                 let files = files.into_iter().take(FILES_MAX).collect();
@@ -228,6 +219,11 @@ impl App {
 
 fn paths(files: Vec<Conflict>) -> Vec<String> {
     files.into_iter().take(FILES_MAX).map(|file| file.path).collect()
+}
+
+/// What is asked of git: a merge of an agent's branch as one makes it by hand.
+pub(super) fn order<'a>(ground: &'a Ground, into: &'a Side, branch: &'a Side, author: &'a Person) -> MergeOrder<'a> {
+    MergeOrder { repo: &ground.repo, mirror: &ground.mirror, into: &into.name, branch, author, message: None, always_commit: false }
 }
 
 pub(super) fn blank(branch: &str, into: &str, result: &str) -> MergeView {

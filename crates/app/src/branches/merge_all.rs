@@ -9,10 +9,10 @@ use store::{BranchMerged, BranchPatch, BranchRepoPatch, BranchRow};
 
 use super::BranchesOf;
 use super::forms::{MergeForm, MergeInRepo, MergeView};
-use super::merge::{FILES_MAX, blank, looked};
+use super::merge::{FILES_MAX, blank, looked, order};
 use super::read::{Ground, seen_from_all, tip_of};
 use super::size::size_of;
-use crate::git::merge::{self, MergeOrder, Outcome, Side};
+use crate::git::merge::{self, Outcome, Side};
 use crate::git::{GitError, Oid};
 use crate::{App, now};
 
@@ -128,16 +128,7 @@ impl BranchesOf<'_> {
         let into = self.target_in(name.as_deref(), row, &ground, form.into.clone()).await?;
         let side = Side { name: row.name.clone(), commit: tip.clone() };
         let author = self.merger(row, &ground).await?;
-        let order = MergeOrder {
-            repo: &ground.repo,
-            mirror: &ground.mirror,
-            into: &into.name,
-            branch: &side,
-            author: &author,
-            message: None,
-            always_commit: false,
-        };
-        let plan = match merge::plan(&order).await {
+        let plan = match merge::plan(&order(&ground, &into, &side, &author)).await {
             Ok(moved) => Ok(moved),
             Err(GitError::Conflict { files, .. }) => Err(files.into_iter().take(FILES_MAX).collect()),
             Err(error) => return Err(error.failure()),

@@ -32,19 +32,6 @@ pub(crate) trait Stage {
     }
 }
 
-/// How long something may take to come to be so.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(240);
-
-/// Waits until a platform has seen something that a program does beside what is asked of it.
-#[track_caller]
-pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let begun = std::time::Instant::now();
-    while !is_so() {
-        assert!(begun.elapsed() < PATIENCE, "{what}: it never came to be so");
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
-}
-
 /// A started channel that is connected.
 pub(crate) fn ready(account: &Account, cursor: Option<&str>) -> Channel {
     let mut channel = account.start(cursor);

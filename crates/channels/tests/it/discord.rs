@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 use testkit::platforms::discord::Order;
-use testkit::platforms::{Account, Channel, Discord, Fault, Web, buttons_of};
+use testkit::platforms::{Account, Channel, Discord, Fault, Web, buttons_of, until};
 use wire::chat::{Act, Address, Failing, Health, HeardKind, ToChannel};
 
-use crate::contract::{self, PROGRAM, Stage, ready, until};
+use crate::contract::{self, PROGRAM, Stage, ready};
 
 impl Stage for Discord {
     fn web(&self) -> &Web {

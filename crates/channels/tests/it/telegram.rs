@@ -1,10 +1,10 @@
 //! Telegram.
 
 use serde_json::json;
-use testkit::platforms::{Account, Telegram, Web, buttons_of};
+use testkit::platforms::{Account, Telegram, Web, buttons_of, until};
 use wire::chat::{Act, Address, Failing, HeardKind, ToChannel};
 
-use crate::contract::{self, PROGRAM, Stage, ready, until};
+use crate::contract::{self, PROGRAM, Stage, ready};
 
 impl Stage for Telegram {
     fn web(&self) -> &Web {

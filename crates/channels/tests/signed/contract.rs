@@ -5,19 +5,6 @@ use testkit::platforms::signed::Posted;
 use testkit::platforms::{Account, Fault, Web, text_of};
 use wire::chat::{Failing, FromChannel, Health, ToChannel};
 
-/// How long something may take to come to be so.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(240);
-
-/// Waits until a platform has seen something that nobody tells of.
-#[track_caller]
-pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let begun = std::time::Instant::now();
-    while !is_so() {
-        assert!(begun.elapsed() < PATIENCE, "{what}: it never came to be so");
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
-}
-
 /// A network in the contract.
 pub(crate) struct Case<'a> {
     /// The account.

@@ -3,11 +3,11 @@
 use serde_json::{Value, json};
 use testkit::platforms::signed::{PLATFORM_KEY, STRANGER_KEY, date, now_s, token, token_with};
 use testkit::platforms::teams::{APP, KID, PASSWORD, TENANT, Teams};
-use testkit::platforms::{Account, Channel, buttons_of, text_of};
+use testkit::platforms::{Account, Channel, buttons_of, text_of, until};
 use wire::chat::{Act, Failing, HeardKind};
 
 use crate::PROGRAM;
-use crate::contract::{Case, refuses, until};
+use crate::contract::{Case, refuses};
 
 fn account(platform: &Teams) -> Account {
     Account::new(PROGRAM, "teams", &platform.config(), &[("app_password", PASSWORD)])

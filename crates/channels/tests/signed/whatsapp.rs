@@ -3,11 +3,11 @@
 use serde_json::{Value, json};
 use testkit::platforms::signed::hmac_sha256_hex;
 use testkit::platforms::whatsapp::{NUMBER, SECRET, TOKEN, WhatsApp};
-use testkit::platforms::{Account, Channel, Fault, buttons_of, text_of};
+use testkit::platforms::{Account, Channel, Fault, buttons_of, text_of, until};
 use wire::chat::{Act, Address, Failing, HeardKind, ToChannel};
 
 use crate::PROGRAM;
-use crate::contract::{Case, refuses, until};
+use crate::contract::{Case, refuses};
 
 const ANN: &str = "491500001";
 
