@@ -42,7 +42,8 @@ export const tests = {
     await page.sees(WORDS[0]);
     await isClean(page);
     await page.view(`sessions/${id}`);
-    await page.page.locator("ol.turns > li").nth(2).locator(".end .badge").waitFor();
+    // As the log tells it: then all that is in it is there, to be unfolded.
+    await page.page.locator("ol.turns > li").nth(2).locator(".end.muted .badge").waitFor();
     await unfold(page);
     await page.page.getByRole("button", { name: "Show the whole prompt" }).click();
     const whole = page.page.locator("ol.turns > li").nth(1).locator(".prompt");

@@ -57,7 +57,7 @@ export const tests = {
     await page.page.keyboard.press("Enter");
     const turn = page.page.locator("ol.turns > li").nth(1);
     await turn.locator(".prompt", { hasText: "count g j to three" }).waitFor();
-    await turn.locator(".end .badge", { hasText: "completed" }).waitFor();
+    await turn.locator(".end.muted .badge", { hasText: "completed" }).waitFor();
     page.check();
   },
 

@@ -13,7 +13,7 @@ function turn(page, n) {
 }
 
 async function ended(page, n, how = "completed") {
-  await turn(page, n).locator(".end .badge", { hasText: how }).waitFor();
+  await turn(page, n).locator(".end.muted .badge", { hasText: how }).waitFor();
 }
 
 export const tests = {
