@@ -24,6 +24,13 @@ fn sandboxes(lab: &Lab, label: &str) -> usize {
     labels.filter(|known| known.starts_with(label)).count()
 }
 
+/// Whether a command runs, inside of whichever sandbox.
+fn runs(command: &str) -> bool {
+    let line = |entry: std::fs::DirEntry| std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+    let all = std::fs::read_dir("/proc").expect("processes").flatten().map(line);
+    all.map(|line| String::from_utf8_lossy(&line).replace('\0', " ")).any(|line| line.trim_end() == command)
+}
+
 #[test]
 fn the_sandbox_of_a_check_ends_with_whoever_wanted_to_know() {
     let lab = Lab::new();
@@ -31,10 +38,14 @@ fn the_sandbox_of_a_check_ends_with_whoever_wanted_to_know() {
     spawn(&lab, &project, "one", &commits("one.txt", "1", "one"), &[]).succeeds();
     assert!(comes(|| sandboxes(&lab, "look:") == 0), "what brought the branch home is over");
     let id = status(&lab, &project, "one")["id"].as_str().expect("an identity").to_owned();
-    let waits = begin(&lab, &format!("/v1/branches/{id}/check"), &json!({ "command": "sleep 1000000" }));
-    assert!(comes(|| sandboxes(&lab, "look:") == 1), "the check has its sandbox");
+    // No other process of this machine sleeps so long.
+    let sleep = format!("sleep {}", 1_000_000 + std::process::id());
+    let waits = begin(&lab, &format!("/v1/branches/{id}/check"), &json!({ "command": sleep }));
+    assert!(comes(|| runs(&sleep)), "the check is at work");
+    assert_eq!(sandboxes(&lab, "look:"), 1);
     drop(waits);
     assert!(comes(|| sandboxes(&lab, "look:") == 0), "nobody wants to know any more");
+    assert!(!runs(&sleep));
     // The next one finds everything as it was.
     let check = lab.ask("POST", &format!("/v1/branches/{id}/check"), json!({ "command": "test -f one.txt" })).is(200);
     assert_eq!(check["passed"], json!(true));

@@ -81,6 +81,35 @@ struct AtWork {
     cancelled: VecDeque<TurnId>,
 }
 
+impl AtWork {
+    fn begin(&mut self, turn: &TurnId) -> CancellationToken {
+        let token = CancellationToken::new();
+        if self.cancelled.contains(turn) {
+            token.cancel();
+        }
+        self.now = Some((turn.clone(), token.clone()));
+        token
+    }
+
+    fn end(&mut self, is_over: bool) {
+        if let Some((turn, _)) = self.now.take().filter(|_| is_over) {
+            self.cancelled.retain(|cancelled| *cancelled != turn);
+        }
+    }
+
+    fn cancel(&mut self, turn: TurnId) {
+        if let Some((now, token)) = &self.now
+            && *now == turn
+        {
+            token.cancel();
+        }
+        self.cancelled.push_back(turn);
+        if self.cancelled.len() > CANCELLED_MAX {
+            self.cancelled.pop_front();
+        }
+    }
+}
+
 /// Who waits for a session's work. It outlives the session's stay in memory: whoever attached while it was on its way out is still
 /// there when it comes back.
 pub(crate) struct Presence {
@@ -160,21 +189,12 @@ impl Live {
 
     /// A turn begins, or is taken up: the token that ends it.
     pub(crate) fn begin_turn(&self, turn: &TurnId) -> CancellationToken {
-        let token = CancellationToken::new();
-        let mut at_work = lock(&self.turn);
-        if at_work.cancelled.contains(turn) {
-            token.cancel();
-        }
-        at_work.now = Some((turn.clone(), token.clone()));
-        token
+        lock(&self.turn).begin(turn)
     }
 
     /// Nobody works on the turn any more, which is over or was left where it stood.
     pub(crate) fn end_turn(&self, is_over: bool) {
-        let mut at_work = lock(&self.turn);
-        if let Some((turn, _)) = at_work.now.take().filter(|_| is_over) {
-            at_work.cancelled.retain(|cancelled| *cancelled != turn);
-        }
+        lock(&self.turn).end(is_over);
     }
 
     /// Why its turn cannot go on, if it cannot.
@@ -200,16 +220,7 @@ impl Live {
 
     /// Ends a turn that is not over: now, or when it is taken up.
     pub(crate) fn cancel_turn(&self, turn: TurnId) {
-        let mut at_work = lock(&self.turn);
-        if let Some((now, token)) = &at_work.now
-            && *now == turn
-        {
-            token.cancel();
-        }
-        at_work.cancelled.push_back(turn);
-        if at_work.cancelled.len() > CANCELLED_MAX {
-            at_work.cancelled.pop_front();
-        }
+        lock(&self.turn).cancel(turn);
     }
 
     /// Counts somebody as attached as long as the answer lives.
@@ -330,4 +341,32 @@ impl Drop for Hold {
 /// The lock is held for single operations that cannot panic, so a poisoned one is whole.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cancelled_turn_ends_whenever_it_is_worked_on() {
+        let [first, second, third] = [1, 2, 3].map(TurnId::from_bits);
+        let mut at_work = AtWork::default();
+        // Before anybody has taken it up, and again when it was left where it stood.
+        at_work.cancel(first.clone());
+        assert!(at_work.begin(&first).is_cancelled());
+        at_work.end(false);
+        assert!(at_work.begin(&first).is_cancelled());
+        at_work.end(true);
+        assert!(at_work.cancelled.is_empty());
+        // While it is worked on; another one is not meant.
+        let token = at_work.begin(&second);
+        at_work.cancel(third.clone());
+        assert!(!token.is_cancelled());
+        at_work.cancel(second);
+        assert!(token.is_cancelled());
+        at_work.end(true);
+        assert!(at_work.begin(&third).is_cancelled());
+        (0..1_000).for_each(|n| at_work.cancel(TurnId::from_bits(n)));
+        assert_eq!(at_work.cancelled.len(), CANCELLED_MAX);
+    }
 }
